@@ -1,0 +1,41 @@
+# Two commands for a stranger: `make demo` and `make test`. Each does all its set-up first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where pip finds a CPU build of torch, e.g. make demo PIP_ARGS="--extra-index-url <index of CPU builds>".
+PIP_ARGS ?=
+
+# Idle OpenMP threads sleep instead of spinning: on a busy two-core machine spinning costs tenfold.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check results bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/forge-train demo $(ARGS)
+
+test: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed
+	$(BIN)/forge-envs check --all
+
+results: $(VENV)/.installed
+	$(BIN)/python benchmarks/demo_seeds.py
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/env_throughput.py
+	$(BIN)/python benchmarks/engine_throughput.py
+	$(BIN)/python benchmarks/in_flight.py
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[train,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,297 @@
+"""The one base class of every world: `reset` and `step` are written here, once.
+
+text --grammar--> Action --+-- malformed --> told to the agent, a penalty
+                           +-- calls ------> tools, in order --> tool messages
+                           +-- prose ------> hear() ----------> the other party's answer
+then progress() -> turn reward, and at the end grade() -> outcome
+"""
+
+from __future__ import annotations
+
+import pickle
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import gymnasium as gym
+import numpy as np
+
+from forge_envs.errors import MachineError, TaskError, ToolError
+from forge_envs.messages import GRAMMARS, Action, Message, Observation, ToolCall
+from forge_envs.rewards import Score
+from forge_envs.spaces import Messages, Utterance
+from forge_envs.tools import BadArguments, Tool, tools_of
+
+StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
+
+PENALTIES = {"malformed": 0.1, "refused": 0.05}
+"""Cost of an action that could not be read or does not fit a schema, and of a call the world refused."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One frozen problem. Worlds add what their episodes need, gold included; `id` is stable for ever."""
+
+    id: str
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+
+
+@dataclass
+class Episode(Generic[TaskT]):
+    """All that changes while a task is played. A world adds its own fields; everything pickles."""
+
+    task: TaskT
+    turn: int = 0
+    progress: float = 0.0
+    over: bool = False
+    transcript: list[Message] = field(default_factory=list)
+    """Everything said so far, the agent's lines as role `assistant`."""
+
+
+class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
+    """A world that is spoken to.
+
+    A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
+    its tools are the `@tool` methods of `toolkit`. Constructor arguments are JSON scalars.
+
+    Args:
+        max_turns: actions after which the episode is graded and truncated; at least 2.
+        turn_weight: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
+        grammar: how actions are written, "hermes" or "bash".
+        render_mode: "ansi" makes `render()` return the conversation as text.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]
+    """`quick`: a step never waits (no HTTP, no container), so a trainer may run it inline."""
+    toolkit_type: ClassVar[type]
+    """The class whose `@tool` methods are the agent's tools."""
+
+    def __init__(
+        self,
+        *,
+        max_turns: int = 30,
+        turn_weight: float = 0.0,
+        grammar: str = "hermes",
+        render_mode: str | None = None,
+    ) -> None:
+        if max_turns < 2:
+            raise ValueError(f"max_turns={max_turns}: an episode needs at least 2 turns")
+        if not np.isfinite(turn_weight):
+            raise ValueError(f"turn_weight={turn_weight}: it must be a finite number")
+        if grammar not in GRAMMARS:
+            raise ValueError(f"grammar={grammar!r}: known are {', '.join(GRAMMARS)}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
+        self.max_turns = max_turns
+        self.turn_weight = turn_weight
+        self.grammar = GRAMMARS[grammar]
+        self.render_mode = render_mode
+        self.tools: dict[str, Tool] = tools_of(self.toolkit_type)
+        self.observation_space = Messages()
+        self.action_space = Utterance(self.grammar, self.schemas)
+        self.state: Episode[TaskT] | None = None
+
+    # -- what a world says ---------------------------------------------------------------------
+
+    @abstractmethod
+    def begin(self, task: TaskT) -> tuple[Episode[TaskT], Observation]:
+        """A fresh episode and its opening messages, which depend on the task alone."""
+
+    @abstractmethod
+    def hear(self, text: str) -> Observation | None:
+        """Prose reached the other party, who answers; None ends the episode. `text` may be empty."""
+
+    @abstractmethod
+    def progress(self) -> float:
+        """How far the task is done, in [0, 1]; turn rewards are its differences, so they telescope."""
+
+    @abstractmethod
+    def grade(self) -> Score:
+        """The verdict; asked once, when the episode ends."""
+
+    @abstractmethod
+    def gold(self, task: TaskT) -> list[str]:
+        """Actions that earn outcome 1.0: proof that the task can be solved."""
+
+    @abstractmethod
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """The first `n` task ids of a split, always the same ones. ValueError for an unknown split."""
+
+    @abstractmethod
+    def find(self, task_id: str) -> TaskT:
+        """The task of this id. Raises TaskError."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> TaskT:
+        """A task of this world's split at random."""
+
+    @property
+    def toolkit(self) -> object:
+        """The object the tools run on; here the env itself."""
+        return self
+
+    # -- Gymnasium -----------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode. `options={"task": id}` picks the task, else the world draws one.
+
+        Raises TaskError for an unknown id and MachineError when what the world runs on fails.
+        """
+        super().reset(seed=seed)
+        unknown = set(options or ()) - {"task"}
+        if unknown:
+            raise ValueError(f'options {sorted(unknown)} are unknown; reset takes options={{"task": id}}')
+        self.release()
+        task_id = (options or {}).get("task")
+        task = self.draw(self.np_random) if task_id is None else self.find(task_id)
+        state, opening = self.begin(task)
+        state.transcript.extend(opening)
+        self.state = state
+        state.progress = self.progress()
+        return opening, {"task": task.id, "turn": 0}
+
+    def step(self, action: str) -> StepResult:
+        """Say `action`; hear what is new.
+
+        Returns (messages, outcome + turn_weight * turn reward, terminated, truncated, info); `info` has
+        `task`, `turn`, `turn_reward`, `parts`, at the end `outcome`, and `error` if a machine failed.
+        """
+        state = self.state
+        if state is None or state.over:
+            raise gym.error.ResetNeeded("the episode is over (or never began): call reset() first")
+        if not isinstance(action, str):
+            raise TypeError(f"an action is one str, not {type(action).__name__}: {action!r}")
+        state.turn += 1
+        state.transcript.append({"role": "assistant", "content": action})
+        try:
+            answer, penalties = self._answer(self.grammar.parse(action))
+            terminated = answer is None or state.over
+            truncated = not terminated and state.turn >= self.max_turns
+            return self._reward(answer or (), penalties, terminated, truncated)
+        except MachineError as error:
+            state.over = True
+            return (), 0.0, False, True, {"task": state.task.id, "turn": state.turn, "error": error.as_dict()}
+
+    def render(self) -> str | None:
+        """The conversation so far as text, in mode "ansi"; else None."""
+        if self.render_mode != "ansi":
+            return None
+        lines = self.state.transcript if self.state else []
+        return "\n".join(f"{m['role']:>9}: {m['content']}" for m in lines)
+
+    def close(self) -> None:
+        """Release what the episode holds; calling it twice is fine."""
+        self.release()
+        self.state = None
+
+    # -- what others build on --------------------------------------------------------------------
+
+    @property
+    def task(self) -> TaskT:
+        """The task in play. It knows the gold: never show it to the agent."""
+        return self.playing.task
+
+    @property
+    def playing(self) -> Episode[TaskT]:
+        """The episode in play. Raises ResetNeeded before the first reset."""
+        if self.state is None:
+            raise gym.error.ResetNeeded("no episode is in play: call reset() first")
+        return self.state
+
+    @property
+    def schemas(self) -> list[dict[str, Any]]:
+        """JSON schemas of the tools in the OpenAI form."""
+        return [tool.schema for tool in self.tools.values()]
+
+    def gold_actions(self, task_id: str) -> list[str]:
+        """`gold` by task id, for those who make training data. Raises TaskError."""
+        return self.gold(self.find(task_id))
+
+    def release(self) -> None:
+        """Let go of what an episode holds outside this process; worlds with containers override it."""
+
+    def snapshot(self) -> bytes:
+        """The episode as bytes; `restore` continues from it, in this env or another of its kind."""
+        return pickle.dumps((self.playing, self.np_random.bit_generator.state))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a `snapshot`."""
+        self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        """What the world says to an action, None if that ends the episode; and penalties by name."""
+        if action.error is not None:
+            text = f"Error: {action.error}. Nothing was run."
+            return (Message(role="tool", name="error", content=text),), {"malformed": PENALTIES["malformed"]}
+        if not action.calls:
+            return self.hear(action.prose), {}
+        penalties: dict[str, float] = {}
+        messages = []
+        for call in action.calls:
+            content, fault = self._call(call)
+            if fault is not None:
+                penalties[fault] = penalties.get(fault, 0.0) + PENALTIES[fault]
+            messages.append(Message(role="tool", name=call.name, content=content))
+            if self.playing.over:
+                break
+        return tuple(messages), penalties
+
+    def _call(self, call: ToolCall) -> tuple[str, str | None]:
+        """The result of one call as the agent reads it, and the name of its fault, if any."""
+        tool = self.tools.get(call.name)
+        if tool is None:
+            return f"Error: there is no tool {call.name!r}. Tools: {', '.join(self.tools)}.", "malformed"
+        try:
+            result = tool.call(self.toolkit, call.arguments)
+        except BadArguments as error:
+            return f"Error: {error}", "malformed"
+        except ToolError as error:
+            return f"Error: {error}", "refused"
+        return result if isinstance(result, str) else str(result), None
+
+    def _reward(
+        self, answer: Observation, penalties: dict[str, float], terminated: bool, truncated: bool
+    ) -> StepResult:
+        state = self.playing
+        state.transcript.extend(answer)
+        before, state.progress = state.progress, self.progress()
+        parts = {"progress": state.progress - before} if state.progress != before else {}
+        for name, value in penalties.items():
+            parts[name] = -value
+        turn_reward = sum(parts.values())
+        info: dict[str, Any] = {
+            "task": state.task.id,
+            "turn": state.turn,
+            "turn_reward": float(turn_reward),
+            "parts": parts,
+        }
+        reward = self.turn_weight * turn_reward
+        if terminated or truncated:
+            state.over = True
+            score = self.grade()
+            info["outcome"] = score.outcome
+            info["parts"] = {**parts, **score.parts}
+            reward += score.outcome
+        return answer, float(reward), terminated, truncated, info
+
+
+def opening(system: str, first: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Observation:
+    """Opening messages: the system's words, which carry the tool schemas, then what was said first.
+
+    >>> opening("You are a clerk.", [{"role": "user", "content": "Hi"}])
+    ({'role': 'system', 'content': 'You are a clerk.'}, {'role': 'user', 'content': 'Hi'})
+    """
+    head = Message(role="system", content=system)
+    if tools:
+        head["tools"] = list(tools)
+    return (head, *first)
+
+
+__all__ = ["AgentEnv", "Episode", "StepResult", "Task", "TaskError", "opening"]

@@ -1,0 +1,40 @@
+"""Three kinds of failure that are never mixed.
+
+The agent's own mistake is no exception at all: it is told to the agent and scored. `ToolError` is the
+world's refusal. `MachineError` is a failure of what the world runs on. Anything else is a bug.
+"""
+
+from __future__ import annotations
+
+
+class ToolError(Exception):
+    """The world refuses a well-formed call; the text is shown to the agent."""
+
+
+class MachineError(Exception):
+    """Something outside the world's rules failed: a container, a user model, a server.
+
+    The episode ends truncated with `info["error"]`; it is never scored 0 and never trained on.
+
+    >>> MachineError("no answer within 30 s", kind="timeout", stage="user", retryable=True).as_dict()
+    {'kind': 'timeout', 'stage': 'user', 'retryable': True, 'message': 'no answer within 30 s'}
+    """
+
+    def __init__(self, message: str, *, kind: str, stage: str, retryable: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.stage = stage
+        self.retryable = retryable
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """What `info["error"]` holds."""
+        return {
+            "kind": self.kind,
+            "stage": self.stage,
+            "retryable": self.retryable,
+            "message": str(self),
+        }
+
+
+class TaskError(ValueError):
+    """An unknown task id or a task file that cannot be used; the text names the value and the fix."""

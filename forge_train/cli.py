@@ -1,0 +1,130 @@
+"""`forge-train demo | train | eval | report`: what a person types.
+
+Exit codes: 0 done, 1 the run stopped (a bug in a world, engine and learner disagree), 2 bad input, 130
+interrupted; whatever stopped it, the same command continues a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DEMO = Path(__file__).with_name("demo.toml")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues the run", file=sys.stderr)
+        return 130
+    except ValueError as error:
+        print(f"forge-train: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"forge-train: stopped: {error}", file=sys.stderr)
+        return 1
+
+
+def train(args: argparse.Namespace) -> int:
+    """Run or continue the stages of a config."""
+    from forge_train.config import load
+    from forge_train.live import results_table
+    from forge_train.run import train
+
+    config = load(args.config, args.set)
+    report = train(config)
+    results_table(config.run.folder)
+    print(f"report: {report}")
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Judge a checkpoint, or any model folder, on a world's tasks."""
+    from forge_train.live import evaluation_table
+    from forge_train.run import evaluate_model
+
+    evaluation = asyncio.run(
+        evaluate_model(
+            args.model,
+            world=args.world,
+            world_args=dict(_argument(text) for text in args.arg),
+            split=args.split,
+            tasks=args.tasks,
+            repeats=args.repeats,
+            temperature=args.temperature,
+            seed=args.seed,
+            max_context=args.max_context,
+            max_action=args.max_action,
+            device=args.device,
+        )
+    )
+    if args.json:
+        print(json.dumps(evaluation.as_dict(), indent=2))
+    else:
+        evaluation_table(evaluation)
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write the report of a run folder."""
+    from forge_train.report import write_report
+
+    print(write_report(args.run))
+    return 0
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--arg {text!r}: write it as key=value, e.g. --arg level=1")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="forge-train", description="Make agents better in their worlds.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    overrides = {"nargs": "*", "default": [], "metavar": "key=value"}
+    demo = commands.add_parser("demo", help="a small agent learns Forge/Retail-v0 on this machine")
+    demo.add_argument("set", help="overrides, e.g. run.seed=1 run.out=runs/other", **overrides)
+    demo.set_defaults(command=train, config=DEMO)
+
+    run = commands.add_parser("train", help="run or continue a config")
+    run.add_argument("config", type=Path, help="a TOML file")
+    run.add_argument("set", help="overrides, e.g. optim.lr=1e-5", **overrides)
+    run.set_defaults(command=train)
+
+    judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")
+    judge.add_argument("model", type=Path, help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
+    judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
+    judge.add_argument("--split", default="test")
+    judge.add_argument("--tasks", type=int, default=100)
+    judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
+    judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
+    judge.add_argument("--seed", type=int, default=0)
+    judge.add_argument("--max-context", type=int, default=2048, help="tokens of one episode")
+    judge.add_argument("--max-action", type=int, default=256, help="tokens of one action")
+    judge.add_argument("--device", default="cpu")
+    judge.add_argument("--json", action="store_true", help="print everything as JSON")
+    judge.set_defaults(command=evaluate)
+
+    write = commands.add_parser("report", help="write the HTML report of a run folder")
+    write.add_argument("run", type=Path)
+    write.set_defaults(command=report)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

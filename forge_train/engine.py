@@ -1,0 +1,97 @@
+"""Tokens in, tokens out: what the trainer asks of anything that samples.
+
+An engine knows no messages, no templates and no tasks. It continues a token sequence and says, for
+every token it sampled, the logprob under the distribution it really sampled from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample one action.
+
+    >>> Sampling(temperature=0.7, max_tokens=64).greedy
+    False
+    """
+
+    temperature: float = 1.0
+    """0 means greedy: the logprob reported is then that of temperature 1."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 means no limit."""
+    max_tokens: int = 512
+    """Tokens of one action, the stop token included."""
+    stop: tuple[int, ...] = ()
+    """Token ids that end an action. The one that was sampled stays in the completion."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature}: it must be 0 (greedy) or more")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: it must lie in (0, 1]")
+        if self.top_k < 0:
+            raise ValueError(f"top_k={self.top_k}: it must be 0 (no limit) or more")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens={self.max_tokens}: an action needs at least one token")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled action.
+
+    >>> Completion(tokens=[7, 2], logprobs=[-0.1, -0.3], finish="stop", version=4).finish
+    'stop'
+    """
+
+    tokens: list[int]
+    logprobs: list[float]
+    """Behaviour logprobs: after temperature, top-p and top-k; as long as `tokens`."""
+    finish: Finish
+    version: int
+    """Number of optimizer steps behind the weights that sampled it."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Continues token sequences; many requests at once, each an awaited call."""
+
+    version: int
+    """Number of optimizer steps behind the weights in use."""
+    max_context: int
+    """Longest sequence, prompt and completion together, in tokens."""
+    reproducible: bool
+    """True when the same requests in the same order give the same bits."""
+
+    async def complete(
+        self, tokens: Sequence[int], sampling: Sampling, *, conversation: str, seed: int
+    ) -> Completion:
+        """Sample one action after `tokens`.
+
+        `conversation` names the sequence across turns: what an engine has computed for a prefix of
+        it may be kept. `seed` makes the draw independent of what else is in flight.
+        Raises ValueError when `tokens` leaves no room below `max_context`.
+        """
+        ...
+
+    def forget(self, conversation: str) -> None:
+        """The conversation is over; unknown names are ignored."""
+        ...
+
+    async def weights_changed(self, version: int) -> None:
+        """The weights are now those of `version`; everything computed with older ones is invalid."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the engine holds. Calling it twice is fine."""
+        ...

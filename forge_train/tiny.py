@@ -1,0 +1,77 @@
+"""A small language model from nothing: a tokenizer trained on the worlds' own text, random Qwen3 weights.
+
+Small enough that a laptop's two cores can warm-start it, play thousands of episodes with it and train
+it in minutes; of the same architecture, and through the same code, as the models one really trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from forge_train.config import TinyConfig
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+# A piece is an id, an e-mail address, a number, a word or a run of punctuation, so that merges never
+# cross from an id into the text around it and an id that is common in a world becomes one token. That is
+# what lets a model of a million parameters copy ids at all: of seven digits each, it learns to copy none
+# in the minutes a demo has (docs/results.md has the comparison).
+PIECES = r"#W\d+|[\w.]+@[\w.]*\w|[a-z]+(?:_[a-z]+)+_\d+|\d+|[A-Za-z]+(?:_[a-z]+)*| [A-Za-z]+|[^A-Za-z0-9#]+|#"
+
+
+def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of at most `vocab` tokens with ChatML's special tokens; any text round-trips."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def tiny_model(tokenizer: PreTrainedTokenizerFast, spec: TinyConfig, *, seed: int) -> Qwen3ForCausalLM:
+    """A Qwen3 with random weights and untied embeddings, fp32, on the CPU; the same for the same seed."""
+    config = Qwen3Config(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=spec.hidden,
+        intermediate_size=3 * spec.hidden,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        num_key_value_heads=spec.kv_heads,
+        head_dim=spec.hidden // spec.heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen3ForCausalLM(config)
+
+
+def texts_of(episodes: Iterable[Sequence[Mapping[str, Any]]]) -> Iterable[str]:
+    """What a tokenizer should be trained on: every message of every episode."""
+    for messages in episodes:
+        for message in messages:
+            yield f"{message['role']}\n{message['content']}"

@@ -1,0 +1,102 @@
+"""One play of one task, as the trainer sees it: tokens, who wrote them, and what they earned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Ending = Literal["terminated", "max_turns", "context", "tokens", "deadline", "failed", "cancelled"]
+"""terminated: the world ended the episode. max_turns: the world's turn limit; graded all the same.
+context, tokens: the policy ran out of context or of tokens for one action. deadline: the rollout took
+too long. failed: a machine failed (never a reward of 0). cancelled: the run stopped."""
+
+WORLD = -1
+"""The action index of tokens that the policy did not write."""
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of a trajectory that is one token sequence.
+
+    >>> s = Segment()
+    >>> s.hear([5, 6]); s.act([7, 2], [-0.1, -0.3], action=0); s.hear([8])
+    >>> s.tokens, s.action
+    ([5, 6, 7, 2, 8], [-1, -1, 0, 0, -1])
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    """Behaviour logprob of each token; 0.0 where the world wrote it."""
+    action: list[int] = field(default_factory=list)
+    """Index of the action that wrote the token, `WORLD` (-1) for the world's."""
+
+    def hear(self, tokens: list[int]) -> None:
+        """Append tokens of the world."""
+        self.tokens += tokens
+        self.logprobs += [0.0] * len(tokens)
+        self.action += [WORLD] * len(tokens)
+
+    def act(self, tokens: list[int], logprobs: list[float], action: int) -> None:
+        """Append tokens that the policy sampled as its `action`-th action."""
+        assert len(tokens) == len(logprobs)
+        self.tokens += tokens
+        self.logprobs += logprobs
+        self.action += [action] * len(tokens)
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """One episode. Lists named by turn have one entry per action, in order.
+
+    >>> t = Trajectory(group="0/retail/t1", rewards=[0.0, 1.0], outcome=1.0)
+    >>> t.episode_return, t.trainable
+    (1.0, True)
+    """
+
+    group: str
+    """Names the task and opening; trajectories with the same group are compared with each other."""
+    segments: list[Segment] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    """What `step` returned: the outcome on the last turn plus `turn_weight` times the turn reward."""
+    turn_rewards: list[float] = field(default_factory=list)
+    """Each turn's own credit, unweighted; 0.0 where the world gives none."""
+    outcome: float | None = None
+    """The verdict on the episode; None when the world never gave one."""
+    ending: Ending = "terminated"
+    versions: list[int] = field(default_factory=list)
+    """Weights version that sampled each action."""
+    info: dict[str, Any] = field(default_factory=dict)
+    """JSON only: task, world, seed, messages, named reward parts, error, seconds."""
+
+    @property
+    def episode_return(self) -> float:
+        return sum(self.rewards)
+
+    @property
+    def trainable(self) -> bool:
+        """A verdict exists: machines worked and the episode came to an end the world graded."""
+        return self.ending in ("terminated", "max_turns")
+
+    @property
+    def sampled(self) -> int:
+        """Number of tokens the policy wrote."""
+        return sum(1 for s in self.segments for a in s.action if a != WORLD)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` reverses it."""
+        return {
+            "group": self.group,
+            "segments": [
+                {"tokens": s.tokens, "logprobs": s.logprobs, "action": s.action} for s in self.segments
+            ],
+            "rewards": self.rewards,
+            "turn_rewards": self.turn_rewards,
+            "outcome": self.outcome,
+            "ending": self.ending,
+            "versions": self.versions,
+            "info": self.info,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Trajectory:
+        return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]]})

@@ -1,0 +1,311 @@
+"""What a person may write in a config, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from forge_train.config import (
+    AlgorithmConfig,
+    Config,
+    EvalConfig,
+    OptimConfig,
+    RolloutConfig,
+    TinyConfig,
+    dump,
+    fingerprint,
+    flatten,
+    load,
+    results_of,
+)
+from forge_train.explain import ConfigError, fields
+
+WORLD = 'worlds.0.id="forge_envs:Forge/Retail-v0"'
+
+
+def problem(*overrides: str, world: str = WORLD) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(None, [world, *overrides])
+    assert isinstance(caught.value, ValueError)
+    return str(caught.value)
+
+
+# --- what is accepted ------------------------------------------------------------------------------
+
+
+def test_overrides_without_a_file_make_a_config() -> None:
+    config = load(None, [WORLD, "optim.lr=3e-4", "worlds.0.args.level=2", "run.seed=1", "run.name=first"])
+    assert config.optim.lr == 3e-4
+    assert config.worlds[0].args == {"level": 2}
+    assert config.worlds[0].label == "Forge/Retail-v0"
+    assert (config.run.seed, config.run.folder) == (1, Path("runs/first"))
+
+
+def test_the_file_is_read_and_overrides_win_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[run]\nseed = 5\nsteps = 7\n[[worlds]]\nid = "a:B-v0"\nargs = {size = "tiny"}\n')
+    config = load(path, ["run.seed=6", "run.seed=8", "worlds.1.id=a:C-v0", "worlds.0.args.deep.key=[1, 2]"])
+    assert (config.run.seed, config.run.steps) == (8, 7)
+    assert [world.id for world in config.worlds] == ["a:B-v0", "a:C-v0"]
+    assert config.worlds[0].args == {"size": "tiny", "deep": {"key": [1, 2]}}
+
+
+def test_values_are_toml_and_else_text() -> None:
+    config = load(None, [WORLD, "worlds.0.args.a=true", "worlds.0.args.b=x y", 'worlds.0.args.c="7"'])
+    assert config.worlds[0].args == {"a": True, "b": "x y", "c": "7"}
+    # A line break cannot smuggle in a second key.
+    smuggled = load(None, [WORLD, "worlds.0.args.a=1\nb = 2"])
+    assert smuggled.worlds[0].args == {"a": "1\nb = 2"}
+
+
+def test_every_key_is_explained() -> None:
+    undocumented = [key for key, text in fields(Config) if len(text) < 10]
+    assert not undocumented
+    assert "worlds.0.args" in dict(fields(Config))
+
+
+def test_sections_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        load(None, [WORLD]).optim.lr = 1.0  # type: ignore[misc]
+
+
+# --- what is refused -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optim.lrr=3", ["optim.lrr = 3", "no such key", "did you mean optim.lr?"]),
+        ("lr=3", ["lr = 3", "did you mean optim.lr?"]),
+        ("rollouts.groups=3", ["no such key", "did you mean [rollout]?"]),
+        ("worlds.0.arg=3", ["did you mean worlds.0.args?"]),
+        ("run.zzzzzz=3", ["no such key", "known here", "seed", "steps"]),
+        ("run.steps=-1", ["run.steps = -1", "greater than or equal to 0", "Reinforcement steps"]),
+        ("run.steps=true", ["run.steps = true", "whole number"]),
+        ("run.steps=2.5", ["run.steps = 2.5", "whole number"]),
+        ("optim.lr=3e-", ['optim.lr = "3e-"', "must be a number"]),
+        ("optim.lr=inf", ["optim.lr", "finite"]),
+        ("optim=3", ["optim = 3", "must be a table"]),
+        ("worlds=3", ["worlds = 3", "must be a list"]),
+        ("algorithm.denominator=tokn", ["'token', 'turn', 'trajectory' or 'constant'"]),
+        ("algorithm.denominator=constant", ["algorithm.denominator", "set constant"]),
+        ("algorithm.constant=5.0", ["algorithm.constant = 5.0", 'denominator = "constant"']),
+        ("rollout.group_size=1", ["rollout.group_size = 1", "grpo", "2 or more"]),
+        ("rollout.max_action=2048", ["rollout.max_action = 2048", "below max_context (2048)"]),
+        ("rollout.temperature=0.0", ["rollout.temperature = 0.0", "greater than 0"]),
+        ("eval.repeats=2", ["eval.k = [1, 2, 4]", "set k = [1, 2] or repeats = 4"]),
+        ("eval.split=train", ['eval.split = "train"', "worlds.0 trains on it", '"test"']),
+        ("model.tiny.heads=3", ["model.tiny.hidden = 128", "multiple of 2 x heads (6)"]),
+        ("model.tiny.kv_heads=3", ["model.tiny.kv_heads = 3", "divisor of heads (4)"]),
+        ("model.path=/nowhere/at/all", ['model.path = "/nowhere/at/all"', "no such folder"]),
+        ("optim.betas=[0.9, 1.0]", ["optim.betas = [0.9, 1.0]", "[0, 1)"]),
+        ("optim.schedule=cosine", ['optim.schedule = "cosine"', "set decay_steps"]),
+        ("optim.decay_steps=0", ["optim.decay_steps = 0", "greater than 0"]),
+        ("worlds.0.args.when=1979-05-27", ["worlds.0.args", "args.when is a date"]),
+        ("run.name=a/b", ['run.name = "a/b"', "Names the run"]),
+        ("run.seed", ['override "run.seed"', "section.key=value"]),
+        ("worlds.5.id=x", ['"5" is no index of a list of 1']),
+        ("run.seed.deep=1", ["run.seed", "whole number"]),
+    ],
+)
+def test_refusals_name_key_value_and_fix(override: str, words: list[str]) -> None:
+    said = problem(override)
+    assert len(said.splitlines()) == 1
+    for word in words:
+        assert word in said
+
+
+def test_unknown_names_list_the_known_ones() -> None:
+    said = problem("algorithm.advantage=grppo")
+    assert "dr_grpo, grpo, rloo" in said and 'did you mean "grpo"?' in said
+    said = problem("algorithm.objective=clip")
+    assert "clipped" in said and "nll" in said
+    for name in ("grpo", "dr_grpo", "rloo"):
+        assert load(None, [WORLD, f"algorithm.advantage={name}"]).algorithm.advantage == name
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text("[run]\nsed = 3\nsteps = -2\n[optim]\nlr = 'x'\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert len(caught.value.problems) == 4  # the three above, and no worlds
+    assert all(line.startswith(f"{path}: ") for line in caught.value.problems)
+    assert "run.seed" in str(caught.value) and "[[worlds]]" in str(caught.value)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[run\n")
+    with pytest.raises(ConfigError, match=r"broken\.toml: not valid TOML: .*line 1"):
+        load(broken)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    assert "has no config.json" in problem(f'model.path="{tmp_path}"')
+    (tmp_path / "config.json").write_text("{}")
+    assert load(None, [WORLD, f'model.path="{tmp_path}"']).model.path == str(tmp_path)
+    assert load(None, [WORLD, "model.path=Qwen/Qwen3-8B"]).model.path == "Qwen/Qwen3-8B"
+
+
+def test_one_world_twice_needs_names() -> None:
+    twice = ["worlds.1.id=forge_envs:Forge/Retail-v0", "worlds.1.args.level=2"]
+    assert "set worlds.1.name" in problem(*twice)
+    config = load(None, [WORLD, *twice, "worlds.1.name=hard"])
+    assert [world.label for world in config.worlds] == ["Forge/Retail-v0", "hard"]
+    with pytest.raises(ConfigError, match="worlds"):
+        load(None, ["worlds=[]"])
+
+
+# --- round trip and fingerprint --------------------------------------------------------------------
+
+names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+leaves = st.one_of(
+    st.booleans(),
+    st.integers(-(2**40), 2**40),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(codec="utf-8"), max_size=12),
+)
+args = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),
+    st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)
+    ),
+    max_size=4,
+)
+positive = st.floats(1e-12, 1e12)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    repeats = draw(st.integers(1, 9))
+    constant = draw(st.none() | positive)
+    worlds = [
+        {"id": draw(names), "name": f"w{i}", "args": draw(args), "weight": draw(positive)}
+        for i in range(draw(st.integers(1, 3)))
+    ]
+    tree: dict[str, Any] = {
+        "run": {"name": draw(names), "seed": draw(st.integers(0, 2**62)), "out": draw(st.none() | names)},
+        "model": {"path": draw(st.sampled_from(["", "org/model"]))},
+        "worlds": worlds,
+        "rollout": {
+            "temperature": draw(positive),
+            "top_p": draw(st.floats(1e-6, 1)),
+            "deadline_s": draw(positive),
+        },
+        "algorithm": {"denominator": "token" if constant is None else "constant", "constant": constant},
+        "optim": {
+            "lr": draw(positive),
+            "betas": draw(st.tuples(st.floats(0, 0.999), st.floats(0, 0.999))),
+            "schedule": draw(st.sampled_from(["linear", "cosine"])),
+            "decay_steps": draw(st.integers(1, 10**6)),
+        },
+        "sft": {"steps": draw(st.none() | st.integers(1, 99))},
+        "eval": {
+            "repeats": repeats,
+            "k": draw(st.lists(st.integers(1, repeats), max_size=4)),
+            "split": draw(names.filter(lambda name: name != "train")),
+        },
+    }
+    return Config.model_validate(tree)
+
+
+@settings(max_examples=100, deadline=None)
+@given(configs())
+def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactory, config: Config) -> None:
+    path = tmp_path_factory.mktemp("c") / "config.toml"
+    path.write_text(dump(config), encoding="utf-8")
+    again = load(path)
+    assert again == config
+    assert fingerprint(again) == fingerprint(config)
+    assert dump(again) == dump(config)
+
+
+FREE = [
+    "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
+    "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_groups=0", "run.max_bugs=9",
+]  # fmt: skip
+
+
+def test_the_fingerprint_ignores_what_changes_no_result() -> None:
+    base = load(None, [WORLD])
+    assert fingerprint(load(None, [WORLD, *FREE])) == fingerprint(base)
+    # Every run key is either free or the seed, so that a new one must be decided on.
+    assert {f.split("=")[0] for f in FREE} | {"run.seed"} == {
+        k for k, _ in fields(Config) if k.startswith("run.")
+    }
+
+
+def other(value: Any, key: str) -> Any:
+    """A legal value that differs."""
+    special = {"model.dtype": "bfloat16", "model.device": "cuda", "model.renderer": "chatml",
+               "rollout.engine": "scripted", "algorithm.advantage": "rloo", "algorithm.objective": "nll",
+               "algorithm.denominator": "turn", "optim.schedule": "linear", "optim.betas": (0.8, 0.9),
+               "eval.k": (1, 2), "sft.steps": 3, "model.path": "org/model", "worlds.0.args": {"level": 3}}  # fmt: skip
+    if key in special:
+        return special[key]
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value * 2 + (value == 0)
+    if isinstance(value, float):
+        return value / 2 if value else 0.5
+    return "other"
+
+
+CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f in FREE}]
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_the_fingerprint_sees_every_other_key(key: str) -> None:
+    base = load(
+        None, [WORLD, "optim.decay_steps=50", "algorithm.denominator=constant", "algorithm.constant=9.0"]
+    )
+
+    def changed(section: BaseModel, parts: list[str]) -> BaseModel:
+        name, *rest = parts
+        value = getattr(section, name)
+        if name == "worlds":
+            new: Any = (changed(value[0], rest[1:]),)
+        else:
+            new = changed(value, rest) if rest else other(value, key)
+        return section.model_copy(update={name: new})
+
+    changed_config = changed(base, key.split("."))
+    assert isinstance(changed_config, Config)
+    assert fingerprint(changed_config) != fingerprint(base)
+    assert results_of(changed_config).keys() >= {"run.seed"}
+
+
+def test_the_shape_of_an_unused_model_counts_for_nothing() -> None:
+    path = ["model.path=org/model", WORLD]
+    assert fingerprint(load(None, [*path, "model.tiny.layers=9"])) == fingerprint(load(None, path))
+    assert fingerprint(load(None, [WORLD, "model.tiny.layers=9"])) != fingerprint(load(None, [WORLD]))
+
+
+def test_flatten_keeps_plain_lists_and_empty_tables() -> None:
+    assert flatten({"a": {"b": [1]}, "c": {}, "d": [{"e": 1}, {"e": 2}]}) == {
+        "a.b": [1], "c": {}, "d.0.e": 1, "d.1.e": 2,
+    }  # fmt: skip
+
+
+def test_sections_check_themselves_without_a_file() -> None:
+    for bad in (
+        lambda: RolloutConfig(max_context=10, max_action=10),
+        lambda: EvalConfig(repeats=1),
+        lambda: OptimConfig(lr=0.0),
+        lambda: TinyConfig(vocab=10),
+        lambda: AlgorithmConfig(denominator="constant"),
+    ):
+        with pytest.raises(ValidationError):
+            bad()
+    assert EvalConfig(repeats=1, k=(1,)).k == (1,)
