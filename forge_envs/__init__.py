@@ -1,0 +1,31 @@
+"""Multi-turn worlds for language agents, as Gymnasium environments: `gymnasium.make("Forge/Retail-v0")`."""
+
+from __future__ import annotations
+
+from forge_envs.env import AgentEnv, Episode, Task, opening
+from forge_envs.errors import MachineError, TaskError, ToolError
+from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.registry import register, world_ids
+from forge_envs.rewards import Criterion, Rubric, Score
+from forge_envs.tools import tool
+
+__all__ = [
+    "AgentEnv",
+    "Criterion",
+    "Episode",
+    "MachineError",
+    "Message",
+    "Observation",
+    "Rubric",
+    "Score",
+    "Task",
+    "TaskError",
+    "ToolCall",
+    "ToolError",
+    "opening",
+    "register",
+    "tool",
+    "world_ids",
+]
+
+register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")

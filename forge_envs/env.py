@@ -8,9 +8,11 @@ then progress() -> turn reward, and at the end grade() -> outcome
 
 from __future__ import annotations
 
+import json
+import math
 import pickle
-from abc import abstractmethod
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -26,7 +28,7 @@ from forge_envs.tools import BadArguments, Tool, tools_of
 StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 PENALTIES = {"malformed": 0.1, "refused": 0.05}
-"""Cost of an action that could not be read or does not fit a schema, and of a call the world refused."""
+"""Cost of an action or call that could not be read or fits no schema, and of a call the world refused."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Episode(Generic[TaskT]):
     """Everything said so far, the agent's lines as role `assistant`."""
 
 
-class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
+class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     """A world that is spoken to.
 
     A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
@@ -66,8 +68,12 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]
     """`quick`: a step never waits (no HTTP, no container), so a trainer may run it inline."""
-    toolkit_type: ClassVar[type]
-    """The class whose `@tool` methods are the agent's tools."""
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    """What `task_ids` can be asked for; no task is in two of them."""
+    toolkit_type: ClassVar[type | None] = None
+    """The class whose `@tool` methods are the agent's tools; by default the world's own."""
+    silence_solves: ClassVar[Collection[str]] = ()
+    """Ids of tasks that saying nothing solves, as some of published benchmarks; our own have none."""
 
     def __init__(
         self,
@@ -77,10 +83,10 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
         grammar: str = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        if max_turns < 2:
-            raise ValueError(f"max_turns={max_turns}: an episode needs at least 2 turns")
-        if not np.isfinite(turn_weight):
-            raise ValueError(f"turn_weight={turn_weight}: it must be a finite number")
+        if not isinstance(max_turns, int) or max_turns < 2:
+            raise ValueError(f"max_turns={max_turns!r}: an episode needs at least 2 turns, a whole number")
+        if not isinstance(turn_weight, (int, float)) or not math.isfinite(turn_weight):
+            raise ValueError(f"turn_weight={turn_weight!r}: it must be a finite number")
         if grammar not in GRAMMARS:
             raise ValueError(f"grammar={grammar!r}: known are {', '.join(GRAMMARS)}")
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -89,7 +95,11 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
         self.turn_weight = turn_weight
         self.grammar = GRAMMARS[grammar]
         self.render_mode = render_mode
-        self.tools: dict[str, Tool] = tools_of(self.toolkit_type)
+        self.tools: dict[str, Tool] = tools_of(self.toolkit_type or type(self))
+        if grammar == "bash" and set(self.tools) != {"bash"}:
+            raise ValueError(
+                f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
+            )
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
         self.state: Episode[TaskT] | None = None
@@ -147,10 +157,11 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
         if unknown:
             raise ValueError(f'options {sorted(unknown)} are unknown; reset takes options={{"task": id}}')
         self.release()
+        self.state = None  # if what follows fails, no episode is in play
         task_id = (options or {}).get("task")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
         state, opening = self.begin(task)
-        state.transcript.extend(opening)
+        state.transcript.extend(_own(opening))
         self.state = state
         state.progress = self.progress()
         return opening, {"task": task.id, "turn": 0}
@@ -172,7 +183,7 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
             answer, penalties = self._answer(self.grammar.parse(action))
             terminated = answer is None or state.over
             truncated = not terminated and state.turn >= self.max_turns
-            return self._reward(answer or (), penalties, terminated, truncated)
+            return self._reward(state, answer or (), penalties, terminated, truncated)
         except MachineError as error:
             state.over = True
             return (), 0.0, False, True, {"task": state.task.id, "turn": state.turn, "error": error.as_dict()}
@@ -220,7 +231,8 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
         return pickle.dumps((self.playing, self.np_random.bit_generator.state))
 
     def restore(self, snapshot: bytes) -> None:
-        """Continue from a `snapshot`."""
+        """Continue from a `snapshot` of one's own: unpickling a stranger's bytes runs a stranger's code."""
+        self.release()
         self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
 
     # -- one turn ----------------------------------------------------------------------------------
@@ -235,51 +247,58 @@ class AgentEnv(gym.Env[Observation, str], Generic[TaskT]):
         penalties: dict[str, float] = {}
         messages = []
         for call in action.calls:
-            content, fault = self._call(call)
+            message, fault = self._call(call)
             if fault is not None:
                 penalties[fault] = penalties.get(fault, 0.0) + PENALTIES[fault]
-            messages.append(Message(role="tool", name=call.name, content=content))
+            messages.append(message)
             if self.playing.over:
                 break
         return tuple(messages), penalties
 
-    def _call(self, call: ToolCall) -> tuple[str, str | None]:
+    def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         """The result of one call as the agent reads it, and the name of its fault, if any."""
         tool = self.tools.get(call.name)
         if tool is None:
-            return f"Error: there is no tool {call.name!r}. Tools: {', '.join(self.tools)}.", "malformed"
+            text = f"Error: there is no tool {call.name[:60]!r}. Tools: {', '.join(self.tools)}."
+            return {"role": "tool", "name": "error", "content": text}, "malformed"
+        fault = None
         try:
             result = tool.call(self.toolkit, call.arguments)
         except BadArguments as error:
-            return f"Error: {error}", "malformed"
+            result, fault = f"Error: {error}", "malformed"
         except ToolError as error:
-            return f"Error: {error}", "refused"
-        return result if isinstance(result, str) else str(result), None
+            result, fault = f"Error: {error}", "refused"
+        content = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+        return {"role": "tool", "name": call.name, "content": content}, fault
 
     def _reward(
-        self, answer: Observation, penalties: dict[str, float], terminated: bool, truncated: bool
+        self,
+        state: Episode[TaskT],
+        answer: Observation,
+        penalties: dict[str, float],
+        terminated: bool,
+        truncated: bool,
     ) -> StepResult:
-        state = self.playing
-        state.transcript.extend(answer)
+        if answer:
+            state.transcript.extend(_own(answer))
         before, state.progress = state.progress, self.progress()
-        parts = {"progress": state.progress - before} if state.progress != before else {}
+        parts = {} if state.progress == before else {"progress": state.progress - before}
         for name, value in penalties.items():
             parts[name] = -value
-        turn_reward = sum(parts.values())
-        info: dict[str, Any] = {
-            "task": state.task.id,
-            "turn": state.turn,
-            "turn_reward": float(turn_reward),
-            "parts": parts,
-        }
-        reward = self.turn_weight * turn_reward
+        turn_reward = float(sum(parts.values()))
+        info = {"task": state.task.id, "turn": state.turn, "turn_reward": turn_reward, "parts": parts}
+        outcome = 0.0
         if terminated or truncated:
             state.over = True
             score = self.grade()
-            info["outcome"] = score.outcome
-            info["parts"] = {**parts, **score.parts}
-            reward += score.outcome
-        return answer, float(reward), terminated, truncated, info
+            outcome = info["outcome"] = float(score.outcome)
+            parts.update(score.parts)
+        return answer, self.turn_weight * turn_reward + outcome, terminated, truncated, info
+
+
+def _own(messages: Observation) -> list[Message]:
+    """The transcript's own messages, which whoever holds the observation cannot change."""
+    return [message.copy() for message in messages]
 
 
 def opening(system: str, first: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Observation:

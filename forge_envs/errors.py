@@ -6,6 +6,9 @@ world's refusal. `MachineError` is a failure of what the world runs on. Anything
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class ToolError(Exception):
     """The world refuses a well-formed call; the text is shown to the agent."""
@@ -26,7 +29,10 @@ class MachineError(Exception):
         self.stage = stage
         self.retryable = retryable
 
-    def as_dict(self) -> dict[str, str | bool]:
+    def __reduce__(self) -> tuple[partial[MachineError], tuple[()]]:
+        return partial(MachineError, **self.as_dict()), ()  # it crosses from a worker process to its parent
+
+    def as_dict(self) -> dict[str, Any]:
         """What `info["error"]` holds."""
         return {
             "kind": self.kind,

@@ -50,8 +50,9 @@ class ToolCall:
 class Action:
     """One string of the agent, understood.
 
-    >>> HERMES.parse('One moment. <tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
-    Action(prose='One moment.', calls=(ToolCall(name='add', arguments={'a': 1}, requestor='assistant'),), error=None)
+    >>> action = HERMES.parse('One moment. <tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
+    >>> action.prose, action.calls, action.error
+    ('One moment.', (ToolCall(name='add', arguments={'a': 1}, requestor='assistant'),), None)
     >>> HERMES.parse("<tool_call>{oops</tool_call>").calls
     ()
     """
@@ -66,70 +67,97 @@ class Grammar(Protocol):
     """How an action is written as one string."""
 
     name: str
+    prose_alone: bool
+    """Whether an action may do without a call."""
 
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
         ...
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
-        """The text of an action; `parse` reverses it."""
+        """The text of an action; `parse` reverses it. Raises ValueError for what it has no words for."""
         ...
 
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_CALL = re.compile(r"<tool_call>(.*?)(</tool_call>|\Z)", re.DOTALL)
+_TAG = re.compile(r"</?(?:tool_call|think)>")
 _EXAMPLE = '<tool_call>\n{"name": "tool", "arguments": {"key": "value"}}\n</tool_call>'
 
 
 class Hermes:
     """Calls as JSON between `<tool_call>` tags, several allowed; all other text is prose.
 
-    Text between `<think>` tags is the agent's own and reaches nobody.
+    Text between `<think>` tags is the agent's own and reaches nobody, in every grammar. Templates that open
+    the thought in the prompt leave only its end in the action: what comes before a lone `</think>` is
+    thought as well.
     """
 
     name = "hermes"
+    prose_alone = True
 
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
-        if "<think>" in text:
-            text = _THINKING.sub("", text)
-        if "<tool_call>" not in text:
-            return Action(text.strip())
-        calls: list[ToolCall] = []
-        for body, end in _CALL.findall(text):
+        first, *blocks = _spoken(text).split("<tool_call>")
+        if not blocks:
+            return Action(first.strip())
+        prose, calls = [first], []
+        for block in blocks:
+            body, end, after = block.partition("</tool_call>")
             if not end:
-                return Action(_prose(text), error="a <tool_call> is not closed with </tool_call>")
+                return Action("".join(prose).strip(), error="a <tool_call> is not closed with </tool_call>")
+            prose.append(after)
             call = _read_call(body)
             if isinstance(call, str):
-                return Action(_prose(text), error=call)
+                return Action("".join(prose).strip(), error=call)
             calls.append(call)
-        return Action(_prose(text), tuple(calls))
+        return Action("".join(prose).strip(), tuple(calls))
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
-        """The text of an action; `parse` reverses it.
+        """The text of an action; `parse` reverses it. Raises ValueError for prose that has tags in it.
 
         >>> print(HERMES.write(calls=[ToolCall("add", {"a": 1})]))
         <tool_call>
         {"name": "add", "arguments": {"a": 1}}
         </tool_call>
         """
-        blocks = [
-            "<tool_call>\n"
-            + json.dumps({"name": c.name, "arguments": c.arguments}, ensure_ascii=False)
-            + "\n</tool_call>"
-            for c in calls
-        ]
+        if _TAG.search(prose):
+            raise ValueError(f"prose cannot hold the tags of a call or a thought: {prose!r}")
+        blocks = [f"<tool_call>\n{_write_call(call)}\n</tool_call>" for call in calls]
         return "\n".join([prose, *blocks] if prose else blocks)
 
 
-def _prose(text: str) -> str:
-    return _CALL.sub("", text).strip()
+def _spoken(text: str) -> str:
+    """What is left of an action without its thoughts, as text that can be encoded."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode()  # no tokenizer writes half a surrogate pair
+    if "think>" in text:
+        before, end, after = text.partition("</think>")
+        text = _THINKING.sub("", after if end and "<think>" not in before else text)
+    return text
+
+
+def _write_call(call: ToolCall) -> str:
+    text = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False, allow_nan=False)
+    # A tag inside a value would end the call; in JSON, "<" occurs in strings only, where \u003c is the same.
+    return text.replace("<", "\\u003c") if _TAG.search(text) else text
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_DEEPEST = 32  # what walks over a call's arguments may recurse
 
 
 def _read_call(body: str) -> ToolCall | str:
     """The call in one block, or why there is none."""
     try:
-        data = json.loads(body)
+        data = _DECODER.decode(body.strip())
+        if "\\u" in body:
+            json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return f"the text in <tool_call> has half a surrogate pair; write {_EXAMPLE}"
     except (ValueError, RecursionError) as error:
         return f"the text in <tool_call> is not JSON ({error}); write {_EXAMPLE}"
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
@@ -137,24 +165,45 @@ def _read_call(body: str) -> ToolCall | str:
     arguments = data.get("arguments", {})
     if not isinstance(arguments, dict):
         return f'"arguments" of a tool call must be an object; write {_EXAMPLE}'
+    if body.count("{") + body.count("[") > _DEEPEST and _depth(arguments) > _DEEPEST:
+        return f"the arguments of a tool call are nested more than {_DEEPEST} deep"
     return ToolCall(data["name"], arguments)
 
 
-_BASH = re.compile(r"```bash[ \t]*\n(.*?)\n?```", re.DOTALL)
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested, counted level by level."""
+    level, depth = [value], 0
+    while level := [v for v in level if isinstance(v, (dict, list))]:
+        depth += 1
+        level = [v for node in level for v in (node.values() if isinstance(node, dict) else node)]
+    return depth
+
+
+_OPENING = re.compile(r"```bash[ \t]*\n")
 
 
 class Bash:
     """One ```bash block a turn, read as a call of the tool `bash`; the rest is thought and reaches nobody.
 
-    The form of mini-swe-agent: a reply without exactly one block is an error that is told to the agent.
+    The form of mini-swe-agent: the block ends at the first line that starts with ```, and a reply without
+    exactly one block is an error that is told to the agent.
     """
 
     name = "bash"
+    prose_alone = False
 
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
-        blocks = _BASH.findall(text)
-        prose = _BASH.sub("", text).strip()
+        text = _spoken(text)
+        blocks, thought, at = [], [], 0
+        while opening := _OPENING.search(text, at):
+            end = text.find("\n```", opening.end() - 1)
+            if end < 0:
+                return Action(text.strip(), error="the ```bash block is not closed with ``` on its own line")
+            blocks.append(text[opening.end() : end])
+            thought.append(text[at : opening.start()])
+            at = end + len("\n```")
+        prose = "".join([*thought, text[at:]]).strip()
         if len(blocks) != 1:
             found = "no" if not blocks else str(len(blocks))
             return Action(prose, error=f"write exactly one ```bash block in a reply; this one has {found}")
@@ -162,9 +211,12 @@ class Bash:
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
         """The text of an action; `parse` reverses it. Raises ValueError unless it is one `bash` call."""
-        if len(calls) != 1 or set(calls[0].arguments) != {"command"}:
-            raise ValueError(f"the bash grammar writes exactly one call bash(command=…), not {calls!r}")
-        block = f"```bash\n{calls[0].arguments['command']}\n```"
+        if len(calls) != 1 or calls[0].name != "bash" or set(calls[0].arguments) != {"command"}:
+            raise ValueError(f"the bash grammar writes exactly one call bash(command=…), not {list(calls)!r}")
+        command = calls[0].arguments["command"]
+        if "\n```" in f"\n{command}" or "```bash" in prose:
+            raise ValueError(f"the bash grammar cannot write a fence inside: {prose!r}, {command!r}")
+        block = f"```bash\n{command}\n```"
         return f"{prose}\n\n{block}" if prose else block
 
 

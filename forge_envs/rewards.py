@@ -20,6 +20,10 @@ class Score:
     outcome: float
     parts: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.outcome <= 1.0:
+            raise ValueError(f"outcome={self.outcome!r}: it must be a number in [0, 1]; parts: {self.parts}")
+
 
 @dataclass(frozen=True, slots=True)
 class Criterion(Generic[StateT]):
@@ -38,6 +42,11 @@ class Rubric(Generic[StateT]):
     """
 
     criteria: Sequence[Criterion[StateT]]
+
+    def __post_init__(self) -> None:
+        names = [criterion.name for criterion in self.criteria]
+        if len(set(names)) < len(names):
+            raise ValueError(f"criteria must have different names, not {names}")
 
     def __call__(self, state: StateT) -> Score:
         """Check every criterion on `state`."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from forge_envs.messages import Grammar, Message, Observation, ToolCall
 
-_WORDS = [
+_WORDS = (
     "hello",
     "please",
     "yes",
@@ -19,17 +19,14 @@ _WORDS = [
     "order",
     "item",
     "thanks",
-    "could",
-    "you",
     "tell",
     "me",
     "the",
-    "status",
     "ok",
     "42",
     "é",
     "数",
-]
+)
 _ROLES = ("system", "user", "tool", "assistant")
 
 
@@ -56,13 +53,12 @@ class Utterance(gym.Space[str]):
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A random action: a valid call three times in four where there are tools, else a few words."""
         rng = self.np_random
-        if self.tools and rng.random() < 0.75:
+        if self.tools and (rng.random() < 0.75 or not self.grammar.prose_alone):
             function = self.tools[int(rng.integers(len(self.tools)))]["function"]
             return self.grammar.write(
                 calls=[ToolCall(function["name"], sample_schema(function["parameters"], rng))]
             )
-        words = [_WORDS[int(i)] for i in rng.integers(len(_WORDS), size=int(rng.integers(1, 9)))]
-        return " ".join(words)
+        return _babble(rng)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -94,9 +90,7 @@ class Messages(gym.Space[Observation]):
 
     def sample(self, mask: Any = None, probability: Any = None) -> Observation:
         """One message of the user with a few words."""
-        size = int(self.np_random.integers(1, 9))
-        words = [_WORDS[int(i)] for i in self.np_random.integers(len(_WORDS), size=size)]
-        return (Message(role="user", content=" ".join(words)),)
+        return (Message(role="user", content=_babble(self.np_random)),)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Messages)
@@ -105,8 +99,20 @@ class Messages(gym.Space[Observation]):
         return "Messages()"
 
 
+def _babble(rng: np.random.Generator) -> str:
+    return " ".join(_WORDS[int(i)] for i in rng.integers(len(_WORDS), size=int(rng.integers(1, 9))))
+
+
 def sample_schema(schema: dict[str, Any], rng: np.random.Generator) -> Any:
-    """A random value that fits a JSON schema of the kinds that tools use."""
+    """A random value that fits a JSON schema of the kinds that tools use.
+
+    Raises ValueError for a `pattern` or a `multipleOf`, which it cannot hit.
+    """
+    for key in ("pattern", "multipleOf"):
+        if key in schema:
+            raise ValueError(
+                f"cannot draw a value with {key}={schema[key]!r}; use an enum, or check it in the tool"
+            )
     if "enum" in schema or "const" in schema:
         options = schema.get("enum", [schema.get("const")])
         return options[int(rng.integers(len(options)))]
@@ -121,14 +127,28 @@ def sample_schema(schema: dict[str, Any], rng: np.random.Generator) -> Any:
             if key in required or rng.random() < 0.5
         }
     if kind == "array":
-        return [sample_schema(schema.get("items", {}), rng) for _ in range(int(rng.integers(0, 4)))]
-    if kind == "integer":
-        return int(rng.integers(-100, 100))
-    if kind == "number":
-        return float(np.round(rng.normal(), 3))
+        return [sample_schema(schema.get("items", {}), rng) for _ in range(_size(schema, "Items", 0, 3, rng))]
+    if kind in ("integer", "number"):
+        return _number(schema, kind, rng)
     if kind == "boolean":
         return bool(rng.random() < 0.5)
     if kind == "null":
         return None
-    letters: NDArray[np.int64] = rng.integers(97, 123, size=int(rng.integers(1, 10)))
-    return "".join(chr(int(c)) for c in letters)
+    return "".join(chr(int(c)) for c in rng.integers(97, 123, size=_size(schema, "Length", 1, 9, rng)))
+
+
+def _size(schema: dict[str, Any], of: str, low: int, high: int, rng: np.random.Generator) -> int:
+    low = schema.get(f"min{of}", low)
+    return int(rng.integers(low, max(min(schema.get(f"max{of}", high), max(high, low)), low) + 1))
+
+
+def _number(schema: dict[str, Any], kind: str, rng: np.random.Generator) -> int | float:
+    """A number within the bounds; where one is open, it lies within 100 of the other."""
+    step = 1 if kind == "integer" else 0.001
+    low = schema.get("minimum", schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else None)
+    high = schema.get("maximum", schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else None)
+    low = (-100 if high is None else min(-100, high - 100)) if low is None else low
+    high = max(100, low + 100) if high is None else high
+    if kind == "integer":
+        return int(rng.integers(math.ceil(low), math.floor(high) + 1))
+    return min(max(round(float(rng.uniform(low, high)), 3), low), high)

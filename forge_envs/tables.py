@@ -71,10 +71,10 @@ class Table:
         return own
 
     def add(self, key: str, row: Row) -> None:
-        """Put in a new row. Raises KeyError if the key is taken."""
+        """Put in a copy of a new row. Raises KeyError if the key is taken."""
         if key in self:
             raise KeyError(f"{key} is taken")
-        self._own[key] = row
+        self._own[key] = copy_json(row)
 
     def text(self, key: str) -> str:
         """The row as JSON; rows nobody copied are written once for all episodes. Raises KeyError."""

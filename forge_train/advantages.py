@@ -32,8 +32,8 @@ def grpo(group: Sequence[Trajectory]) -> list[list[float]]:
     A_i = (R_i - mean(R)) / (std(R) + 1e-6). DeepSeekMath (arXiv 2402.03300) §4.1.2; Klear-AgentForge
     (arXiv 2511.05951) Eq. 5. The unbiased std (divisor G-1) is that of torch.std.
 
-    >>> [a for a, in grpo([Trajectory("g", rewards=[r]) for r in (1.0, 0.0, 0.0, 1.0)])]
-    [0.8660..., -0.8660..., -0.8660..., 0.8660...]
+    >>> [round(a, 6) for a, in grpo([Trajectory("g", rewards=[r]) for r in (1.0, 0.0, 0.0, 1.0)])]
+    [0.866024, -0.866024, -0.866024, 0.866024]
     """
     returns = [t.episode_return for t in group]
     centred = _centred(returns)

@@ -41,6 +41,11 @@ class Sample:
     """float32: the advantage of each trained token's action."""
 
     @property
+    def key(self) -> tuple[int, int]:
+        """Names the sample among those of one call of `samples`."""
+        return self.trajectory, self.segment
+
+    @property
     def forwarded(self) -> int:
         """Positions the model must see: all but the last token, which predicts nothing trained."""
         return self.tokens.numel() - 1
@@ -152,7 +157,7 @@ def token_weights(
             total = sum(s.at_N.numel() for s in samples)
             return [torch.full((s.at_N.numel(),), 1 / total) for s in samples]
         case "turn":
-            return _mean_of_means([[(s.trajectory, int(a)) for a in s.action_N] for s in samples])
+            return _mean_of_means([[(s.trajectory, a) for a in s.action_N.tolist()] for s in samples])
         case "trajectory":
             return _mean_of_means([[(s.trajectory, 0)] * s.at_N.numel() for s in samples])
         case "constant":

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def save(
     """
     if keep < 1:
         raise ValueError(f"keep={keep}: at least one checkpoint must stay")
-    _refuse_code(state, "state")
+    _refuse_code(dict(state), "state")
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -101,9 +102,11 @@ def save(
         os.rename(path, folder / f".replaced-{path.name}")
     os.rename(aside, path)
     sync_folder(folder)
+    for replaced in folder.glob(".replaced-step-*"):
+        if (folder / replaced.name.removeprefix(".replaced-")).exists():
+            _discard(replaced)
     for old in _candidates(folder)[keep:]:
         _discard(old.path)
-    _discard(folder / f".replaced-{path.name}")
     return path
 
 
@@ -112,7 +115,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
     A damaged one is passed over with a warning. Raises CheckpointError when only damaged ones are left.
     """
-    problems = []
+    problems: list[str] = []
     for checkpoint in _candidates(folder):
         problem = checkpoint.problem()
         if problem is None:
@@ -123,7 +126,8 @@ def latest(folder: Path) -> Checkpoint | None:
     if problems:
         lines = "\n".join(problems)
         raise CheckpointError(
-            f"{lines}\nno whole checkpoint is left in {folder}: restore one from a copy, or delete these to start anew"
+            f"{lines}\nno whole checkpoint is left in {folder}: restore one from a copy, "
+            "or delete these to start anew"
         )
     return None
 
@@ -209,19 +213,18 @@ def _checksum(path: Path) -> str:
 
 def _refuse_code(value: Any, where: str) -> None:
     """Only data: pickled objects could run code when loaded, and break when a class is renamed."""
-    if isinstance(value, Mapping):
+    kind = type(value)
+    if kind in (dict, OrderedDict):
         for key, item in value.items():
             _refuse_code(key, f"a key of {where}")
             _refuse_code(item, f"{where}[{key!r}]")
-    elif isinstance(value, list | tuple):
+    elif kind in (list, tuple):
         for i, item in enumerate(value):
             _refuse_code(item, f"{where}[{i}]")
-    elif not (
-        value is None or type(value) in (bool, int, float, str, bytes) or isinstance(value, torch.Tensor)
-    ):
+    elif value is not None and kind not in (bool, int, float, str, torch.Tensor, torch.nn.Parameter):
         raise ValueError(
-            f"{where} is a {type(value).__module__}.{type(value).__name__}: a checkpoint holds tensors, "
-            "numbers, text and containers of them; convert it"
+            f"{where} is a {kind.__module__}.{kind.__name__}: a checkpoint holds tensors, numbers, text "
+            "and dicts, lists and tuples of them; convert it"
         )
 
 

@@ -35,20 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Run or continue the stages of a config."""
+    from forge_train import run
     from forge_train.config import load
-    from forge_train.live import results_table
-    from forge_train.run import train
+    from forge_train.results import show_run
 
     config = load(args.config, args.set)
-    report = train(config)
-    results_table(config.run.folder)
+    report = run.train(config)
+    show_run(config.run.folder)
     print(f"report: {report}")
     return 0
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Judge a checkpoint, or any model folder, on a world's tasks."""
-    from forge_train.live import evaluation_table
+    from forge_train.results import show_evaluation
     from forge_train.run import evaluate_model
 
     evaluation = asyncio.run(
@@ -69,7 +69,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
-        evaluation_table(evaluation)
+        show_evaluation(evaluation)
     return 0
 
 

@@ -5,7 +5,6 @@ Shapes: B rows, T positions, N trained tokens, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import random
@@ -136,7 +135,8 @@ class Learner:
         tally: _Tally,
     ) -> None:
         """One optimizer step on the samples of one minibatch."""
-        weights = dict(zip(map(_key, part), token_weights(part, loss.denominator, loss.constant), strict=True))
+        weight_of = token_weights(part, loss.denominator, loss.constant)
+        weights = {s.key: weight_N for s, weight_N in zip(part, weight_of, strict=True)}
         live = [s for s in part if not s.silent]
         if not live:
             return
@@ -144,19 +144,20 @@ class Learner:
         total = 0.0
         for batch in microbatches(live, self.optim.micro_tokens):
             batch = batch.to(self.device)
-            keys = [_key(live[i]) for i in batch.samples]
+            keys = [live[i].key for i in batch.samples]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
             current_N, entropy_N = self._forward(batch, temperature)
-            proximal_N = (
-                current_N.detach() if proximal is None else torch.cat([proximal[k] for k in keys])
-            ).to(self.device)
+            proximal_N = current_N.detach()
+            if proximal is not None:
+                proximal_N = torch.cat([proximal[k] for k in keys]).to(self.device)
             loss_N, stats = OBJECTIVES[loss.objective](
                 current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss
             )
             summed = (weight_N * loss_N).sum()
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
-            tally.tokens(batch, {"entropy": entropy_N, **stats}, sum(live[i].forwarded for i in batch.samples))
+            real = sum(live[i].forwarded for i in batch.samples)
+            tally.tokens({"entropy": entropy_N, **stats}, real, batch.positions)
         tally.step(total, *self._apply())
 
     def _apply(self) -> tuple[float, bool]:
@@ -176,12 +177,13 @@ class Learner:
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
-        result: dict[tuple[int, int], Tensor] = dict.fromkeys(map(_key, found), torch.empty(0))
+        result = {s.key: s.behaviour_N for s in found}  # sets the order; every value is replaced
         with torch.no_grad():
             for batch in microbatches(found, self.optim.micro_tokens):
                 current_N, _ = self._forward(batch.to(self.device), temperature)
-                for i, piece_N in zip(batch.samples, current_N.cpu().split(batch.lengths), strict=True):
-                    result[_key(found[i])] = piece_N
+                pieces = torch.split(current_N.cpu(), list(batch.lengths))
+                for i, piece_N in zip(batch.samples, pieces, strict=True):
+                    result[found[i].key] = piece_N
         return result
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
@@ -190,9 +192,8 @@ class Learner:
         No attention mask: padding stands on the right, where causal attention keeps it out of sight, and
         without a mask SDPA takes its causal kernel. The head runs only where the next token is trained.
         """
-        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
         head = self.model.get_output_embeddings()
-        with autocast:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.base_model(input_ids=batch.tokens_BT, use_cache=False)
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.at_N)
             rows = max(LOGITS_AT_ONCE // head.weight.shape[0], 1)
@@ -201,7 +202,9 @@ class Learner:
             # Several chunks: the backward computes each one's logits again, so that one at a time exists.
             pieces = [
                 checkpoint(score, head, hidden_CH, target_C, temperature, use_reentrant=False)
-                for hidden_CH, target_C in zip(hidden_NH.split(rows), batch.target_N.split(rows), strict=True)
+                for hidden_CH, target_C in zip(
+                    torch.split(hidden_NH, rows), torch.split(batch.target_N, rows), strict=True
+                )
             ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
@@ -251,10 +254,6 @@ def _adamw(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     )
 
 
-def _key(sample: Sample) -> tuple[int, int]:
-    return sample.trajectory, sample.segment
-
-
 def _split(count: int, parts: int, *, seed: int) -> list[set[int]]:
     """Trajectory indices dealt into `parts` minibatches of nearly equal size; a function of the seed."""
     if parts == 1:
@@ -269,21 +268,21 @@ class _Tally:
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
-        self.gap_max = 0.0
+        self.gaps: list[float] = []
         self.trained = self.forwarded = self.positions = 0
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.skipped = 0
 
-    def tokens(self, batch: Batch, stats: Stats, forwarded: int) -> None:
-        names, columns = list(stats), torch.stack([v.detach().float() for v in stats.values()])
-        for name, value in zip(names, columns.sum(1).tolist(), strict=True):
+    def tokens(self, stats: Stats, forwarded: int, positions: int) -> None:
+        columns_SN = torch.stack([v.detach().float() for v in stats.values()])
+        for name, value in zip(stats, columns_SN.sum(1).tolist(), strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + value
         if "logprob_gap" in stats:
-            self.gap_max = max(self.gap_max, float(stats["logprob_gap"].max()))
-        self.trained += batch.target_N.numel()
+            self.gaps.append(float(stats["logprob_gap"].max()))
+        self.trained += columns_SN.shape[1]
         self.forwarded += forwarded
-        self.positions += batch.positions
+        self.positions += positions
 
     def step(self, loss: float, norm: float, taken: bool) -> None:
         self.losses.append(loss)
@@ -293,8 +292,9 @@ class _Tally:
     def metrics(self) -> dict[str, float]:
         steps = max(len(self.losses), 1)
         found = {name: value / self.trained for name, value in self.sums.items()}
-        if "logprob_gap" in found:
-            found["logprob_gap_max"] = self.gap_max
+        if self.gaps:
+            # Not max(): it would pass over a NaN, and a NaN must not look like agreement.
+            found["logprob_gap_max"] = float(torch.tensor(self.gaps).max())
         return {
             **found,
             "loss": sum(self.losses) / steps,

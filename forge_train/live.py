@@ -23,7 +23,7 @@ _COLUMNS = (
     ("return", "return"),
     ("entropy", "entropy"),
     ("grad", "grad_norm"),
-    ("|dlogp|", "identity_max"),
+    ("|dlogp|", "logprob_gap"),
     ("turns", "turns"),
     ("tok/s", "tokens_per_second"),
     ("seconds", "total"),

@@ -155,19 +155,22 @@ def token_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> l
     >>> token_pieces([1, 2, 3], lambda ids: b"".join(table[i] for i in ids).decode(errors="replace"))
     ['a', '', 'é']
     """
-    pieces, held, known = [], list[int](), dict[tuple[int, ...], str]()
+    pieces, held, told, known = [], list[int](), 0, dict[tuple[int, ...], str]()
     for token in tokens:
         held.append(token)
         key = tuple(held)
         if key not in known:
             known[key] = decode(held)
-        # UTF-8 needs four bytes at most, so four tokens: after that it is not a torn character.
-        torn = known[key].endswith("\ufffd") and len(held) < 4
-        pieces.append("" if torn else known[key])
-        if not torn:
-            held = []
+        text = known[key]
+        # A torn character decodes to U+FFFD until its last byte is there. Bytes that never become one
+        # end after 64 tokens.
+        clean = text.rstrip("\ufffd") if len(held) < 64 else text
+        pieces.append(clean[told:])
+        told = len(clean)
+        if clean == text:
+            held, told = [], 0
     if held:
-        pieces[-1] = decode(held)
+        pieces[-1] += known[tuple(held)][told:]
     return pieces
 
 

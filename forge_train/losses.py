@@ -39,7 +39,9 @@ class Objective(Protocol):
         behaviour_N: Tensor,
         advantage_N: Tensor,
         config: LossConfig,
-    ) -> tuple[Tensor, Stats]: ...
+    ) -> tuple[Tensor, Stats]:
+        """See above."""
+        ...
 
 
 def clipped(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, Protocol
@@ -95,6 +97,7 @@ class ChatML:
         self._newline = list(self._data("\n"))
         self._end = end
         self.stop: tuple[int, ...] = (end,)
+        self._sections: deque[tuple[Sequence[Any], str]] = deque(maxlen=8)
 
     def open(self, messages: Sequence[Message]) -> list[int]:
         """Tokens of the opening messages and of the header that starts an action."""
@@ -114,39 +117,45 @@ class ChatML:
 
     def _blocks(self, messages: Sequence[Message]) -> list[int]:
         tokens: list[int] = []
-        for role, body in _chatml_blocks(messages):
+        for role, body in self._bodies(messages):
             tokens += self._headers[role]
             tokens += self._data(body)
             tokens.append(self._end)
             tokens += self._newline
         return tokens
 
+    def _bodies(self, messages: Sequence[Message]) -> list[tuple[str, str]]:
+        """Role and body of each block; consecutive tool results share one block of role user."""
+        blocks: list[tuple[str, str]] = []
+        previous = ""
+        for message in messages:
+            role, body = message["role"], self._body(message)
+            if role == "tool" and previous == "tool":
+                blocks[-1] = ("user", f"{blocks[-1][1]}\n{body}")
+            elif role in ("system", "user", "assistant", "tool"):
+                blocks.append(("user" if role == "tool" else role, body))
+            else:
+                raise ValueError(f"message role {role!r}: it must be system, user, assistant or tool")
+            previous = role
+        return blocks
 
-def _chatml_blocks(messages: Sequence[Message]) -> list[tuple[str, str]]:
-    """Role and body of each block; consecutive tool results share one block of role user."""
-    blocks: list[tuple[str, str]] = []
-    previous = ""
-    for message in messages:
-        role, body = message["role"], _chatml_body(message)
-        if role == "tool" and previous == "tool":
-            blocks[-1] = ("user", f"{blocks[-1][1]}\n{body}")
-        elif role in ("system", "user", "assistant", "tool"):
-            blocks.append(("user" if role == "tool" else role, body))
-        else:
-            raise ValueError(f"message role {role!r}: it must be system, user, assistant or tool")
-        previous = role
-    return blocks
+    def _body(self, message: Message) -> str:
+        content = _content(message)
+        if message["role"] == "tool":
+            content = f"<tool_response>\n{content}\n</tool_response>"
+        calls = [_hermes_call(call) for call in message.get("tool_calls") or ()]
+        spoken = "\n".join(filter(None, [content, *calls]))
+        tools = message.get("tools")
+        return "\n\n".join(filter(None, [spoken, self._section(tools) if tools else ""]))
 
-
-def _chatml_body(message: Message) -> str:
-    content = _content(message)
-    if message["role"] == "tool":
-        content = f"<tool_response>\n{content}\n</tool_response>"
-    calls = [_hermes_call(call) for call in message.get("tool_calls") or ()]
-    tools = message.get("tools")
-    section = TOOLS.format(schemas="\n".join(map(_json, tools))) if tools else ""
-    spoken = "\n".join(filter(None, [content, *calls]))
-    return "\n\n".join(filter(None, [spoken, section]))
+    def _section(self, tools: Sequence[Any]) -> str:
+        """What the policy reads about its tools; every episode of a world asks for the same few."""
+        for known, section in self._sections:
+            if known == tools:  # comparing is ten times faster than writing JSON
+                return section
+        section = TOOLS.format(schemas="\n".join(map(_json, tools)))
+        self._sections.append((deepcopy(tools), section))
+        return section
 
 
 def _hermes_call(call: Mapping[str, Any]) -> str:
@@ -177,7 +186,7 @@ class Template:
         self._markup = _cached_encoder(self._tokenizer)
         added = tokenizer.added_tokens_decoder
         self._special = {token.content: id for id, token in added.items() if token.special}
-        longest_first = sorted(self._special, key=len, reverse=True)
+        longest_first = sorted((s for s in self._special if len(s) > 1), key=len, reverse=True)
         self._spelling = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         prompt = self._render([{"role": "user", "content": "Probe question 9."}], prompt=True)
         # A prompt that closes thinking itself never has thoughts to preserve.
@@ -208,8 +217,7 @@ class Template:
 
     def encode_action(self, text: str) -> list[int]:
         """Tokens of an action somebody else wrote, the template's stop token included."""
-        calls = "<tool_call>" in text
-        stop = self.stop[-1] if calls else self.stop[0]
+        stop = self.stop[-1] if "<tool_call>" in text else self.stop[0]  # some models end calls their own way
         return [*self._pieces(*self._shield_text(text)), stop]
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -220,13 +228,17 @@ class Template:
         if any("tools" in message for message in messages[1:]):
             raise ValueError("a chat template shows tools of the first message only: use kind='chatml'")
         bare = [{key: value for key, value in m.items() if key != "tools"} for m in messages]
-        rendered = self._hf.apply_chat_template(
-            bare,
-            tools=messages[0].get("tools") or None,
-            chat_template=self._template,
-            tokenize=False,
-            add_generation_prompt=prompt,
-        )
+        try:
+            rendered = self._hf.apply_chat_template(
+                bare,
+                tools=messages[0].get("tools") or None,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=prompt,
+            )
+        except (TemplateError, TypeError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ValueError(f"{_REFUSAL}: it cannot render {roles} ({error}). {_FIX}") from error
         assert isinstance(rendered, str)
         return rendered
 
@@ -260,10 +272,7 @@ class Template:
     def _check(self, name: str, probe: Sequence[Message]) -> None:
         """Every text a policy is shown is a prefix of every later one, and nothing said is left out."""
         cuts = [i for i, message in enumerate(probe) if message["role"] == "assistant"] + [len(probe)]
-        try:
-            shown = [self._render(probe[:cut], prompt=True) for cut in cuts]
-        except (TemplateError, TypeError) as error:
-            raise ValueError(f"{_REFUSAL}: probe {name!r} cannot be rendered ({error}). {_FIX}") from error
+        shown = [self._render(probe[:cut], prompt=True) for cut in cuts]
         for cut, (earlier, later) in zip(cuts, pairwise(shown), strict=False):
             if not later.startswith(earlier):
                 at = next(i for i in range(len(earlier)) if earlier[: i + 1] != later[: i + 1])
@@ -380,8 +389,7 @@ def _content(message: Message) -> str:
     return content
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _unused(text: str) -> str:

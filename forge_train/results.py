@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from forge_train.evaluate import Evaluation
-from forge_train.live import duration
 from forge_train.log import read_lines, standing
 
 
@@ -36,17 +35,26 @@ def show_run(folder: Path, console: Console | None = None) -> None:
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
-    """Success with its interval, pass^k and pass@k, how episodes ended, and the hardest tasks."""
-    out = console or Console()
-    data = evaluation.as_dict()
-    table = Table(box=None, pad_edge=False, show_header=False)
+    """Success with its interval, pass^k and pass@k, turns, and how episodes ended."""
+    table = Table(title=evaluation.world, title_justify="left", box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim")
     table.add_column(justify="right")
-    table.add_row("success (pass@1)", f"{data['pass@1']:.1%}  ({data['low']:.1%} to {data['high']:.1%})")
-    for kind in ("pass@k", "pass^k"):
-        for k, value in data[kind].items():
-            table.add_row(kind.replace("k", str(k)), f"{value:.1%}")
-    table.add_row("mean turns", f"{data['turns']:.2f}")
-    table.add_row("endings", ", ".join(f"{name} {count}" for name, count in data["endings"].items()))
-    table.add_row("seconds", duration(data["seconds"]))
-    out.print(table)
+    for what, value in evaluation.table():
+        table.add_row(what, value)
+    (console or Console()).print(table)
+
+
+def told(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as the event log and the report know it: flat, names as people say them."""
+    first = evaluation.pass_1
+    return {
+        "world": evaluation.world,
+        "pass@1": first.mean if first else 0.0,
+        "low": first.low if first else 0.0,
+        "high": first.high if first else 0.0,
+        "pass@k": {str(k): e.mean if e else None for k, e in evaluation.pass_at.items()},
+        "pass^k": {str(k): e.mean if e else None for k, e in evaluation.pass_hat.items()},
+        "turns": evaluation.mean_turns or 0.0,
+        "endings": evaluation.endings,
+        "tasks": evaluation.as_dict()["tasks"],
+    }

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train import checkpoint, sft, tiny
-from forge_train.config import Config, LossConfig
+from forge_train.config import Config, LossConfig, load
 from forge_train.curriculum import Curriculum
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
@@ -25,8 +25,9 @@ from forge_train.evaluate import Evaluation, evaluate
 from forge_train.learner import Learner
 from forge_train.live import Live, Progress
 from forge_train.log import RunFolder, read_lines, rollout_record, standing
-from forge_train.report import write_report
 from forge_train.renderer import renderer_for
+from forge_train.report import write_report
+from forge_train.results import told
 from forge_train.rollout import TokenPlayer, derive_seed
 from forge_train.trainer import Trainer
 from forge_train.world import World
@@ -85,9 +86,10 @@ class Run:
     def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
+        constant = {"lr": config.sft.lr, "schedule": "constant", "decay_steps": None}
         learner = Learner(
             self.model,
-            config.optim.model_copy(update={"lr": config.sft.lr, "schedule": "constant", "decay_steps": None}),
+            config.optim.model_copy(update=constant),
             device=config.model.device,
             dtype=config.model.dtype,
         )
@@ -95,7 +97,7 @@ class Run:
         episodes = [sft.trajectory_of(m, self.renderer) for m in self._gold(config.sft.episodes)]
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
-        with Progress("supervised", total=len(batches), start=start) as progress:
+        with Progress("supervised", total=len(batches) - start) as progress:
             for step, batch in enumerate(batches):
                 if step < start:
                     continue
@@ -115,7 +117,7 @@ class Run:
         trainer = self.trainer(learner, start)
         began = time.perf_counter() - self._spent(start)
         try:
-            with Live(self.folder, total=config.run.steps, start=start) as live:
+            with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                 for step in range(start, config.run.steps):
                     metrics, groups, credit = await trainer.step(step)
                     self.folder.rollouts(step, self._stored(groups, credit))
@@ -124,7 +126,8 @@ class Run:
                     done = step + 1
                     if self._due(done) or done == config.run.steps:
                         self.save(self.folder.checkpoints, done, learner)
-                    if config.run.eval_every and done % config.run.eval_every == 0 and done < config.run.steps:
+                    every = config.run.eval_every
+                    if every and done % every == 0 and done < config.run.steps:
                         await self.evaluate(f"step {done}", done, time.perf_counter() - began)
         finally:
             await trainer.close()
@@ -147,12 +150,10 @@ class Run:
                     seed=derive_seed(self.config.run.seed, "eval"),
                     in_flight=self.config.rollout.in_flight,
                     deadline=self.config.rollout.deadline_s,
-                    k=config.k,
-                    progress=lambda *_: progress.advance(),
+                    ks=config.k,
+                    progress=lambda _, shown=progress: shown.advance(),  # type: ignore[misc]
                 )
-            self.folder.event(
-                "evaluation", stage=stage, step=step, world=name, seconds=seconds, **results[name].as_dict()
-            )
+            self.folder.event("evaluation", stage=stage, step=step, seconds=seconds, **told(results[name]))
         return results
 
     def trainer(self, learner: Learner, start: int) -> Trainer:
@@ -211,7 +212,8 @@ class Run:
             model = AutoModelForCausalLM.from_pretrained(config.path, dtype=DTYPES[config.dtype])
             return model, AutoTokenizer.from_pretrained(config.path)
         tokenizer = tiny.train_tokenizer(tiny.texts_of(self._gold(TOKENIZER_EPISODES)), config.tiny.vocab)
-        return tiny.tiny_model(tokenizer, config.tiny, seed=derive_seed(self.config.run.seed, "model")), tokenizer
+        seed = derive_seed(self.config.run.seed, "model")
+        return tiny.tiny_model(tokenizer, config.tiny, seed=seed), tokenizer
 
     def _gold(self, count: int) -> list[sft.Messages]:
         """`count` gold episodes of the train splits, spread evenly over the worlds."""
@@ -242,9 +244,58 @@ class Run:
         return standing(read_lines(self.folder.path / "events.jsonl"))
 
     def _judged(self, stage: str, step: int) -> bool:
-        return any(e["event"] == "evaluation" and (e["stage"], e["step"]) == (stage, step) for e in self._events())
+        return any((e.get("stage"), e.get("step")) == (stage, step) for e in self._events())
 
     def _spent(self, start: int) -> float:
         """Seconds that the steps before `start` took, so that a resumed run's clock goes on."""
         lines = read_lines(self.folder.path / "metrics.jsonl")
         return sum(sum(line["seconds"].values()) for line in lines if line["step"] < start)
+
+
+async def evaluate_model(
+    path: Path,
+    *,
+    world: str | None,
+    world_args: dict[str, Any],
+    split: str,
+    tasks: int,
+    repeats: int,
+    temperature: float,
+    seed: int,
+    max_context: int,
+    max_action: int,
+    device: str,
+) -> Evaluation:
+    """Judge a model folder, a checkpoint or a run's newest checkpoint on a world's tasks.
+
+    Without `world` it is the first one of the run that `path` belongs to. Raises ValueError.
+    """
+    model, tokenizer = checkpoint.load_model(path)
+    args = dict(world_args)
+    if world is None:
+        trained = next((p for p in (path, *path.resolve().parents) if (p / "config.toml").is_file()), None)
+        if trained is None:
+            raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
+        first = load(trained / "config.toml").worlds[0]
+        world, args = first.id, {**first.args, **world_args}
+    place = World(world, args)
+    engine = LocalEngine(model.to(device), max_context=max_context)
+    player = TokenPlayer(
+        engine, renderer_for(tokenizer), Sampling(temperature=temperature, max_tokens=max_action)
+    )
+    ids = place.tasks(split, tasks)
+    try:
+        with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
+            return await evaluate(
+                place,
+                player,
+                ids,
+                repeats=repeats,
+                seed=seed,
+                in_flight=256,
+                deadline=600.0,
+                progress=lambda _: progress.advance(),
+            )
+    finally:
+        await engine.close()
+        place.close()

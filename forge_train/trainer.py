@@ -92,8 +92,17 @@ class Trainer:
 
         await self.engine.weights_changed(self.learner.version)
         ended = time.perf_counter()
-        seconds = {"generate": played - began, "update": updated - played, "weights": ended - updated}
-        metrics = {"step": step, **summary(groups), **stats, "trained": len(trained), "seconds": seconds}
+        metrics = {
+            **summary(groups),
+            **stats,
+            "trained": len(trained),
+            "seconds": {
+                "generate": played - began,
+                "update": updated - played,
+                "weights": ended - updated,
+                "total": ended - began,
+            },
+        }
         return metrics, groups, credit
 
     def admit(self, step: int) -> None:

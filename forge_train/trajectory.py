@@ -70,6 +70,7 @@ class Trajectory:
 
     @property
     def episode_return(self) -> float:
+        """Sum of what `step` returned; what group baselines compare."""
         return sum(self.rewards)
 
     @property
@@ -99,4 +100,5 @@ class Trajectory:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Trajectory:
+        """The trajectory that `as_dict` described."""
         return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]]})

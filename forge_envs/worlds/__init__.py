@@ -1,0 +1,1 @@
+"""The worlds that ship with Forge, one folder each."""

@@ -250,7 +250,8 @@ def other(value: Any, key: str) -> Any:
     special = {"model.dtype": "bfloat16", "model.device": "cuda", "model.renderer": "chatml",
                "rollout.engine": "scripted", "algorithm.advantage": "rloo", "algorithm.objective": "nll",
                "algorithm.denominator": "turn", "optim.schedule": "linear", "optim.betas": (0.8, 0.9),
-               "eval.k": (1, 2), "sft.steps": 3, "model.path": "org/model", "worlds.0.args": {"level": 3}}  # fmt: skip
+               "eval.k": (1, 2), "sft.steps": 3, "model.path": "org/model",
+               "worlds.0.args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
     if isinstance(value, bool):

@@ -92,14 +92,14 @@ def test_out_of_tokens_keeps_the_unfinished_action_and_leaves_the_world_ungraded
     assert t.segments[0].action[-4:] == [0] * 4
 
 
-@given(st.integers(0, 260))
-@settings(max_examples=30, deadline=None)
-def test_out_of_context_is_said_whether_it_comes_before_or_inside_an_action(room):
-    opening = len(run(World(ECHO), player(says("7"))).segments[0].tokens) - 200
-    engine = says("7", max_context=max(1, opening + room))
+@pytest.mark.parametrize(("room", "actions"), [(-5, 0), (0, 0), (1, 1), (2, 1), (3, 1)])
+def test_out_of_context_is_said_whether_it_comes_before_or_inside_an_action(room, actions):
+    opening = run(World(ECHO), player(says("7"))).segments[0].action.index(0)
+    engine = says("7", max_context=opening + room)  # two tokens are an action
     t = run(World(ECHO), player(engine))
     consistent(t)
-    assert t.ending in ("context", "terminated") and (t.outcome is None) == (t.ending == "context")
+    assert (t.ending, t.outcome, len(t.rewards)) == ("context", None, actions)
+    assert t.segments[0].action.count(0) == min(max(room, 0), 2)
     assert engine.open == set()
 
 
@@ -139,7 +139,8 @@ def test_a_bug_of_the_world_is_recorded_with_its_traceback(id, fault, message):
     error = t.info["error"]
     assert t.ending == "failed" and t.rewards == [0.0]
     assert (error["kind"], error["stage"], error["retryable"]) == ("bug", "step", False)
-    assert message in error["message"] and "worlds.py" in error["traceback"] or fault == "shape"
+    assert message in error["message"]
+    assert ("worlds.py" in error["traceback"]) == (fault == "bug")
 
 
 def test_a_deadline_while_the_policy_thinks_gives_the_environment_back():
@@ -163,21 +164,6 @@ def test_an_environment_stuck_at_the_deadline_is_replaced_and_counted():
     assert run(world, player(engine)).ending == "terminated"  # one thread, and it is not the stuck one
     world.close()
     assert env.unwrapped.closed
-
-
-def test_a_step_that_waits_for_a_thread_is_not_stuck():
-    world = World(SLOW, {"fault": "stuck"}, threads=1)
-    worlds.GATE.clear()
-
-    async def two():
-        return await gather(
-            play(world, player(says("7")), "train/7", seed=i, group="g", deadline=0.2) for i in range(2)
-        )
-
-    assert [t.ending for t in asyncio.run(two())] == ["deadline", "deadline"]
-    assert world.lost == 1
-    worlds.GATE.set()
-    world.close()
 
 
 def test_cancelling_closes_everything_and_stays_a_cancellation():
@@ -206,24 +192,15 @@ def test_what_breaks_outside_the_world_is_raised_after_closing(error):
     assert engine.open == set() and len(world._free) == 1
 
 
-def test_quick_worlds_let_each_other_play():
-    order = []
-
-    class Say(GoldPlayer):
-        def __init__(self, name):
-            super().__init__(RENDERER, lambda task: ["7"] * 3)
-            self.name = name
-
-        def open(self, messages, **about):
-            order.append(self.name)
-            return super().open(messages, **about)
+def test_quick_worlds_let_each_other_play_even_when_no_player_ever_waits():
+    world = World(ECHO)
 
     async def both():
-        world = World(ECHO)
-        await gather(play(world, Say(n), "train/7", seed=0, group=n, deadline=9) for n in "ab")
-        return len(world._free)
+        gold = GoldPlayer(RENDERER, lambda task: ["7"] * 3)
+        await gather(play(world, gold, "train/7", seed=0, group=n, deadline=9) for n in "ab")
 
-    assert asyncio.run(both()) == 2 and order == ["a", "b"]
+    asyncio.run(both())
+    assert len(world._free) == 2  # one after the other would have shared one environment
 
 
 @settings(max_examples=60, deadline=None)
@@ -280,7 +257,7 @@ def test_one_broken_member_cancels_its_group():
     world, engine = World(ECHO), Script(breaks_once)
     with pytest.raises(RuntimeError, match="broke"):
         asyncio.run(play_group(world, player(engine), "train/7", group="g", size=4, seed=0, deadline=9))
-    assert engine.open == set() and len(world._free) == 4
+    assert engine.open == set() and len(world._free) == 3  # the fourth began when one had ended
 
 
 def test_gold_becomes_a_trajectory_to_imitate():
@@ -296,7 +273,7 @@ def test_gold_becomes_a_trajectory_to_imitate():
 
 
 def test_seeds_are_stable_distinct_and_fit_63_bits():
-    assert derive_seed(0, "a") == 7066896446384180786
+    assert derive_seed(0, "a") == 8898938347678966206
     assert derive_seed(1, 11) != derive_seed(11, 1) and derive_seed("1") != derive_seed(1)
     assert all(0 <= derive_seed(i) < 2**63 for i in range(1000))
 

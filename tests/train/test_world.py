@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.world import Threads, World
+from forge_train.world import Seat, Threads, World
 
 ECHO, SLOW, FOREIGN = (f"tests.train.worlds:Test/{name}-v0" for name in ("Echo", "Slow", "Foreign"))
 
@@ -114,17 +115,40 @@ def test_an_idle_thread_is_used_before_a_new_one_is_started():
 
 def test_an_abandoned_call_gives_its_place_to_another_and_does_not_come_back():
     threads, gate, started = Threads(1), threading.Event(), threading.Event()
-    stuck: Future = threads.submit(lambda: (started.set(), gate.wait(10)))
+    workers = []
+    stuck: Future = threads.submit(
+        lambda: (workers.append(threading.current_thread()), started.set(), gate.wait(10))
+    )
     waiting = threads.submit(lambda: "served")
     started.wait(5)
     assert threads.abandon(stuck)
     assert waiting.result(5) == "served"
     gate.set()
     stuck.result(5)
+    workers[0].join(5)
+    assert not workers[0].is_alive()
     assert not threads.abandon(stuck)
     assert threads.submit(lambda: "still one").result(5) == "still one"
     assert len(threads._workers) == 1
     threads.close()
+
+
+def test_leaving_a_seat_takes_back_a_call_that_waits_for_a_thread():
+    world, gate = World(SLOW, threads=1), threading.Event()
+    world.threads.submit(lambda: gate.wait(10))
+
+    async def leave_while_waiting():
+        seat = Seat(world, "train/7", seed=0)
+        reset = asyncio.create_task(seat.reset())
+        await asyncio.sleep(0)
+        seat.leave(broken=False)
+        gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await reset
+
+    asyncio.run(leave_while_waiting())
+    assert world.lost == 0
+    world.close()
 
 
 def test_the_exception_of_a_call_is_its_futures():

@@ -1,0 +1,94 @@
+"""The demo on several seeds, beside supervised training for the same time: writes docs/results.md.
+
+    python benchmarks/demo_seeds.py [--seeds 0 1 2]
+
+For each seed the demo runs as a person would run it. Then the same warm start simply goes on, on the same
+gold episodes, for as long as warm start and reinforcement took together: what would more imitation give?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "runs" / "seeds"
+
+
+def run(name: str, *overrides: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], float]:
+    """Run the demo with overrides in a fresh folder: evaluations by stage, events, wall seconds."""
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, "-m", "forge_train.cli", "demo", f"run.out={folder}", *overrides]
+    began = time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True)
+    wall = time.perf_counter() - began
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return {e["stage"]: e for e in events if e["event"] == "evaluation"}, events, wall
+
+
+def equal_time_steps(events: list[dict[str, Any]], seconds: float) -> int:
+    """Supervised steps that take `seconds`, at the pace they had in this run."""
+    times = [e["time"] for e in events if e["event"] == "sft"]
+    pace = (times[-1] - times[0]) / (len(times) - 1)
+    return max(len(times), round(seconds / pace))
+
+
+def row(seed: int, stage: str, e: dict[str, Any], seconds: float) -> str:
+    return (
+        f"| {seed} | {stage} | {e['pass@1']:.1%} | {e['low']:.1%} to {e['high']:.1%} "
+        f"| {e['turns']:.1f} | {seconds:.0f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    args = parser.parse_args()
+    rows, results = [], []
+    for seed in args.seeds:
+        stages, events, wall = run(f"demo-{seed}", f"run.seed={seed}")
+        trained = stages["after RL"]["seconds"] + stages["after SFT"]["seconds"]
+        steps = equal_time_steps(events, trained)
+        longer, _, _ = run(
+            f"sft-{seed}", f"run.seed={seed}", "run.steps=0", f"sft.steps={steps}", "sft.epochs=100000"
+        )
+        for stage in ("untrained", "after SFT", "after RL"):
+            rows.append(row(seed, stage, stages[stage], stages[stage]["seconds"]))
+        rows.append(row(seed, "SFT for the time of SFT + RL", longer["after SFT"], longer["after SFT"]["seconds"]))
+        results.append({"seed": seed, "wall": wall, "stages": stages, "longer": longer["after SFT"]})
+    where = ROOT / "benchmarks" / "results" / "demo_seeds.json"
+    where.parent.mkdir(exist_ok=True)
+    where.write_text(json.dumps(results, indent=1))
+    write(rows, results)
+
+
+def write(rows: list[str], results: list[dict[str, Any]]) -> None:
+    walls = ", ".join(f"{r['wall']:.0f} s" for r in results)
+    text = (ROOT / "docs" / "results.md").read_text()
+    table = "\n".join(
+        [
+            "| seed | stage | held-out success | 95% interval | turns | seconds |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Whole command, wall clock per seed: {walls}. {os.cpu_count()} cores, "
+            f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
+        ]
+    )
+    begin, end = "<!-- demo_seeds -->", "<!-- /demo_seeds -->"
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    (ROOT / "docs" / "results.md").write_text(f"{head}{begin}\n{table}\n{end}{tail}")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

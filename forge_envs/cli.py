@@ -1,0 +1,244 @@
+"""`forge-envs`: list the worlds, check that they keep their promises, play one by hand."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from forge_envs.env import AgentEnv
+from forge_envs.errors import MachineError, TaskError
+from forge_envs.messages import Message, ToolCall
+from forge_envs.registry import world_ids
+from forge_envs.testing import promises
+
+COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
+HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
+/tools shows the tools, /help this, /quit leaves. An empty line says nothing and takes a turn."""
+
+
+class Mistake(Exception):
+    """What the person typed cannot be used; the text names it and the fix."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. Returns 0; 1: broken promise or failed machine; 2: bad input; 130: Ctrl-C."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has said what was wrong, or printed help
+        return int(stop.code or 0)
+    try:
+        return int(args.run(args))
+    except Mistake as mistake:
+        print(f"forge-envs: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("forge-envs", description="Multi-turn worlds for language agents.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="the worlds and their arguments")
+    listing.set_defaults(run=_list)
+    check = commands.add_parser("check", help="prove that worlds keep the contract")
+    check.add_argument("world", nargs="?", help="id of a world, e.g. Forge/Retail-v0")
+    check.add_argument("--all", action="store_true", help="check every world, plugins included")
+    check.add_argument("--tasks", type=int, default=20, help="tasks of every split (default 20)")
+    check.set_defaults(run=_check)
+    play = commands.add_parser("play", help="play a world by hand, or pipe in one action per line")
+    play.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
+    play.add_argument("--task", help="task id; by default the seed picks one")
+    play.add_argument("--gold", action="store_true", help="watch the gold actions instead of acting")
+    play.set_defaults(run=_play)
+    for command in (check, play):
+        command.add_argument("--seed", type=int, default=0)
+        command.add_argument(
+            "--arg",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="argument of the world; may repeat",
+        )
+    return parser
+
+
+# -- list and check ------------------------------------------------------------------------------------
+
+
+def _list(args: argparse.Namespace) -> int:
+    for world in world_ids():
+        try:
+            with _make(world, {}) as env:
+                kind = type(env.unwrapped)
+        except Mistake as mistake:
+            print(f"{world}\n    cannot be made: {mistake}")
+            continue
+        print(f"{world}\n    {(inspect.getdoc(kind) or '').splitlines()[0]}")
+        print(textwrap.fill(_arguments(kind), 100, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _arguments(kind: type) -> str:
+    """The constructor's arguments with their defaults, the class's own first, then inherited ones."""
+    found: dict[str, Any] = {}
+    for cls in kind.__mro__:
+        if "__init__" in vars(cls) and issubclass(cls, AgentEnv):
+            for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
+                if parameter.kind is not parameter.VAR_KEYWORD:
+                    found.setdefault(name, parameter.default)
+    return " ".join(f"{name}={json.dumps(default)}" for name, default in found.items())
+
+
+def _check(args: argparse.Namespace) -> int:
+    if args.all == bool(args.world):
+        raise Mistake("check what? Name one world, or say --all")
+    if args.tasks < 1:
+        raise Mistake(f"--tasks {args.tasks}: at least 1 task is needed")
+    kwargs, broken = _kwargs(args.arg), 0
+    for world in world_ids() if args.all else [args.world]:
+        _make(world, kwargs).close()
+        print(world)
+        for promise in promises(world, tasks=args.tasks, seed=args.seed, **kwargs):
+            print(f"  {promise}", flush=True)
+            broken += not promise.kept
+    if broken:
+        print(f"forge-envs: {broken} broken promises", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def _kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+    """`key=value` pairs; values are JSON where they read as JSON, else text."""
+    kwargs: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise Mistake(f"--arg {pair!r}: write it as key=value")
+        try:
+            kwargs[key] = json.loads(value)
+        except ValueError:
+            kwargs[key] = value
+    return kwargs
+
+
+def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
+    known = world_ids()
+    try:
+        return gym.make(world, **kwargs)
+    except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        close = difflib.get_close_matches(world.rpartition(":")[2], known, n=3, cutoff=0.4) or known
+        raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
+    except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
+        raise Mistake(f"world {world!r} with {kwargs}: {error}") from error
+
+
+# -- play ------------------------------------------------------------------------------------------------
+
+
+def _play(args: argparse.Namespace) -> int:
+    made = _make(args.world, _kwargs(args.arg))
+    env = made.unwrapped
+    if not isinstance(env, AgentEnv):
+        raise Mistake(f"world {args.world!r} is no AgentEnv: it cannot be played by talking")
+    try:
+        messages, info = env.reset(seed=args.seed, options={"task": args.task} if args.task else None)
+        _say("system", f"{args.world}, task {info['task']}")
+        _show(messages)
+        return _converse(env, iter(env.gold_actions(info["task"])) if args.gold else _typed(env), args.gold)
+    except TaskError as error:
+        raise Mistake(str(error)) from error
+    except MachineError as error:
+        print(f"forge-envs: the machine failed in {error.stage}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        made.close()
+
+
+def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
+    """Act until the episode or the actions end."""
+    total = 0.0
+    for action in actions:
+        if echo:
+            _say("assistant", action)
+        messages, reward, terminated, truncated, info = env.step(action)
+        _show(messages)
+        if "error" in info:
+            print(f"forge-envs: the machine failed: {info['error']}", file=sys.stderr)
+            return 1
+        total += reward
+        _say("reward", f"turn {info['turn']}: turn reward {info['turn_reward']:+.3g}")
+        if terminated or truncated:
+            how = "over" if terminated else "over at the turn limit"
+            _say("reward", f"{how}: outcome {info['outcome']:g}, return {total:g}, parts {info['parts']}")
+            return 0
+    print("The episode was not finished and has no outcome.")
+    return 0
+
+
+def _typed(env: AgentEnv[Any]) -> Iterator[str]:
+    """The actions that a person types, or that are piped in."""
+    if sys.stdin.isatty():
+        print(HELP)
+    for line in _lines():
+        if line.startswith(">"):
+            try:
+                yield _call(env, line[1:])
+            except ValueError as error:
+                print(f"forge-envs: {line!r}: {error}", file=sys.stderr)
+        elif line == "/quit":
+            return
+        elif line == "/tools":
+            for tool in env.tools.values():
+                print(f"  {tool.name}: {tool.description}\n    {json.dumps(tool.parameters['properties'])}")
+        elif line.startswith("/"):
+            print(HELP)
+        else:
+            yield line
+
+
+def _lines() -> Iterable[str]:
+    if not sys.stdin.isatty():
+        yield from (line.rstrip("\r\n") for line in sys.stdin)
+        return
+    while True:
+        try:
+            yield input("you> ")
+        except EOFError:
+            print()
+            return
+
+
+def _call(env: AgentEnv[Any], line: str) -> str:
+    """`tool {"key": "value"}` as an action. Raises ValueError."""
+    name, _, arguments = line.strip().partition(" ")
+    try:
+        values = json.loads(arguments or "{}")
+    except ValueError as error:
+        raise ValueError(f"the arguments are not JSON ({error}); write  >{name} {{...}}") from error
+    if not name or not isinstance(values, dict):
+        raise ValueError('write  >tool {"key": "value"}')
+    return env.grammar.write(calls=[ToolCall(name, values)])
+
+
+def _show(messages: Iterable[Message]) -> None:
+    for message in messages:
+        name = message.get("name", "")
+        _say(message["role"], message["content"], name)
+        if message.get("tools"):
+            names = (tool["function"]["name"] for tool in message["tools"])
+            _say("system", "tools: " + ", ".join(names))
+
+
+def _say(role: str, text: str, name: str = "") -> None:
+    head = f"{role} {name}".strip().rjust(9)
+    if sys.stdout.isatty():
+        head = f"\x1b[{COLOURS[role]}m{head}\x1b[0m"
+    print(f"{head}  " + text.replace("\n", "\n" + " " * 11), flush=True)

@@ -1,0 +1,60 @@
+"""Which worlds there are: the ones registered here by name, and those that other packages bring along."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib.metadata import entry_points
+
+import gymnasium as gym
+
+PLUGINS = "forge_envs.worlds"
+"""Entry-point group of packages with worlds. Each entry point is a module that registers its worlds when
+it is imported, or a function that registers them when it is called."""
+
+_ids: list[str] = []
+
+
+def register(id: str, entry_point: str, *, nondeterministic: bool = False) -> None:
+    """Make a world known to `gymnasium.make` and to `world_ids`.
+
+    `entry_point` is "package.module:Class"; nothing of it is imported before the world is made.
+    `nondeterministic` is for worlds where a model or a container answers.
+    """
+    gym.register(
+        id=id,
+        entry_point=entry_point,
+        nondeterministic=nondeterministic,
+        # `check_world` proves more than Gymnasium's checker, which costs more than a step does.
+        disable_env_checker=True,
+    )
+    if id not in _ids:
+        _ids.append(id)
+
+
+def world_ids() -> list[str]:
+    """Ids of all worlds: those of this package, then those of plugins, which it loads."""
+    load_plugins()
+    return list(_ids)
+
+
+@cache
+def load_plugins() -> None:
+    """Let installed packages register their worlds, once.
+
+    A plugin that fails is left out with a warning that names it. `import forge_envs` does not come here:
+    it reads no metadata and runs nobody's code. A world also needs no plugin to be made: as with any
+    Gymnasium package, `gymnasium.make("its_package:Its/World-v0")` imports the module first.
+    """
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            found = plugin.load()
+            if callable(found):
+                found()
+        except Exception as error:  # a stranger's code may raise anything, and the others are innocent
+            package = plugin.dist.name if plugin.dist else "unknown"
+            warnings.warn(
+                f"worlds of package {package} are left out: its entry point {plugin.name!r} "
+                f"({plugin.value}) raised {type(error).__name__}: {error}",
+                stacklevel=2,
+            )
