@@ -1,7 +1,8 @@
 """What a step of Forge/Retail-v0 costs: steps a second, rows copied, bytes per living episode.
 
-Whole gold episodes of the mixed level, resets included, scripted customer, through `gymnasium.make`; no model,
-no tokenizer. `warm`: every task was drawn before; `cold`: every reset draws a task nobody has asked for.
+Whole gold episodes of the mixed level, resets included, scripted customer, through `gymnasium.make`;
+no model, no tokenizer. `warm`: every task was drawn before; `cold`: every reset draws a task that nobody
+has asked for.
 Run: python benchmarks/env_throughput.py [--seconds 3] [--size full]
 """
 
@@ -82,7 +83,7 @@ def deep_copy_ms(size: str) -> float:
 
 
 def living(size: str, n: int) -> dict[str, float]:
-    """Memory of `n` episodes alive at once, each of its own task and half played, each with an env of its own."""
+    """Memory of `n` half-played episodes alive at once, each with a task and an env of its own."""
     find_task.cache_clear()
     gc.collect()
     before = resident_bytes()
@@ -97,7 +98,11 @@ def living(size: str, n: int) -> dict[str, float]:
         envs.append(env)
     gc.collect()
     total = resident_bytes() - before
-    return {"episodes_alive": n, "bytes_per_living_episode": total / n, "process_mb": resident_bytes() / 2**20}
+    return {
+        "episodes_alive": n,
+        "bytes_per_living_episode": total / n,
+        "process_mb": resident_bytes() / 2**20,
+    }
 
 
 def resident_bytes() -> int:
@@ -165,7 +170,9 @@ LABELS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", nargs="+", default=["full", "tiny"], choices=["full", "small", "tiny"])
     parser.add_argument("--seconds", type=float, default=3.0, help="per timed measurement")
     parser.add_argument("--alive", type=int, default=4096, help="episodes held at once")

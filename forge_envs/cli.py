@@ -6,6 +6,7 @@ import argparse
 import difflib
 import inspect
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.messages import Message, ToolCall
 from forge_envs.registry import world_ids
-from forge_envs.testing import promises
+from forge_envs.testing import Promise, promises
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
 HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Mistake as mistake:
         print(f"forge-envs: {mistake}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
@@ -105,9 +109,15 @@ def _check(args: argparse.Namespace) -> int:
         raise Mistake(f"--tasks {args.tasks}: at least 1 task is needed")
     kwargs, broken = _kwargs(args.arg), 0
     for world in world_ids() if args.all else [args.world]:
-        _make(world, kwargs).close()
+        try:
+            _make(world, kwargs).close()
+            found = promises(world, tasks=args.tasks, seed=args.seed, **kwargs)
+        except Mistake as mistake:
+            if not args.all:
+                raise
+            found = iter([Promise("made", False, str(mistake))])  # the fault is not in what was typed
         print(world)
-        for promise in promises(world, tasks=args.tasks, seed=args.seed, **kwargs):
+        for promise in found:
             print(f"  {promise}", flush=True)
             broken += not promise.kept
     if broken:

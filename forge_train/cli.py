@@ -95,14 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="forge-train", description="Make agents better in their worlds.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    overrides = {"nargs": "*", "default": [], "metavar": "key=value"}
     demo = commands.add_parser("demo", help="a small agent learns Forge/Retail-v0 on this machine")
-    demo.add_argument("set", help="overrides, e.g. run.seed=1 run.out=runs/other", **overrides)
+    demo.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. run.seed=1 run.out=runs/b")
     demo.set_defaults(command=train, config=DEMO)
 
     run = commands.add_parser("train", help="run or continue a config")
     run.add_argument("config", type=Path, help="a TOML file")
-    run.add_argument("set", help="overrides, e.g. optim.lr=1e-5", **overrides)
+    run.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. optim.lr=1e-5")
     run.set_defaults(command=train)
 
     judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")

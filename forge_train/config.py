@@ -134,7 +134,7 @@ class ModelConfig(Section):
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of weights. On CPU float32 is both exact and fastest."""
+    """Precision of the learner's forward pass; weights and optimizer stay float32, or small updates are lost."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps."""
 
@@ -177,11 +177,8 @@ class RolloutConfig(Section):
     max_action: PositiveInt = 128
     """Longest action in tokens, the stop token included."""
     temperature: PositiveFloat = 1.0
-    """Sampling temperature. At 0 the members of a group are equal and nothing is learned."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus of the distribution that is sampled; 1 is all of it."""
-    top_k: NonNegativeInt = 0
-    """Likeliest tokens that are sampled; 0 means no limit."""
+    """Sampling temperature. At 0 the members of a group are equal and nothing is learned. There is no top-p
+    or top-k here: tokens they cut off make the ratio of learner to engine biased."""
     deadline_s: PositiveFloat = 600.0
     """Seconds after which an episode is given up, so that one hung world cannot stop the run."""
 
@@ -204,8 +201,8 @@ class LossConfig(Section):
     """The ratio of current to proximal probability is clipped below 1 - clip_low."""
     clip_high: NonNegativeFloat = 0.28
     """And above 1 + clip_high; a higher bound above keeps rare tokens alive (DAPO, arXiv 2503.14476)."""
-    importance_cap: PositiveFloat = 2.0
-    """Largest weight that corrects for the engine's probabilities differing from the learner's."""
+    importance_cap: NonNegativeFloat = 2.0
+    """Largest weight that corrects for the engine's probabilities differing from the learner's; 0: none."""
     denominator: Literal["token", "turn", "trajectory", "constant"] = "token"
     """What the sum of token losses is divided by, over the whole optimizer step."""
     constant: PositiveFloat | None = None
@@ -253,7 +250,7 @@ class OptimConfig(Section):
     """After warmup; linear and cosine fall to 0 at `decay_steps`."""
     decay_steps: PositiveInt | None = None
     """Optimizer steps until the rate is 0. Apart from run.steps, so that a run can be prolonged."""
-    micro_tokens: PositiveInt = 8192
+    micro_tokens: PositiveInt = 4096
     """Tokens of one forward pass; bounds memory and never changes a gradient."""
 
     @model_validator(mode="after")

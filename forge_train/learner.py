@@ -46,8 +46,12 @@ class Learner:
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype={dtype!r}: use float32 or bfloat16")
         for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-            if getattr(model.config, name, None) not in (None, 1.0):
-                raise ValueError(f"{model.config.model_type} sets {name}: logits other than head(hidden)")
+            value = getattr(model.config, name, None)
+            if value not in (None, 1.0):
+                raise ValueError(
+                    f"{name}={value}: the learner scores with head(hidden) alone, and this model "
+                    f"({model.config.model_type}) changes logits after it; use one that does not"
+                )
         self.device = torch.device(device)
         self.model = model.to(self.device).eval()
         self.optim = optim

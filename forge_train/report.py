@@ -105,8 +105,9 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
 
 
 def _named(evaluations: Sequence[Line]) -> list[Line]:
-    """Those of a stage; the ones on the way are in the curve."""
-    return [e for e in evaluations if not re.fullmatch(r"step \d+", e["stage"])] or list(evaluations)
+    """Those of a stage, the last where a run was prolonged; the ones on the way are in the curve."""
+    stages = [e for e in evaluations if not re.fullmatch(r"step \d+", e["stage"])]
+    return list({(e["stage"], e["world"]): e for e in stages}.values()) or list(evaluations)
 
 
 def _stages(evaluations: Sequence[Line]) -> dict[str, Any]:

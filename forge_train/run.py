@@ -35,8 +35,6 @@ from forge_train.world import World
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 def train(config: Config) -> Path:
     """Run or continue all stages of `config`; returns the path of the report.
@@ -159,7 +157,7 @@ class Run:
     def trainer(self, learner: Learner, start: int) -> Trainer:
         """The loop of `trainer.py` with what this run's config says."""
         rollout = self.config.rollout
-        sampling = Sampling(rollout.temperature, rollout.top_p, rollout.top_k, rollout.max_action)
+        sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
         return Trainer(
             worlds=self.worlds,
             player=TokenPlayer(self.engine, self.renderer, sampling),
@@ -209,7 +207,7 @@ class Run:
         if self.saved is not None:
             return checkpoint.load_model(self.saved.path)
         if config.path:
-            model = AutoModelForCausalLM.from_pretrained(config.path, dtype=DTYPES[config.dtype])
+            model = AutoModelForCausalLM.from_pretrained(config.path, dtype=torch.float32)
             return model, AutoTokenizer.from_pretrained(config.path)
         tokenizer = tiny.train_tokenizer(tiny.texts_of(self._gold(TOKENIZER_EPISODES)), config.tiny.vocab)
         seed = derive_seed(self.config.run.seed, "model")
@@ -249,7 +247,7 @@ class Run:
     def _spent(self, start: int) -> float:
         """Seconds that the steps before `start` took, so that a resumed run's clock goes on."""
         lines = read_lines(self.folder.path / "metrics.jsonl")
-        return sum(sum(line["seconds"].values()) for line in lines if line["step"] < start)
+        return sum(line["seconds"]["total"] for line in lines if line["step"] < start)
 
 
 async def evaluate_model(

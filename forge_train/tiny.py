@@ -21,19 +21,19 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 # cross from an id into the text around it and an id that is common in a world becomes one token. That is
 # what lets a model of a million parameters copy ids at all: of seven digits each, it learns to copy none
 # in the minutes a demo has (docs/results.md has the comparison).
-PIECES = r"#W\d+|[\w.]+@[\w.]*\w|[a-z]+(?:_[a-z]+)+_\d+|\d+|[A-Za-z]+(?:_[a-z]+)*| [A-Za-z]+|[^A-Za-z0-9#]+|#"
+PIECES = r"\d{1,2}| ?[A-Za-z]+(?:_[a-z]+)*|[^A-Za-z0-9]+"
 
 
 def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE of at most `vocab` tokens with ChatML's special tokens; any text round-trips."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(PIECES), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab,
         special_tokens=list(SPECIAL),

@@ -154,7 +154,7 @@ class Trainer:
         """Engine and learner must give tokens sampled by the same weights the same logprobs."""
         on_policy = all(v == version for t in trained for v in t.versions)
         gap = stats.get("logprob_gap", 0.0)
-        if on_policy and gap > self.identity_tolerance:
+        if on_policy and not gap <= self.identity_tolerance:  # NaN is no agreement
             raise IdentityError(
                 f"engine and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
                 f"tolerance {self.identity_tolerance:.2g}. The engine may hold stale weights or a stale "

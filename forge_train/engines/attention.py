@@ -71,22 +71,23 @@ def plan_decode(table: Ints, lengths: Ints, device: torch.device) -> Decode:
         part[own_row, column[alone]] = np.arange(span)
 
     shared_pages, shared_rows = _plan_shared(page[~alone], row[~alone], column[~alone], span, part)
-    short = np.arange(PAGE) >= filled[:, None]
     return Decode(
         pages=pages,
         row=torch.from_numpy(everyone).to(device),
-        mask=torch.from_numpy(np.where(short, np.float32(MASKED), np.float32(0)))[:, None, None].to(device),
+        mask=_masked(np.arange(PAGE) >= filled[:, None])[:, None, None].to(device),
         shared_pages=None if shared_pages is None else torch.from_numpy(shared_pages).to(device),
         shared_rows=torch.from_numpy(shared_rows).to(device),
         part=torch.from_numpy(part).to(device),
-        absent=torch.from_numpy(np.where(valid, np.float32(0), np.float32(MASKED)))[..., None, None].to(device),
+        absent=_masked(~valid)[..., None, None].to(device),
     )
 
 
-def _plan_shared(
-    page: Ints, row: Ints, column: Ints, first: int, part: Ints
-) -> tuple[Ints | None, Ints]:
-    """Put (page, row) pairs into items of one page and up to TOGETHER rows; writes their index into `part`."""
+def _masked(where: npt.NDArray[np.bool_]) -> torch.Tensor:
+    return torch.from_numpy(np.where(where, np.float32(MASKED), np.float32(0)))
+
+
+def _plan_shared(page: Ints, row: Ints, column: Ints, first: int, part: Ints) -> tuple[Ints | None, Ints]:
+    """Put (page, row) pairs into items of one page and up to TOGETHER rows; writes their index to `part`."""
     if not page.size:
         return None, np.zeros((0, TOGETHER), dtype=np.int64)
     order = page.argsort(kind="stable")
@@ -109,7 +110,9 @@ def attend_decode(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, pla
         items = plan.shared_rows.shape[0]
         q_items = q[plan.shared_rows].transpose(1, 2).reshape(items, k, TOGETHER * r, d)
         shared = _partial(q_items, keys[plan.shared_pages], values[plan.shared_pages], None)
-        by_row = [x.view(items, k, TOGETHER, r, -1).transpose(1, 2).reshape(-1, k, r, x.shape[-1]) for x in shared]
+        by_row = [
+            x.view(items, k, TOGETHER, r, -1).transpose(1, 2).reshape(-1, k, r, x.shape[3]) for x in shared
+        ]
         top, total, out = (torch.cat(pair) for pair in zip((top, total, out), by_row, strict=True))
     top = top[plan.part].squeeze(-1) + plan.absent
     weight = (top - top.amax(1, keepdim=True)).exp_().unsqueeze(-1)
@@ -157,11 +160,11 @@ def plan_prefill(
 
 
 def attend_prefill(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, plan: Prefill) -> torch.Tensor:
-    """q [new, k, r, d], already scaled; keys, values [page, k, P, d] of one layer; returns [new, k * r * d]."""
+    """q [new, k, r, d], already scaled; keys, values as in `attend_decode`; returns [new, k * r * d]."""
     new, k, r, d = q.shape
     # The r heads of a kv head are so many more queries to it: no copy of keys for each.
     queries = q.permute(1, 2, 0, 3).reshape(1, k, r * new, d)
-    key = keys.transpose(0, 1).index_select(1, plan.pages).view(1, k, -1, d)
-    value = values.transpose(0, 1).index_select(1, plan.pages).view(1, k, -1, d)
+    key = keys[plan.pages].transpose(0, 1).reshape(1, k, -1, d)
+    value = values[plan.pages].transpose(0, 1).reshape(1, k, -1, d)
     out = F.scaled_dot_product_attention(queries, key, value, attn_mask=plan.mask, scale=1.0)
     return out.view(k, r, new, d).permute(2, 0, 1, 3).reshape(new, k * r * d)

@@ -77,8 +77,8 @@ class Decoder:
             h = _attend(q, keys, values, batch)
             x = x + _linear(h, layer.self_attn.o_proj)
             h = _rms_norm(x, layer.post_attention_layernorm)
-            mlp = layer.mlp
-            x = x + _linear(mlp.act_fn(_linear(h, mlp.gate_proj)).mul_(_linear(h, mlp.up_proj)), mlp.down_proj)
+            gate, up = _linear(h, layer.mlp.gate_proj), _linear(h, layer.mlp.up_proj)
+            x = x + _linear(layer.mlp.act_fn(gate).mul_(up), layer.mlp.down_proj)
         return _linear(_rms_norm(x[batch.wanted], self.norm), self.head)
 
     def _project(

@@ -55,10 +55,8 @@ class Pages:
         """`shape`: layers, kv heads, head_dim of the model."""
         layers, kv_heads, head_dim = shape
         size = (layers, count, kv_heads, PAGE, head_dim)
-        # Zeros, not empty: a masked position weighs 0, and 0 times stray NaN is NaN. A CPU's system hands out
-        # zeroed memory when it is first touched, so pages never used cost nothing there.
-        self.keys = torch.zeros(size, dtype=dtype, device=device)
-        self.values = torch.zeros(size, dtype=dtype, device=device)
+        self.keys = _zeros(size, dtype, device)
+        self.values = _zeros(size, dtype, device)
         self.count = count
         self.clear()
 
@@ -190,6 +188,18 @@ class Pages:
         if page.holders == 0:
             self._taken[page.id] = False
             self.free += 1
+
+
+def _zeros(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros, not empty: a masked position weighs 0, and 0 times stray NaN is NaN.
+
+    On a CPU by way of numpy, which leaves zeroing to the system at first touch: unused pages cost nothing.
+    """
+    if device.type != "cpu":
+        return torch.zeros(size, dtype=dtype, device=device)
+    return (
+        torch.from_numpy(np.zeros(int(np.prod(size)) * dtype.itemsize, dtype=np.uint8)).view(dtype).view(size)
+    )
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""Our tools over τ-bench's own retail shop leave the database that the official code leaves, to the last digit."""
+"""Our tools over τ-bench's own shop leave the database that the official code leaves, to the last digit."""
 
 from __future__ import annotations
 

@@ -321,3 +321,4 @@ BROKEN = {
 
 for _kind in (Counter, Shell, *BROKEN):
     gym.register(f"Shop/{_kind.__name__}-v0", f"tests.envs.worlds:{_kind.__name__}", disable_env_checker=True)
+gym.register("Shop/Honest-v0", "tests.envs.worlds:Moody", nondeterministic=True, disable_env_checker=True)

@@ -316,6 +316,18 @@ def test_a_terminal_gets_a_table_and_a_bar() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
+def test_an_evaluation_may_show_its_progress_amid_a_run(terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=terminal)
+    with Live(2, console=console) as live:
+        live.step(STEP)
+        with Progress("evaluation", 3, console=console) as progress:
+            progress.advance(3)
+        live.step({**STEP, "step": 1})
+    assert "evaluation" in out.getvalue() and "3/3" in out.getvalue() and "2/2" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
 def test_progress_tells_begin_and_end(terminal: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, width=100, force_terminal=terminal)

@@ -355,6 +355,17 @@ def test_a_replayed_evaluation_counts_once(tmp_path: Path) -> None:
     assert [row["score"] for row in gather(path)["stages"]["rows"]] == [0.1, 0.3]
 
 
+def test_a_prolonged_run_has_one_row_per_stage_and_all_dots(tmp_path: Path) -> None:
+    path = folder_with(tmp_path / "r")
+    with RunFolder.create(load(path / "config.toml")) as run:
+        run.event("evaluation", stage="after RL", step=10, **{"pass@1": 0.4})
+        run.rewind(10)
+        run.event("evaluation", stage="after RL", step=20, **{"pass@1": 0.6})
+    found = gather(path)
+    assert [row["score"] for row in found["stages"]["rows"]] == [0.6]
+    assert len(found["charts"][0]["points"]) == 2
+
+
 # --- transcripts -----------------------------------------------------------------------------------
 
 

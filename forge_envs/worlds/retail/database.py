@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,6 +74,33 @@ SIZES = {
 }
 
 
+class Layer(Mapping[str, Row]):
+    """Rows on top of rows, like `collections.ChainMap`, which takes four times as long for a lookup."""
+
+    __slots__ = ("base", "own")
+
+    def __init__(self, own: dict[str, Row], base: Mapping[str, Row]) -> None:
+        self.own = own
+        self.base = base
+
+    def __getitem__(self, key: str) -> Row:
+        return self.own[key] if key in self.own else self.base[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The row, or the default."""
+        return self.own[key] if key in self.own else self.base.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.own or key in self.base
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.base
+        yield from (key for key in self.own if key not in self.base)
+
+    def __len__(self) -> int:
+        return len(self.base) + sum(key not in self.base for key in self.own)
+
+
 @dataclass(frozen=True)
 class Database:
     """A shop: the rows all episodes share, and the indexes the tools look things up in."""
@@ -87,7 +114,11 @@ class Database:
     product_list: str
     """Product names and ids as JSON, by name."""
 
+    def __reduce__(self) -> tuple[Callable[..., Database], tuple[Base, Base, Base, Size]]:
+        return make_database, (self.users, self.orders, self.products, self.size)
 
+
+@functools.lru_cache(maxsize=8)
 def make_database(users: Base, orders: Base, products: Base, size: Size = SIZES["full"]) -> Database:
     """A shop of these rows, with its indexes. The first user of an email or of a name and zip is found."""
     by_email: dict[str, str] = {}

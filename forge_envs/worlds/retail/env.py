@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,7 +20,10 @@ from forge_envs.worlds.retail.gold import changed_rows
 from forge_envs.worlds.retail.tasks import SPLITS, find_task, task_id
 from forge_envs.worlds.retail.tools import Shop
 
-COMPACT = "You serve a shop's customers. Find the customer first. Before a change, ask for a yes. Then say what you did."
+COMPACT = (
+    "You serve a shop's customers. Find the customer first. "
+    "Before a change, ask for a yes. Then say what you did."
+)
 """All that a tiny model is told; it learns the tools from demonstrations."""
 
 
@@ -29,16 +32,31 @@ class RetailEpisode(Shop, Episode[RetailTask]):
     """An episode is a shop with a customer in it; the tools run on it."""
 
     customer: Customer
-    measured: tuple[int, int, float] = (-1, -1, 0.0)
-    """Writes, things heard, and the progress they were last measured at."""
+    measured: Measured | None = None
+
+    def measure(self) -> Measured:
+        """Compare the shop and the customer with what gold leaves; again only after a write or a telling."""
+        writes, told = self.writes, self.customer.told
+        last = self.measured
+        if last is None or last.writes != writes or last.told != told:
+            target, to_tell = self.task.target, self.task.to_tell
+            changed = changed_rows(self) if writes else {}
+            right = sum(key in changed and changed[key] == row for key, row in target.items())
+            rows = len(target.keys() | changed.keys())
+            share = (right + told) / (rows + to_tell)
+            last = self.measured = Measured(writes, told, share, right == rows, told == to_tell)
+        return last
 
 
-def _rows_match(state: RetailEpisode) -> float:
-    return float(changed_rows(state) == state.task.target)
+@dataclass(slots=True)
+class Measured:
+    """How far an episode was after so many writes and tellings."""
 
-
-def _told(state: RetailEpisode) -> float:
-    return float(state.customer.told == sum(bool(goal.truth) for goal in state.task.goals))
+    writes: int
+    told: int
+    progress: float
+    rows_match: bool
+    all_told: bool
 
 
 class RetailEnv(AgentEnv[RetailTask]):
@@ -49,8 +67,8 @@ class RetailEnv(AgentEnv[RetailTask]):
 
     Args:
         split: "train" or "test"; no request occurs in both.
-        level: 1 one fact; 2 one cancellation; 3 one write with arguments; 4 two requests, a change of mind or an
-            unknown order id; 5 several writes and a forbidden request; 0 mixes them.
+        level: 1 one fact; 2 one cancellation; 3 one write with arguments; 4 two requests, a change of mind or
+            an unknown order id; 5 several writes and a forbidden request; 0 mixes them.
         size: "full" (500 users), "small" (50) or "tiny" (20, short rows).
         prompt: "full" (policy and tool schemas) or "compact" (one line, no schemas).
         source: where tasks come from; "synthetic".
@@ -59,7 +77,12 @@ class RetailEnv(AgentEnv[RetailTask]):
     """
 
     toolkit_type = Shop
-    _rubric = Rubric([Criterion("rows", _rows_match), Criterion("told", _told)])
+    _rubric: ClassVar[Rubric[Measured]] = Rubric(
+        [
+            Criterion("rows", lambda measured: measured.rows_match),
+            Criterion("told", lambda measured: measured.all_told),
+        ]
+    )
 
     def __init__(
         self,
@@ -84,7 +107,6 @@ class RetailEnv(AgentEnv[RetailTask]):
         _one_of("prompt", prompt, ("full", "compact"))
         _one_of("source", source, ("synthetic",))
         _one_of("user", user, ("scripted",))
-        _one_of("grammar", grammar, ("hermes",))
         self.split, self.level, self.size = split, level, size
         self._system = (policy(), self.schemas) if prompt == "full" else (COMPACT, [])
 
@@ -120,19 +142,11 @@ class RetailEnv(AgentEnv[RetailTask]):
 
     def progress(self) -> float:
         """The share of rows and tellings achieved, among those gold has and those that were changed."""
-        state = self.playing
-        writes, told = state.writes, state.customer.told
-        if state.measured[0] != writes or state.measured[1] != told:
-            target, changed = state.task.target, changed_rows(state)
-            achieved = sum(changed.get(key) == row for key, row in target.items())
-            to_tell = sum(bool(goal.truth) for goal in state.task.goals)
-            share = (achieved + told) / (len(target.keys() | changed.keys()) + to_tell)
-            state.measured = (writes, told, share)
-        return state.measured[2]
+        return self.playing.measure().progress
 
     def grade(self) -> Score:
         """Rows times told."""
-        return self._rubric(self.playing)
+        return self._rubric(self.playing.measure())
 
     def gold(self, task: RetailTask) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""

@@ -18,6 +18,10 @@ Key: TypeAlias = tuple[str, str]
 """(table, row id)."""
 
 
+REASONS = ("no longer needed", "ordered by mistake")
+"""Why a customer may cancel."""
+
+
 @dataclass(frozen=True)
 class Goal:
     """One request of the customer, and what it takes."""
@@ -73,6 +77,11 @@ class RetailTask(Task):
     gold: tuple[str | ToolCall, ...] = ()
     target: dict[Key, Row] = field(default_factory=dict)
     """Rows that gold changes, as it leaves them."""
+
+    @functools.cached_property
+    def to_tell(self) -> int:
+        """How many things the customer must hear: facts and refusals."""
+        return sum(bool(goal.truth) for goal in self.goals)
 
     def __reduce__(self) -> tuple[Callable[[str], RetailTask], tuple[str]]:
         from forge_envs.worlds.retail.tasks import find_task  # an episode pickles its task by name

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
@@ -23,20 +22,20 @@ from forge_envs.worlds.retail.database import (
     STATUSES,
     Database,
     Dice,
+    Layer,
     database,
     draw_address,
     draw_order,
     fresh_order_id,
     line,
 )
-from forge_envs.worlds.retail.goals import FACTS, Goal, Kind, RetailTask, truth_of
+from forge_envs.worlds.retail.goals import FACTS, REASONS, Goal, Kind, RetailTask, truth_of
 from forge_envs.worlds.retail.gold import gold_actions, rehearse
 
 SPLITS = ("train", "test")
 LEVELS = range(1, 6)
 TEST_SHARE = 5
 """One request in five belongs to "test"."""
-REASONS = ("no longer needed", "ordered by mistake")
 
 
 class Redraw(Exception):
@@ -56,7 +55,8 @@ def parse_id(text: str) -> tuple[str, str, int, int]:
         if level in map(str, (0, *LEVELS)) and n.isascii() and n.isdigit() and str(int(n[:20])) == n:
             return parts[1], parts[2], int(level), int(n)
     raise TaskError(
-        f"unknown task {text!r}: an id is retail/<{'|'.join(SIZES)}>/<{'|'.join(SPLITS)}>/<level 0-5>/<number>"
+        f"unknown task {text!r}: an id is retail/<size>/<split>/<level>/<number>; sizes are "
+        f"{', '.join(SIZES)}, splits {', '.join(SPLITS)}, levels 0 to 5"
     )
 
 
@@ -130,7 +130,7 @@ class _Draft:
         """The task with its gold, or None if gold does not earn 1.0."""
         rows = self.shop.users.rows
         if len(self.user["orders"]) > len(rows[self.customer_id]["orders"]):
-            rows = ChainMap({self.customer_id: self.user}, rows)  # type: ignore[arg-type]
+            rows = Layer({self.customer_id: self.user}, rows)
         forgets = self.level > (2 if self.tiny else 0) and self.dice.chance(0.25)
         name = self.user["name"]
         parts: dict[str, Any] = {
@@ -143,7 +143,7 @@ class _Draft:
             "zip": self.user["address"]["zip"],
             "goals": goals,
             "users": Base(rows, (task_base, self.id, "users")),
-            "orders": Base(ChainMap(self.orders, self.shop.orders.rows), (task_base, self.id, "orders")),  # type: ignore[arg-type]
+            "orders": Base(Layer(self.orders, self.shop.orders.rows), (task_base, self.id, "orders")),
         }
         task = RetailTask(**parts)
         gold = tuple(gold_actions(task, self.shop, self.voice))
@@ -373,7 +373,7 @@ class _Draft:
     def _unknown_order(self) -> list[Goal]:
         makers: tuple[Callable[..., Goal], ...] = (self.fact, self.cancel, self.write)
         goal = self.dice.choice(makers)(knows=False)
-        held = ChainMap(self.orders, self.shop.orders.rows)  # type: ignore[arg-type]
+        held = Layer(self.orders, self.shop.orders.rows)
         name = self.orders[goal.order_id]["items"][0]["name"]
         for order_id in self.user["orders"]:
             if order_id != goal.order_id and any(item["name"] == name for item in held[order_id]["items"]):

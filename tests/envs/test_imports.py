@@ -1,0 +1,131 @@
+"""The house has one-way stairs: who may import whom, and how long a file and a function may get."""
+
+import ast
+import functools
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("forge_envs", "forge_train")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+CORE = ["errors", "messages", "tools", "spaces", "rewards", "env", "registry"]
+ENVS = {
+    "errors": set(),
+    "messages": set(),
+    "rewards": set(),
+    "registry": set(),
+    "tables": set(),
+    "users": {"errors", "messages"},
+    "tools": {"errors", "messages"},
+    "spaces": {"errors", "messages", "tools"},
+    "env": {"errors", "messages", "tools", "spaces", "rewards"},
+    "": {*CORE},
+    "probe": {*CORE},
+    "testing": {*CORE, "probe"},
+    "cli": {*CORE, "testing"},
+    "worlds": {*CORE, "", "users", "tables"} - {"registry"},
+}
+"""What each part of forge_envs may import; "" is the package itself."""
+SPINE = ["engine", "trajectory", "rollout", "trainer", "cli"]
+"""Parts of forge_train in the order in which they may know each other."""
+
+DEFERRED = {("forge_envs.worlds.retail.goals", "forge_envs.worlds.retail.tasks")}
+"""Imports inside a function that lead back: a pickled task is found again by its id."""
+
+LONG_FILES: dict[str, int] = {"forge_train/config.py": 500}
+LONG_FUNCTIONS: dict[str, int] = {}
+"""Exceptions to the limits below, by name: path and path::function."""
+
+
+def module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in FILES}
+
+
+@functools.cache
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, at the top and inside functions, but not for types alone."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: say whole names"
+            assert node.module
+            found.update(
+                whole if (whole := f"{node.module}.{alias.name}") in MODULES else node.module
+                for alias in node.names
+            )
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_the_two_packages_never_meet(path):
+    own = path.relative_to(ROOT).parts[0]
+    foreign = {other for other in PACKAGES if other != own}
+    assert not {name for name in imports(path) if name.split(".")[0] in foreign}
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if module(f).startswith("forge_envs")], ids=module)
+def test_arrows_of_forge_envs_point_one_way(path):
+    _, _, inner = module(path).partition(".")
+    part = inner.split(".")[0]
+    for name in imports(path):
+        package, _, target = name.partition(".")
+        if package != "forge_envs" or (part == "worlds" and target.split(".")[:2] == inner.split(".")[:2]):
+            continue  # a world may import itself, and no other world
+        assert target in ENVS[part], f"{inner} may not import {target!r}"
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if module(f).startswith("forge_envs")], ids=module)
+def test_the_worlds_need_nothing_heavy(path):
+    allowed = {"gymnasium", "numpy", "pydantic", "typing_extensions", "forge_envs"}
+    heavy = {name.split(".")[0] for name in imports(path)} - allowed
+    assert heavy <= sys.stdlib_module_names
+
+
+def reachable(start: str) -> set[str]:
+    """Everything that a module of this house imports, and what that imports."""
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        here = todo.pop()
+        for name in imports(MODULES[here]) & set(MODULES):
+            if name not in seen and (here, name) not in DEFERRED:
+                seen.add(name)
+                todo.append(name)
+    return seen
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_imports_itself_by_a_detour(name):
+    assert name not in reachable(name)
+
+
+@pytest.mark.parametrize("part", SPINE)
+def test_arrows_of_forge_train_point_one_way(part):
+    if f"forge_train.{part}" not in MODULES:
+        pytest.skip("not there yet")
+    later = {f"forge_train.{name}" for name in SPINE[SPINE.index(part) + 1 :]}
+    assert not reachable(f"forge_train.{part}") & later
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_file_holds_one_idea_and_a_function_fits_a_screen(path):
+    name = str(path.relative_to(ROOT))
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONG_FILES.get(name, 420), "split it by concept"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or 0) - node.lineno + 1
+            assert length <= LONG_FUNCTIONS.get(f"{name}::{node.name}", 65), f"{node.name} has {length} lines"
