@@ -80,6 +80,7 @@ class Grammar(Protocol):
 
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THOUGHT_TAG = re.compile(r"</?think>")
 _TAG = re.compile(r"</?(?:tool_call|think)>")
 _EXAMPLE = '<tool_call>\n{"name": "tool", "arguments": {"key": "value"}}\n</tool_call>'
 
@@ -214,8 +215,8 @@ class Bash:
         if len(calls) != 1 or calls[0].name != "bash" or set(calls[0].arguments) != {"command"}:
             raise ValueError(f"the bash grammar writes exactly one call bash(command=…), not {list(calls)!r}")
         command = calls[0].arguments["command"]
-        if "\n```" in f"\n{command}" or "```bash" in prose:
-            raise ValueError(f"the bash grammar cannot write a fence inside: {prose!r}, {command!r}")
+        if "\n```" in f"\n{command}" or "```bash" in prose or _THOUGHT_TAG.search(f"{prose}{command}"):
+            raise ValueError(f"the bash grammar cannot write a fence or a thought: {prose!r}, {command!r}")
         block = f"```bash\n{command}\n```"
         return f"{prose}\n\n{block}" if prose else block
 

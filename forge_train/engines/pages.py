@@ -9,7 +9,7 @@ arXiv 2309.06180 section 4; the prefix tree is SGLang's, arXiv 2312.07104 sectio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ class Pages:
             chain.pages.append(child)
             chain.computed += PAGE
             node = child
-        source, same = self._closest(node, tokens[chain.computed : min(limit, chain.computed + PAGE)])
+        source, same = self._closest(node, tuple(tokens[chain.computed : min(limit, chain.computed + PAGE)]))
         if source is not None:
             page = self._new(node)
             # A free source may have been handed out as the copy's own page: then it is in place already.
@@ -138,7 +138,7 @@ class Pages:
         chain.pages, chain.tokens, chain.computed = [], [], 0
         self._list_tail(chain)
 
-    def _closest(self, node: Page, wanted: list[int]) -> tuple[Page | None, int]:
+    def _closest(self, node: Page, wanted: tuple[int, ...]) -> tuple[Page | None, int]:
         """The page after `node` that shares most of its beginning with `wanted`, and how much."""
         best: tuple[Page | None, int] = (None, 0)
         if not wanted:
@@ -147,7 +147,7 @@ class Pages:
             if tokens[0] == wanted[0] and (same := common_prefix(tokens, wanted)) > best[1]:
                 best = (page, same)
         for chain in node.tails:
-            held = chain.tokens[chain.computed // PAGE * PAGE : chain.computed]
+            held = tuple(chain.tokens[chain.computed // PAGE * PAGE : chain.computed])
             if held and held[0] == wanted[0] and (same := common_prefix(held, wanted)) > best[1]:
                 best = (chain.pages[chain.computed // PAGE], same)
         return best
@@ -202,8 +202,11 @@ def _zeros(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> t
     )
 
 
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix.
+S = TypeVar("S", list[int], tuple[int, ...])
+
+
+def common_prefix(a: S, b: S) -> int:
+    """Length of the longest common prefix of two lists, or two tuples.
 
     >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
     2

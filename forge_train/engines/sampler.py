@@ -21,7 +21,7 @@ def uniforms(seeds: Sequence[int], positions: Sequence[int]) -> npt.NDArray[np.f
     """One number in [0, 1) for each (seed, position).
 
     >>> a, b = uniforms([3, 3], [7, 8])
-    >>> a != b and a == uniforms([5, 3], [0, 7])[1]
+    >>> bool(a != b and a == uniforms([5, 3], [0, 7])[1])
     True
     """
     seed = np.array([s & _MASK for s in seeds], dtype=np.uint64)

@@ -85,6 +85,6 @@ class ScriptedEngine:
             return list(self._script(tokens, conversation, seed))
         if turn >= len(self._script):
             raise ValueError(
-                f"conversation {conversation!r} asks for action {turn + 1}, the script has {len(self._script)}"
+                f"conversation {conversation!r} asks for action {turn + 1} of {len(self._script)} scripted"
             )
         return self._script[turn]

@@ -27,7 +27,9 @@ LEAVES = st.one_of(
     SIZES.map(lambda b: Annotated[list[int], Field(min_length=b[0], max_length=b[1])]),
 )
 KINDS = st.recursive(
-    LEAVES, lambda t: t.map(lambda x: list[x]) | st.tuples(t, t).map(lambda p: p[0] | p[1]), max_leaves=4
+    LEAVES,
+    lambda t: t.map(lambda x: list[x]) | st.tuples(t, t).map(lambda p: str | p[0] | p[1]),
+    max_leaves=4,
 )
 
 

@@ -199,7 +199,6 @@ def configs(draw: st.DrawFn) -> Config:
         "worlds": worlds,
         "rollout": {
             "temperature": draw(positive),
-            "top_p": draw(st.floats(1e-6, 1)),
             "deadline_s": draw(positive),
         },
         "algorithm": {"denominator": "token" if constant is None else "constant", "constant": constant},

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from forge_train.engine import Completion, Engine, Sampling
-from forge_train.engines.local import LocalEngine
+from forge_train.engines.local import WORTH_WAITING, LocalEngine
 from forge_train.engines.pages import PAGE
 from forge_train.engines.sampler import sample, uniforms
 
@@ -69,11 +69,7 @@ MODEL = qwen3()
 
 
 def tokens(n: int, seed: int = 0) -> list[int]:
-    return (
-        [random.Random(seed).randrange(VOCAB) for _ in range(n)]
-        if n < 2
-        else random.Random(seed).choices(range(VOCAB), k=n)
-    )
+    return random.Random(seed).choices(range(VOCAB), k=n)
 
 
 @torch.no_grad()
@@ -147,14 +143,13 @@ def test_requests_join_while_others_run() -> None:
     engine = new()
 
     async def everyone() -> None:
-        first = asyncio.create_task(talk(engine, tokens(100, 1), "first", turns=2))
-        for late in range(6):
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            assert not first.done()
-            asyncio.get_running_loop().call_soon(lambda: None)
+        first = asyncio.create_task(ask(engine, tokens(100, 1), 200, "first"))
+        for late in range(4):
+            while engine.counters.sampled < 15 * (late + 1):
+                await asyncio.sleep(0)
             await talk(engine, tokens(70 + late, 2 + late), f"late {late}", turns=1)
-        await first
+            assert not first.done()
+        assert_right(MODEL, tokens(100, 1), await first)
 
     asyncio.run(everyone())
 
@@ -167,7 +162,7 @@ def test_long_prompts_are_prefilled_in_pieces(monkeypatch: pytest.MonkeyPatch) -
         await asyncio.gather(*(talk(engine, tokens(230, g), f"{g}/{m}") for g in range(2) for m in range(3)))
 
     asyncio.run(everyone())
-    assert engine.counters.copied == 2 * 2 * 229
+    assert engine.counters.copied >= 2 * 2 * (229 - WORTH_WAITING)
 
 
 def test_a_conversation_may_take_back_what_it_said() -> None:
@@ -224,7 +219,7 @@ def test_a_turn_prefills_only_what_is_new() -> None:
         said = await ask(engine, prompt, 20)
         assert (engine.counters.prefilled, engine.counters.decoded) == (100, 19)
         await ask(engine, prompt + said.tokens + tokens(30, 1), 5)
-        assert (engine.counters.prefilled, engine.counters.decoded) == (100 + 1 + 30 - 1, 20 + 4)
+        assert (engine.counters.prefilled, engine.counters.decoded) == (100 + 1 + 30, 19 + 4)
 
     asyncio.run(run())
 
@@ -391,7 +386,10 @@ def test_stop_tokens_and_greedy() -> None:
     prompt = tokens(60)
     greedy = asyncio.run(ask(new(), prompt, 12, temperature=0.0))
     with torch.no_grad():
-        generated = MODEL.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, pad_token_id=0)
+        ids = torch.tensor([prompt])
+        generated = MODEL.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, pad_token_id=0
+        )
     assert greedy.tokens == generated[0, len(prompt) :].tolist()
     assert_right(MODEL, prompt, greedy)
     stop = greedy.tokens[4]
@@ -459,7 +457,7 @@ def test_the_ends_of_the_unit_interval_draw_possible_tokens() -> None:
 
 def test_uniforms_look_uniform() -> None:
     u = uniforms(list(range(200)) * 50, [p for p in range(50) for _ in range(200)])
-    assert 0 <= u.min() and u.max() < 1 and len(set(u.tolist())) == len(u)
+    assert u.min() >= 0 and u.max() < 1 and len(set(u.tolist())) == len(u)
     grid = u.reshape(50, 200)
     assert abs(u.mean() - 0.5) < 0.015
     assert abs(np.corrcoef(grid[:-1].ravel(), grid[1:].ravel())[0, 1]) < 0.05

@@ -27,7 +27,7 @@ def test_every_conversation_says_the_list_in_turn() -> None:
     assert ask(engine, [0], "a") == Completion([1, STOP], [-0.5, -0.5], "stop", 0)
     assert ask(engine, [0], "b").tokens == [1, STOP]
     assert ask(engine, [0], "a").tokens == [2, STOP]
-    with pytest.raises(ValueError, match="asks for action 3, the script has 2"):
+    with pytest.raises(ValueError, match="asks for action 3 of 2"):
         ask(engine, [0], "a")
     engine.forget("a")
     assert ask(engine, [0], "a").tokens == [1, STOP]
