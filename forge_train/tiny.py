@@ -21,7 +21,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 # cross from an id into the text around it and an id that is common in a world becomes one token. That is
 # what lets a model of a million parameters copy ids at all: of seven digits each, it learns to copy none
 # in the minutes a demo has (docs/results.md has the comparison).
-PIECES = r"\d{1,2}| ?[A-Za-z]+(?:_[a-z]+)*|[^A-Za-z0-9]+"
+PIECES = r"#W\d+|[\w.]+@[\w.]*\w|[a-z]+(?:_[a-z]+)+_\d+|\d+|[A-Za-z]+(?:_[a-z]+)*| [A-Za-z]+|[^A-Za-z0-9#]+|#"
 
 
 def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:

@@ -7,6 +7,7 @@ d head_dim, R rows that want logits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Decoder:
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = attention.head_dim
-        self.scale: float = attention.scaling
+        self.scale: float = attention.scaling * math.log2(math.e)  # see `attention`
         self.vocab = self.embedding.shape[0]
         self.dtype, self.device = self.embedding.dtype, self.embedding.device
         # Functions of the position alone, nothing learned. The first half of the sine is negated, so
@@ -66,35 +67,39 @@ class Decoder:
     def forward(self, batch: Ragged, pages: Pages) -> torch.Tensor:
         """Write the new tokens' keys and values into `pages`; returns logits [R, vocab]."""
         x = F.embedding(batch.tokens, self.embedding)
-        cos, sin = self.cos[batch.positions], self.sin[batch.positions]
-        offset = batch.positions % PAGE
+        cos, sin = self.cos.index_select(0, batch.positions), self.sin.index_select(0, batch.positions)
+        # Where each token's heads go when a layer's cache is seen as [page * k * P, d].
+        heads = torch.arange(self.kv_heads, device=self.device)
+        slots = (batch.pages[:, None] * self.kv_heads + heads) * PAGE + batch.positions[:, None] % PAGE
+        slots = slots.flatten()
         for index, layer in enumerate(self.layers):
             keys, values = pages.keys[index], pages.values[index]
             h = _rms_norm(x, layer.input_layernorm)
             q, k, v = self._project(h, layer.self_attn, cos, sin)
-            keys[batch.pages, :, offset] = k
-            values[batch.pages, :, offset] = v
+            keys.view(-1, self.head_dim).index_copy_(0, slots, k)
+            values.view(-1, self.head_dim).index_copy_(0, slots, v)
             h = _attend(q, keys, values, batch)
             x = x + _linear(h, layer.self_attn.o_proj)
             h = _rms_norm(x, layer.post_attention_layernorm)
             gate, up = _linear(h, layer.mlp.gate_proj), _linear(h, layer.mlp.up_proj)
             x = x + _linear(layer.mlp.act_fn(gate).mul_(up), layer.mlp.down_proj)
-        return _linear(_rms_norm(x[batch.wanted], self.norm), self.head)
+        return _linear(_rms_norm(x.index_select(0, batch.wanted), self.norm), self.head)
 
     def _project(
         self, h: torch.Tensor, attention: Any, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries [T, k, r, d], scaled; keys and values [T, k, d]."""
+        """Queries [T, k, r, d], scaled; keys and values [T * k, d]."""
         size = len(h)
         q = _linear(h, attention.q_proj).view(size, self.heads, self.head_dim)
         k = _linear(h, attention.k_proj).view(size, self.kv_heads, self.head_dim)
-        v = _linear(h, attention.v_proj).view(size, self.kv_heads, self.head_dim)
+        v = _linear(h, attention.v_proj)
         if hasattr(attention, "q_norm"):
             q, k = _rms_norm(q, attention.q_norm), _rms_norm(k, attention.k_norm)
         both = torch.cat([q, k], dim=1)
         both = torch.addcmul(both * cos, both.roll(self.head_dim // 2, -1), sin)
         q, k = both[:, : self.heads] * self.scale, both[:, self.heads :]
-        return q.view(size, self.kv_heads, -1, self.head_dim), k, v
+        flat = (size * self.kv_heads, self.head_dim)
+        return q.view(size, self.kv_heads, -1, self.head_dim), k.reshape(flat), v.view(flat)
 
 
 def check_supported(model: nn.Module) -> None:

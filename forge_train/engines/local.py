@@ -236,23 +236,27 @@ class LocalEngine:
     def _step(self) -> None:
         """One forward pass."""
         self._admit()
-        singles = [r for r in self._running if r.missing == 1]
+        singles: list[_Request] = []
         prefills: list[tuple[_Request, int]] = []
         budget = STEP_TOKENS
         for request in self._running:
-            if request.missing > 1 and budget > 0:
-                prefills.append((request, min(request.missing, budget)))
-                budget -= prefills[-1][1]
-        work = [(r, 1) for r in singles] + prefills
-        for request, count in work:
+            count = request.missing
+            if count == 1:
+                singles.append(request)
+            elif budget > 0:
+                count = min(count, budget)
+                budget -= count
+                prefills.append((request, count))
+            else:
+                continue
             self._make_room(request, request.chain.computed + count)
         batch, ready = self._batch(singles, prefills)
         logits = self._decoder.forward(batch, self._pages)
         self.counters.steps += 1
-        for request, count in work:
-            sampled = max(0, request.chain.computed + count - max(request.prompt, request.chain.computed))
-            self.counters.decoded += sampled
-            self.counters.prefilled += count - sampled
+        for request, count in [(r, 1) for r in singles] + prefills:
+            fed_back = request.chain.computed + count - max(request.prompt, request.chain.computed)
+            self.counters.decoded += max(0, fed_back)
+            self.counters.prefilled += count - max(0, fed_back)
             self._pages.computed(request.chain, count)
         if ready:
             draws = uniforms([r.seed for r in ready], [len(r.tokens) for r in ready])
@@ -346,13 +350,28 @@ class LocalEngine:
         self._pages.keep(request.chain, request.tokens)
         promised = sum(-(-r.limit // PAGE) - len(r.chain.pages) for r in self._running)
         need = promised - (-request.limit // PAGE) - len(request.chain.pages)
-        idle = (name for name in list(self._chains) if name not in self._busy)
         while self._pages.free < need:
-            name = next(idle, None)
-            if name is None:
+            if not self._evict():
                 return False
-            self._pages.release(self._chains.pop(name))
-            self.counters.evictions += 1
+        return True
+
+    def _evict(self) -> bool:
+        """Drop what is kept for the conversation idle for longest; False if that frees nothing more.
+
+        While nothing runs, those that wait are next, last in line first: otherwise they could hold all pages
+        between them and none could ever start.
+        """
+        idle = next((name for name in self._chains if name not in self._busy), None)
+        if idle is not None:
+            self._pages.release(self._chains.pop(idle))
+        else:
+            holding = (
+                None if self._running else next((r for r in reversed(self._waiting) if r.chain.pages), None)
+            )
+            if holding is None:
+                return False
+            self._pages.release(holding.chain)
+        self.counters.evictions += 1
         return True
 
     def _make_room(self, request: _Request, length: int) -> None:

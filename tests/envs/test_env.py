@@ -321,7 +321,7 @@ def test_render_shows_the_conversation():
     assert started().render() is None and Counter(render_mode="ansi").render() == ""
 
 
-def test_release_lets_go_of_the_last_episode_before_the_next_and_at_close():
+def test_release_lets_go_of_an_episode_before_the_next_and_at_close():
     released = []
 
     class Holding(Counter):
@@ -329,9 +329,11 @@ def test_release_lets_go_of_the_last_episode_before_the_next_and_at_close():
             released.append(self.state and self.state.task.id)
 
     env = started(kind=Holding)
+    snapshot = env.snapshot()
     env.reset(options={"task": BREAD})
+    env.restore(snapshot)
     env.close()
-    assert released == [None, APPLES, BREAD]
+    assert released == [None, APPLES, BREAD, APPLES]
 
 
 def test_gold_is_found_by_task():

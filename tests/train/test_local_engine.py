@@ -280,6 +280,22 @@ def test_idle_conversations_make_room_and_come_back() -> None:
     asyncio.run(run())
 
 
+def test_conversations_that_wait_for_each_others_memory_all_get_on() -> None:
+    engine = new(cache_tokens=640)
+
+    async def run() -> None:
+        sequences = [tokens(300, i) for i in range(2)]
+        for i, sequence in enumerate(sequences):
+            sequence += (await ask(engine, sequence, 10, str(i))).tokens + tokens(20)
+        async with asyncio.timeout(10):
+            said = await asyncio.gather(*(ask(engine, sequences[i], 100, str(i)) for i in range(2)))
+        for sequence, completion in zip(sequences, said, strict=True):
+            assert_right(MODEL, sequence, completion)
+        assert engine.counters.evictions >= 1
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("limits", [{"slots": 2}, {"cache_tokens": 640, "slots": 64}])
 def test_requests_beyond_the_limits_wait(limits: dict[str, int]) -> None:
     engine = new(**limits)
