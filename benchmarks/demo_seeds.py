@@ -63,7 +63,9 @@ def main() -> None:
         )
         for stage in ("untrained", "after SFT", "after RL"):
             rows.append(row(seed, stage, stages[stage], stages[stage]["seconds"]))
-        rows.append(row(seed, "SFT for the time of SFT + RL", longer["after SFT"], longer["after SFT"]["seconds"]))
+        rows.append(
+            row(seed, "SFT for the time of SFT + RL", longer["after SFT"], longer["after SFT"]["seconds"])
+        )
         results.append({"seed": seed, "wall": wall, "stages": stages, "longer": longer["after SFT"]})
     where = ROOT / "benchmarks" / "results" / "demo_seeds.json"
     where.parent.mkdir(exist_ok=True)

@@ -134,7 +134,7 @@ class ModelConfig(Section):
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the learner's forward pass; weights and optimizer stay float32, or small updates are lost."""
+    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps."""
 
@@ -278,7 +278,9 @@ class SFTConfig(Section):
     batch: PositiveInt = 32
     """Episodes of one optimizer step."""
     lr: PositiveFloat = 1e-3
-    """Learning rate; the rest of the optimizer is that of `optim`."""
+    """Learning rate; what is not said here is that of `optim`."""
+    warmup: NonNegativeInt = 0
+    """Optimizer steps of linear warmup from 0."""
 
 
 class EvalConfig(Section):

@@ -8,6 +8,7 @@ Each stage continues from the newest whole checkpoint, so a run that was killed 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,10 +85,10 @@ class Run:
     def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
-        constant = {"lr": config.sft.lr, "schedule": "constant", "decay_steps": None}
+        own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
         learner = Learner(
             self.model,
-            config.optim.model_copy(update=constant),
+            config.optim.model_copy(update=own),
             device=config.model.device,
             dtype=config.model.dtype,
         )
@@ -247,7 +248,7 @@ class Run:
     def _spent(self, start: int) -> float:
         """Seconds that the steps before `start` took, so that a resumed run's clock goes on."""
         lines = read_lines(self.folder.path / "metrics.jsonl")
-        return sum(line["seconds"]["total"] for line in lines if line["step"] < start)
+        return math.fsum(line["seconds"]["total"] for line in lines if line["step"] < start)
 
 
 async def evaluate_model(

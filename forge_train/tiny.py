@@ -17,11 +17,11 @@ from forge_train.config import TinyConfig
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
-# A piece is an id, an e-mail address, a number, a word or a run of punctuation, so that merges never
-# cross from an id into the text around it and an id that is common in a world becomes one token. That is
-# what lets a model of a million parameters copy ids at all: of seven digits each, it learns to copy none
-# in the minutes a demo has (docs/results.md has the comparison).
-PIECES = r"#W\d+|[\w.]+@[\w.]*\w|[a-z]+(?:_[a-z]+)+_\d+|\d+|[A-Za-z]+(?:_[a-z]+)*| [A-Za-z]+|[^A-Za-z0-9#]+|#"
+# A piece is two digits, a word with the space before it, a name, or a run of punctuation; merges stay inside
+# pieces. Ids are copied two digits at a time: a model of a million parameters learns that in a minute. Whole
+# ids as one token, and single digits, both took it longer (docs/results.md). A name has no space before it,
+# so that it is the same token in a sentence and in JSON, where it must be read.
+PIECES = r"\d{1,2}| ?[a-z]+(?:_[a-z]+)*|[A-Z]+[a-z]*|[^A-Za-z0-9]+"
 
 
 def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast:

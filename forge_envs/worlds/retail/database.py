@@ -65,12 +65,14 @@ class Size:
     """Chance that an address has a second line."""
     own_ids: bool
     """Tasks write their orders under the shop's own order ids first, so that few ids ever occur."""
+    facts: tuple[str, ...] = ("status", "total", "tracking", "payment", "city")
+    """What customers ask about an order."""
 
 
 SIZES = {
     "full": Size(500, 1000, 50, 3, (8, 20), (0.2, 0.22, 0.19, 0.18, 0.21), 0.7, False),
     "small": Size(50, 100, 12, 2, (5, 9), (0.4, 0.35, 0.25), 0.5, False),
-    "tiny": Size(20, 40, 6, 1, (4, 4), (0.95, 0.05), 0.0, True),
+    "tiny": Size(20, 40, 6, 1, (4, 4), (0.95, 0.05), 0.0, True, ("status", "payment")),
 }
 
 

@@ -29,7 +29,7 @@ from forge_envs.worlds.retail.database import (
     fresh_order_id,
     line,
 )
-from forge_envs.worlds.retail.goals import FACTS, REASONS, Goal, Kind, RetailTask, truth_of
+from forge_envs.worlds.retail.goals import REASONS, Goal, Kind, RetailTask, truth_of
 from forge_envs.worlds.retail.gold import gold_actions, rehearse
 
 SPLITS = ("train", "test")
@@ -196,7 +196,7 @@ class _Draft:
 
     def fact(self, knows: bool = True) -> Goal:
         """Asks for one fact of an order."""
-        fact = self.dice.choice(list(FACTS))
+        fact = self.dice.choice(self.spec.facts)
         order = self.order(*(("delivered", "processed") if fact == "tracking" else STATUSES))
         place = "payment_fact" if fact == "payment" else fact
         order_id = order["order_id"]
