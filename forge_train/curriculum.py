@@ -36,7 +36,7 @@ class Curriculum:
 
     >>> c = Curriculum({"a": ["x", "y"], "b": ["z"]}, {"a": 2.0, "b": 1.0}, seed=0)
     >>> [c.draw(i).world for i in range(6)], c.draw(0) == c.draw(0)
-    (['a', 'b', 'a', 'a', 'b', 'a'], True)
+    (['a', 'a', 'b', 'a', 'a', 'b'], True)
     """
 
     def __init__(

@@ -95,6 +95,7 @@ class Trainer:
         metrics = {
             **summary(groups),
             **stats,
+            "version": version,
             "trained": len(trained),
             "seconds": {
                 "generate": played - began,

@@ -1,0 +1,165 @@
+"""Whole runs on a world of one table: they learn, they resume to the same numbers, they refuse bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge_train import cli
+from forge_train.config import Config, load
+from forge_train.log import read_lines, standing
+from forge_train.run import train
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SMALL = [
+    "run.steps=3",
+    "run.threads=1",
+    "run.checkpoint_every=2",
+    "model.tiny.hidden=32",
+    "model.tiny.layers=1",
+    "model.tiny.vocab=512",
+    "sft.episodes=24",
+    "sft.epochs=1",
+    "rollout.groups=2",
+    "rollout.group_size=3",
+    "rollout.max_action=12",
+    "eval.tasks=3",
+    "eval.repeats=1",
+    "eval.k=[1]",
+]
+
+
+def small(folder: Path, *more: str) -> Config:
+    return load(cli.DEMO, [*SMALL, f'run.out="{folder}"', *more])
+
+
+def steps(folder: Path) -> list[dict[str, Any]]:
+    """Metrics without the clock."""
+    lines = read_lines(folder / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def verdicts(folder: Path) -> list[Any]:
+    events = standing(read_lines(folder / "events.jsonl"))
+    return [(e["stage"], e["pass@1"], e["endings"]) for e in events if e["event"] == "evaluation"]
+
+
+def test_a_run_goes_through_all_stages_and_leaves_a_report(tmp_path: Path) -> None:
+    report = train(small(tmp_path / "run"))
+    assert report.read_text().startswith("<!doctype html>") or "<html" in report.read_text()[:500]
+    assert [line["step"] for line in steps(tmp_path / "run")] == [0, 1, 2]
+    assert [stage for stage, *_ in verdicts(tmp_path / "run")] == ["untrained", "after SFT", "after RL"]
+    for line in steps(tmp_path / "run"):
+        assert line["episodes"] == 6 == sum(line["endings"].values())
+        assert line["version"] == line["step"]
+        assert line.get("logprob_gap_max", 0.0) < 1e-4, "engine and learner disagree"
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(small(tmp_path / name, f"run.seed={seed}", "sft.episodes=0"))
+    assert steps(tmp_path / "a") == steps(tmp_path / "b") != steps(tmp_path / "c")
+    assert verdicts(tmp_path / "a") == verdicts(tmp_path / "b")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -> None:
+    train(small(tmp_path / "whole", "run.steps=5", "run.checkpoint_every=2"))
+    overrides = [*SMALL, "run.steps=5", "run.checkpoint_every=2", f"run.out={tmp_path / 'killed'}"]
+    command = [sys.executable, "-m", "forge_train.cli", "demo", *overrides]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    metrics, events = (tmp_path / "killed" / name for name in ("metrics.jsonl", "events.jsonl"))
+
+    def reached(stage: int) -> bool:
+        """0: in supervised training; 1, 2: after so many steps beyond a checkpoint."""
+        if stage == 0:
+            return events.exists() and '"sft"' in events.read_text()
+        return metrics.exists() and len(metrics.read_text().splitlines()) >= 2 * stage - 1
+
+    for stage in range(3):
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not reached(stage) and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert child.poll() is None, "it ended before it could be killed"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    assert steps(tmp_path / "killed") == steps(tmp_path / "whole")
+    assert verdicts(tmp_path / "killed")[-2:] == verdicts(tmp_path / "whole")[-2:]
+
+
+def test_a_finished_run_only_shows_what_it_has(tmp_path: Path) -> None:
+    config = small(tmp_path / "run", "run.steps=1")
+    train(config)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    train(config)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+    assert len(verdicts(tmp_path / "run")) == 3
+
+
+def test_a_run_without_supervision_or_without_reinforcement(tmp_path: Path) -> None:
+    train(small(tmp_path / "rl", "sft.episodes=0", "run.steps=1"))
+    assert [stage for stage, *_ in verdicts(tmp_path / "rl")] == ["untrained", "after RL"]
+    train(small(tmp_path / "sft", "run.steps=0"))
+    assert [stage for stage, *_ in verdicts(tmp_path / "sft")] == ["untrained", "after SFT"]
+
+
+def test_eval_of_a_run_and_of_its_checkpoint_agree(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small(tmp_path / "run", "run.steps=1"))
+    told = []
+    for path in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "step-000001"):
+        capsys.readouterr()
+        assert (
+            cli.main(["eval", str(path), "--tasks", "3", "--repeats", "1", "--max-action", "12", "--json"])
+            == 0
+        )
+        out = capsys.readouterr().out
+        told.append(json.loads(out[out.index("{\n") :]))
+    assert told[0] == told[1]
+    assert told[0]["world"] == "Forge/Retail-v0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["demo", "optim.lrr=1"], "optim.lr"),
+        (["demo", "optim.lr=fast"], "optim.lr"),
+        (["demo", "rollout.group_size=1"], "group_size"),
+        (["demo", "worlds.0.id=forge_envs:Forge/Retial-v0", "run.out={tmp}/r"], "Retail"),
+        (["demo", "worlds.0.args.level=99", "run.out={tmp}/r"], "99"),
+        (["demo", "worlds.0.args.colour=1", "run.out={tmp}/r"], "colour"),
+        (["demo", "run.out={tmp}/file"], "file"),
+        (["train", "{tmp}/none.toml"], "none.toml"),
+        (["eval", "{tmp}/none"], "none"),
+        (["eval", "{tmp}", "--arg", "level"], "level"),
+        (["report", "{tmp}/none"], "none"),
+    ],
+)
+def test_bad_input_gets_one_clear_message_and_exit_code_2(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert cli.main([a.replace("{tmp}", str(tmp_path)) for a in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("forge-train: ") and says in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_of_another_config_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small(tmp_path / "run", "run.steps=0", "sft.episodes=0"))
+    assert cli.main(["demo", *SMALL, f"run.out={tmp_path / 'run'}", "optim.lr=0.5"]) == 2
+    assert "optim.lr" in capsys.readouterr().err
