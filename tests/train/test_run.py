@@ -121,10 +121,8 @@ def test_eval_of_a_run_and_of_its_checkpoint_agree(
     told = []
     for path in (tmp_path / "run", tmp_path / "run" / "checkpoints" / "step-000001"):
         capsys.readouterr()
-        assert (
-            cli.main(["eval", str(path), "--tasks", "3", "--repeats", "1", "--max-action", "12", "--json"])
-            == 0
-        )
+        brief = ["--tasks", "3", "--repeats", "1", "--max-action", "12", "--json"]
+        assert cli.main(["eval", str(path), *brief]) == 0
         out = capsys.readouterr().out
         told.append(json.loads(out[out.index("{\n") :]))
     assert told[0] == told[1]
