@@ -18,9 +18,9 @@ from forge_train.config import TinyConfig
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 # A piece is two digits, a word with the space before it, a name, or a run of punctuation; merges stay inside
-# pieces. Ids are copied two digits at a time: a model of a million parameters learns that in a minute. Whole
-# ids as one token, and single digits, both took it longer (docs/results.md). A name has no space before it,
-# so that it is the same token in a sentence and in JSON, where it must be read.
+# pieces. Ids are copied two digits at a time: tried beside single digits, triples and whole ids as one token,
+# pairs were what a model of a million parameters learned to copy soonest. A name has no space before it, so
+# that it is the same token in a sentence and in JSON, where it must be read.
 PIECES = r"\d{1,2}| ?[a-z]+(?:_[a-z]+)*|[A-Z]+[a-z]*|[^A-Za-z0-9]+"
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_envs.errors import TaskError
@@ -74,7 +75,7 @@ def find_task(text: str) -> RetailTask:
             goals = draft.goals()
         except Redraw:
             continue
-        if split_of(draft.customer_id, goals) != split:
+        if split_of(_content(size, draft.customer_id, goals, draft.orders)) != split:
             continue
         task = draft.finish(goals)
         if task is not None:
@@ -89,14 +90,27 @@ def task_base(text: str, table: str) -> Base:
 
 
 def content(task: RetailTask) -> tuple[Any, ...]:
-    """What makes two tasks the same request, whatever the rows hold and however it is said."""
-    return (task.customer_id, *(goal.content for goal in task.goals))
+    """What two tasks must not share to be in different splits, however it is said.
+
+    It is the customer and what they ask. A tiny shop has so few order ids that the same is asked again and
+    again; there the rows of the orders count too, and with them the right answers.
+    """
+    return _content(task.size, task.customer_id, task.goals, task.orders.rows)
 
 
-def split_of(customer_id: str, goals: tuple[Goal, ...]) -> str:
-    """The split a request belongs to, from its content alone."""
-    key = repr((customer_id, *(goal.content for goal in goals)))
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+def _content(
+    size: str, customer_id: str, goals: tuple[Goal, ...], orders: Mapping[str, Row]
+) -> tuple[Any, ...]:
+    asked = (customer_id, *(goal.content for goal in goals))
+    if size != "tiny":
+        return asked
+    rows = [orders[goal.order_id] for goal in goals if goal.order_id in orders]
+    return (*asked, json.dumps(rows, sort_keys=True))
+
+
+def split_of(content: tuple[Any, ...]) -> str:
+    """The split of a task, from its content alone."""
+    digest = hashlib.blake2b(repr(content).encode(), digest_size=8).digest()
     return SPLITS[int.from_bytes(digest, "big") % TEST_SHARE == 0]
 
 
