@@ -35,8 +35,9 @@ def run(name: str, *overrides: str) -> tuple[dict[str, dict[str, Any]], list[dic
     return {e["stage"]: e for e in events if e["event"] == "evaluation"}, events, wall
 
 
-def equal_time_steps(events: list[dict[str, Any]], seconds: float) -> int:
-    """Supervised steps that take `seconds`, at the pace they had in this run."""
+def equal_time_steps(events: list[dict[str, Any]], stages: dict[str, dict[str, Any]]) -> int:
+    """Supervised steps that take as long as both stages took, at the pace they had in this run."""
+    seconds = stages["after SFT"]["seconds"] + stages["after RL"]["seconds"]
     times = [e["time"] for e in events if e["event"] == "sft"]
     pace = (times[-1] - times[0]) / (len(times) - 1)
     return max(len(times), round(seconds / pace))
@@ -53,27 +54,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     args = parser.parse_args()
-    rows, results = [], []
+    results: list[dict[str, Any]] = []
     for seed in args.seeds:
         stages, events, wall = run(f"demo-{seed}", f"run.seed={seed}")
-        trained = stages["after RL"]["seconds"] + stages["after SFT"]["seconds"]
-        steps = equal_time_steps(events, trained)
-        longer, _, _ = run(
-            f"sft-{seed}", f"run.seed={seed}", "run.steps=0", f"sft.steps={steps}", "sft.epochs=100000"
+        results.append(
+            {"seed": seed, "wall": wall, "stages": stages, "steps": equal_time_steps(events, stages)}
         )
-        for stage in ("untrained", "after SFT", "after RL"):
-            rows.append(row(seed, stage, stages[stage], stages[stage]["seconds"]))
-        rows.append(
-            row(seed, "SFT for the time of SFT + RL", longer["after SFT"], longer["after SFT"]["seconds"])
-        )
-        results.append({"seed": seed, "wall": wall, "stages": stages, "longer": longer["after SFT"]})
+        write(results)
+    for result in results:
+        more = (f"sft.steps={result['steps']}", "sft.epochs=100000", "run.steps=0")
+        longer, _, _ = run(f"sft-{result['seed']}", f"run.seed={result['seed']}", *more)
+        result["longer"] = longer["after SFT"]
+        write(results)
+
+
+def write(results: list[dict[str, Any]]) -> None:
+    """Results so far, as JSON and as the table of docs/results.md."""
     where = ROOT / "benchmarks" / "results" / "demo_seeds.json"
     where.parent.mkdir(exist_ok=True)
     where.write_text(json.dumps(results, indent=1))
-    write(rows, results)
-
-
-def write(rows: list[str], results: list[dict[str, Any]]) -> None:
+    rows = []
+    for r in results:
+        stages = r["stages"]
+        spent = stages["after SFT"]["seconds"]
+        rows.append(row(r["seed"], "untrained", stages["untrained"], 0.0))
+        rows.append(row(r["seed"], "after SFT", stages["after SFT"], spent))
+        rows.append(row(r["seed"], "after RL", stages["after RL"], spent + stages["after RL"]["seconds"]))
+        if "longer" in r:
+            rows.append(row(r["seed"], "SFT for as long", r["longer"], r["longer"]["seconds"]))
     walls = ", ".join(f"{r['wall']:.0f} s" for r in results)
     text = (ROOT / "docs" / "results.md").read_text()
     table = "\n".join(

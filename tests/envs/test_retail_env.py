@@ -12,7 +12,8 @@ import pytest
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.messages import HERMES, ToolCall
 from forge_envs.worlds.retail.env import COMPACT, RetailEnv
-from forge_envs.worlds.retail.tasks import find_task, task_id
+from forge_envs.worlds.retail.ids import task_id
+from forge_envs.worlds.retail.tasks import find_task
 
 
 def call(name: str, **arguments: Any) -> str:

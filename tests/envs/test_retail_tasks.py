@@ -17,7 +17,8 @@ from forge_envs.errors import TaskError
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.goals import RetailTask
-from forge_envs.worlds.retail.tasks import content, find_task, task_id
+from forge_envs.worlds.retail.ids import content, task_id
+from forge_envs.worlds.retail.tasks import find_task
 
 LEVELS = range(1, 6)
 

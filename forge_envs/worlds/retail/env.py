@@ -17,7 +17,8 @@ from forge_envs.worlds.retail.customer import Customer
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
 from forge_envs.worlds.retail.gold import changed_rows
-from forge_envs.worlds.retail.tasks import SPLITS, find_task, task_id
+from forge_envs.worlds.retail.ids import SPLITS, task_id
+from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
 
 COMPACT = (

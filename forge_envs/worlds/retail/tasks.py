@@ -10,16 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Row, copy_json
 from forge_envs.worlds.retail import wording
 from forge_envs.worlds.retail.database import (
-    SIZES,
     STATUSES,
     Database,
     Dice,
@@ -32,33 +29,11 @@ from forge_envs.worlds.retail.database import (
 )
 from forge_envs.worlds.retail.goals import REASONS, Goal, Kind, RetailTask, truth_of
 from forge_envs.worlds.retail.gold import gold_actions, rehearse
-
-SPLITS = ("train", "test")
-LEVELS = range(1, 6)
-TEST_SHARE = 5
-"""One request in five belongs to "test"."""
+from forge_envs.worlds.retail.ids import LEVELS, content_of, parse_id, split_of
 
 
 class Redraw(Exception):
     """The draw cannot become a task; draw again."""
-
-
-def task_id(size: str, split: str, level: int, n: int) -> str:
-    """The id of the `n`-th task of a size, split and level (0: levels mixed)."""
-    return f"retail/{size}/{split}/{level}/{n}"
-
-
-def parse_id(text: str) -> tuple[str, str, int, int]:
-    """Size, split, level and number of an id. Raises TaskError."""
-    parts = text.split("/") if isinstance(text, str) else []
-    if len(parts) == 5 and parts[0] == "retail" and parts[1] in SIZES and parts[2] in SPLITS:
-        level, n = parts[3:]
-        if level in map(str, (0, *LEVELS)) and n.isascii() and n.isdigit() and str(int(n[:20])) == n:
-            return parts[1], parts[2], int(level), int(n)
-    raise TaskError(
-        f"unknown task {text!r}: an id is retail/<size>/<split>/<level>/<number>; sizes are "
-        f"{', '.join(SIZES)}, splits {', '.join(SPLITS)}, levels 0 to 5"
-    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -75,7 +50,7 @@ def find_task(text: str) -> RetailTask:
             goals = draft.goals()
         except Redraw:
             continue
-        if split_of(_content(size, draft.customer_id, goals, draft.orders)) != split:
+        if split_of(content_of(size, draft.customer_id, goals, draft.orders)) != split:
             continue
         task = draft.finish(goals)
         if task is not None:
@@ -87,31 +62,6 @@ def task_base(text: str, table: str) -> Base:
     """A task's own rows on top of its shop's."""
     base: Base = getattr(find_task(text), table)
     return base
-
-
-def content(task: RetailTask) -> tuple[Any, ...]:
-    """What two tasks must not share to be in different splits, however it is said.
-
-    It is the customer and what they ask. A tiny shop has so few order ids that the same is asked again and
-    again; there the rows of the orders count too, and with them the right answers.
-    """
-    return _content(task.size, task.customer_id, task.goals, task.orders.rows)
-
-
-def _content(
-    size: str, customer_id: str, goals: tuple[Goal, ...], orders: Mapping[str, Row]
-) -> tuple[Any, ...]:
-    asked = (customer_id, *(goal.content for goal in goals))
-    if size != "tiny":
-        return asked
-    rows = [orders[goal.order_id] for goal in goals if goal.order_id in orders]
-    return (*asked, json.dumps(rows, sort_keys=True))
-
-
-def split_of(content: tuple[Any, ...]) -> str:
-    """The split of a task, from its content alone."""
-    digest = hashlib.blake2b(repr(content).encode(), digest_size=8).digest()
-    return SPLITS[int.from_bytes(digest, "big") % TEST_SHARE == 0]
 
 
 class _Draft:
