@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class Base:
     """Rows that many episodes share and none may change, with their JSON text made once per row.
@@ -80,10 +82,10 @@ class Table:
         """The row as JSON; rows nobody copied are written once for all episodes. Raises KeyError."""
         own = self._own.get(key)
         if own is not None:
-            return json.dumps(own, ensure_ascii=False)
+            return _encode(own)
         text = self._base.texts.get(key)
         if text is None:
-            text = self._base.texts[key] = json.dumps(self._base.rows[key], ensure_ascii=False)
+            text = self._base.texts[key] = _encode(self._base.rows[key])
         return text
 
     def changed(self) -> dict[str, Row]:

@@ -7,6 +7,7 @@ what it is about. A table of phrases costs a third of what regular expressions o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from forge_envs.worlds.retail.goals import Goal
 
@@ -192,7 +193,14 @@ class Heard:
 
 
 def listen(text: str) -> Heard:
-    """Sort an utterance by what its sentences do."""
+    """Sort an utterance by what its sentences do. The result is shared: it is only to be read.
+
+    Agents say the same things again and again, the members of a group most of all.
+    """
+    return _remembered(text) if len(text) < 400 else _listen(text)
+
+
+def _listen(text: str) -> Heard:
     text = text.lower().replace("’", "'")
     heard = Heard(text)
     lines = text.replace(". ", ".\n").replace("? ", "?\n").replace("! ", "!\n").split("\n")
@@ -216,6 +224,9 @@ def listen(text: str) -> Heard:
         if not confirms and not question:
             heard.claims.append(sentence)
     return heard
+
+
+_remembered = lru_cache(maxsize=4096)(_listen)
 
 
 def _asks_to_confirm_a_fact(sentence: Sentence) -> bool:
