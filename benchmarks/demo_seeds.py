@@ -37,7 +37,7 @@ def run(name: str, *overrides: str) -> tuple[dict[str, dict[str, Any]], list[dic
 
 def equal_time_steps(events: list[dict[str, Any]], stages: dict[str, dict[str, Any]]) -> int:
     """Supervised steps that take as long as both stages took, at the pace they had in this run."""
-    seconds = stages["after SFT"]["seconds"] + stages["after RL"]["seconds"]
+    seconds = stages["after RL"]["seconds"]
     times = [e["time"] for e in events if e["event"] == "sft"]
     pace = (times[-1] - times[0]) / (len(times) - 1)
     return max(len(times), round(seconds / pace))
@@ -76,15 +76,14 @@ def write(results: list[dict[str, Any]]) -> None:
     rows = []
     for r in results:
         stages = r["stages"]
-        spent = stages["after SFT"]["seconds"]
         rows.append(row(r["seed"], "untrained", stages["untrained"], 0.0))
-        rows.append(row(r["seed"], "after SFT", stages["after SFT"], spent))
-        rows.append(row(r["seed"], "after RL", stages["after RL"], spent + stages["after RL"]["seconds"]))
+        rows.append(row(r["seed"], "after SFT", stages["after SFT"], stages["after SFT"]["seconds"]))
+        rows.append(row(r["seed"], "after RL", stages["after RL"], stages["after RL"]["seconds"]))
         if "longer" in r:
             rows.append(row(r["seed"], "SFT for as long", r["longer"], r["longer"]["seconds"]))
     walls = ", ".join(f"{r['wall']:.0f} s" for r in results)
-    text = (ROOT / "docs" / "results.md").read_text()
-    table = "\n".join(
+    section(
+        "demo_seeds",
         [
             "| seed | stage | held-out success | 95% interval | turns | seconds |",
             "|---|---|---|---|---|---|",
@@ -92,11 +91,18 @@ def write(results: list[dict[str, Any]]) -> None:
             "",
             f"Whole command, wall clock per seed: {walls}. {os.cpu_count()} cores, "
             f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}.",
-        ]
+        ],
     )
-    begin, end = "<!-- demo_seeds -->", "<!-- /demo_seeds -->"
+
+
+def section(name: str, lines: list[str]) -> None:
+    """Put `lines` between the markers of `name` in docs/results.md, and print them."""
+    page = ROOT / "docs" / "results.md"
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = page.read_text()
     head, tail = text.split(begin)[0], text.split(end)[1]
-    (ROOT / "docs" / "results.md").write_text(f"{head}{begin}\n{table}\n{end}{tail}")
+    table = "\n".join(lines)
+    page.write_text(f"{head}{begin}\n{table}\n{end}{tail}")
     print(table)
 
 

@@ -11,10 +11,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from forge_train.trajectory import Trajectory
+from forge_train.trajectory import WORLD, Trajectory
 
 Estimator = Callable[[Sequence[Trajectory]], list[list[float]]]
 """One group in; for each trajectory, one advantage per action out."""
+
+
+class TokenAdvantages(list[float]):
+    """One advantage per token the policy wrote, in order, the segments one after the other.
+
+    A plain list has one per action; the type tells them apart, for the lengths could agree by chance.
+    """
+
 
 STD_FLOOR = 1e-6
 """Added to the standard deviation, so that equal returns divide by something (verl, TRL)."""
@@ -61,6 +69,23 @@ def rloo(group: Sequence[Trajectory]) -> list[list[float]]:
     size = len(group)
     scale = size / (size - 1) if size > 1 else 0.0
     return _broadcast(group, [scale * c for c in _centred([t.episode_return for t in group])])
+
+
+def by_action(trajectory: Trajectory, advantages: Sequence[float]) -> list[float]:
+    """One advantage per action, whichever kind is given: that of an action's tokens is their mean.
+
+    >>> from forge_train.trajectory import Segment
+    >>> s = Segment([5, 6, 7, 8], [0.0, -0.1, -0.2, -0.3], [-1, 0, 0, 1])
+    >>> by_action(Trajectory("g", [s]), TokenAdvantages([1.0, 2.0, -1.0]))
+    [1.5, -1.0]
+    """
+    if not isinstance(advantages, TokenAdvantages):
+        return list(advantages)
+    tokens: dict[int, list[float]] = {}
+    written = (a for s in trajectory.segments for a in s.action if a != WORLD)
+    for action, advantage in zip(written, advantages, strict=True):
+        tokens.setdefault(action, []).append(advantage)
+    return [math.fsum(row) / len(row) for _, row in sorted(tokens.items())]
 
 
 def _centred(returns: list[float]) -> list[float]:

@@ -15,13 +15,18 @@ import re
 import shutil
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -76,12 +81,21 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, step: int, *, model: Any, tokenizer: Any, state: Mapping[str, Any], keep: int = 2
+    folder: Path,
+    step: int,
+    *,
+    model: Any,
+    tokenizer: Any,
+    state: Mapping[str, Any],
+    keep: int = 2,
+    also: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write the checkpoint of `step` into `folder`, keep the `keep` newest, and return its path.
 
     model, tokenizer: anything with `save_pretrained`. state: tensors, numbers, text, None, and
     dicts, lists and tuples of them, so that loading never runs code; ValueError for anything else.
+    also: called with the folder while it is written, for what does not fit into one process
+    (`Learner.save_moments`).
     """
     if keep < 1:
         raise ValueError(f"keep={keep}: at least one checkpoint must stay")
@@ -95,6 +109,8 @@ def save(
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     torch.save(dict(state), aside / STATE)
+    if also is not None:
+        also(aside)
     _seal(aside, step)
     if path.exists():
         # A full folder cannot be replaced in one go; under its new name `latest` still finds it.
@@ -132,6 +148,11 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def oldest(folder: Path) -> int:
+    """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
+    return min((checkpoint.step for checkpoint in _candidates(folder)), default=0)
+
+
 def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:
     """Model (in evaluation mode, on the CPU) and tokenizer of a checkpoint, a run, or any model folder.
 
@@ -156,6 +177,29 @@ def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]
             "they would be random, so use a complete copy of the model"
         )
     return model.eval(), tokenizer
+
+
+def save_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, each process the parts it holds (torch.distributed.checkpoint).
+
+    With several processes all must call it, on a file system that they share.
+    """
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    with _no_advice():
+        state_dict_saver.save(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+
+
+def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill `tensors` in place with what `save_tensors` wrote, by however many processes.
+
+    Raises CheckpointError for names or shapes that are not there.
+    """
+    try:
+        with _no_advice():
+            reader = HuggingFaceStorageReader(str(folder))
+            state_dict_loader.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+    except (CheckpointException, OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: does not fit what is to be continued ({error})") from error
 
 
 def _model_folder(path: Path) -> Path:
@@ -226,6 +270,14 @@ def _refuse_code(value: Any, where: str) -> None:
             f"{where} is a {kind.__module__}.{kind.__name__}: a checkpoint holds tensors, numbers, text "
             "and dicts, lists and tuples of them; convert it"
         )
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """No advice of the library to set up processes where there is one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`forge-train demo | train | eval | report`: what a person types.
+"""`forge-train demo | train | eval | report | serve`: what a person types.
 
 Exit codes: 0 done, 1 the run stopped (a bug in a world, engine and learner disagree), 2 bad input, 130
 interrupted; whatever stopped it, the same command continues a run.
@@ -14,12 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train.engine import EngineFailed
+
 DEMO = Path(__file__).with_name("demo.toml")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command line; returns the exit code."""
-    args = _parser().parse_args(argv)
+    ours, for_vllm = _cut(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(ours, argparse.Namespace(flags=for_vllm))
     try:
         return int(args.command(args))
     except KeyboardInterrupt:
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"forge-train: {error}", file=sys.stderr)
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, EngineFailed) as error:
         print(f"forge-train: stopped: {error}", file=sys.stderr)
         return 1
 
@@ -81,6 +84,24 @@ def report(args: argparse.Namespace) -> int:
     return 0
 
 
+def serve(args: argparse.Namespace) -> int:
+    """Start vLLM servers that a run can use, and keep them up until interrupted."""
+    from forge_train.servers import Servers, keep_serving
+
+    servers = Servers(
+        args.model,
+        python=args.python,
+        logs=args.logs,
+        count=args.count,
+        port=args.port,
+        max_context=args.max_context,
+        dtype=args.dtype,
+        flags=args.flags,
+    )
+    asyncio.run(keep_serving(servers))
+    return 0
+
+
 def _argument(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
@@ -89,6 +110,18 @@ def _argument(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def _cut(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is meant for us, and what `serve` hands to vLLM.
+
+    >>> _cut(["serve", "model", "--", "--enforce-eager"]), _cut(["eval", "--", "model"])
+    ((['serve', 'model'], ['--enforce-eager']), (['eval', '--', 'model'], []))
+    """
+    if argv[:1] == ["serve"] and "--" in argv:
+        at = list(argv).index("--")
+        return list(argv[:at]), list(argv[at + 1 :])
+    return list(argv), []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,6 +155,20 @@ def _parser() -> argparse.ArgumentParser:
     write = commands.add_parser("report", help="write the HTML report of a run folder")
     write.add_argument("run", type=Path)
     write.set_defaults(command=report)
+
+    server = commands.add_parser(
+        "serve",
+        help="keep vLLM servers up for runs with rollout.engine=vllm",
+        epilog="What follows -- goes to vLLM, e.g. -- --tensor-parallel-size 2.",
+    )
+    server.add_argument("model", help="a model folder or hub name")
+    server.add_argument("--count", type=int, default=1, help="servers, each with a copy of the model")
+    server.add_argument("--port", type=int, default=8000, help="of the first; the others follow")
+    server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
+    server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
+    server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
+    server.set_defaults(command=serve)
     return parser
 
 

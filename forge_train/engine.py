@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal, Protocol, runtime_checkable
 
 Finish = Literal["stop", "length"]
@@ -60,7 +61,33 @@ class Completion:
     """Behaviour logprobs: after temperature, top-p and top-k; as long as `tokens`."""
     finish: Finish
     version: int
-    """Number of optimizer steps behind the weights that sampled it."""
+    """Number of optimizer steps behind the weights that sampled its first token."""
+    spans: tuple[tuple[int, int], ...] = ()
+    """(version, tokens) in order, when the weights changed under way; empty when they did not."""
+
+
+class EngineFailed(Exception):
+    """An engine could not answer within its budget of time and attempts.
+
+    `retryable` says whether the same request may succeed later. The episode ends as failed: a machine's
+    failure is never a reward of 0.
+    """
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+def completion(
+    tokens: list[int], logprobs: list[float], finish: Finish, versions: Sequence[int]
+) -> Completion:
+    """A completion from the version of each of its tokens.
+
+    >>> completion([7, 8, 2], [-0.1, -0.2, -0.3], "stop", [4, 4, 5]).spans
+    ((4, 2), (5, 1))
+    """
+    spans = tuple((version, sum(1 for _ in run)) for version, run in groupby(versions))
+    return Completion(tokens, logprobs, finish, versions[0], spans if len(spans) > 1 else ())
 
 
 @runtime_checkable
@@ -73,6 +100,14 @@ class Engine(Protocol):
     """Longest sequence, prompt and completion together, in tokens."""
     reproducible: bool
     """True when the same requests in the same order give the same bits."""
+    shares_weights: bool
+    """True when it reads the learner's own weights, so that an update must not run beside it."""
+    replicas: int
+    """Copies of the weights; conversations are dealt to them in turn."""
+
+    async def start(self) -> None:
+        """Get ready to answer; raises EngineFailed or ValueError when that cannot be."""
+        ...
 
     async def complete(
         self, tokens: Sequence[int], sampling: Sampling, *, conversation: str, seed: int
@@ -81,7 +116,8 @@ class Engine(Protocol):
 
         `conversation` names the sequence across turns: what an engine has computed for a prefix of
         it may be kept. `seed` makes the draw independent of what else is in flight.
-        Raises ValueError when `tokens` leaves no room below `max_context`.
+        Raises ValueError when `tokens` leaves no room below `max_context`, EngineFailed when no answer
+        can be had.
         """
         ...
 
@@ -90,7 +126,10 @@ class Engine(Protocol):
         ...
 
     async def weights_changed(self, version: int) -> None:
-        """The weights are now those of `version`; everything computed with older ones is invalid."""
+        """The weights are now those of `version`; everything computed with older ones is invalid.
+
+        An engine with weights of its own fetches the new ones here. Requests in flight go on under them.
+        """
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,8 @@ import copy
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,14 +18,22 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from forge_train.adapters import adapter_state, gather_weights, weight_names
 from forge_train.advantages import count_actions
-from forge_train.batch import Batch, Sample, microbatches, samples, token_weights
+from forge_train.batch import Batch, Sample, microbatches, samples, token_weights, unique_tokens
+from forge_train.compute import recompute_blocks
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.losses import OBJECTIVES, Stats
+from forge_train.distributed import IDLE, Processes, spread, whole, within
+from forge_train.losses import OBJECTIVES, corrects_sequences, sequence_factors
+from forge_train.moments import load_moments, save_moments
+from forge_train.tally import Tally
 from forge_train.trajectory import Trajectory
+from forge_train.tree_attention import inputs_of, prepare
 
 LOGITS_AT_ONCE = 2**24
 """Most logits (tokens x vocabulary) that exist at one time: 64 MB in float32."""
+TOKEN_IDS = 2**32
+"""More than any vocabulary has, to write a position and a token as one number."""
 
 
 class Learner:
@@ -33,6 +42,9 @@ class Learner:
     `model` is a Hugging Face causal language model; its parameters keep their dtype. `dtype`
     "bfloat16" runs the forward under autocast, "float32" as it is. Dropout stays off: it would make the
     logprobs of the learner differ from the engine's.
+
+    With `processes` all of them must call every method with the same arguments (`leader.py` sees to that);
+    they begin with rank 0's weights, share the work, and return the same.
     """
 
     version: int
@@ -41,7 +53,13 @@ class Learner:
     """Optimizer steps taken; drives the schedule. Several per update when it has minibatches."""
 
     def __init__(
-        self, model: PreTrainedModel, optim: OptimConfig, *, device: str = "cpu", dtype: str = "float32"
+        self,
+        model: PreTrainedModel,
+        optim: OptimConfig,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        processes: Processes | None = None,
     ) -> None:
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype={dtype!r}: use float32 or bfloat16")
@@ -52,11 +70,18 @@ class Learner:
                     f"{name}={value}: the learner scores with head(hidden) alone, and this model "
                     f"({model.config.model_type}) changes logits after it; use one that does not"
                 )
-        self.device = torch.device(device)
-        self.model = model.to(self.device).eval()
+        self.device = processes.device if processes else torch.device(device)
         self.optim = optim
         self.bfloat16 = dtype == "bfloat16"
-        self.optimizer = _adamw(self.model, optim)
+        self.processes = processes
+        if optim.gradient_checkpointing:
+            recompute_blocks(model)
+        if processes:
+            spread(model, processes, shard=optim.shard, bfloat16=self.bfloat16)
+        self.model = model.to(self.device).eval()
+        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
+            within(self.model, prepare, self.model)
+        self.optimizer = adamw(self.model, optim)
         self.version = 0
         self.steps = 0
 
@@ -70,28 +95,41 @@ class Learner:
     ) -> dict[str, float]:
         """One optimizer step per minibatch; the version goes up by one.
 
-        `advantages` has one list per trajectory with one number per action. `temperature` is the one the
-        behaviour logprobs were sampled at. Segments without a signal (all advantages 0) are not
-        forwarded but count in the denominators. A step whose gradient is not finite is not taken.
+        `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
+        `temperature` is the one the behaviour logprobs were sampled at. Segments without a signal (all
+        advantages 0) are not forwarded but count in the denominators. A step whose gradient is not finite is
+        not taken.
 
         Returns `loss` and `grad_norm` (mean over steps, before clipping), `lr` (last step),
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
         `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
-        `seconds`; and, when anything was forwarded, the mean over trained tokens of `entropy` (nats) and
-        of the objective's figures, with `logprob_gap_max` for the largest |proximal - behaviour|.
+        `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
+        forwarded over these), `seconds`; and, when anything was forwarded, the mean over trained tokens of
+        `entropy` (nats) and of the objective's figures, with `logprob_gap_max` for the largest
+        |proximal - behaviour|, and the figures of `sequence_correction` where the loss asks for it.
         """
         started = time.perf_counter()
-        tally = _Tally()
-        parts = _split(len(trajectories), loss.minibatches, seed=self.version)
+        tally = Tally()
+        parts = split(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
         signal = {s.trajectory for s in found if not s.silent}
+        whole_needed = corrects_sequences(loss)
+        scored = [s for s in found if (s.trajectory in signal if whole_needed else not s.silent)]
+        proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
         # Steps after the first no longer have the weights from before the update.
-        proximal = self._logprobs([s for s in found if not s.silent], temperature) if len(parts) > 1 else None
+        if len(parts) > 1 or whole_needed:
+            proximal = self._logprobs(scored, temperature)
+            if whole_needed:
+                factors, figures = sequence_factors(scored, proximal, loss)
         for part in parts:
-            self._step([s for s in found if s.trajectory in part], proximal, loss, temperature, tally)
+            chosen = [s for s in found if s.trajectory in part]
+            self._step(chosen, proximal, factors, loss, temperature, tally)
         self.version += 1
+        if self.processes:
+            tally.add(self.processes.gather(tally))
         return {
             **tally.metrics(),
+            **figures,
             "lr": self._lr(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
             "seconds": time.perf_counter() - started,
@@ -111,6 +149,43 @@ class Learner:
             for position, value in zip(sample.at_N.tolist(), logprobs_N.tolist(), strict=True):
                 row[position] = value
         return filled
+
+    def weights(self, at_once: int = 2**26) -> Iterator[dict[str, Tensor]]:
+        """The plain model's weights by name, in buckets of about `at_once` numbers: see `gather`."""
+        bucket: list[str] = []
+        size = 0
+        for name, count in weight_names(self.model).items():
+            if bucket and size + count > at_once:
+                yield self.gather(bucket)
+                bucket, size = [], 0
+            bucket.append(name)
+            size += count
+        yield self.gather(bucket)
+
+    def gather(self, names: list[str]) -> dict[str, Tensor]:
+        """Some of the plain model's weights: whole, adapters merged, to be read before the next update."""
+        return gather_weights(self.model, names)
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """All of `weights` at once, on the CPU."""
+        return {name: value.cpu() for bucket in self.weights() for name, value in bucket.items()}
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the plain model as transformers reads it."""
+        self.model.save_pretrained(folder, state_dict=self.full_weights())
+
+    def adapter(self) -> dict[str, Tensor]:
+        """A copy of the adapters' weights, whole: for `load_adapter`, and `save_adapter`."""
+        return adapter_state(self.model)
+
+    def save_moments(self, folder: Path) -> None:
+        """Write the optimizer's state into `folder`: see `forge_train.moments`."""
+        save_moments(folder, self.model, self.optimizer)
+
+    def load_moments(self, folder: Path, *, version: int, steps: int) -> None:
+        """Continue from `save_moments` with the counters of that time; the weights are the model's."""
+        self.version, self.steps = version, steps
+        load_moments(folder, self.model, self.optimizer, steps)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything the next update depends on; continuing from it is exact to the bit."""
@@ -134,39 +209,44 @@ class Learner:
         self,
         part: list[Sample],
         proximal: dict[tuple[int, int], Tensor] | None,
+        factors: dict[tuple[int, int], Tensor],
         loss: LossConfig,
         temperature: float,
-        tally: _Tally,
+        tally: Tally,
     ) -> None:
-        """One optimizer step on the samples of one minibatch."""
+        """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`."""
         weight_of = token_weights(part, loss.denominator, loss.constant)
-        weights = {s.key: weight_N for s, weight_N in zip(part, weight_of, strict=True)}
+        weights = {s.key: w_N * factors.get(s.key, 1.0) for s, w_N in zip(part, weight_of, strict=True)}
+        weights[IDLE.key] = torch.zeros(1)
         live = [s for s in part if not s.silent]
         if not live:
             return
+        tally.unique += unique_tokens(live)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for batch in microbatches(live, self.optim.micro_tokens):
-            batch = batch.to(self.device)
-            keys = [live[i].key for i in batch.samples]
+        for chosen, batch in self._work(live):
+            keys = [s.key for s in chosen]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
-            current_N, entropy_N = self._forward(batch, temperature)
+            current_N, entropy_N = within(self.model, self._forward, batch, temperature)
             proximal_N = current_N.detach()
             if proximal is not None:
-                proximal_N = torch.cat([proximal[k] for k in keys]).to(self.device)
+                proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
             loss_N, stats = OBJECTIVES[loss.objective](
                 current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss
             )
             summed = (weight_N * loss_N).sum()
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
-            real = sum(live[i].forwarded for i in batch.samples)
-            tally.tokens({"entropy": entropy_N, **stats}, real, batch.positions)
+            if IDLE not in chosen:
+                tally.tokens({"entropy": entropy_N, **stats}, batch.real, batch.positions)
         tally.step(total, *self._apply())
 
     def _apply(self) -> tuple[float, bool]:
         """Clip and take the step, unless the gradient is not finite. Returns its norm, and whether."""
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip))
+        parameters = list(self.model.parameters())
+        if self.processes and not self.optim.shard:
+            self.processes.sum_gradients(parameters)
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
         taken = math.isfinite(norm)
         if taken:
             for group in self.optimizer.param_groups:
@@ -181,35 +261,61 @@ class Learner:
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
-        result = {s.key: s.behaviour_N for s in found}  # sets the order; every value is replaced
+        scored: dict[tuple[int, int], Tensor] = {}
+        result: dict[tuple[int, int], Tensor] = {}
         with torch.no_grad():
-            for batch in microbatches(found, self.optim.micro_tokens):
-                current_N, _ = self._forward(batch.to(self.device), temperature)
+            for chosen, batch in self._work(found):
+                current_N, _ = within(self.model, self._forward, batch, temperature)
                 pieces = torch.split(current_N.cpu(), list(batch.lengths))
-                for i, piece_N in zip(batch.samples, pieces, strict=True):
-                    result[found[i].key] = piece_N
-        return result
+                scored |= {s.key: piece_N for s, piece_N in zip(chosen, pieces, strict=True)}
+        for part in self.processes.gather(scored) if self.processes else [scored]:
+            result |= part
+        return {s.key: result[s.key] for s in found}
+
+    def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
+        """This process's micro-batches of `found`, each with its samples.
+
+        As many as any other process has, with idle ones at the end: in each forward all gather weights.
+        """
+        mine = found
+        if self.processes:
+            mine = [found[i] for i in self.processes.share([s.forwarded for s in found])]
+        batches = microbatches(mine, self.optim.micro_tokens, self.optim.packing) if mine else []
+        most = max(self.processes.gather(len(batches))) if self.processes else len(batches)
+        for batch in batches:
+            yield [mine[i] for i in batch.samples], batch.to(self.device)
+        for _ in range(most - len(batches)):
+            yield [IDLE], microbatches([IDLE], 1, self.optim.packing)[0].to(self.device)
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.
 
-        No attention mask: padding stands on the right, where causal attention keeps it out of sight, and
-        without a mask SDPA takes its causal kernel. The head runs only where the next token is trained.
+        Rows need no attention mask: padding stands on the right, where causal attention keeps it out of
+        sight, and without a mask SDPA takes its causal kernel. The head runs only where the next token is
+        trained, once for a token that several members of a tree wrote.
         """
-        head = self.model.get_output_embeddings()
+        inputs = {"input_ids": batch.tokens_BT} if batch.tree is None else inputs_of(batch.tree, self.device)
+        pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
+        at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model.base_model(input_ids=batch.tokens_BT, use_cache=False)
-            hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.at_N)
-            rows = max(LOGITS_AT_ONCE // head.weight.shape[0], 1)
-            if len(hidden_NH) <= rows:
-                return score(head, hidden_NH, batch.target_N, temperature)
-            # Several chunks: the backward computes each one's logits again, so that one at a time exists.
-            pieces = [
-                checkpoint(score, head, hidden_CH, target_C, temperature, use_reentrant=False)
-                for hidden_CH, target_C in zip(
-                    torch.split(hidden_NH, rows), torch.split(batch.target_N, rows), strict=True
-                )
-            ]
+            output = self.model.base_model(**inputs, use_cache=False)
+            hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)
+            logprobs_U, entropy_U = self._score(hidden_UH, target_U, temperature)
+        return logprobs_U.index_select(0, of_N), entropy_U.index_select(0, of_N)
+
+    def _score(self, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """`score`, a chunk at a time where all logits at once would be too large."""
+        head = self.model.get_output_embeddings()
+        rows = max(LOGITS_AT_ONCE // head.weight.shape[0], 1)
+        if len(hidden_NH) <= rows:
+            return score(head, hidden_NH, target_N, temperature)
+        # The backward computes each chunk's logits again, so that only one chunk's exist.
+        pieces = [
+            checkpoint(score, head, hidden_CH, target_C, temperature, use_reentrant=False)
+            for hidden_CH, target_C in zip(
+                torch.split(hidden_NH, rows), torch.split(target_N, rows), strict=True
+            )
+        ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
 
@@ -243,7 +349,7 @@ def schedule(step: int, optim: OptimConfig) -> float:
     return 1 - done if optim.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
-def _adamw(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
+def adamw(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     """AdamW; norms and biases do not decay (they are no matrices)."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(
@@ -258,54 +364,10 @@ def _adamw(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
     )
 
 
-def _split(count: int, parts: int, *, seed: int) -> list[set[int]]:
+def split(count: int, parts: int, *, seed: int) -> list[set[int]]:
     """Trajectory indices dealt into `parts` minibatches of nearly equal size; a function of the seed."""
     if parts == 1:
         return [set(range(count))]
     order = list(range(count))
     random.Random(seed).shuffle(order)
     return [set(order[i::parts]) for i in range(min(parts, count))]
-
-
-class _Tally:
-    """What an update measured, added up over its steps and micro-batches."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.gaps: list[float] = []
-        self.trained = self.forwarded = self.positions = 0
-        self.losses: list[float] = []
-        self.norms: list[float] = []
-        self.skipped = 0
-
-    def tokens(self, stats: Stats, forwarded: int, positions: int) -> None:
-        columns_SN = torch.stack([v.detach().float() for v in stats.values()])
-        for name, value in zip(stats, columns_SN.sum(1).tolist(), strict=True):
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        if "logprob_gap" in stats:
-            self.gaps.append(float(stats["logprob_gap"].max()))
-        self.trained += columns_SN.shape[1]
-        self.forwarded += forwarded
-        self.positions += positions
-
-    def step(self, loss: float, norm: float, taken: bool) -> None:
-        self.losses.append(loss)
-        self.norms.append(norm)
-        self.skipped += not taken
-
-    def metrics(self) -> dict[str, float]:
-        steps = max(len(self.losses), 1)
-        found = {name: value / self.trained for name, value in self.sums.items()}
-        if self.gaps:
-            # Not max(): it would pass over a NaN, and a NaN must not look like agreement.
-            found["logprob_gap_max"] = float(torch.tensor(self.gaps).max())
-        return {
-            **found,
-            "loss": sum(self.losses) / steps,
-            "grad_norm": sum(self.norms) / steps,
-            "optimizer_steps": float(len(self.losses) - self.skipped),
-            "skipped_steps": float(self.skipped),
-            "tokens_trained": float(self.trained),
-            "tokens_forwarded": float(self.forwarded),
-            "padding": 1 - self.forwarded / self.positions if self.positions else 0.0,
-        }

@@ -27,7 +27,7 @@ _COLUMNS = (
     ("turns", "turns"),
     ("tok/s", "tokens_per_second"),
     ("seconds", "total"),
-    ("play", "generate"),
+    ("play", "play"),
     ("learn", "update"),
     ("weights", "weights"),
     ("other", "other"),
@@ -73,7 +73,8 @@ class Live:
         self._done += 1
         self._seconds.append(float(seconds.get("total") or 0.0))
         rate = metrics.get("sampled_tokens", 0) / seconds["total"] if seconds.get("total") else None
-        values = {**metrics, **seconds, "tokens_per_second": rate}
+        played = [seconds[key] for key in ("generate", "world", "wait") if key in seconds]
+        values = {**metrics, **seconds, "play": sum(played) if played else None, "tokens_per_second": rate}
         cells = [_cell(values.get(key), key) for _, key in _COLUMNS]
         if self._console.is_terminal:
             self._rows.append(cells)
@@ -172,7 +173,7 @@ def _cell(value: Any, key: str) -> str:
         return str(value)
     if key == "tokens_per_second":
         return f"{value:,.0f}"
-    if key in ("total", "generate", "update", "weights", "other"):
+    if key in ("total", "play", "update", "weights", "other"):
         return f"{value:.1f}"
     if value and abs(value) < 0.001:
         return f"{value:.0e}"

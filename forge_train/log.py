@@ -28,6 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from forge_train.advantages import by_action
 from forge_train.config import Config, dump, load, results_of
 from forge_train.explain import ConfigError, show
 from forge_train.trajectory import Trajectory
@@ -140,10 +141,13 @@ class RunFolder:
 def rollout_record(
     trajectory: Trajectory, advantages: Sequence[float], decode: Callable[[list[int]], str]
 ) -> dict[str, Any]:
-    """A trajectory as it is stored: with the advantage of each action and the text of each token."""
+    """A trajectory as it is stored: with the advantage of each action and the text of each token.
+
+    Of advantages by token the mean over each action is kept.
+    """
     return {
         **trajectory.as_dict(),
-        "advantages": list(advantages),
+        "advantages": by_action(trajectory, advantages),
         "pieces": [token_pieces(segment.tokens, decode) for segment in trajectory.segments],
     }
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from forge_train.charts import Chart, Format, Number, Point, Series, draw, tell
 from forge_train.live import duration
 from forge_train.log import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.trace import trace
 from forge_train.transcript import choose, episode
 
 Line = dict[str, Any]
@@ -24,7 +25,9 @@ SHOWN_STEPS = 4
 """Steps whose episodes are shown: the first, the last, and some between."""
 
 ENDINGS = ("terminated", "max_turns", "tokens", "context", "deadline", "failed", "cancelled")
-SPENT = ("generate", "update", "weights", "other")
+SPENT = ("generate", "world", "wait", "logprobs", "values", "update", "weights", "other")
+"""Parts of a step, bottom to top. A synchronous run plays its groups (generate, world) and then learns; in an
+overlapped one the learner only waits for those that are not there yet."""
 
 
 def write_report(folder: Path) -> Path:
@@ -53,8 +56,9 @@ def gather(folder: Path) -> dict[str, Any]:
     """Everything the template shows, from the files of the run."""
     text = (folder / "config.toml").read_text(encoding="utf-8")
     config = tomllib.loads(text)
-    events = standing(read_lines(folder / "events.jsonl"))
-    metrics = read_lines(folder / "metrics.jsonl")
+    history = read_lines(folder / "events.jsonl")
+    events = standing(history)
+    metrics = [_accounted(line) for line in read_lines(folder / "metrics.jsonl")]
     evaluations = _evaluations(events)
     worlds = list(dict.fromkeys(e["world"] for e in evaluations))
     charts = [draw(c) for c in [*_curves(metrics, evaluations, worlds), _supervised(events)] if not c.empty]
@@ -69,6 +73,7 @@ def gather(folder: Path) -> dict[str, Any]:
         "tasks": _tasks(evaluations, worlds),
         "charts": charts,
         "others": others,
+        "trace": trace(history),
         "steps": _episodes(folder),
         "environment": _environment(events),
         "resumes": sum(e["event"] == "open" for e in events),
@@ -212,7 +217,32 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
         lines("Tokens", "Tokens the policy wrote in an episode.", {"tokens": ("tokens_per_episode",)}),
         stack("How episodes end", "Share of the episodes of a step.", "endings", ENDINGS, "percent"),
         stack("Where the time goes", "Seconds of a step.", "seconds", SPENT, "seconds"),
+        *_lag(metrics, xs),
     ]  # fmt: skip
+
+
+def _accounted(line: Line) -> Line:
+    """Metrics of a step with all of its seconds told: what no part names is `other`."""
+    seconds = line.get("seconds")
+    if not isinstance(seconds, dict) or "other" in seconds:
+        return line
+    known = {k: v for k, v in seconds.items() if isinstance(v, int | float)}
+    total = known.pop("total", 0.0)
+    rest = total - sum(known.values())
+    # Less than that is rounding and bookkeeping, and would only be one more colour.
+    return line | {"seconds": seconds | {"other": rest}} if rest > 0.005 * total else line
+
+
+def _lag(metrics: Sequence[Line], xs: Sequence[float]) -> list[Chart]:
+    """How late training was; of a synchronous run there is nothing to show."""
+    found = [
+        Series(name, _column(metrics, ("lag", key)))
+        for name, key in (("mean of tokens", "mean"), ("oldest group", "group_max"))
+    ]
+    if not any(v for s in found for v in s.values):
+        return []
+    shown = [s for s in found if any(v is not None for v in s.values)]
+    return [Chart("Lag", "Updates between the weights that sampled and those that were trained.", xs, shown)]
 
 
 def _point(evaluation: Line, worlds: Sequence[str]) -> str:

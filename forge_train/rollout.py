@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from forge_train.engine import Engine, Sampling
+from forge_train.engine import Engine, EngineFailed, Sampling
 from forge_train.renderer import Message, Renderer
 from forge_train.trajectory import Ending, Segment, Trajectory
 from forge_train.world import Seat, World, WorldFailed
@@ -31,8 +31,9 @@ async def play(
 ) -> Trajectory:
     """Play `task` once, for at most `deadline` seconds.
 
-    Whatever happens inside the world becomes the ending of the trajectory. What happens outside it (an
-    engine that breaks, a cancellation) is raised, after everything borrowed was given back.
+    Whatever happens inside the world becomes the ending of the trajectory, and so does an engine that has
+    no answer. What happens outside them (a bug, a cancellation) is raised, after everything borrowed was
+    given back.
     """
     began = time.perf_counter()
     record = _Record(world, task, seed, group)
@@ -45,9 +46,12 @@ async def play(
             record.opened(messages)
             conversation = player.open(messages, task=task, name=f"{group}#{seed}", seed=seed)
             while True:
+                asked = time.perf_counter()
                 action = await conversation.act()
-                record.said(action)
+                record.said(action, time.perf_counter() - asked)
+                asked = time.perf_counter()
                 messages, reward, terminated, truncated, info = await seat.step(action)
+                record.world_seconds += time.perf_counter() - asked
                 record.answered(messages, reward, info)
                 if terminated or truncated:
                     ending = "terminated" if terminated else "max_turns"
@@ -58,13 +62,18 @@ async def play(
         ending = out.ending
     except WorldFailed as failure:
         ending = "failed"
-        record.failed(failure)
+        record.failed(failure.error)
+    except EngineFailed as failure:
+        ending = "failed"
+        record.failed(
+            {"kind": "engine", "stage": "act", "retryable": failure.retryable, "message": str(failure)}
+        )
     except TimeoutError:
         if not clock.expired():  # somebody else's timeout, for example the engine's connection
             raise
         ending = "deadline"
     finally:
-        seat.leave(broken=ending == "failed")
+        seat.leave(broken=record.broken)
         if conversation is not None:
             conversation.close()
     return record.trajectory(conversation, ending, time.perf_counter() - began)
@@ -137,7 +146,9 @@ class Conversation(Protocol):
 
     segments: list[Segment]
     versions: list[int]
-    """Weights version of each action so far, an unfinished one included."""
+    """Weights version that began each action so far, an unfinished one included."""
+    spans: dict[int, list[tuple[int, int]]]
+    """(version, tokens) of the actions under way while the weights changed."""
 
     async def act(self) -> str:
         """Say the next action; raises OutOfRoom."""
@@ -185,6 +196,7 @@ class TokenConversation:
         self._name = name
         self._seed = seed
         self.versions: list[int] = []
+        self.spans: dict[int, list[tuple[int, int]]] = {}
         self.segments = [Segment()]
         self.segments[-1].hear(player.renderer.open(messages))
 
@@ -202,6 +214,8 @@ class TokenConversation:
         )
         segment.act(said.tokens, said.logprobs, turn)
         self.versions.append(said.version)
+        if said.spans:
+            self.spans[turn] = list(said.spans)
         if said.finish == "length":
             raise OutOfRoom("context" if room == sampling.max_tokens else "tokens")
         assert said.tokens[-1] in sampling.stop
@@ -239,6 +253,7 @@ class GoldConversation:
         self._task = task
         self._actions = list(player.actions_of(task))
         self.versions: list[int] = []
+        self.spans: dict[int, list[tuple[int, int]]] = {}
         self.segments = [Segment()]
         self.segments[-1].hear(player.renderer.open(messages))
 
@@ -267,6 +282,9 @@ class _Record:
     """What `play` writes down as it goes."""
 
     def __init__(self, world: World, task: str, seed: int, group: str) -> None:
+        self.broken = False
+        """Whether the world failed: its environment is not to be used again."""
+        self.generate_seconds = self.world_seconds = 0.0
         self._messages: list[dict[str, Any]] = []
         self._parts: dict[str, float] = {}
         info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
@@ -277,7 +295,8 @@ class _Record:
         self._trajectory.info["opening"] = len(messages)
         self._messages += messages
 
-    def said(self, action: str) -> None:
+    def said(self, action: str, seconds: float) -> None:
+        self.generate_seconds += seconds
         self._messages.append({"role": "assistant", "content": action})
 
     def answered(self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any]) -> None:
@@ -291,8 +310,9 @@ class _Record:
         outcome = info.get("outcome")
         self._trajectory.outcome = None if outcome is None else float(outcome)
 
-    def failed(self, failure: WorldFailed) -> None:
-        self._trajectory.info["error"] = failure.error
+    def failed(self, error: dict[str, Any]) -> None:
+        self.broken = error["kind"] != "engine"
+        self._trajectory.info["error"] = error
 
     def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
         """The finished trajectory; an action the world never answered earned nothing."""
@@ -300,10 +320,13 @@ class _Record:
         if conversation is not None:
             trajectory.segments = conversation.segments
             trajectory.versions = conversation.versions
+            trajectory.spans = conversation.spans
         unanswered = len(trajectory.versions) - len(trajectory.rewards)
         assert unanswered in (0, 1)
         trajectory.rewards += [0.0] * unanswered
         trajectory.turn_rewards += [0.0] * unanswered
         trajectory.ending = ending
         trajectory.info["seconds"] = seconds
+        trajectory.info["generate_seconds"] = self.generate_seconds
+        trajectory.info["world_seconds"] = self.world_seconds
         return trajectory

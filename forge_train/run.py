@@ -15,55 +15,85 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch import Tensor
 
-from forge_train import checkpoint, sft, tiny
-from forge_train.config import Config, LossConfig, load
+from forge_train import checkpoint, sft
+from forge_train.adapters import has_lora
+from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
+from forge_train.critic import Critic
 from forge_train.curriculum import Curriculum
-from forge_train.engine import Sampling
+from forge_train.distributed import Processes, join
+from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluate import Evaluation, evaluate
+from forge_train.journal import Journal
+from forge_train.leader import Leader, dismiss, follow
 from forge_train.learner import Learner
 from forge_train.live import Live, Progress
 from forge_train.log import RunFolder, read_lines, rollout_record, standing
+from forge_train.policy import Current, gold, make_engine, make_policy
 from forge_train.renderer import renderer_for
 from forge_train.report import write_report
 from forge_train.results import told
 from forge_train.rollout import TokenPlayer, derive_seed
-from forge_train.trainer import Trainer
+from forge_train.rollouts import Rollouts
+from forge_train.trainer import Runner, Trainer
+from forge_train.workers import hired
 from forge_train.world import World
 
-TOKENIZER_EPISODES = 512
-"""Gold episodes whose text a tiny model's tokenizer is trained on."""
 
-
-def train(config: Config) -> Path:
+def train(config: Config) -> Path | None:
     """Run or continue all stages of `config`; returns the path of the report.
 
+    Under torchrun rank 0 does; the other processes help it to learn, until it is done, and return None.
     Raises ValueError for what a user can mend: a config, a world, a folder, a checkpoint.
     """
+    processes = join(device=config.model.device)
+    if processes and not processes.leads:
+        torch.set_num_threads(config.run.threads)
+        follow(processes)
+        return None
     with RunFolder.create(config) as folder:
-        return asyncio.run(Run(config, folder).all())
+        report = asyncio.run(Run(config, folder, processes).all())
+    if processes:
+        dismiss(processes)
+    return report
 
 
 class Run:
     """One run, from its config and its folder."""
 
-    def __init__(self, config: Config, folder: RunFolder) -> None:
+    def __init__(self, config: Config, folder: RunFolder, processes: Processes | None = None) -> None:
+        if processes and config.algorithm.advantage in CRITIC_ESTIMATORS:
+            raise ValueError(
+                f'algorithm.advantage = "{config.algorithm.advantage}": its critic learns in one process; '
+                "start without torchrun, or use an estimator without a critic"
+            )
         torch.set_num_threads(config.run.threads)
         self.config = config
         self.folder = folder
+        self.processes = processes
         self.worlds = {w.label: World(w.id, w.args, w.label, w.weight) for w in config.worlds}
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
-        self.model, self.tokenizer = self._policy()
+        self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.renderer = renderer_for(self.tokenizer, config.model.renderer)
-        self.model.to(config.model.device)
-        self.engine = LocalEngine(self.model, max_context=config.rollout.max_context)
+        self.critic: Critic | None = None
+        self.current = Current()
+        self.engine = make_engine(
+            config,
+            self.model,
+            self.tokenizer,
+            self.current,
+            device=processes.device if processes else torch.device(config.model.device),
+            spread=processes is not None and config.optim.shard,
+            logs=folder.path / "servers",
+        )
 
     async def all(self) -> Path:
         """Every stage that is still to do."""
-        began = time.perf_counter()
         try:
+            await self.engine.start()
+            began = time.perf_counter()
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
@@ -71,7 +101,8 @@ class Run:
                     self.supervise()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
-                self.save(self.folder.checkpoints, 0, None)
+                learner = self.current.learner or self.learner(self.config.optim)
+                self.save(self.folder.checkpoints, 0, learner, fresh=True)
             if self.config.run.steps:
                 await self.reinforce()
         finally:
@@ -86,14 +117,11 @@ class Run:
         """Imitate gold episodes of the train split."""
         config = self.config
         own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
-        learner = Learner(
-            self.model,
-            config.optim.model_copy(update=own),
-            device=config.model.device,
-            dtype=config.model.dtype,
-        )
+        learner = self.learner(config.optim.model_copy(update=own))
         start = self._load(learner, self.folder.path / "sft")
-        episodes = [sft.trajectory_of(m, self.renderer) for m in self._gold(config.sft.episodes)]
+        episodes = [
+            sft.trajectory_of(m, self.renderer) for m in gold(config, self.worlds, config.sft.episodes)
+        ]
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -109,29 +137,39 @@ class Run:
     async def reinforce(self) -> None:
         """Play, learn, and play again with what was learned."""
         config = self.config
-        learner = Learner(self.model, config.optim, device=config.model.device, dtype=config.model.dtype)
+        if config.algorithm.advantage in CRITIC_ESTIMATORS:  # before the learner shards or adapts the model
+            self.critic = Critic(self.model, config.critic, config.optim, dtype=config.model.dtype)
+        learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        await self.engine.weights_changed(start)
-        trainer = self.trainer(learner, start)
+        exact = config.rollout.max_lag == 0 and self.engine.reproducible
+        journal = Journal(self.folder, step=start, exact=exact)
         began = time.perf_counter() - self._spent(start)
-        try:
-            with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
-                for step in range(start, config.run.steps):
-                    metrics, groups, credit = await trainer.step(step)
-                    self.folder.rollouts(step, self._stored(groups, credit))
-                    self.folder.metrics(step, metrics)
-                    live.step(metrics)
-                    done = step + 1
-                    if self._due(done) or done == config.run.steps:
-                        self.save(self.folder.checkpoints, done, learner)
-                    every = config.run.eval_every
-                    if every and done % every == 0 and done < config.run.steps:
-                        await self.evaluate(f"step {done}", done, time.perf_counter() - began)
-        finally:
-            await trainer.close()
+        async with hired(config, self.engine, self.tokenizer) as (engine, workers):
+            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
+            try:
+                await engine.weights_changed(start)
+                with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
+                    for step in range(start, config.run.steps):
+                        metrics, groups, credit = await trainer.step(step)
+                        self.folder.rollouts(step, self._stored(groups, credit))
+                        self.folder.metrics(step, metrics)
+                        live.step(metrics)
+                        await self._after(step + 1, learner, journal, began)
+            finally:
+                await trainer.close()
         if not self._judged("after RL", config.run.steps):
             await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
+
+    async def _after(self, done: int, learner: Learner, journal: Journal, began: float) -> None:
+        """Save and evaluate where the config says so, when `done` steps are."""
+        last = done == self.config.run.steps
+        if self._due(done) or last:
+            self.save(self.folder.checkpoints, done, learner)
+            journal.saved(checkpoint.oldest(self.folder.checkpoints))
+        every = self.config.run.eval_every
+        if every and done % every == 0 and not last:
+            await self.evaluate(f"step {done}", done, time.perf_counter() - began)
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
@@ -155,41 +193,89 @@ class Run:
             self.folder.event("evaluation", stage=stage, step=step, seconds=seconds, **told(results[name]))
         return results
 
-    def trainer(self, learner: Learner, start: int) -> Trainer:
-        """The loop of `trainer.py` with what this run's config says."""
+    def trainer(
+        self,
+        learner: Learner,
+        journal: Journal,
+        start: int = 0,
+        *,
+        engine: Engine | None = None,
+        runner: Runner | None = None,
+    ) -> Trainer:
+        """The loop of `trainer.py` with what this run's config says, as it stood after `start` updates.
+
+        Groups are played by `runner`, or else here; `engine` is the run's or one around it.
+        """
+        config, rollout = self.config, self.config.rollout
+        trainer = Trainer(
+            runner=runner or self.here(),
+            engine=engine or self.engine,
+            learner=learner,
+            algorithm=config.algorithm,
+            curriculum=Curriculum(
+                {w.label: self.worlds[w.label].tasks(w.split, w.tasks) for w in config.worlds},
+                {w.label: w.weight for w in config.worlds},
+                seed=config.run.seed,
+            ),
+            admission=journal.admission(
+                rollout.groups, rollout.max_lag, step=start, updates=config.run.steps
+            ),
+            temperature=rollout.temperature,
+            identity_tolerance=1e-3 if config.precise else 5e-2,
+            patience=rollout.patience,
+            min_members=rollout.min_members,
+            refill=rollout.refill,
+            max_bugs=config.run.max_bugs,
+            journal=journal,
+            critic=self.critic,
+        )
+        for index, group, useful in journal.finished():
+            trainer.settle(index, group, useful=useful)
+        return trainer
+
+    def here(self) -> Rollouts:
+        """Plays groups in this process."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
-        return Trainer(
-            worlds=self.worlds,
-            player=TokenPlayer(self.engine, self.renderer, sampling),
-            engine=self.engine,
-            learner=learner,
-            algorithm=self.config.algorithm,
-            curriculum=Curriculum(
-                {w.label: self.worlds[w.label].tasks(w.split, w.tasks) for w in self.config.worlds},
-                {w.label: w.weight for w in self.config.worlds},
-                seed=self.config.run.seed,
-            ),
+        return Rollouts(
+            self.worlds,
+            TokenPlayer(self.engine, self.renderer, sampling),
             seed=self.config.run.seed,
-            temperature=rollout.temperature,
             group_size=rollout.group_size,
-            groups=rollout.groups,
             deadline=rollout.deadline_s,
-            limit=asyncio.Semaphore(rollout.in_flight),
-            identity_tolerance=1e-3 if self.config.model.dtype == "float32" else 5e-2,
-            max_bugs=self.config.run.max_bugs,
-            dispatched=start * rollout.groups,
+            in_flight=rollout.in_flight,
         )
+
+    def learner(self, optim: OptimConfig) -> Learner:
+        """One for this stage; with several processes each gets one."""
+        device, dtype = self.config.model.device, self.config.model.dtype
+        if self.processes:
+            learner: Learner = Leader(self.model, optim, processes=self.processes, dtype=dtype)
+        else:
+            learner = Learner(self.model, optim, device=device, dtype=dtype)
+        self.current.learner = learner
+        return learner
 
     # -- what stages share ---------------------------------------------------------------------
 
-    def save(self, folder: Path, step: int, learner: Learner | None) -> None:
-        """A checkpoint of model, tokenizer and, where one is learning, of the learner."""
-        state: dict[str, Any] = {"step": step}
-        if learner is not None:
-            state["learner"] = {k: v for k, v in learner.state_dict().items() if k != "model"}
-        keep = self.config.run.keep_checkpoints
-        checkpoint.save(folder, step, model=self.model, tokenizer=self.tokenizer, state=state, keep=keep)
+    def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> None:
+        """A checkpoint of model, tokenizer and learner; `fresh` when its optimizer is not to go on."""
+        state: dict[str, Any] = {"step": step, "rng": torch.get_rng_state()}
+        if not fresh:
+            state["learner"] = {"version": learner.version, "steps": learner.steps}
+        if has_lora(self.model):
+            state["adapter"] = learner.adapter()
+        if self.critic is not None:
+            state["critic"] = self.critic.state_dict()
+        checkpoint.save(
+            folder,
+            step,
+            model=learner,
+            tokenizer=self.tokenizer,
+            state=state,
+            keep=self.config.run.keep_checkpoints,
+            also=None if fresh else learner.save_moments,
+        )
         self.folder.event("checkpoint", step=step if folder == self.folder.checkpoints else 0)
 
     def _load(self, learner: Learner, folder: Path) -> int:
@@ -199,31 +285,12 @@ class Run:
             return 0
         state = saved.state()
         if "learner" in state:
-            learner.load_state_dict({**state["learner"], "model": self.model.state_dict()})
+            learner.load_moments(saved.path, **state["learner"])
+        if self.critic is not None and "critic" in state:
+            self.critic.load_state_dict(state["critic"])
+        rng: Tensor = state["rng"]
+        torch.set_rng_state(rng)
         return saved.step
-
-    def _policy(self) -> tuple[Any, Any]:
-        """Model and tokenizer: the checkpoint's, the one at `model.path`, or a tiny one from nothing."""
-        config = self.config.model
-        if self.saved is not None:
-            return checkpoint.load_model(self.saved.path)
-        if config.path:
-            model = AutoModelForCausalLM.from_pretrained(config.path, dtype=torch.float32)
-            return model, AutoTokenizer.from_pretrained(config.path)
-        tokenizer = tiny.train_tokenizer(tiny.texts_of(self._gold(TOKENIZER_EPISODES)), config.tiny.vocab)
-        seed = derive_seed(self.config.run.seed, "model")
-        return tiny.tiny_model(tokenizer, config.tiny, seed=seed), tokenizer
-
-    def _gold(self, count: int) -> list[sft.Messages]:
-        """`count` gold episodes of the train splits, spread evenly over the worlds."""
-        share, more = divmod(count, len(self.config.worlds))
-        return [
-            messages
-            for i, world in enumerate(self.config.worlds)
-            for messages in sft.gold_episodes(
-                self.worlds[world.label], self.worlds[world.label].tasks(world.split, share + (i < more))
-            )
-        ]
 
     def _stored(self, groups: list[Any], credit: list[Any]) -> list[dict[str, Any]]:
         """The episodes a step keeps for the report: those of its first groups."""
@@ -246,9 +313,11 @@ class Run:
         return any((e.get("stage"), e.get("step")) == (stage, step) for e in self._events())
 
     def _spent(self, start: int) -> float:
-        """Seconds that the steps before `start` took, so that a resumed run's clock goes on."""
+        """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
+        supervised = [e["seconds"] for e in self._events() if e.get("stage") == "after SFT"]
         lines = read_lines(self.folder.path / "metrics.jsonl")
-        return math.fsum(line["seconds"]["total"] for line in lines if line["step"] < start)
+        steps = [line["seconds"]["total"] for line in lines if line["step"] < start]
+        return math.fsum(supervised[-1:] + steps)
 
 
 async def evaluate_model(

@@ -4,35 +4,37 @@
                ^                                                                          |
                +------------------ version <- engine <- weights <-------------------------+
 
-Synchronous training is the case in which admission lets no group start before the weights it will train
-are in place. Everything here runs on one event loop: groups play while others wait, an update holds all.
+There is one loop. Synchronous training is `max_lag = 0`: admission lets no group start before the weights
+it will train are in place. With a larger lag groups are played while the learner works, and an engine that
+has weights of its own goes on sampling through an update.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from forge_train.admission import Admission
 from forge_train.advantages import ESTIMATORS
 from forge_train.config import GROUP_ESTIMATORS, AlgorithmConfig
-from forge_train.curriculum import Curriculum
+from forge_train.critic import Critic
+from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Engine
+from forge_train.identity import IdentityError, check_gap, probe
+from forge_train.journal import Group, Journal
 from forge_train.learner import Learner
-from forge_train.rollout import Player, derive_seed, play_group
-from forge_train.trajectory import Ending, Trajectory
-from forge_train.world import World
+from forge_train.summary import OUT_OF_ROOM, Metrics, lags, split, summary
+from forge_train.trajectory import Trajectory
 
-Metrics = dict[str, Any]
-
-OUT_OF_ROOM: frozenset[Ending] = frozenset({"context", "tokens"})
-
-
-class IdentityError(RuntimeError):
-    """Engine and learner disagree about the same weights: what is learned would be wrong."""
+T = TypeVar("T")
+Credit = list[list[float]]
+"""Advantages of a group's members by action; empty for a member that is not trained on."""
+Runner = Callable[[Draw], Awaitable[Group]]
+"""Plays the group of a draw, here or on another machine."""
 
 
 class BugError(RuntimeError):
@@ -43,104 +45,196 @@ class BugError(RuntimeError):
 class Trainer:
     """One policy learning in some worlds. `step()` is one turn of the loop above."""
 
-    worlds: dict[str, World]
-    player: Player
+    runner: Runner
     engine: Engine
     learner: Learner
     algorithm: AlgorithmConfig
     curriculum: Curriculum
-    seed: int
-    group_size: int
-    groups: int
-    """Groups of one update."""
+    admission: Admission
     temperature: float
-    """What the player samples at, so that the learner scores the same distribution."""
-    deadline: float
-    """Seconds one episode may take."""
-    limit: asyncio.Semaphore
-    """Episodes in flight."""
+    """What the engine samples at, so that the learner scores the same distribution."""
     identity_tolerance: float
     """Largest mean |learner logprob - engine logprob| on tokens sampled by the learner's own weights."""
+    patience: float
+    """Seconds to wait for the groups of one update; each episode has a shorter deadline of its own."""
+    min_members: int = 2
+    """Fewest members with a verdict that a group can be trained on."""
+    refill: int = 0
+    """Groups of one update that may be played in place of ones whose members all earned the same."""
     max_bugs: int = 0
-    dispatched: int = 0
-    """Groups started since the run began; a resumed run starts where its checkpoint stood."""
-    playing: deque[asyncio.Task[list[Trajectory]]] = field(default_factory=deque)
+    journal: Journal | None = None
+    critic: Critic | None = None
+    """Judges instead of comparing members of a group, when the algorithm is PPO."""
+    playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    finished: dict[int, Group] = field(default_factory=dict)
+    rejected: dict[int, Group] = field(default_factory=dict)
     bugs: int = 0
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _failure: BaseException | None = None
 
-    async def step(self, step: int) -> tuple[Metrics, list[list[Trajectory]], list[list[list[float]]]]:
-        """Play, learn, hand the new weights to the engine.
+    async def step(self, step: int) -> tuple[Metrics, list[Group], list[Credit]]:
+        """Take the groups of one update, learn from them, hand the new weights to the engine.
 
-        Returns metrics, the groups that were played, and their advantages (per group, member, action;
-        an empty list for a member that was not trained on).
+        Returns metrics, the groups that were taken, and their advantages.
         """
         began = time.perf_counter()
-        self.admit(step)
-        groups = [await self.playing.popleft() for _ in range(self.groups)]
-        played = time.perf_counter()
+        groups, useless, group_lags = await self.collect(step)
+        collected = time.perf_counter()
 
-        self.check_bugs(groups)
-        credit = [self.credit(group) for group in groups]
+        self.check_bugs(groups + useless)
+        credit, judged = await self.beside(partial(self.judge, groups))
         trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
-        version = self.learner.version
         trajectories = [t for t, _ in trained]
-        stats = self.learner.update(
-            trajectories, [a for _, a in trained], self.algorithm, temperature=self.temperature
+        version = self.learner.version
+        stats = await self.beside(
+            partial(
+                self.learner.update,
+                trajectories,
+                [a for _, a in trained],
+                self.algorithm,
+                temperature=self.temperature,
+            )
         )
-        self.check_identity(stats, trajectories, version)
+        check_gap(stats, trajectories, version, self.identity_tolerance)
         updated = time.perf_counter()
+        self.note("update", step=step, seconds=round(updated - collected, 4))
 
-        await self.engine.weights_changed(self.learner.version)
+        await self.hand_over(groups)
         ended = time.perf_counter()
+        self.note("weights", step=self.learner.version, seconds=round(ended - updated, 4))
         metrics = {
-            **summary(groups),
+            **summary(groups + useless),
             **stats,
+            **judged,
             "version": version,
+            "lag": lags(trajectories, version, group_lags),
             "trained": len(trained),
+            "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
+            "refilled": len(useless),
             "seconds": {
-                "generate": played - began,
-                "update": updated - played,
+                **split(collected - began, groups, overlapped=self.admission.max_lag > 0),
+                "update": updated - collected,
                 "weights": ended - updated,
                 "total": ended - began,
             },
         }
         return metrics, groups, credit
 
-    def admit(self, step: int) -> None:
-        """Start groups: those that the update of `step` consumes, no more."""
-        while self.dispatched < (step + 1) * self.groups:
-            draw = self.curriculum.draw(self.dispatched)
-            play = play_group(
-                self.worlds[draw.world],
-                self.player,
-                draw.task,
-                group=draw.group,
-                size=self.group_size,
-                seed=derive_seed(self.seed, "group", draw.group),
-                deadline=self.deadline,
-                limit=self.limit,
-            )
-            self.playing.append(asyncio.create_task(play, name=draw.group))
-            self.dispatched += 1
+    # -- groups --------------------------------------------------------------------------------
 
-    def credit(self, group: Sequence[Trajectory]) -> list[list[float]]:
+    async def collect(self, step: int) -> tuple[list[Group], list[Group], list[int]]:
+        """The groups that this update takes, the useless ones refilled meanwhile, and the lags of the former.
+
+        An update that is repeated after a kill takes what it took before.
+        """
+        recorded = self.journal.recorded(step) if self.journal else None
+        if recorded is not None:
+            batch, left_out = recorded
+            lags = [self.admission.lag(i) for i in batch]
+            self.admission.take_these(batch)
+        else:
+            batch, lags = await self.next_batch(step)
+            left_out = sorted(self.rejected)
+            if self.journal:
+                self.journal.consume(step, batch, left_out, lags)
+        return [self.finished.pop(i) for i in batch], [self.rejected.pop(i) for i in left_out], lags
+
+    async def next_batch(self, step: int) -> tuple[list[int], list[int]]:
+        """Wait until admission has a batch: its groups, oldest first, and how late each is."""
+        try:
+            async with asyncio.timeout(self.patience):
+                while not self._failure:
+                    self.admit()
+                    late = {i: self.admission.lag(i) for i in self.finished}
+                    batch = self.admission.take()
+                    if batch is not None:
+                        return batch, [late[i] for i in batch]
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            waiting = ", ".join(self.curriculum.draw(i).group for i in self.admission.playing[:3])
+            raise TimeoutError(
+                f"step {step}: no batch within {self.patience:.0f} s; still playing {waiting}. Is a world or "
+                "an engine stuck? Each episode may take rollout.deadline_s"
+            ) from None
+        raise self._failure  # of a group, whatever its kind: after the clock of this wait
+
+    def admit(self) -> None:
+        """Start what may start; first what was under way when the run was killed."""
+        for index in self.admission.playing:
+            if index not in self.playing:
+                self.begin(index)
+        while self.admission.room:
+            self.begin(self.admission.start())
+
+    def begin(self, index: int) -> None:
+        """Group `index` starts to play."""
+        if self.journal:
+            self.journal.dispatch(index, self.admission.version)
+        draw = self.curriculum.draw(index)
+        self.playing[index] = asyncio.create_task(self.play(index, draw), name=draw.group)
+
+    async def play(self, index: int, draw: Draw) -> None:
+        """Play a group and put it where `collect` finds it; what it raises is raised there."""
+        try:
+            group = await self.runner(draw)
+            if self.journal:
+                self.journal.finish(index, self.admission.version, group)
+            self.settle(index, group)
+            self.admit()
+        except Exception as error:
+            self._failure = self._failure or error
+        self._arrived.set()
+
+    def settle(self, index: int, group: Group, *, useful: bool | None = None) -> None:
+        """Group `index` has been played. One that teaches nothing makes room for another, up to `refill`."""
+        self.playing.pop(index, None)
+        if useful is None:
+            useful = len(self.rejected) >= self.refill or teaches(self.credit(group))
+        (self.finished if useful else self.rejected)[index] = group
+        self.admission.finish(index, useful=useful)
+
+    # -- learning ------------------------------------------------------------------------------
+
+    def judge(self, groups: Sequence[Group]) -> tuple[list[Credit], Metrics]:
+        """Advantages of each group; a critic also learns, and tells how."""
+        if self.critic is not None:
+            credit, metrics = self.critic.judge(groups, self.algorithm)
+            return credit, dict(metrics)
+        return [self.credit(group) for group in groups], {}
+
+    def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on.
 
         Only members with a verdict are compared: a failed machine is no reward of 0, and an episode that
-        ran out of room counts only when the config says so. A group of which fewer than two survive has
-        nothing to compare and is left out.
+        ran out of room counts only when the config says so. A group of which too few survive is left out.
         """
         endings = OUT_OF_ROOM if self.algorithm.train_out_of_tokens else frozenset()
         members = [i for i, t in enumerate(group) if t.trainable or t.ending in endings]
-        rows: list[list[float]] = [[] for _ in group]
-        if len(members) < 2 and self.algorithm.advantage in GROUP_ESTIMATORS:
+        rows: Credit = [[] for _ in group]
+        if len(members) < self.min_members and self.algorithm.advantage in GROUP_ESTIMATORS:
             return rows
         estimated = ESTIMATORS[self.algorithm.advantage]([group[i] for i in members])
         for i, advantages in zip(members, estimated, strict=True):
             rows[i] = advantages
         return rows
 
-    def check_bugs(self, groups: Sequence[Sequence[Trajectory]]) -> None:
+    async def beside(self, work: Callable[[], T]) -> T:
+        """Do the learner's work: in a thread beside the rollouts, unless they read the same weights."""
+        return work() if self.engine.shares_weights else await asyncio.to_thread(work)
+
+    async def hand_over(self, groups: Sequence[Group]) -> None:
+        """The engine gets the new weights, and shows that it has them."""
+        version = self.learner.version
+        repeated = self.journal is not None and self.journal.recorded(version) is not None
+        if not repeated:
+            await self.engine.weights_changed(version)
+            if not self.engine.shares_weights:
+                await probe(self.engine, self.learner, groups, self.temperature, self.identity_tolerance)
+        self.admission.updated()
+
+    def check_bugs(self, groups: Sequence[Group]) -> None:
         """Stop the run when worlds raised more often than `max_bugs`."""
         errors = [t.info["error"] for group in groups for t in group if "error" in t.info]
         bugs = [error for error in errors if error["kind"] == "bug"]
@@ -151,46 +245,22 @@ class Trainer:
                 f"the first of this step:\n{bugs[0].get('traceback', bugs[0])}"
             )
 
-    def check_identity(self, stats: Metrics, trained: Sequence[Trajectory], version: int) -> None:
-        """Engine and learner must give tokens sampled by the same weights the same logprobs."""
-        on_policy = all(v == version for t in trained for v in t.versions)
-        gap = stats.get("logprob_gap", 0.0)
-        if on_policy and not gap <= self.identity_tolerance:  # NaN is no agreement
-            raise IdentityError(
-                f"engine and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
-                f"tolerance {self.identity_tolerance:.2g}. The engine may hold stale weights or a stale "
-                "cache, or samples from another distribution (temperature, top_p, top_k)"
-            )
+    def note(self, event: str, **fields: Any) -> None:
+        """A line in the journal, where there is one."""
+        if self.journal:
+            self.journal.event(event, **fields)
 
     async def close(self) -> None:
         """Stop what is in flight."""
-        for task in self.playing:
+        for task in self.playing.values():
             task.cancel()
-        await asyncio.gather(*self.playing, return_exceptions=True)
+        await asyncio.gather(*self.playing.values(), return_exceptions=True)
         self.playing.clear()
 
 
-def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
-    """What was played: means over trajectories with a verdict, endings over all of them."""
-    everyone = [t for group in groups for t in group]
-    judged = [t for t in everyone if t.trainable or t.ending in OUT_OF_ROOM]
-    by_world: dict[str, list[Trajectory]] = {}
-    for t in judged:
-        by_world.setdefault(t.info["world"], []).append(t)
-    flat = [{t.episode_return for t in g if t.trainable} for g in groups]
-    return {
-        "success": _mean([t.outcome or 0.0 for t in judged]),
-        "return": _mean([t.episode_return for t in judged]),
-        "turn_reward": _mean([sum(t.turn_rewards) for t in judged]),
-        "turns": _mean([float(len(t.versions)) for t in judged]),
-        "tokens_per_episode": _mean([float(t.sampled) for t in judged]),
-        "sampled_tokens": sum(t.sampled for t in everyone),
-        "episodes": len(everyone),
-        "zero_groups": sum(len(returns) < 2 for returns in flat),
-        "endings": dict(Counter(t.ending for t in everyone)),
-        "worlds": {name: {"success": _mean([t.outcome or 0.0 for t in ts])} for name, ts in by_world.items()},
-    }
+def teaches(rows: Credit) -> bool:
+    """Whether a group's advantages give any gradient."""
+    return any(any(row) for row in rows)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+__all__ = ["BugError", "Credit", "IdentityError", "Runner", "Trainer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,7 +65,9 @@ class Trajectory:
     """The verdict on the episode; None when the world never gave one."""
     ending: Ending = "terminated"
     versions: list[int] = field(default_factory=list)
-    """Weights version that sampled each action."""
+    """Weights version that began each action."""
+    spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """For actions under way while the weights changed: (version, tokens) in order."""
     info: dict[str, Any] = field(default_factory=dict)
     """JSON only: task, world, seed, messages, named reward parts, error, seconds."""
 
@@ -77,6 +80,16 @@ class Trajectory:
     def trainable(self) -> bool:
         """A verdict exists: machines worked and the episode came to an end the world graded."""
         return self.ending in ("terminated", "max_turns")
+
+    def token_versions(self) -> list[int]:
+        """Weights version behind each token the policy wrote, in order."""
+        counts = Counter(a for s in self.segments for a in s.action if a != WORLD)
+        return [
+            version
+            for action, began in enumerate(self.versions)
+            for version, count in self.spans.get(action, [(began, counts[action])])
+            for _ in range(count)
+        ]
 
     @property
     def sampled(self) -> int:
@@ -95,10 +108,14 @@ class Trajectory:
             "outcome": self.outcome,
             "ending": self.ending,
             "versions": self.versions,
+            "spans": [[action, *span] for action, spans in self.spans.items() for span in spans],
             "info": self.info,
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Trajectory:
         """The trajectory that `as_dict` described."""
-        return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]]})
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for action, version, count in data["spans"]:
+            spans.setdefault(action, []).append((version, count))
+        return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]], "spans": spans})

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from forge_train.engine import Completion, Finish, Sampling
+from forge_train.engine import Completion, Finish, Sampling, completion
 from forge_train.engines.attention import Prefill, plan_decode, plan_prefill
 from forge_train.engines.decoder import Decoder, Ragged
 from forge_train.engines.pages import PAGE, Chain, Pages, common_prefix
@@ -61,7 +61,8 @@ class _Request:
     sampling: Sampling
     seed: int
     future: asyncio.Future[Completion]
-    version: int = -1
+    versions: list[int] = field(default_factory=list)
+    """Weights version of each token sampled so far."""
     logprobs: list[float] = field(default_factory=list)
     seat: int = -1
 
@@ -80,6 +81,8 @@ class LocalEngine:
     """
 
     reproducible = True
+    shares_weights = True
+    replicas = 1
 
     def __init__(
         self,
@@ -120,12 +123,15 @@ class LocalEngine:
 
     # ------------------------------------------------------------------------------------- requests
 
+    async def start(self) -> None:
+        """There is nothing to wait for."""
+
     async def complete(
         self, tokens: Sequence[int], sampling: Sampling, *, conversation: str, seed: int
     ) -> Completion:
         """Sample one action after `tokens`; see `Engine`.
 
-        `version` of the completion is that of its first token, should the weights change meanwhile.
+        Should the weights change meanwhile, it goes on under the new ones, and `spans` says so.
         Raises ValueError when `tokens` is empty, leaves no room, holds an id the model does not have, or
         when `conversation` is already being continued; RuntimeError when the engine is closed.
         """
@@ -303,8 +309,7 @@ class LocalEngine:
 
     def _said(self, request: _Request, token: int, logprob: float) -> None:
         """Append a sampled token; hand the action over when it is finished."""
-        if request.version < 0:
-            request.version = self.version
+        request.versions.append(self.version)
         request.tokens.append(token)
         request.logprobs.append(logprob)
         self.counters.sampled += 1
@@ -314,7 +319,7 @@ class LocalEngine:
             said = request.tokens[request.prompt :]
             self._leave(request)
             if not request.future.done():
-                request.future.set_result(Completion(said, request.logprobs, finish, request.version))
+                request.future.set_result(completion(said, request.logprobs, finish, request.versions))
 
     # ------------------------------------------------------------------------------------- admission
 

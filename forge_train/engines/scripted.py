@@ -21,6 +21,8 @@ class ScriptedEngine:
     """
 
     reproducible = True
+    shares_weights = False
+    replicas = 1
 
     def __init__(
         self,
@@ -39,6 +41,9 @@ class ScriptedEngine:
         """Actions said so far in each conversation that was not forgotten."""
         self._script: Say | list[list[int]] = script if callable(script) else [list(said) for said in script]
         self._closed = False
+
+    async def start(self) -> None:
+        """There is nothing to wait for."""
 
     async def complete(
         self, tokens: Sequence[int], sampling: Sampling, *, conversation: str, seed: int

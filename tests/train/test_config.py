@@ -96,6 +96,10 @@ def test_sections_are_frozen() -> None:
         ("algorithm.denominator=constant", ["algorithm.denominator", "set constant"]),
         ("algorithm.constant=5.0", ["algorithm.constant = 5.0", 'denominator = "constant"']),
         ("rollout.group_size=1", ["rollout.group_size = 1", "grpo", "2 or more"]),
+        ("algorithm.advantage=gea", ['algorithm.advantage = "gea"', "bilevel_gae", 'did you mean "gae"?']),
+        ("algorithm.importance_range=[1.5, 2]", ["importance_range = [1.5, 2.0]", "low must lie in [0, 1]"]),
+        ("algorithm.sequence_range=[0.5, 0.9]", ["sequence_range = [0.5, 0.9]", "high be 1 or more"]),
+        ('critic.bootstrap=["failed"]', ["critic.bootstrap.0", "'max_turns', 'context', 'tokens'"]),
         ("rollout.max_action=2048", ["rollout.max_action = 2048", "below max_context (2048)"]),
         ("rollout.temperature=0.0", ["rollout.temperature = 0.0", "greater than 0"]),
         ("eval.repeats=2", ["eval.k = [1, 2, 4]", "set k = [1, 2] or repeats = 4"]),
@@ -122,11 +126,21 @@ def test_refusals_name_key_value_and_fix(override: str, words: list[str]) -> Non
 
 def test_unknown_names_list_the_known_ones() -> None:
     said = problem("algorithm.advantage=grppo")
-    assert "dr_grpo, grpo, rloo" in said and 'did you mean "grpo"?' in said
+    assert "bilevel_gae, dr_grpo, gae, grpo, rloo, turn_gae" in said and 'did you mean "grpo"?' in said
     said = problem("algorithm.objective=clip")
     assert "clipped" in said and "nll" in said
-    for name in ("grpo", "dr_grpo", "rloo"):
+    for name in ("grpo", "dr_grpo", "rloo", "gae", "turn_gae", "bilevel_gae"):
         assert load(None, [WORLD, f"algorithm.advantage={name}"]).algorithm.advantage == name
+
+
+def test_a_critic_compares_nobody_and_refuses_what_contradicts_it() -> None:
+    alone = ["algorithm.advantage=gae", "rollout.group_size=1"]
+    assert load(None, [WORLD, *alone]).rollout.group_size == 1
+    room = ["algorithm.train_out_of_tokens=true", *alone]
+    said = problem(*room)
+    assert "train_out_of_tokens = true" in said and "lets context and tokens go on; drop one" in said
+    assert load(None, [WORLD, *room, 'critic.bootstrap=["deadline"]']).critic.bootstrap == ("deadline",)
+    assert "earned the same teaches as much" in problem(*alone, "rollout.refill=1")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -232,24 +246,38 @@ def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
 FREE = [
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
     "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_groups=0", "run.max_bugs=9",
+    "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.port=9", "vllm.folder=weights",
+    "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0", "vllm.attempts=9", "vllm.health_s=9.0",
+    "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
+    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger", "optim.gradient_checkpointing=true", "optim.shard=false",
 ]  # fmt: skip
 
 
 def test_the_fingerprint_ignores_what_changes_no_result() -> None:
-    base = load(None, [WORLD])
-    assert fingerprint(load(None, [WORLD, *FREE])) == fingerprint(base)
-    # Every run key is either free or the seed, so that a new one must be decided on.
-    assert {f.split("=")[0] for f in FREE} | {"run.seed"} == {
-        k for k, _ in fields(Config) if k.startswith("run.")
+    servers = [WORLD, "rollout.engine=vllm"]
+    assert fingerprint(load(None, [*servers, *FREE])) == fingerprint(load(None, servers))
+    # Every such key is either free or decides something, so that a new one must be decided on.
+    decide = {"run.seed", "vllm.dtype", "vllm.flags", "vllm.env", "vllm.transfer"}
+    assert {f.split("=")[0] for f in FREE} | decide >= {
+        k for k, _ in fields(Config) if k.startswith(("run.", "vllm."))
     }
+
+
+def test_servers_count_for_nothing_where_there_are_none() -> None:
+    assert fingerprint(load(None, [WORLD, "vllm.dtype=float32"])) == fingerprint(load(None, [WORLD]))
+    assert "one server is named twice" in problem("vllm.urls=['http://a', 'http://a']")
 
 
 def other(value: Any, key: str) -> Any:
     """A legal value that differs."""
     special = {"model.dtype": "bfloat16", "model.device": "cuda", "model.renderer": "chatml",
-               "rollout.engine": "scripted", "algorithm.advantage": "rloo", "algorithm.objective": "nll",
+               "rollout.engine": "vllm", "algorithm.advantage": "rloo", "algorithm.objective": "nll",
                "algorithm.denominator": "turn", "optim.schedule": "linear", "optim.betas": (0.8, 0.9),
                "eval.k": (1, 2), "sft.steps": 3, "model.path": "org/model",
+               "algorithm.importance_level": "sequence", "algorithm.importance_range": (0.5, 2.0),
+               "algorithm.sequence_range": (0.99, 1.01), "critic.bootstrap": ("deadline",),
+               "vllm.dtype": "float32", "vllm.transfer": "nccl", "vllm.flags": ("--x",),
+               "vllm.env": {"A": "1"},
                "worlds.0.args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
@@ -267,9 +295,8 @@ CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_the_fingerprint_sees_every_other_key(key: str) -> None:
-    base = load(
-        None, [WORLD, "optim.decay_steps=50", "algorithm.denominator=constant", "algorithm.constant=9.0"]
-    )
+    said = [WORLD, "optim.decay_steps=50", "algorithm.denominator=constant", "algorithm.constant=9.0"]
+    base = load(None, [*said, *(["rollout.engine=vllm"] if key.startswith("vllm.") else [])])
 
     def changed(section: BaseModel, parts: list[str]) -> BaseModel:
         name, *rest = parts

@@ -5,7 +5,7 @@ import torch
 
 from forge_train.advantages import dr_grpo, grpo, rloo
 from forge_train.config import LossConfig
-from forge_train.losses import clipped
+from forge_train.losses import clipped, geometric_mean
 from forge_train.trajectory import Trajectory
 
 PROXIMAL = torch.tensor([-1.0, -2.0, -0.5, -0.7])
@@ -36,3 +36,11 @@ def test_klear_objective(sign):
     assert stats["importance"].tolist() == pytest.approx([1.221403, 1, 2, 0.904837], abs=1e-6)
     assert not stats["clipped"].any()
     assert -loss.mean().item() == pytest.approx(sign * 1.320942, abs=1e-6)
+
+
+def test_sequence_and_turn_ratios():
+    log_ratio = CURRENT - PROXIMAL
+    sequence = geometric_mean(log_ratio, torch.zeros(4, dtype=torch.int64))
+    assert sequence.tolist() == pytest.approx([1.0] * 4, abs=1e-6)
+    turns = geometric_mean(log_ratio, torch.tensor([0, 0, 1, 1]))
+    assert turns.tolist() == pytest.approx([0.951229, 0.951229, 1.051271, 1.051271], abs=1e-6)

@@ -119,7 +119,7 @@ class TestLogprobs:
             return real(*args, **kwargs)
 
         monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
-        made().logprobs(plays(0))
+        made(packing="padded").logprobs(plays(0))
         assert calls and all(call == (None, True) for call in calls)
 
     def test_temperature_divides_the_logits(self):
@@ -332,10 +332,10 @@ class TestUpdate:
     @settings(deadline=None)
     @given(st.integers(1, 9), st.integers(1, 5), SEEDS)
     def test_minibatches_share_trajectories_out_evenly(self, count, parts, version):
-        split = module._split(count, parts, seed=version)
+        split = module.split(count, parts, seed=version)
         assert sorted(i for part in split for i in part) == list(range(count))
         assert max(map(len, split)) - min(map(len, split)) <= 1
-        assert split == module._split(count, parts, seed=version)
+        assert split == module.split(count, parts, seed=version)
 
     def test_the_gradient_is_clipped_by_its_global_norm(self):
         group = plays(0)

@@ -5,8 +5,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forge_train.batch import samples
 from forge_train.config import LossConfig
-from forge_train.losses import OBJECTIVES, clipped, importance, k3, nll
+from forge_train.losses import (
+    OBJECTIVES,
+    clipped,
+    corrects_sequences,
+    geometric_mean,
+    k3,
+    nll,
+    sequence_correction,
+    sequence_factors,
+    token_correction,
+    truncated,
+)
+from forge_train.trajectory import Segment, Trajectory
 
 LOGPROBS = st.lists(st.floats(-30, 0, width=16), min_size=4, max_size=4).map(torch.tensor)
 ADVANTAGES = st.lists(st.floats(-3, 3, width=16), min_size=4, max_size=4).map(torch.tensor)
@@ -80,13 +93,123 @@ def test_clipping_stops_the_gradient_only_beyond_the_bounds_and_only_where_it_ga
     assert stats["ratio"].item() == pytest.approx(ratio)
 
 
+CORRECTIONS = [
+    LossConfig(),
+    LossConfig(importance_cap=0),
+    LossConfig(importance_cap=5.0, importance_range=(0.5, 5.0)),
+    LossConfig(importance_level="sequence", importance_cap=2.0),
+    LossConfig(importance_level="sequence", importance_range=(0.25, 4.0)),
+    LossConfig(sequence_range=(0.999, 1.001)),
+]
+SEQUENCES = torch.tensor([0, 0, 1, 1])
+
+
+def weights(proximal, behaviour, config):
+    """What the two corrections multiply a token's loss with, together."""
+    token = token_correction(proximal, behaviour, config)[0]
+    return token * sequence_correction(proximal, behaviour, SEQUENCES, config)[0]
+
+
 @settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_importance_is_truncated_and_can_be_left_out(proximal, behaviour):
-    weight = importance(proximal, behaviour, 2.0)
+    weight, figures = token_correction(proximal, behaviour, CONFIG)
     assert (weight <= 2.0).all() and (weight > 0).all()
-    assert torch.equal(importance(proximal, proximal, 2.0), torch.ones(4))
-    assert torch.equal(importance(proximal, behaviour, 0), torch.ones(4))
+    assert torch.equal(figures["importance_truncated"], ((proximal - behaviour).exp() > 2.0).float())
+    assert torch.equal(weights(proximal, behaviour, LossConfig(importance_cap=0)), torch.ones(4))
+
+
+@pytest.mark.parametrize("config", CORRECTIONS)
+@settings(deadline=None)
+@given(LOGPROBS, ADVANTAGES)
+def test_where_learner_and_engine_agree_no_correction_changes_anything(config, logprobs, advantages):
+    assert torch.equal(weights(logprobs, logprobs, config), torch.ones(4))
+    leaf = logprobs.clone().requires_grad_()
+    clipped(leaf, logprobs, logprobs, advantages, config)[0].sum().backward()
+    assert torch.equal(leaf.grad, -advantages), "REINFORCE"
+
+
+@pytest.mark.parametrize("config", CORRECTIONS)
+@settings(deadline=None)
+@given(LOGPROBS, LOGPROBS)
+def test_corrections_are_finite_bounded_and_without_gradient(config, proximal, behaviour):
+    weight = weights(proximal.requires_grad_(), behaviour, config)
+    assert weight.isfinite().all() and (weight >= 0).all() and not weight.requires_grad
+    assert (weight <= max(config.importance_cap, 1.0)).all()
+
+
+@settings(deadline=None)
+@given(LOGPROBS, LOGPROBS)
+def test_icepop_leaves_out_what_is_far_off_and_keeps_the_ratio_of_the_rest(proximal, behaviour):
+    weight, figures = token_correction(proximal, behaviour, CORRECTIONS[2])
+    ratio = (proximal - behaviour).clamp(-20, 20).exp()
+    inside = (ratio >= 0.5) & (ratio <= 5.0)
+    assert torch.allclose(weight, ratio * inside)
+    assert torch.equal(figures["importance_masked"], (~inside).float())
+
+
+@settings(deadline=None)
+@given(LOGPROBS, LOGPROBS)
+def test_at_the_level_of_sequences_every_token_has_the_product_of_its_trajectory(proximal, behaviour):
+    config = LossConfig(importance_level="sequence", importance_cap=3.0)
+    gap = proximal - behaviour
+    products = torch.stack([gap[:2].sum(), gap[2:].sum()]).clamp(-20, 20).exp().clamp(max=3.0)
+    assert torch.allclose(weights(proximal, behaviour, config), products[SEQUENCES], atol=1e-6)
+
+
+def test_a_trajectory_with_a_strange_mean_is_left_out_whole_however_long():
+    behaviour = torch.full((5,), -1.0)
+    proximal = behaviour + torch.tensor([0.0, 0.002, 0.0008, 0.0008, 0.0008])
+    factor, figures = sequence_correction(proximal, behaviour, torch.tensor([0, 1, 2, 2, 2]), CORRECTIONS[5])
+    assert factor.tolist() == [1, 0, 1, 1, 1]
+    assert figures["sequence_masked"].tolist() == [0, 1, 0, 0, 0]
+    assert figures["sequence_ratio"].tolist() == pytest.approx([1, 1.002, 1.0008, 1.0008, 1.0008], abs=1e-5)
+
+
+def test_masking_one_end_does_not_hide_a_logprob_that_is_not_a_number():
+    _, figures = token_correction(torch.tensor([-1.0]), torch.tensor([torch.nan]), CORRECTIONS[2])
+    assert figures["logprob_gap"].isnan().all()
+    assert figures["importance_masked"].tolist() == [1]
+
+
+@settings(deadline=None)
+@given(st.permutations(range(4)), LOGPROBS, LOGPROBS, st.sampled_from(CORRECTIONS))
+def test_sequences_may_be_mixed_and_numbered_as_one_likes(order, proximal, behaviour, config):
+    factor, _ = sequence_correction(proximal, behaviour, SEQUENCES, config)
+    moved, _ = sequence_correction(proximal[order], behaviour[order], 7 - SEQUENCES[order], config)
+    assert torch.allclose(moved, factor[order])
+
+
+def test_factors_are_of_whole_trajectories_and_handed_back_by_sample():
+    trajectory = Trajectory("g", segments=[Segment(), Segment()])
+    for action, segment in enumerate(trajectory.segments):
+        segment.hear([1, 2])
+        segment.act([3, 4], [-1.0, -1.0], action)
+    found = samples([trajectory, trajectory], [[1.0, 1.0]] * 2)
+    gap = {0: 0.5, 1: -0.25}
+    proximal = {s.key: s.behaviour_N + gap[s.segment] for s in found}
+    factors, figures = sequence_factors(found, proximal, LossConfig(importance_level="sequence"))
+    assert list(factors) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for factor in factors.values():
+        assert factor.tolist() == pytest.approx([torch.tensor(0.5).exp().item()] * 2)
+    assert figures["sequence_ratio"] == pytest.approx(torch.tensor(0.125).exp().item())
+    assert figures["sequence_masked"] == figures["sequence_truncated"] == 0
+    assert sequence_factors([], {}, CONFIG) == ({}, {})
+
+
+def test_which_losses_need_whole_trajectories():
+    assert [corrects_sequences(c) for c in CORRECTIONS] == [False, False, False, True, True, True]
+
+
+def test_geometric_means_are_by_unit():
+    means = geometric_mean(torch.tensor([0.3, 0.1, -0.3]), torch.tensor([4, 0, 4]))
+    assert means.tolist() == pytest.approx([1.0, 1.105171, 1.0], abs=1e-6)
+
+
+def test_nothing_can_be_corrected():
+    none = torch.empty(0)
+    assert truncated(none, CONFIG)[0].shape == (0,)
+    assert sequence_correction(none, none, none.long(), CORRECTIONS[3])[0].shape == (0,)
 
 
 def test_importance_scales_the_gradient_but_has_none():
@@ -95,7 +218,7 @@ def test_importance_scales_the_gradient_but_has_none():
     loss, _ = clipped(proximal, proximal.detach(), behaviour, advantage, CONFIG)
     loss.sum().backward()
     assert proximal.grad.item() == pytest.approx(-torch.tensor(0.5).exp().item())
-    assert not importance(proximal, behaviour, 2.0).requires_grad
+    assert not token_correction(proximal, behaviour, CONFIG)[0].requires_grad
 
 
 @settings(deadline=None)

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forge_train.admission import Admission
 from forge_train.charts import BINS, Chart, Point, Series, draw, smooth, ticks
 from forge_train.config import load
 from forge_train.log import RunFolder, rollout_record
 from forge_train.report import gather, write_report
+from forge_train.simulate import simulate
+from forge_train.stages import Placement, Speeds, Workload
+from forge_train.trace import LANES, UPDATES, trace
 from forge_train.trajectory import Segment, Trajectory
 from forge_train.transcript import choose, episode, said
 
@@ -482,3 +487,134 @@ def test_long_runs_are_averaged() -> None:
     drawn = draw(chart)
     assert len(drawn["hover"]["x"]) == BINS
     assert set(drawn["hover"]["rows"][0]["v"]) == {4.5}
+
+
+# --- traces ----------------------------------------------------------------------------------------
+
+
+def played(groups: int, max_lag: int, updates: int = 10, flat: float = 0.0) -> list[dict[str, Any]]:
+    """The events of a run, from the simulator; times as the wall clock gives them."""
+    work = Workload(
+        groups=groups, group_size=2, turns=8, turns_spread=0.8, max_turns=60, tokens=50, tokens_spread=0.5,
+        world_s=0.5, world_spread=0.5, grade_s=1.0, opening=100, heard=20, flat=flat,
+    )  # fmt: skip
+    speeds = Speeds(
+        token_s=0.01, sequence_s=0.002, train_rate=400.0, logprob_rate=1600.0, update_s=0.5, weights_s=0.5,
+        swap_s=1.0,
+    )  # fmt: skip
+    place = Placement(4, 4) if max_lag else Placement(8, 8, shared=True)
+    done = simulate(work, speeds, place, Admission(groups, max_lag), updates=updates, warmup=0)
+    return [e | {"time": 1.7e9 + e["time"]} for e in done.events]
+
+
+def shifted(events: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    return [e | {"time": e["time"] + seconds} for e in events]
+
+
+@pytest.mark.parametrize(("groups", "max_lag"), [(1, 0), (4, 0), (4, 1), (6, 4), (50, 2)])
+def test_a_trace_shows_updates_and_the_groups_they_took(groups: int, max_lag: int) -> None:
+    events = played(groups, max_lag, flat=0.2)
+    drawn = trace(events)
+    assert drawn is not None
+    json.dumps(drawn, allow_nan=False)
+    shown = range(drawn["first"], drawn["last"] + 1)
+    assert len(shown) == UPDATES and drawn["last"] == 9 - max_lag
+    assert [b["words"].split(":")[0] for b in drawn["learner"] if b["kind"] == "update"] == [
+        f"update {step}" for step in shown
+    ]
+    assert len(drawn["loads"]) == UPDATES
+    for bar in drawn["learner"] + drawn["bars"]:
+        assert drawn["left"] <= bar["x"] and bar["x"] + bar["width"] <= drawn["right"] + 0.6
+    rows = sorted({round(b["y"] + b["height"] / 2, 1) for b in drawn["bars"]})
+    assert len(rows) <= min(LANES, groups * (1 + max_lag) + groups)
+    assert drawn["height"] > rows[-1] + 5
+    for row in rows:
+        lane = sorted(
+            (b["x"], b["width"]) for b in drawn["bars"] if round(b["y"] + b["height"] / 2, 1) == row
+        )
+        assert all(x + width <= after + 0.6 for (x, width), (after, _) in pairwise(lane))
+    words = {b["words"] for b in drawn["bars"]}
+    # What the first of them took may have been played before.
+    taken = {i for e in events if e["event"] == "consume" and e["step"] in shown[1:] for i in e["groups"]}
+    told = {int(w.split(",")[0].removeprefix("group ")) for w in words if "trained by" in w}
+    assert {i for i in taken if i % drawn["stride"] == 0} <= told
+    assert (drawn["stride"] > 1) == (groups == 50)
+    assert max(drawn["lags"]) == min(max_lag, 4)
+
+
+def test_the_trace_counts_the_learners_share_of_the_time() -> None:
+    events = [
+        {"event": "start", "time": 0.0},
+        {"event": "dispatch", "time": 0.0, "group": 0, "step": 0},
+        {"event": "finish", "time": 6.0, "group": 0, "step": 0, "seconds": 6.0, "generate_seconds": 4.0,
+         "world_seconds": 2.0, "endings": {"terminated": 2}},
+        {"event": "consume", "time": 6.0, "step": 0, "groups": [0], "rejected": [], "lags": [0]},
+        {"event": "update", "time": 9.0, "step": 0, "seconds": 3.0},
+        {"event": "weights", "time": 10.0, "step": 1, "seconds": 1.0},
+    ]  # fmt: skip
+    drawn = trace(events)
+    assert drawn is not None and drawn["busy"] == pytest.approx(0.3)
+    (bar,) = drawn["bars"]
+    assert bar["words"] == (
+        "group 0, begun with version 0; played for 6 s (engine 4 s, world 2 s); trained by update 0, lag 0"
+    )
+    assert bar["width"] == pytest.approx(0.6 * (drawn["right"] - drawn["left"]), abs=1.5)
+    assert trace(events[:4]) is None and trace(events[4:]) is None and trace([]) is None
+
+
+def test_a_trace_stays_within_the_process_that_wrote_last() -> None:
+    """A run that was continued a day later: the night is not drawn, nor what was repeated twice."""
+    first, again = played(4, 1, updates=6), played(4, 1, updates=10)
+    night = 86400.0
+    opened = first[-1]["time"] + night
+    later = [e for e in again if e.get("step", 0) >= 5 or e["event"] == "finish"]
+    delay = opened + 1 - min(e["time"] for e in later)
+    events = [{"event": "start", "time": first[0]["time"]}, *first, {"event": "open", "time": opened}]
+    drawn = trace([*events, *shifted(later, delay)])
+    assert drawn is not None and drawn["first"] >= 5
+    assert all(text.removesuffix(" s").replace(",", "").isdigit() for _, text in drawn["ticks"])
+    assert float(drawn["ticks"][-1][1].removesuffix(" s").replace(",", "")) < 1000
+
+
+@given(st.data())
+def test_any_part_of_a_history_can_be_drawn(data: st.DataObject) -> None:
+    events = played(3, 2, updates=5)
+    kept = data.draw(st.lists(st.sampled_from(events), unique_by=id, max_size=60))
+    drawn = trace(sorted(kept, key=lambda e: e["time"]))
+    if drawn is not None:
+        json.dumps(drawn, allow_nan=False)
+        assert all(b["width"] > 0 for b in drawn["bars"])
+
+
+@pytest.mark.parametrize("max_lag", [0, 2])
+def test_the_report_of_an_overlapped_run(tmp_path: Path, max_lag: int) -> None:
+    path = folder_with(tmp_path / "r")
+    assert "Trace" not in Page(write_report(path).read_text()).text
+    events = played(4, max_lag)
+    with RunFolder.create(load(path / "config.toml")) as run:
+        for e in events:
+            run.event(e["event"], **{k: v for k, v in e.items() if k not in ("event", "time")})
+        for step in range(10):
+            played_for = {"wait": 1.0} if max_lag else {"generate": 2.0, "world": 3.0}
+            seconds = played_for | {"logprobs": 0.5, "update": 4.0, "weights": 0.2}
+            run.metrics(
+                step,
+                {
+                    "seconds": seconds | {"total": sum(seconds.values()) + 0.3},
+                    "lag": {"mean": 0.7 * max_lag, "max": max_lag, "group_max": max_lag},
+                },
+            )
+    # The clock of the folder is the real one: what matters here are the times of the run.
+    lines = (path / "events.jsonl").read_text().splitlines()
+    opened = [line for line in lines if '"start"' in line or '"open"' in line]
+    old = [json.dumps(json.loads(line) | {"time": 1.7e9 - 1}) for line in opened]
+    (path / "events.jsonl").write_text("\n".join([*old, *map(json.dumps, events)]) + "\n")
+    page = Page(write_report(path).read_text())
+    assert page.classes("work") >= 2 * UPDATES - 1
+    assert page.classes(f"lag{max_lag}") >= 4 * UPDATES
+    assert "Trace" in page.text and f"Updates {4 - max_lag} to {9 - max_lag}" in page.text
+    charts = {chart["title"]: chart for chart in gather(path)["charts"]}
+    names = [key["name"] for key in charts["Where the time goes"]["legend"]]
+    assert names == [*played_for, "logprobs", "update", "weights", "other"]
+    assert charts["Where the time goes"]["hover"]["rows"][-1]["v"] == pytest.approx([0.3] * 10)
+    assert ("Lag" in charts) == (max_lag > 0)

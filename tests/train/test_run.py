@@ -98,6 +98,19 @@ def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -
     assert verdicts(tmp_path / "killed")[-2:] == verdicts(tmp_path / "whole")[-2:]
 
 
+def test_a_run_with_lag_is_late_by_no_more_and_tells_so(tmp_path: Path) -> None:
+    train(small(tmp_path / "run", "rollout.max_lag=2", "run.steps=4", "sft.episodes=0"))
+    lines = steps(tmp_path / "run")
+    assert [line["lag"]["group_max"] for line in lines] == [0, 1, 2, 2]
+    events = read_lines(tmp_path / "run" / "events.jsonl")
+    consumed = [e["groups"] for e in events if e["event"] == "consume"]
+    assert consumed == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    started = [e["group"] for e in events if e["event"] == "dispatch"]
+    assert started == list(range(8)), "nothing starts that no update would take"
+    kept = sorted(int(p.name.split(".")[0]) for p in (tmp_path / "run" / "finished").iterdir())
+    assert kept == [4, 5, 6, 7], "only what the older checkpoint would need to go on from"
+
+
 def test_a_finished_run_only_shows_what_it_has(tmp_path: Path) -> None:
     config = small(tmp_path / "run", "run.steps=1")
     train(config)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
+from forge_train.admission import Admission
 from forge_train.advantages import ESTIMATORS
 from forge_train.config import AlgorithmConfig
 from forge_train.curriculum import Curriculum
-from forge_train.trainer import BugError, IdentityError, Trainer, summary
+from forge_train.identity import IdentityError, check_gap
+from forge_train.summary import summary
+from forge_train.trainer import BugError, Trainer
 from forge_train.trajectory import Ending, Segment, Trajectory
 
 
@@ -32,19 +33,15 @@ def trajectory(outcome: float | None, ending: Ending = "terminated", version: in
 def trainer(**algorithm: object) -> Trainer:
     """A trainer of which only the arithmetic is used."""
     return Trainer(
-        worlds={},
-        player=None,  # type: ignore[arg-type]
+        runner=None,  # type: ignore[arg-type]
         engine=None,  # type: ignore[arg-type]
         learner=None,  # type: ignore[arg-type]
         algorithm=AlgorithmConfig.model_validate(algorithm),
         curriculum=Curriculum({"w": ["t"]}, {"w": 1.0}, seed=0),
-        seed=0,
-        group_size=4,
-        groups=1,
+        admission=Admission(groups=1, max_lag=0),
         temperature=1.0,
-        deadline=1.0,
-        limit=asyncio.Semaphore(1),
         identity_tolerance=1e-3,
+        patience=1.0,
     )
 
 
@@ -71,11 +68,11 @@ def test_a_group_with_one_survivor_has_nothing_to_compare() -> None:
 
 def test_engine_and_learner_must_agree_on_policy() -> None:
     now, old = [trajectory(1.0, version=3)], [trajectory(1.0, version=2)]
-    trainer().check_identity({"logprob_gap": 1e-6}, now, 3)
-    trainer().check_identity({"logprob_gap": 1.8}, old, 3)  # off policy the gap is real
+    check_gap({"logprob_gap": 1e-6}, now, 3, 1e-3)
+    check_gap({"logprob_gap": 1.8}, old, 3, 1e-3)  # off policy the gap is real
     for gap in (1.8, float("nan")):
         with pytest.raises(IdentityError, match="version 3"):
-            trainer().check_identity({"logprob_gap": gap}, now, 3)
+            check_gap({"logprob_gap": gap}, now, 3, 1e-3)
 
 
 def test_bugs_are_budgeted_and_the_first_is_told() -> None:
@@ -96,4 +93,3 @@ def test_every_trajectory_is_counted_in_exactly_one_ending() -> None:
     assert told["endings"] == {"terminated": 2, "failed": 1, "tokens": 1}
     assert told["episodes"] == 4
     assert told["success"] == pytest.approx(1 / 3), "the failed machine is in no mean"
-    assert told["zero_groups"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from typing import Any
 
 import gymnasium as gym
@@ -83,6 +84,30 @@ class Slow(Echo):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
 
+class Coin(Language):
+    """Say anything: half of all texts are worth 1. A policy without any skill learns something here."""
+
+    metadata = {"quick": True, "render_modes": []}  # noqa: RUF012
+
+    def __init__(self, turns: int = 2) -> None:
+        self.turns = turns
+
+    def task_ids(self, split: str, n: int) -> list[str]:
+        return [f"{split}/{i}" for i in range(n)]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        self.said: list[str] = []
+        return ({"role": "user", "content": f"Task {(options or {}).get('task')}."},), {}
+
+    def step(self, action: str) -> Any:
+        self.said.append(action)
+        done = len(self.said) == self.turns
+        won = float(zlib.crc32("".join(self.said).encode()) % 2)
+        info = {"outcome": won} if done else {}
+        return ({"role": "user", "content": "On."},), won * done, done, False, info
+
+
 class Foreign(Language):
     """Somebody else's world: no task ids, no outcome, only Gymnasium's own five values."""
 
@@ -98,6 +123,6 @@ class Foreign(Language):
         return ({"role": "user", "content": "on"},), 0.5, self.left == 0, False, {}
 
 
-for _name, _class in {"Echo": Echo, "Slow": Slow, "Foreign": Foreign}.items():
+for _name, _class in {"Echo": Echo, "Slow": Slow, "Coin": Coin, "Foreign": Foreign}.items():
     if f"Test/{_name}-v0" not in gym.registry:
         gym.register(f"Test/{_name}-v0", entry_point=_class)

@@ -1,0 +1,111 @@
+"""The vLLM engine a config asks for: servers, the way their weights travel, and the flags that takes."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forge_train.adapters import adapter_state, has_lora, save_adapter
+from forge_train.config import Config, VLLMConfig
+from forge_train.engines.vllm import VLLMEngine
+from forge_train.nccl import NCCLTransfer
+from forge_train.servers import Servers
+from forge_train.weights import AdapterTransfer, FolderTransfer, Weights, WeightTransfer, save_policy
+
+_RANKS = (8, 16, 32, 64, 128, 256, 512)
+"""What vLLM takes as --max-lora-rank."""
+
+
+def vllm_engine(
+    config: Config, model: Any, tokenizer: Any, folder: Path, *, weights: Weights | None = None
+) -> VLLMEngine:
+    """An engine on the servers of `config.vllm`, still to be started with `await engine.start()`.
+
+    Without `vllm.urls`, servers of our own are made for it, from a copy of `model` as it is now, with logs in
+    `folder`; nothing runs before `start`. `weights` gathers the full weights, by default from `model` itself;
+    where several processes hold parts of it, give `Learner.full_weights`. Raises ValueError.
+    """
+    vllm = config.vllm
+    transfer, flags = _transfer(vllm, model, weights)
+    servers = None
+    if not vllm.urls:
+        try:
+            servers = _servers(config, model, tokenizer, folder, flags, weights)
+        except BaseException:
+            transfer.close()
+            raise
+    return VLLMEngine(
+        servers.urls if servers else vllm.urls,
+        vllm,
+        max_context=config.rollout.max_context,
+        transfer=transfer,
+        servers=servers,
+    )
+
+
+def _transfer(
+    vllm: VLLMConfig, model: Any, weights: Weights | None
+) -> tuple[WeightTransfer, tuple[str, ...]]:
+    """How weights travel, and what servers must be told to take them that way."""
+    folder = Path(vllm.folder).expanduser() if vllm.folder else None
+    if vllm.transfer == "folder":
+        return FolderTransfer(model, folder, dtype=_dtype(vllm), weights=weights), ()
+    if vllm.transfer == "nccl":
+        nccl = NCCLTransfer(model, dtype=_dtype(vllm), weights=weights)
+        return nccl, ("--weight-transfer-config", '{"backend": "nccl"}')
+    if not has_lora(model):
+        raise ValueError(
+            'vllm.transfer = "adapter": the model has none; set model.lora_rank, or use "folder"'
+        )
+    if weights is not None:
+        raise ValueError('vllm.transfer = "adapter" cannot gather from several processes; use "folder"')
+    rank = next((r for r in _RANKS if r >= model.lora[0]), None)
+    if rank is None:
+        raise ValueError(f"model.lora_rank = {model.lora[0]}: vLLM serves adapters up to rank {_RANKS[-1]}")
+    flags = ("--enable-lora", "--max-loras", "2", "--max-lora-rank", str(rank))
+    return AdapterTransfer(partial(_save_adapter, model), folder), flags
+
+
+def _servers(
+    config: Config, model: Any, tokenizer: Any, folder: Path, flags: tuple[str, ...], weights: Weights | None
+) -> Servers:
+    vllm = config.vllm
+    base: Weights | None = partial(_base_weights, model) if vllm.transfer == "adapter" else weights
+    start = folder.resolve() / "model"
+    shutil.rmtree(start, ignore_errors=True)  # that of the run before it was continued
+    return Servers(
+        save_policy(model, tokenizer, start, dtype=_dtype(vllm), weights=base),
+        python=vllm.python,
+        logs=folder,
+        count=vllm.count,
+        port=vllm.port,
+        max_context=config.rollout.max_context,
+        dtype=vllm.dtype,
+        flags=[*flags, *vllm.flags],
+        env=vllm.env,
+        start_s=vllm.start_s,
+        restarts=vllm.restarts,
+    )
+
+
+def _dtype(vllm: VLLMConfig) -> torch.dtype:
+    return torch.bfloat16 if vllm.dtype == "bfloat16" else torch.float32
+
+
+def _base_weights(model: Any) -> dict[str, Tensor]:
+    """The weights under the adapters, by the plain model's names."""
+    return {
+        name.replace(".base_layer.", "."): value
+        for name, value in model.state_dict().items()
+        if ".lora_" not in name
+    }
+
+
+def _save_adapter(model: Any, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    save_adapter(model, adapter_state(model), folder)

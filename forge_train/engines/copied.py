@@ -1,0 +1,42 @@
+"""The in-process engine on a copy of the weights, for a learner whose own it cannot read.
+
+Those are spread over processes, or hold adapters apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from forge_train.engines.local import LocalEngine
+
+
+class CopiedEngine(LocalEngine):
+    """A `LocalEngine` on `model`, a plain and whole one, that takes `weights()` over after every update.
+
+    weights: buckets of the learner's weights by name (`Learner.weights`).
+    """
+
+    shares_weights = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        weights: Callable[[], Iterable[Mapping[str, Tensor]]],
+        *,
+        max_context: int,
+        version: int = 0,
+    ) -> None:
+        super().__init__(model, max_context=max_context, version=version)
+        self._own: dict[str, Tensor] = model.state_dict()
+        self._weights = weights
+
+    async def weights_changed(self, version: int) -> None:
+        """Copy the learner's weights; then as `LocalEngine`."""
+        with torch.no_grad():
+            for bucket in self._weights():
+                for name, value in bucket.items():
+                    self._own[name].copy_(value)
+        await super().weights_changed(version)

@@ -1,0 +1,235 @@
+"""One vLLM server over HTTP: the requests a trainer makes of it, each with its own time limit.
+
+Written against vLLM 0.32, started with VLLM_SERVER_DEV_MODE=1, --enable-scale-out and
+--logprobs-mode processed_logprobs (`forge_train.servers` does so). vLLM itself is never imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from forge_train.engine import Sampling
+
+BUSY = frozenset({429, 503})
+"""Too many requests, or paused: the same request will do later."""
+NOTHING_LOADED = "default"
+"""What a server calls its weights until it is told a version."""
+
+
+class ServerError(Exception):
+    """A server did not answer as it should; the text begins with its address.
+
+    `status` is the HTTP status, None when there was no answer or none that makes sense. `retry_after` is in
+    seconds, 0 when the server names no time.
+    """
+
+    def __init__(self, url: str, what: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
+        super().__init__(f"{url}: {what}")
+        self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server is well and has no room now."""
+        return self.status in BUSY
+
+    @property
+    def refused(self) -> bool:
+        """Whether the request itself is at fault, so that no server will answer it."""
+        return self.status is not None and 400 <= self.status < 500 and self.status not in (404, 408, 429)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a server sampled for one request; all three lists are equally long."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    versions: list[str]
+    """What the server called the weights that sampled each token."""
+
+
+class Client:
+    """Talks to the server at `url`, for example http://127.0.0.1:8000.
+
+    Every method raises ServerError, after `timeout` seconds at the latest.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        # No proxy of the environment: a server is on this machine or in this cluster.
+        self._http = httpx2.AsyncClient(
+            base_url=self.url, trust_env=False, timeout=None, limits=httpx2.Limits(max_connections=None)
+        )
+
+    async def generate(
+        self,
+        tokens: Sequence[int],
+        sampling: Sampling,
+        *,
+        seed: int,
+        salt: str,
+        model: str | None,
+        timeout: float,
+    ) -> Generated:
+        """Sample after `tokens`; what was cached under another `salt` is not used.
+
+        `model` names an adapter; None means the model itself. Closing the connection (a cancelled call, a
+        timeout) makes the server drop the request.
+        """
+        body = {
+            "token_ids": list(tokens),
+            "cache_salt": salt,
+            "sampling_params": {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": sampling.top_k,
+                "max_tokens": sampling.max_tokens,
+                "seed": seed,
+                "logprobs": 0,  # of the sampled token, and of no other
+                "stop_token_ids": list(sampling.stop),
+                "ignore_eos": True,  # only `stop` ends an action
+                "detokenize": False,
+            },
+        }
+        if model is not None:
+            body["model"] = model
+        answer = await self._post("/inference/v1/generate", body, timeout=timeout)
+        try:
+            return generated(answer)
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+            raise ServerError(
+                self.url, f"an answer that makes no sense ({error!r}): {answer!r:.200}"
+            ) from None
+
+    async def health(self, timeout: float) -> None:
+        """Return when the server and its engine are alive."""
+        await self._send("GET", "/health", timeout=timeout)
+
+    async def models(self, timeout: float) -> dict[str, int | None]:
+        """Names of what it serves (the model, and adapters), with the longest sequence of each."""
+        answer = await self._get("/v1/models", timeout=timeout)
+        try:
+            return {model["id"]: model["max_model_len"] for model in answer["data"]}
+        except (KeyError, TypeError) as error:
+            raise ServerError(self.url, f"/v1/models makes no sense ({error!r}): {answer!r:.200}") from None
+
+    async def version(self, timeout: float) -> str:
+        """What the server calls its weights."""
+        answer = await self._get("/weight_info", timeout=timeout)
+        if not isinstance(answer, dict) or not isinstance(answer.get("weight_version"), str):
+            raise ServerError(self.url, f"/weight_info makes no sense: {answer!r:.200}")
+        return str(answer["weight_version"])
+
+    async def name_version(self, version: str, timeout: float) -> None:
+        """Call the weights `version` from now on."""
+        await self._post("/update_weight_version", {"new_version": version}, timeout=timeout)
+
+    async def pause(self, timeout: float) -> None:
+        """Freeze the requests in flight and queue new ones; all cached keys and values are dropped.
+
+        What is frozen keeps its tokens and is computed anew after `resume`, under the weights of then.
+        """
+        await self._send("POST", "/pause?mode=keep&clear_cache=true", timeout=timeout)
+
+    async def resume(self, timeout: float) -> None:
+        """Go on after `pause`; harmless when there was none."""
+        await self._send("POST", "/resume", timeout=timeout)
+
+    async def reload(self, folder: Path, timeout: float) -> None:
+        """Overwrite the weights with those of a folder of safetensors that the server can read.
+
+        A folder that cannot be loaded ends the server's engine, so check it before.
+        """
+        kwargs = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
+        await self._post("/collective_rpc", kwargs, timeout=timeout)
+
+    async def load_adapter(self, name: str, folder: Path, timeout: float) -> None:
+        """Serve the LoRA adapter of `folder` as `name`, beside those there are."""
+        body = {"lora_name": name, "lora_path": str(folder)}
+        await self._send("POST", "/v1/load_lora_adapter", json=body, timeout=timeout)
+
+    async def unload_adapter(self, name: str, timeout: float) -> None:
+        """Take no new requests for an adapter."""
+        await self._send("POST", "/v1/unload_lora_adapter", json={"lora_name": name}, timeout=timeout)
+
+    async def workers(self, timeout: float) -> int:
+        """Processes that hold its weights: tensor, pipeline and data parallel ones together."""
+        answer = await self._get("/get_world_size", timeout=timeout)
+        if not isinstance(answer, dict) or not isinstance(answer.get("world_size"), int):
+            raise ServerError(self.url, f"/get_world_size makes no sense: {answer!r:.200}")
+        return int(answer["world_size"])
+
+    async def post(self, path: str, body: Mapping[str, Any] | None, *, timeout: float) -> Any:
+        """Any other request, and the JSON of its answer."""
+        return await self._post(path, body, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _get(self, path: str, *, timeout: float) -> Any:
+        return self._json(await self._send("GET", path, timeout=timeout))
+
+    async def _post(self, path: str, body: Mapping[str, Any] | None, *, timeout: float) -> Any:
+        return self._json(await self._send("POST", path, json=body, timeout=timeout))
+
+    def _json(self, response: httpx2.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise ServerError(self.url, f"an answer that is no JSON: {response.content[:200]!r}") from None
+
+    async def _send(self, method: str, path: str, *, timeout: float, json: Any = None) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(timeout):
+                response = await self._http.request(method, path, json=json)
+        except TimeoutError:
+            raise ServerError(self.url, f"no answer to {path} within {timeout:g} s") from None
+        except httpx2.HTTPError as error:
+            raise ServerError(self.url, f"{type(error).__name__} at {path}: {error}") from None
+        if response.status_code >= 400:
+            what = f"status {response.status_code} at {path}: {_told(response)}"
+            raise ServerError(self.url, what, status=response.status_code, retry_after=_retry_after(response))
+        return response
+
+
+def generated(answer: Any) -> Generated:
+    """What a server's answer says; raises one of the errors of wrong data when it says nothing sound."""
+    choice = answer["choices"][0]
+    if choice["finish_reason"] not in ("stop", "length"):
+        raise ValueError(f"finish_reason {choice['finish_reason']!r}")
+    tokens = [int(token) for token in choice["token_ids"]]
+    told = choice["logprobs"]["content"]
+    logprobs = [float(entry["logprob"]) for entry in told]
+    versions = [""] * len(tokens)
+    for span in choice["weight_versions"]:
+        versions[span["start"] : span["end"]] = [str(span["version"])] * (span["end"] - span["start"])
+    if not tokens or [entry["token_id"] for entry in told] != tokens:
+        raise ValueError("tokens and logprobs do not belong together")
+    if len(versions) != len(tokens) or "" in versions:
+        raise ValueError("weight_versions do not cover the tokens")
+    if not all(math.isfinite(logprob) for logprob in logprobs):
+        raise ValueError("a logprob is not finite")
+    return Generated(tokens, logprobs, versions)
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    """Seconds the server asks to be left alone; it may also name a date, which is not read."""
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isdigit() else 0.0
+
+
+def _told(response: httpx2.Response) -> str:
+    """The error message in an answer, as far as there is one."""
+    try:
+        return str(response.json()["error"]["message"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return response.text[:300]

@@ -1,0 +1,167 @@
+"""How to learn: the sections of a config from rewards to weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from forge_train.section import Section, known
+
+GROUP_ESTIMATORS = frozenset({"grpo", "dr_grpo", "rloo"})
+"""Estimators that compare the members of a group: with one member nothing is left to learn from."""
+CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
+"""Estimators that compare an episode with what a critic expected of it: PPO."""
+
+
+class LossConfig(Section):
+    """From advantages to one gradient."""
+
+    objective: Annotated[str, known("objective", "losses.OBJECTIVES")] = "clipped"
+    """Per-token loss, a name in `forge_train.losses.OBJECTIVES`."""
+    clip_low: float = Field(default=0.2, ge=0, lt=1)
+    """The ratio of current to proximal probability is clipped below 1 - clip_low."""
+    clip_high: NonNegativeFloat = 0.28
+    """And above 1 + clip_high; a higher bound above keeps rare tokens alive (DAPO, arXiv 2503.14476)."""
+    importance_level: Literal["token", "sequence"] = "token"
+    """The ratio of learner's to engine's probability is that of one token, or the product over a trajectory.
+    The product is exact and soon far from 1; it costs a forward pass more."""
+    importance_cap: NonNegativeFloat = 2.0
+    """Largest weight that corrects for the engine's probabilities differing from the learner's; 0: none."""
+    importance_range: tuple[float, float] | None = Field(default=None, strict=False)
+    """Tokens (trajectories, by level) whose ratio lies outside [low, high] are left out: IcePop."""
+    sequence_range: tuple[float, float] | None = Field(default=None, strict=False)
+    """Trajectories whose geometric mean ratio lies outside [low, high], e.g. [0.999, 1.001], are left out; it
+    costs a forward pass more."""
+    denominator: Literal["token", "turn", "trajectory", "constant"] = "token"
+    """What the sum of token losses is divided by, over the whole optimizer step."""
+    constant: PositiveFloat | None = None
+    """The divisor when `denominator` is constant (Dr. GRPO, arXiv 2503.20783)."""
+    minibatches: PositiveInt = 1
+    """Optimizer steps of one update; above 1 the clipping begins to matter."""
+
+    @model_validator(mode="after")
+    def _divisor(self) -> Self:
+        if self.denominator == "constant" and self.constant is None:
+            raise ValueError('denominator = "constant": set constant, e.g. the token budget of one update')
+        if self.denominator != "constant" and self.constant is not None:
+            raise ValueError(
+                f'constant = {self.constant}: it is used only with denominator = "constant"; '
+                f'set that or drop constant (denominator is "{self.denominator}")'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("importance_range", "sequence_range"):
+            bounds = getattr(self, name)
+            if bounds is not None and not 0 <= bounds[0] <= 1 <= bounds[1]:
+                raise ValueError(
+                    f"{name} = {list(bounds)}: low must lie in [0, 1] and high be 1 or more, "
+                    "or tokens on which engine and learner agree would be left out"
+                )
+        return self
+
+
+class AlgorithmConfig(LossConfig):
+    """From rewards to advantages to one gradient."""
+
+    advantage: Annotated[str, known("advantage", "advantages.ESTIMATORS", "gae.CRITIC_ESTIMATORS")] = "grpo"
+    """Estimator of advantages: one that compares a group (`forge_train.advantages.ESTIMATORS`) or one that
+    asks a critic (`forge_train.gae.CRITIC_ESTIMATORS`); the latter is PPO and reads the section `critic`."""
+    train_out_of_tokens: bool = False
+    """Train on episodes that ran out of tokens or context, as outcome 0; else they are left out."""
+    gamma: float = Field(default=1.0, ge=0, le=1)
+    """Discount per token, with a critic."""
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    """Per token: 1 trusts what was earned, 0 what the critic expects next (GAE, arXiv 1506.02438)."""
+    turn_gamma: float = Field(default=0.99, ge=0, le=1)
+    """Discount per turn, where turns are the steps."""
+    turn_lambda: float = Field(default=0.9, ge=0, le=1)
+    """`gae_lambda` per turn, where turns are the steps (both values: Turn-PPO, arXiv 2512.17008)."""
+    whiten: bool = True
+    """With a critic: shift and scale the advantages of a step to mean 0 and deviation 1."""
+
+
+class OptimConfig(Section):
+    """AdamW and its schedule."""
+
+    lr: PositiveFloat = 3e-4
+    """Learning rate at its peak. 3e-4 suits the tiny model; billions of weights want about 1e-6."""
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), strict=False)
+    """Decay of the first and second moment, each in [0, 1)."""
+    eps: PositiveFloat = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Decoupled weight decay (arXiv 1711.05101)."""
+    grad_clip: PositiveFloat = 1.0
+    """Largest norm of a gradient; longer ones are scaled down."""
+    warmup: NonNegativeInt = 0
+    """Optimizer steps of linear warmup from 0."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After warmup; linear and cosine fall to 0 at `decay_steps`."""
+    decay_steps: PositiveInt | None = None
+    """Optimizer steps until the rate is 0. Apart from run.steps, so that a run can be prolonged."""
+    micro_tokens: PositiveInt = 4096
+    """Positions of one forward pass; bounds memory and never changes a gradient."""
+    packing: Literal["tree", "padded"] = "tree"
+    """How sequences are forwarded together. tree: what they share, once. padded: each in a row of its own,
+    for models whose attention is not plain and full."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
+    shard: bool = True
+    """With torchrun: split weights, gradients and moments over the processes (FSDP2); else each has all."""
+
+    @model_validator(mode="after")
+    def _shape(self) -> Self:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas = {list(self.betas)}: each must lie in [0, 1)")
+        if self.schedule != "constant" and self.decay_steps is None:
+            raise ValueError(
+                f'schedule = "{self.schedule}": set decay_steps, usually run.steps x algorithm.minibatches'
+            )
+        if self.decay_steps is not None and self.decay_steps <= self.warmup:
+            raise ValueError(f"decay_steps = {self.decay_steps}: it must exceed warmup ({self.warmup})")
+        return self
+
+
+class CriticConfig(Section):
+    """What expects a return: a copy of the policy with a value head, trained beside it. Only for PPO."""
+
+    lr: PositiveFloat = 1e-3
+    """Learning rate; what is not said here is that of `optim`. A critic stands more than its policy."""
+    warmup: NonNegativeInt = 0
+    """Optimizer steps of linear warmup from 0."""
+    policy_waits: NonNegativeInt = 2
+    """First updates in which only the critic learns: advantages from an ignorant one would be noise."""
+    minibatches: PositiveInt = 4
+    """Optimizer steps of one pass over the trajectories of an update."""
+    epochs: PositiveInt = 1
+    """Passes over the trajectories of an update."""
+    clip: NonNegativeFloat = 0.2
+    """A value moves at most so far from what it was before the update, in units of return; 0: anywhere."""
+    gae_lambda: float = Field(default=1.0, ge=0, le=1)
+    """lambda of the returns that it learns; at 1 they are what was earned, whatever the policy's lambda is
+    (decoupled GAE, arXiv 2503.01491)."""
+    bootstrap: tuple[Literal["max_turns", "context", "tokens", "deadline"], ...] = Field(
+        default=("context", "tokens", "deadline"), strict=False
+    )
+    """Episodes with these endings were cut off: they are trained on, as if they went on to earn what the
+    critic expects. One that is not named here earned what it earned; see `algorithm.train_out_of_tokens`."""
+
+
+class SFTConfig(Section):
+    """Supervised training on gold episodes before reinforcement."""
+
+    episodes: NonNegativeInt = 0
+    """Gold episodes to learn from; 0 skips supervised training."""
+    epochs: PositiveInt = 3
+    """Passes over them."""
+    steps: PositiveInt | None = None
+    """Stop after so many optimizer steps, whatever the epochs say."""
+    batch: PositiveInt = 32
+    """Episodes of one optimizer step."""
+    lr: PositiveFloat = 1e-3
+    """Learning rate; what is not said here is that of `optim`."""
+    warmup: NonNegativeInt = 0
+    """Optimizer steps of linear warmup from 0."""

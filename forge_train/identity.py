@@ -1,0 +1,79 @@
+"""The identity check: engine and learner, holding the same weights, must agree about the same tokens.
+
+Everything the trainer learns rests on the engine's logprobs. Stale weights, a stale cache, another
+temperature or template all show here first, as a gap that rounding cannot explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from forge_train.engine import Engine, Sampling
+from forge_train.learner import Learner
+from forge_train.trajectory import Segment, Trajectory
+
+PROBE_TOKENS = 8
+"""Tokens a probe samples: enough to see stale weights, few enough to cost nothing."""
+
+
+class IdentityError(RuntimeError):
+    """Engine and learner disagree about the same weights: what is learned would be wrong."""
+
+
+def check_gap(stats: dict[str, Any], trained: Sequence[Trajectory], version: int, tolerance: float) -> None:
+    """Judge an update by the gap it measured, when all it trained was sampled by its own weights."""
+    on_policy = all(v == version for t in trained for v in t.token_versions())
+    if on_policy:
+        _judge(stats.get("logprob_gap", 0.0), version, tolerance)
+
+
+async def probe(
+    engine: Engine,
+    learner: Learner,
+    groups: Sequence[Sequence[Trajectory]],
+    temperature: float,
+    tolerance: float,
+) -> float:
+    """After a weight load: sample a few tokens from every replica and score them with the learner.
+
+    The prompt is an opening that has just been played. Returns the mean gap; raises IdentityError.
+    """
+    opening = next((_opening(t) for group in groups for t in group if t.segments), None)
+    if opening is None or not opening[: engine.max_context - 1]:
+        return 0.0
+    sampling = Sampling(temperature=temperature, max_tokens=PROBE_TOKENS)
+    probes = []
+    for replica in range(engine.replicas):
+        name = f"identity/{learner.version}/{replica}"
+        said = await engine.complete(opening, sampling, conversation=name, seed=replica)
+        engine.forget(name)
+        segment = Segment()
+        segment.hear(opening)
+        segment.act(said.tokens, said.logprobs, 0)
+        probes.append(Trajectory(group=name, segments=[segment], rewards=[0.0], versions=[said.version]))
+    scored = learner.logprobs(probes, temperature=temperature)
+    gaps = [
+        abs(theirs - ours)
+        for t, rows in zip(probes, scored, strict=True)
+        for theirs, ours, action in zip(t.segments[0].logprobs, rows[0], t.segments[0].action, strict=True)
+        if action == 0
+    ]
+    gap = sum(gaps) / len(gaps)
+    _judge(gap, learner.version, tolerance)
+    return gap
+
+
+def _opening(trajectory: Trajectory) -> list[int]:
+    """The tokens before the policy's first."""
+    segment = trajectory.segments[0]
+    return segment.tokens[: segment.action.index(0)] if 0 in segment.action else segment.tokens
+
+
+def _judge(gap: float, version: int, tolerance: float) -> None:
+    if not gap <= tolerance:  # NaN is no agreement
+        raise IdentityError(
+            f"engine and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
+            f"tolerance {tolerance:.2g}. The engine may hold stale weights or a stale cache, or sample from "
+            "another distribution (temperature, top_p, top_k)"
+        )

@@ -1,0 +1,126 @@
+"""The policy of a run: a model and its tokenizer, from nothing, from a folder, or from a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from forge_train import checkpoint, sft, tiny
+from forge_train.adapters import add_lora, gather_weights, load_adapter, weight_names
+from forge_train.checkpoint import Checkpoint
+from forge_train.compute import fuse_kernels
+from forge_train.config import Config
+from forge_train.engine import Engine
+from forge_train.engines.copied import CopiedEngine
+from forge_train.engines.local import LocalEngine
+from forge_train.learner import Learner
+from forge_train.rollout import derive_seed
+from forge_train.world import World
+
+TOKENIZER_EPISODES = 512
+"""Gold episodes whose text a tiny model's tokenizer is trained on."""
+
+
+def gold(config: Config, worlds: Mapping[str, World], count: int) -> list[sft.Messages]:
+    """`count` gold episodes of the train splits, spread evenly over the worlds."""
+    share, more = divmod(count, len(config.worlds))
+    return [
+        messages
+        for i, world in enumerate(config.worlds)
+        for messages in sft.gold_episodes(
+            worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
+        )
+    ]
+
+
+def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint | None) -> tuple[Any, Any]:
+    """Model and tokenizer: the checkpoint's, the one at `model.path`, or a tiny one with random weights.
+
+    With `model.lora_rank` the model carries adapters: new ones, or the checkpoint's.
+    """
+    settings = config.model
+    # A checkpoint holds adapters merged, and apart in its state: begin with the model as the run did.
+    if saved is not None and not settings.lora_rank:
+        model, tokenizer = checkpoint.load_model(saved.path)
+    elif settings.path:
+        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(settings.path)
+    else:
+        texts = tiny.texts_of(gold(config, worlds, TOKENIZER_EPISODES))
+        tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
+        model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
+    if settings.lora_rank:
+        seed = derive_seed(config.run.seed, "adapters")
+        add_lora(model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=seed)
+        if saved is not None:
+            load_adapter(model, saved.state()["adapter"])
+    return model, tokenizer
+
+
+@dataclass(slots=True)
+class Current:
+    """Whoever trains the model at this stage: engines with weights of their own ask it for new ones."""
+
+    learner: Learner | None = None
+
+    def buckets(self) -> Iterator[Mapping[str, Tensor]]:
+        """The plain model's weights, some at a time."""
+        assert self.learner is not None, "weights change by a learner"
+        return self.learner.weights()
+
+
+def make_engine(
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    current: Current,
+    *,
+    device: torch.device,
+    spread: bool,
+    logs: Path,
+) -> Engine:
+    """What samples: in process on the learner's weights, on a copy of them, or on servers.
+
+    `spread`: the learner's weights will lie on several processes, so that no engine can read them.
+    """
+    if config.model.kernels == "liger":
+        fuse_kernels(model, device.type)
+    plain = not config.model.lora_rank
+    if config.rollout.engine == "vllm":
+        from forge_train.engines.build import vllm_engine
+
+        weights = _whole(model, current) if spread else None
+        return vllm_engine(config, model, tokenizer, logs, weights=weights)
+    if plain and not spread:
+        return LocalEngine(model.to(device), max_context=config.rollout.max_context)
+    copied = _plain_copy(model, has_adapters=not plain).to(device)
+    return CopiedEngine(copied, current.buckets, max_context=config.rollout.max_context)
+
+
+def _whole(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
+    """All weights on the CPU: the learner's, or the model's own while nobody has begun to learn."""
+
+    def weights() -> dict[str, Tensor]:
+        if current.learner is not None:
+            return current.learner.full_weights()
+        return gather_weights(model, list(weight_names(model)))
+
+    return weights
+
+
+def _plain_copy(model: Any, *, has_adapters: bool) -> Any:
+    """A copy with its adapters merged."""
+    if not has_adapters:
+        return copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        plain = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
+    merged: Iterable[str] = weight_names(model)
+    plain.load_state_dict(gather_weights(model, list(merged)), strict=False)
+    return plain.eval()

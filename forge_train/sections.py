@@ -1,0 +1,268 @@
+"""What learns, where and how it is played and judged: the other sections of a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from forge_train.section import Section
+
+
+def _plain(value: Any, where: str = "args") -> Any:
+    """A copy of `value` made of what both TOML and JSON can hold."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    kind = type(value).__name__
+    raise ValueError(f"{where} is a {kind}: use text, numbers, true/false, lists or tables of them")
+
+
+class RunConfig(Section):
+    """The run as a whole: its name, its length, what it leaves behind."""
+
+    name: str = Field(default="forge", pattern=r"^\w[\w.-]*$")
+    """Names the run; letters, digits, dot, dash and underscore."""
+    seed: NonNegativeInt = 0
+    """The one seed: those of tasks, episodes and weights derive from it by hashing."""
+    out: str | None = None
+    """Run folder; by default `runs/NAME`."""
+    threads: PositiveInt = 2
+    """CPU threads of torch. More threads than cores make everything slower."""
+    steps: NonNegativeInt = 100
+    """Reinforcement steps. 0 stops after supervised training and evaluation; raise it to resume longer."""
+    eval_every: NonNegativeInt = 0
+    """Evaluate every so many steps; 0 only before and after."""
+    checkpoint_every: NonNegativeInt = 10
+    """Save every so many steps; 0 only at the end."""
+    keep_checkpoints: PositiveInt = 2
+    """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
+    keep_groups: NonNegativeInt = 2
+    """Groups of each step whose episodes are stored for the report; 0 stores none."""
+    max_bugs: NonNegativeInt = 0
+    """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lives on disk."""
+        return Path(self.out or f"runs/{self.name}").expanduser()
+
+
+class TinyConfig(Section):
+    """A small model with random weights, built on the spot: nothing to download."""
+
+    hidden: PositiveInt = 128
+    """Width of the residual stream."""
+    layers: PositiveInt = 3
+    """Transformer blocks."""
+    heads: PositiveInt = 4
+    """Attention heads; divides `hidden`."""
+    kv_heads: PositiveInt = 2
+    """Key and value heads; divides `heads`."""
+    vocab: int = Field(default=1024, ge=300)
+    """Tokens: 256 bytes, the special ones, and merges learned from the worlds' own texts."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden % (2 * self.heads):
+            raise ValueError(f"hidden = {self.hidden}: use a multiple of 2 x heads ({2 * self.heads})")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads = {self.kv_heads}: use a divisor of heads ({self.heads})")
+        return self
+
+
+class ModelConfig(Section):
+    """The policy: a Hugging Face model by path, or else a tiny one."""
+
+    path: str = ""
+    """Folder or hub name of a causal language model; empty builds `tiny`."""
+    tiny: TinyConfig = TinyConfig()
+    """Shape of the model to build; not looked at when `path` is set."""
+    renderer: Literal["auto", "chatml", "template"] = "auto"
+    """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
+    """Where the model lives: cpu, cuda, cuda:N or mps. With torchrun: cpu, or cuda for a GPU each."""
+    lora_rank: NonNegativeInt = 0
+    """Train adapters of this rank (LoRA, arXiv 2106.09685) and freeze the rest; 0 trains everything."""
+    lora_alpha: PositiveFloat = 32.0
+    """An adapter's update is scaled by lora_alpha / lora_rank."""
+    kernels: Literal["torch", "liger"] = "torch"
+    """liger: fused kernels for training on a GPU."""
+
+
+class WorldConfig(Section):
+    """One world to learn in: `gymnasium.make(id, **args)`."""
+
+    id: str = Field(min_length=1)
+    """Gymnasium id, with the module that registers it: `forge_envs:Forge/Retail-v0`."""
+    args: Annotated[dict[str, Any], BeforeValidator(lambda v: _plain(v) if isinstance(v, dict) else v)] = (
+        Field(default_factory=dict)
+    )
+    """Arguments of the world's constructor; they reproduce it, so only plain values."""
+    weight: PositiveFloat = 1.0
+    """Share of groups drawn from this world, relative to the others."""
+    name: str | None = None
+    """Name in metrics; by default the id without its module. Needed when one id is used twice."""
+    split: str = Field(default="train", min_length=1)
+    """Tasks to train on."""
+    tasks: PositiveInt = 4096
+    """How many of them; epochs repeat when a run needs more."""
+
+    @property
+    def label(self) -> str:
+        """`name`, or the id without its module."""
+        return self.name or self.id.split(":")[-1]
+
+
+class RolloutConfig(Section):
+    """How episodes are played while training."""
+
+    engine: Literal["local", "vllm"] = "local"
+    """local: in process, on the learner's weights. vllm: servers, see [vllm]."""
+    group_size: PositiveInt = 8
+    """Episodes of one task that are compared with each other."""
+    groups: PositiveInt = 16
+    """Tasks of one step; `group_size * groups` episodes feed one update."""
+    max_lag: NonNegativeInt = 0
+    """Updates between the weights a group starts with and those it trains. 0 is synchronous; more lets
+    groups be played while the learner works. Nothing is ever dropped for being late."""
+    min_members: int = Field(default=2, ge=2)
+    """A group is trained on when so many of its members have a verdict; failed machines leave theirs."""
+    refill: NonNegativeInt = 0
+    """Groups of one update that may be played in place of ones whose members all earned the same: those
+    teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
+    in_flight: PositiveInt = 256
+    """Episodes at once: more keep the engine's batch full and cost memory."""
+    workers: Literal["local", "ray"] = "local"
+    """local: episodes are played in process. ray: in Ray actors, on the cluster that RAY_ADDRESS names or
+    else on one started here; they reach the engine over HTTP."""
+    worker_count: PositiveInt = 4
+    """Ray actors; `in_flight` is shared among them."""
+    max_context: int = Field(default=2048, ge=2)
+    """Longest episode in tokens, the world's words included."""
+    max_action: PositiveInt = 128
+    """Longest action in tokens, the stop token included."""
+    temperature: PositiveFloat = 1.0
+    """Sampling temperature. At 0 the members of a group are equal and nothing is learned. There is no top-p
+    or top-k here: tokens they cut off make the ratio of learner to engine biased."""
+    deadline_s: PositiveFloat = 600.0
+    """Seconds after which an episode is given up, so that one hung world cannot stop the run."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which the groups of an update must be there: all that may play, at their slowest."""
+        episodes = (1 + self.max_lag) * self.groups * self.group_size
+        return self.deadline_s * (2 + episodes / self.in_flight)
+
+    @model_validator(mode="after")
+    def _reach(self) -> Self:
+        if self.workers == "ray" and self.engine != "vllm":
+            raise ValueError(
+                f'workers = "ray": its actors reach engines over HTTP, and engine is "{self.engine}"; '
+                'set engine = "vllm", or workers = "local"'
+            )
+        if self.workers == "ray" and self.in_flight < self.worker_count * self.group_size:
+            raise ValueError(
+                f"worker_count = {self.worker_count}: each needs room for a group of {self.group_size}; "
+                f"set in_flight = {self.worker_count * self.group_size} or more (it is {self.in_flight})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.min_members > max(self.group_size, 2):
+            raise ValueError(
+                f"min_members = {self.min_members}: a group has only {self.group_size} (group_size)"
+            )
+        if self.max_action >= self.max_context:
+            raise ValueError(
+                f"max_action = {self.max_action}: it must be below max_context ({self.max_context}), "
+                "or no prompt fits before the first action"
+            )
+        return self
+
+
+class VLLMConfig(Section):
+    """vLLM servers that sample, with rollout.engine = "vllm"; in an environment of their own."""
+
+    urls: tuple[str, ...] = Field(default=(), strict=False)
+    """Servers that run already (`forge-train serve`); empty starts `count` of them on this machine."""
+    count: PositiveInt = 1
+    """Servers to start; with GPUs, each gets those that are free for it through `env` and `flags`."""
+    python: str = ".venv-vllm/bin/python"
+    """Interpreter of the environment vLLM is installed in (`make vllm`)."""
+    port: NonNegativeInt = 0
+    """Port of the first server, the others follow; 0 takes free ones."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of the servers, and of the weights that are sent to them."""
+    flags: tuple[str, ...] = Field(default=(), strict=False)
+    """More arguments of the servers, for example ["--tensor-parallel-size", "2"]."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """More environment of the servers, for example VLLM_CPU_KVCACHE_SPACE = "1" (GB)."""
+    transfer: Literal["folder", "adapter", "nccl"] = "folder"
+    """How weights travel: a folder of safetensors, a LoRA adapter, or NCCL between GPUs."""
+    folder: str = ""
+    """Where weights are written for the servers; empty is memory. Several machines need a shared place."""
+    in_flight: PositiveInt = 256
+    """Requests at once on one server; more wait here."""
+    deadline_s: PositiveFloat = 300.0
+    """Seconds until an action is given up, waiting and retries included."""
+    attempt_s: PositiveFloat = 120.0
+    """Seconds one server has to answer before another is asked."""
+    attempts: PositiveInt = 4
+    """Answers that may fail before an action is given up. A full server is waited for, not counted."""
+    health_s: PositiveFloat = 5.0
+    """Seconds between looks at each server."""
+    load_s: PositiveFloat = 300.0
+    """Seconds a server has to take new weights."""
+    start_s: PositiveFloat = 600.0
+    """Seconds a server has to start."""
+    restarts: NonNegativeInt = 10
+    """Times a server of ours that ended is started again."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if len(set(self.urls)) != len(self.urls):
+            raise ValueError(f"urls = {list(self.urls)}: one server is named twice")
+        return self
+
+
+class EvalConfig(Section):
+    """How a policy is judged."""
+
+    split: str = Field(default="test", min_length=1)
+    """Tasks to judge on; never those of training."""
+    tasks: PositiveInt = 100
+    """How many, of each world."""
+    repeats: PositiveInt = 4
+    """Episodes of each task."""
+    k: tuple[PositiveInt, ...] = Field(default=(1, 2, 4), strict=False)
+    """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
+    temperature: NonNegativeFloat = 1.0
+    """0 is greedy; 1 judges the distribution that is trained."""
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        above = [k for k in self.k if k > self.repeats]
+        if above:
+            fits = [k for k in self.k if k <= self.repeats]
+            raise ValueError(
+                f"k = {list(self.k)}: none may exceed repeats ({self.repeats}); "
+                f"set k = {fits} or repeats = {max(above)}"
+            )
+        return self

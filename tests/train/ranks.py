@@ -1,0 +1,181 @@
+"""What the processes of test_distributed.py run, and what one process does instead.
+
+`python ranks.py JOB FOLDER` with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, as torchrun sets them.
+torchrun itself would end the others when one process dies, before they can tell.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
+
+from forge_train import checkpoint, learner
+from forge_train.adapters import adapter_state, add_lora, load_adapter
+from forge_train.config import LossConfig, OptimConfig, TinyConfig
+from forge_train.distributed import Processes, RankFailed, join
+from forge_train.leader import Leader, dismiss, follow
+from forge_train.learner import Learner
+from forge_train.tiny import train_tokenizer
+from forge_train.trajectory import Segment, Trajectory
+
+VOCAB = 64
+OPTIM = {"lr": 1e-2, "eps": 1e-3, "grad_clip": 0.5, "micro_tokens": 40}
+"""`eps` so large that a rounding error cannot turn the sign of a step."""
+
+
+@dataclass(frozen=True)
+class Case:
+    optim: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+    tied: bool = False
+    count: int = 6
+    """Trajectories of an update."""
+    lora: int = 0
+    """Rank of the adapters."""
+    chunked: bool = False
+    """Few logits at a time."""
+
+
+CASES = {
+    "sharded": Case(),
+    "padded": Case(optim={"packing": "padded"}),
+    "copies": Case(optim={"shard": False}),
+    "recomputed": Case(optim={"gradient_checkpointing": True}),
+    "tied": Case(tied=True),
+    "tied copies": Case(tied=True, optim={"shard": False}),
+    "chunked": Case(chunked=True),
+    "one trajectory": Case(count=1),
+    "minibatches": Case(loss={"minibatches": 3}),
+    "bfloat16": Case(dtype="bfloat16"),
+}
+if find_spec("peft"):
+    CASES["adapters"] = Case(lora=4)
+
+
+def model_of(tied: bool = False) -> Qwen3ForCausalLM:
+    config = Qwen3Config(
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=256,
+        initializer_range=0.2,
+        tie_word_embeddings=tied,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    return Qwen3ForCausalLM(config)
+
+
+def plays(count: int) -> tuple[list[Trajectory], list[list[float]]]:
+    """Trajectories that share an opening, of very different lengths, and their advantages."""
+    rng = random.Random(count)
+    words = lambda low, high: [rng.randrange(VOCAB) for _ in range(rng.randint(low, high))]  # noqa: E731
+    opening, group, advantages = words(8, 8), [], []
+    for i in range(count):
+        segment = Segment()
+        segment.hear(opening)
+        turns = 1 + i % 4
+        for action in range(turns):
+            said = words(1, 6)
+            segment.act(said, [rng.uniform(-6, -2) for _ in said], action)
+            segment.hear(words(1, 9))
+        group.append(Trajectory("g", [segment], rewards=[0.0] * turns))
+        advantages.append([rng.uniform(-1, 1) for _ in range(turns)])
+    return group, advantages
+
+
+def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
+    optim = OptimConfig(**(OPTIM | case.optim))
+    if case.lora:
+        add_lora(model, rank=case.lora, alpha=8.0, seed=0)
+        # B begins at 0, where A has no gradient: a start from which both learn.
+        load_adapter(model, {n: torch.full_like(p, 0.02) for n, p in adapter_state(model).items()})
+    if processes is None:
+        return Learner(model, optim, dtype=case.dtype)
+    return Leader(model, optim, processes=processes, dtype=case.dtype)
+
+
+def figures(policy: Learner, case: Case) -> dict[str, Any]:
+    """Two updates, then everything that can be asked of a learner."""
+    group, advantages = plays(case.count)
+    metrics = [policy.update(group, advantages, LossConfig(**case.loss)) for _ in range(2)]
+    for each in metrics:
+        del each["seconds"]
+    return {
+        "metrics": metrics,
+        "logprobs": policy.logprobs(group),
+        "weights": {n: w.clone() for bucket in policy.weights(1000) for n, w in bucket.items()},
+    }
+
+
+def save(policy: Learner, folder: Path) -> None:
+    state = {"version": policy.version, "steps": policy.steps}
+    words = train_tokenizer(["order and refund"], TinyConfig().vocab)
+    checkpoint.save(folder, 2, model=policy, tokenizer=words, state=state, also=policy.save_moments)
+
+
+def resume(folder: Path, processes: Processes | None) -> dict[str, Any]:
+    saved = checkpoint.latest(folder)
+    assert saved is not None
+    model, _ = checkpoint.load_model(saved.path)
+    policy = learner_of(Case(), model, processes)
+    policy.load_moments(saved.path, **saved.state())
+    return figures(policy, Case())
+
+
+def lead(folder: Path, processes: Processes) -> None:
+    """Everything that is compared with one process, in one go: starting processes is slow."""
+    at_once = learner.LOGITS_AT_ONCE
+    for name, case in CASES.items():
+        learner.LOGITS_AT_ONCE = VOCAB * 3 if case.chunked else at_once
+        policy = learner_of(case, model_of(case.tied), processes)
+        torch.save(figures(policy, case), folder / f"{name}.pt")
+        if name == "sharded":
+            save(policy, folder / "saved at 2")
+            torch.save(figures(policy, case), folder / "went on.pt")
+    for start in ("saved at 1", "saved at 2"):
+        torch.save(resume(folder / start, processes), folder / f"{start}, loaded at 2.pt")
+
+
+def main(job: str, folder: Path) -> None:
+    torch.set_num_threads(1)
+    processes = join(deadline=15 if job == "hangs" else 240, idle=240)
+    assert processes is not None
+    if job == "dies" and not processes.leads:
+        Learner._apply = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
+    if job == "hangs" and not processes.leads:
+        Learner._apply = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
+    try:
+        if not processes.leads:
+            follow(processes)
+            return
+        if job == "learns":
+            lead(folder, processes)
+        else:
+            policy = learner_of(Case(), model_of(), processes)
+            if job == "leader dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            figures(policy, Case())
+        dismiss(processes)
+    except RankFailed as error:
+        print(f"RankFailed: {error}", flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,27 @@
+"""A run in which everything goes wrong now and then: python -m tests.train.rehearsal CONFIG"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from forge_train.config import Config, load
+from forge_train.engines.unreliable import UnreliableEngine
+from forge_train.log import RunFolder
+from forge_train.run import Run
+
+
+def rehearse(config: Config, *, fails: float = 0.0, hangs: float = 0.0, late: float = 0.0) -> Run:
+    """All stages of `config`, with an engine of which some requests fail, hang or are late."""
+    with RunFolder.create(config) as folder:
+        run = Run(config, folder)
+        run.engine = UnreliableEngine(  # type: ignore[assignment]
+            run.engine, fails=fails, hangs=hangs, late=late, delay=0.2
+        )
+        asyncio.run(run.all())
+    return run
+
+
+if __name__ == "__main__":
+    rehearse(load(Path(sys.argv[1])), fails=0.05)

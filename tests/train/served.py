@@ -1,0 +1,56 @@
+"""Servers that answer as vLLM does and really play: with scripted words, or with the learner's own model."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from forge_train.engine import Completion, Sampling
+from forge_train.engines.local import LocalEngine
+from forge_train.renderer import ChatML
+from tests.train.tokens import tokenizer
+from tests.vllm.double import Double
+
+
+class Roomy(Double):
+    """A server with room for whole conversations."""
+
+    async def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        if path == "/v1/models":
+            return 200, "", json.dumps({"data": [{"id": "m", "max_model_len": 4096}]}).encode()
+        return await super()._answer(path, body)
+
+
+def answer(said: Completion) -> dict[str, Any]:
+    """A completion in vLLM's words."""
+    content = [{"token_id": token, "logprob": p} for token, p in zip(said.tokens, said.logprobs, strict=True)]
+    span = {"version": str(said.version), "start": 0, "end": len(said.tokens)}
+    choice = {"finish_reason": said.finish, "token_ids": said.tokens, "logprobs": {"content": content}}
+    return {"choices": [choice | {"weight_versions": [span]}]}
+
+
+class Talker(Roomy):
+    """Its policy says the right number, or, by the request's seed, another one."""
+
+    def _said(self, sampling: dict[str, Any]) -> dict[str, Any]:
+        said = ChatML(tokenizer()).encode_action(str(random.Random(sampling["seed"]).randrange(2)))
+        return answer(Completion(said, [-0.5 - i for i in range(len(said))], "stop", int(self.version)))
+
+
+class Served(Roomy):
+    """A real policy behind HTTP: the learner's own model."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.salts: list[str] = []
+
+    async def _generate(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        asked = body["sampling_params"]
+        self.salts.append(body["cache_salt"])
+        name = f"request {len(self.salts)}"
+        sampling = Sampling(max_tokens=asked["max_tokens"], stop=tuple(asked["stop_token_ids"]))
+        said = await self.engine.complete(body["token_ids"], sampling, conversation=name, seed=asked["seed"])
+        self.engine.forget(name)
+        return 200, "", json.dumps(answer(said)).encode()

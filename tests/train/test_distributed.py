@@ -1,0 +1,207 @@
+"""Several processes do what one does: same updates, same checkpoints; and none waits for the dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forge_train import learner
+from forge_train.checkpoint import CheckpointError
+from forge_train.compute import blocks
+from forge_train.config import OptimConfig
+from forge_train.distributed import join, shares
+from forge_train.learner import Learner
+from tests.train import ranks
+from tests.train.ranks import CASES, Case, figures, learner_of, model_of, resume, save
+
+LIMIT = 280
+"""Seconds that processes get before they are killed: more than any of their deadlines."""
+
+
+def start(job: str, folder: Path, size: int = 2) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(
+            [sys.executable, ranks.__file__, job, str(folder)],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, dict[str, Any]]:
+    """What one process does in each case."""
+    torch.set_num_threads(1)
+    found = {}
+    for name, case in CASES.items():
+        with pytest.MonkeyPatch.context() as patch:
+            if case.chunked:
+                patch.setattr(learner, "LOGITS_AT_ONCE", ranks.VOCAB * 3)
+            found[name] = figures(learner_of(case, model_of(case.tied), None), case)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What two processes left behind, beside a checkpoint of one process that they continued."""
+    place = tmp_path_factory.mktemp("ranks")
+    policy = learner_of(Case(), model_of(), None)
+    figures(policy, Case())
+    save(policy, place / "saved at 1")
+    processes = start("learns", place)
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=LIMIT)
+            assert process.returncode == 0, output
+        yield place
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def close(a: dict[str, Any], b: dict[str, Any], tolerance: float = 1e-5) -> None:
+    # How the work is cut decides which prefixes are forwarded twice, and how rows are padded.
+    cut = {"padding", "amplification", "tokens_forwarded"}
+    for mine, theirs in zip(a["metrics"], b["metrics"], strict=True):
+        figures = {k: v for k, v in mine.items() if k not in cut}
+        assert figures == pytest.approx(
+            {k: v for k, v in theirs.items() if k not in cut}, rel=1e-4, abs=tolerance
+        )
+    for mine, theirs in zip(a["logprobs"], b["logprobs"], strict=True):
+        for row, other in zip(mine, theirs, strict=True):
+            assert row == pytest.approx(other, abs=10 * tolerance)
+    assert a["weights"].keys() == b["weights"].keys()
+    for name, weight in a["weights"].items():
+        assert torch.allclose(weight, b["weights"][name], rtol=0, atol=tolerance), name
+
+
+class TestUpdate:
+    @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.dtype == "float32"])
+    def test_two_processes_do_what_one_does(self, folder, alone, name):
+        close(torch.load(folder / f"{name}.pt"), alone[name])
+
+    def test_the_updates_moved_the_weights(self, alone):
+        before = dict(model_of().named_parameters())
+        moved = [float((before[n] - w).detach().abs().max()) for n, w in alone["sharded"]["weights"].items()]
+        assert min(moved) > 1e-4
+
+    def test_bfloat16_computes_in_half_and_keeps_whole_weights(self, folder, alone):
+        together = torch.load(folder / "bfloat16.pt")
+        assert all(w.dtype == torch.float32 for w in together["weights"].values())
+        gap = max(
+            float((w - alone["bfloat16"]["weights"][n]).abs().max()) for n, w in together["weights"].items()
+        )
+        whole = torch.load(folder / "sharded.pt")["weights"]
+        off = max(float((w - whole[n]).abs().max()) for n, w in together["weights"].items())
+        assert 0 < off < 5e-3 and gap < 5e-3
+
+    def test_tied_weights_are_gathered_once(self, folder):
+        assert "lm_head.weight" not in torch.load(folder / "tied.pt")["weights"]
+
+
+class TestCheckpoint:
+    def test_saved_by_two_continues_in_one(self, folder):
+        close(resume(folder / "saved at 2", None), torch.load(folder / "went on.pt"))
+
+    def test_saved_by_two_continues_in_two_to_the_bit(self, folder):
+        resumed, went_on = (
+            torch.load(folder / "saved at 2, loaded at 2.pt"),
+            torch.load(folder / "went on.pt"),
+        )
+        assert resumed["metrics"] == went_on["metrics"]
+        assert all(torch.equal(w, went_on["weights"][n]) for n, w in resumed["weights"].items())
+
+    def test_saved_by_one_continues_in_two(self, folder):
+        close(torch.load(folder / "saved at 1, loaded at 2.pt"), resume(folder / "saved at 1", None))
+
+    def test_saved_by_one_continues_in_one_to_the_bit(self, tmp_path):
+        policy = learner_of(Case(), model_of(), None)
+        figures(policy, Case())
+        save(policy, tmp_path)
+        resumed, went_on = resume(tmp_path, None), figures(policy, Case())
+        assert resumed["metrics"] == went_on["metrics"]
+        assert all(torch.equal(w, went_on["weights"][n]) for n, w in resumed["weights"].items())
+
+    def test_each_process_writes_its_part(self, folder):
+        parts = list((folder / "saved at 2").glob("step-*/moments/*.safetensors"))
+        assert len(parts) == 2
+        assert not list((folder / "saved at 2").rglob("*.metadata"))  # pickled: loading would run code
+
+    def test_moments_of_another_model_are_refused(self, folder):
+        model = model_of(tied=True)
+        del model.model.layers[1]
+        policy = Learner(model, OptimConfig())
+        saved = next((folder / "saved at 1").glob("step-*"))
+        policy.load_moments(saved, version=2, steps=2)  # fewer parameters: all of them are there
+        with pytest.raises(CheckpointError, match="moments: does not fit"):
+            wide = learner_of(Case(), ranks.Qwen3ForCausalLM(_wider()), None)
+            wide.load_moments(saved, version=2, steps=2)
+
+
+def _wider() -> Any:
+    config = model_of().config
+    config.intermediate_size = 128
+    return config
+
+
+class TestFailure:
+    @pytest.mark.parametrize(
+        ("job", "survivor", "said"),
+        [
+            ("dies", 0, "rank 1 ("),
+            ("hangs", 0, "no sign of rank 1 ("),
+            ("leader dies", 1, "waiting for work of rank 0 ("),
+        ],
+    )
+    def test_nobody_waits_for_the_dead(self, tmp_path, job, survivor, said):
+        processes = start(job, tmp_path)
+        try:
+            output, _ = processes[survivor].communicate(timeout=LIMIT)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        assert processes[survivor].returncode == 1
+        told = [line for line in output.splitlines() if line.startswith("RankFailed: ")]
+        assert len(told) == 1 and said in told[0], output
+
+    def test_one_process_is_none(self, monkeypatch):
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        assert join() is None
+
+    def test_a_device_that_cannot_be_shared_is_refused(self, monkeypatch):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "0")
+        with pytest.raises(ValueError, match=r'device = "cuda:3".*each its own GPU'):
+            join(device="cuda:3")
+
+    def test_a_model_that_names_no_blocks_is_refused(self):
+        with pytest.raises(ValueError, match=r"Linear does not name its blocks.*shard = false"):
+            blocks(torch.nn.Linear(2, 2))
+
+
+class TestShares:
+    @given(st.lists(st.integers(1, 99), max_size=40), st.integers(1, 8))
+    def test_are_stretches_of_nearly_equal_size(self, sizes, parts):
+        found = shares(sizes, parts)
+        assert [i for share in found for i in share] == list(range(len(sizes)))
+        assert len(found) == parts
+        for share in found:
+            assert sum(sizes[i] for i in share) <= sum(sizes) / parts + max(sizes, default=0)

@@ -1,0 +1,169 @@
+"""A small HTTP server that answers as vLLM does, late, wrongly or not at all, as a test asks of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+Mood = Literal["well", "late", "held", "busy", "garbage", "unwell", "refusing", "deaf", "stale"]
+
+
+class Double:
+    """One server on a free port of this machine; `mood` says how requests for tokens are answered.
+
+    well: at once. late: after `delay` seconds. held: once `gate` is set. busy: 503, Retry-After 1.
+    garbage: 200 with half an answer. unwell: 500. refusing: 400. deaf: never. stale: at once, from weights
+    without a version.
+
+    Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
+    """
+
+    def __init__(self) -> None:
+        self.mood: Mood = "well"
+        self.delay = 0.0
+        self.gate = asyncio.Event()
+        self.healthy = True
+        self.version = "default"
+        self.paused = False
+        self.loads: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+        self.at_once = self.most_at_once = 0
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._going = asyncio.Event()
+        self._going.set()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> Double:
+        """Listen; on the same port as before, when there was one."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def die(self) -> None:
+        """Stop listening and break every connection, as a killed process does; what was loaded is lost."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._server, self.version, self.paused = None, "default", False
+        self._going.set()
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """End, whether it runs or not."""
+        if self._server is not None:
+            await self.die()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                sizes = [line.split(":")[1] for line in head if line.lower().startswith("content-length")]
+                raw = await reader.readexactly(int(sizes[0]) if sizes else 0)
+                path = head[0].split()[1].split("?")[0]
+                status, extra, body = await self._answer(path, json.loads(raw) if raw else {})
+                text = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode()
+                writer.write(text + body)
+                await writer.drain()
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        def said(answer: Any) -> tuple[int, str, bytes]:
+            return 200, "", json.dumps(answer).encode()
+
+        if path == "/inference/v1/generate":
+            return await self._generate(body)
+        if not self.healthy:
+            await asyncio.Event().wait()
+        if path == "/pause":
+            self.paused = True
+            self._going.clear()
+        elif path == "/resume":
+            self.paused = False
+            self._going.set()
+        elif path == "/collective_rpc":
+            assert self.paused, "weights change while it samples"
+            self.loads.append(body["kwargs"]["weights_path"])
+        elif path == "/update_weight_version":
+            self.version = body["new_version"]
+        elif path == "/weight_info":
+            return said({"weight_version": self.version})
+        elif path == "/v1/models":
+            return said({"data": [{"id": "m", "max_model_len": 64}]})
+        elif path != "/health":
+            return 404, "", b'{"error": {"message": "Not Found"}}'
+        return said({})
+
+    async def _generate(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        self.asked.append(body)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.delay if self.mood == "late" else 0)
+            if self.mood == "held":
+                await self.gate.wait()
+            await self._going.wait()
+            if self.mood == "busy":
+                return 503, "Retry-After: 1\r\n", b'{"error": {"message": "no room"}}'
+            if self.mood == "unwell":
+                return 500, "", b'{"error": {"message": "EngineCore encountered an issue."}}'
+            if self.mood == "refusing":
+                return 400, "", b'{"error": {"message": "token 999 is out of vocabulary"}}'
+            if self.mood == "deaf":
+                await asyncio.Event().wait()
+            return 200, "", json.dumps(self._said(body["sampling_params"])).encode()
+        finally:
+            self.at_once -= 1
+
+    def _said(self, sampling: dict[str, Any]) -> dict[str, Any]:
+        tokens = [7] * (sampling["max_tokens"] - 1) + (sampling["stop_token_ids"][:1] or [7])
+        told = [{"token_id": token, "logprob": -0.5} for token in tokens]
+        if self.mood == "garbage":
+            told.pop()
+        version = "default" if self.mood == "stale" else self.version
+        choice = {
+            "finish_reason": "stop",
+            "token_ids": tokens,
+            "logprobs": {"content": told},
+            "weight_versions": [{"version": version, "start": 0, "end": len(tokens)}],
+        }
+        return {"choices": [choice]}
+
+
+def main(argv: list[str]) -> None:
+    """Be a server process, as `forge_train.servers` starts one: -m MODULE --model M ... --port P ...
+
+    "--wrong" among the arguments is one that vLLM does not know. The arguments and the process id of a worker
+    that it starts are written beside the model.
+    """
+    if "--wrong" in argv:
+        sys.exit("error: unrecognized arguments: --wrong")
+    worker = subprocess.Popen(["sleep", "1000"])
+    note = {"argv": argv, "worker": worker.pid, "bind": os.environ.get("VLLM_CPU_OMP_THREADS_BIND")}
+    Path(argv[argv.index("--model") + 1], f"started-{os.getpid()}.json").write_text(json.dumps(note))
+
+    async def serve() -> None:
+        double = Double()
+        double.port = int(argv[argv.index("--port") + 1])
+        await double.start()
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

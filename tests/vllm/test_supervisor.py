@@ -1,0 +1,197 @@
+"""Server processes: started, watched, started again, none left behind; the processes are doubles of vLLM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge_train.cli import main
+from forge_train.config import VLLMConfig
+from forge_train.engines.vllm import VLLMEngine
+from forge_train.engines.vllm_http import Client
+from forge_train.servers import Servers, ServersFailed
+from tests.vllm.double import Double
+from tests.vllm.test_engine import ask, scene, until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """Stands where the interpreter of vLLM's environment would."""
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\ncd "{ROOT}"\nexec "{sys.executable}" -m tests.vllm.double "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def servers(tmp_path: Path, python: Path, **options: Any) -> Servers:
+    return Servers(tmp_path, python=python, logs=tmp_path / "logs", start_s=60.0, **options)
+
+
+def notes(tmp_path: Path) -> list[dict[str, Any]]:
+    """What the processes wrote when they started."""
+    return [json.loads(path.read_text()) for path in tmp_path.glob("started-*.json")]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_they_are_started_as_a_trainer_needs_them_and_all_end(tmp_path: Path, python: Path) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python, count=2, max_context=64, dtype="float32", flags=["--extra"])
+        await house.start()
+        assert len(set(house.urls)) == 2 and list(house.starts.values()) == [1, 1]
+        for note in notes(tmp_path):
+            text = " ".join(note["argv"])
+            assert "--logprobs-mode processed_logprobs --enable-scale-out" in text
+            assert "--max-model-len 64 --dtype float32" in text and text.endswith("--extra")
+            assert note["bind"] == "nobind", "two on one machine do not fight for the first core"
+        pids = [*house.processes.values(), *(note["worker"] for note in notes(tmp_path))]
+        assert all(map(alive, pids))
+        await house.stop()
+        await until(lambda: not any(map(alive, pids)))
+
+    scene(play)
+
+
+def test_a_killed_one_is_started_again_and_its_workers_are_not_left(tmp_path: Path, python: Path) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python)
+        await house.start()
+        [url], [old], [note] = house.urls, house.processes.values(), notes(tmp_path)
+        os.kill(old, signal.SIGKILL)  # the process alone: its worker is left for us
+        await until(lambda: house.starts[url] == 2 and len(notes(tmp_path)) == 2)
+        await until(lambda: not alive(note["worker"]))
+        client = Client(url)
+        await client.health(30.0)
+        await client.close()
+        await house.stop()
+
+    scene(play)
+
+
+def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weights(
+    tmp_path: Path, python: Path
+) -> None:
+    class Named:
+        """Weights that are only a name."""
+
+        async def publish(self, version: int) -> None: ...
+        async def load(self, server: Client, version: int, timeout: float) -> None:
+            await server.name_version(str(version), timeout)
+
+        def model(self, version: int) -> None: ...
+        def close(self) -> None: ...
+
+    async def play() -> None:
+        house = servers(tmp_path, python, count=2)
+        config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0)
+        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
+        await engine.start()
+        hung = house.urls[0]
+        os.kill(house.processes[hung], signal.SIGSTOP)
+        said = await asyncio.gather(*(ask(engine, f"c{i}") for i in range(4)))
+        assert len(said) == 4
+        await engine.weights_changed(5)
+        await until(lambda: house.starts[hung] == 2 and hung in engine.up)
+        client = Client(hung)
+        assert await client.version(30.0) == "5"
+        await client.close()
+        pids = list(house.processes.values())
+        await engine.close()
+        assert not any(map(alive, pids))
+
+    scene(play)
+
+
+def test_one_that_never_comes_up_is_told_with_the_end_of_its_log(tmp_path: Path, python: Path) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python, flags=["--wrong"])
+        with pytest.raises(ServersFailed, match="unrecognized arguments: --wrong"):
+            await house.start()
+        assert list(house.starts.values()) == [1]
+
+    scene(play)
+
+
+def test_the_budget_of_restarts_ends(tmp_path: Path, python: Path) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python, restarts=1)
+        await house.start()
+        for starts in (1, 2):
+            await until(lambda n=starts: len(notes(tmp_path)) == n)  # type: ignore[misc]
+            os.killpg(next(iter(house.processes.values())), signal.SIGKILL)
+        with pytest.raises(ServersFailed, match="ended too often"):
+            await house.given_up()
+
+    scene(play)
+
+
+def test_serve_says_where_they_are_and_ends_them_when_it_is_ended(tmp_path: Path, python: Path) -> None:
+    command = [sys.executable, "-m", "forge_train.cli", "serve", str(tmp_path), "--port", "0", "--count", "2"]
+    command += ["--python", str(python), "--logs", str(tmp_path / "logs"), "--", "--more", "2"]
+    serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert serving.stdout is not None
+    lines = [serving.stdout.readline() for _ in range(5)]
+    assert lines[1:4] == ["[rollout]\n", 'engine = "vllm"\n', "[vllm]\n"]
+    assert lines[4].count("http://127.0.0.1:") == 2
+    found = notes(tmp_path)
+    assert all(note["argv"][-2:] == ["--more", "2"] for note in found) and len(found) == 2
+    serving.terminate()
+    assert serving.wait(60) == 0
+    assert not any(alive(note["worker"]) for note in found)
+
+
+def test_they_end_with_a_parent_that_is_killed(tmp_path: Path, python: Path) -> None:
+    command = [sys.executable, "-m", "forge_train.cli", "serve", str(tmp_path), "--port", "0"]
+    command += ["--python", str(python), "--logs", str(tmp_path / "logs")]
+    serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert serving.stdout is not None and serving.stdout.readline()
+    [path] = tmp_path.glob("started-*.json")
+    server = int(path.stem.removeprefix("started-"))
+    serving.kill()
+    serving.wait()
+    holds(lambda: not alive(server))
+    os.kill(json.loads(path.read_text())["worker"], signal.SIGKILL)  # vLLM ends its own, the double does not
+
+
+def test_serve_without_vllm_says_how_to_get_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    missing = str(tmp_path / "no/python")
+    assert main(["serve", "model", "--python", missing, "--logs", str(tmp_path)]) == 2
+    assert missing in (told := capsys.readouterr().err) and "make vllm" in told
+
+
+def holds(condition: Callable[[], bool]) -> None:
+    """Wait until it does; a minute is a failure."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_double_is_a_server() -> None:
+    async def play() -> None:
+        double = await Double().start()
+        client = Client(double.url)
+        await client.health(30.0)
+        assert await client.models(30.0) == {"m": 64}
+        await client.close()
+        await double.stop()
+
+    scene(play)
