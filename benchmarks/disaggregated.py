@@ -18,6 +18,7 @@ import os
 import shutil
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def config(model: Path, name: str, python: str, lag: int, cores: str, threads: i
 def pin(cores: set[int]) -> None:
     """Keep all threads of this process on `cores`; children begin there too."""
     for task in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(task), cores)
+        with suppress(ProcessLookupError):  # a thread that has just ended
+            os.sched_setaffinity(int(task), cores)
 
 
 async def steps(settings: Config, server: set[int], learner: set[int]) -> list[dict[str, Any]]:

@@ -13,24 +13,21 @@ import forge_envs  # noqa: F401  registers the worlds
 ID = "Bench/WaitingRetail-v0"
 
 
-class WaitingRetail(gym.Wrapper[Any, Any, Any, Any]):
+class WaitingRetail(gym.Env[Any, Any]):
     """`Forge/Retail-v0`, each step `low` to `high` seconds later; the same step takes the same time."""
 
     def __init__(self, low: float = 0.02, high: float = 0.14, **args: Any) -> None:
-        super().__init__(gym.make("Forge/Retail-v0", disable_env_checker=True, **args).unwrapped)
+        self.env: Any = gym.make("Forge/Retail-v0", disable_env_checker=True, **args).unwrapped
         self.metadata = {**self.env.metadata, "quick": False}
+        self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
         self._bounds, self._turn, self._task = (low, high), 0, ""
 
-    @property
-    def unwrapped(self) -> Any:
-        return self
-
     def task_ids(self, split: str, n: int) -> list[str]:
-        ids: list[str] = self.env.task_ids(split, n)  # type: ignore[attr-defined]
+        ids: list[str] = self.env.task_ids(split, n)
         return ids
 
     def gold_actions(self, task: str) -> list[str]:
-        actions: list[str] = self.env.gold_actions(task)  # type: ignore[attr-defined]
+        actions: list[str] = self.env.gold_actions(task)
         return actions
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:

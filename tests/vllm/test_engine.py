@@ -189,9 +189,9 @@ def test_a_busy_server_is_waited_for_and_costs_no_attempt(tmp_path: Path) -> Non
 
 def test_a_killed_server_loses_nothing_and_comes_back_with_the_newest_weights(tmp_path: Path) -> None:
     async def play() -> None:
-        async with fleet(tmp_path, 2) as (engine, doubles):
+        async with fleet(tmp_path, 2, attempt_s=30.0, deadline_s=60.0) as (engine, doubles):
             for double in doubles:
-                double.mood, double.delay = "late", 0.2
+                double.mood, double.delay = "late", 2.0
             asking = [asyncio.create_task(ask(engine, f"c{i}")) for i in range(6)]
             await until(lambda: all(double.at_once == 3 for double in doubles))
             await doubles[0].die()
