@@ -17,8 +17,9 @@ CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
 class LossConfig(Section):
     """From advantages to one gradient."""
 
-    objective: Annotated[str, known("objective", "losses.OBJECTIVES")] = "clipped"
-    """Per-token loss, a name in `forge_train.losses.OBJECTIVES`."""
+    objective: Annotated[str, known("objective", "losses.OBJECTIVES", "losses.AUTO")] = "auto"
+    """Per-token loss, a name in `forge_train.losses.OBJECTIVES`; auto is `clipped`, and `ppo` for rollouts
+    that are late: then the trust region must be around the policy that sampled."""
     clip_low: float = Field(default=0.2, ge=0, lt=1)
     """The ratio of current to proximal probability is clipped below 1 - clip_low."""
     clip_high: NonNegativeFloat = 0.28

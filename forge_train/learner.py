@@ -24,7 +24,7 @@ from forge_train.batch import Batch, Sample, microbatches, samples, token_weight
 from forge_train.compute import recompute_blocks
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.distributed import IDLE, Processes, spread, whole, within
-from forge_train.losses import OBJECTIVES, corrects_sequences, sequence_factors
+from forge_train.losses import Objective, corrects_sequences, objective_of, sequence_factors
 from forge_train.moments import load_moments, save_moments
 from forge_train.tally import Tally
 from forge_train.trajectory import Trajectory
@@ -113,6 +113,7 @@ class Learner:
         parts = split(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
         signal = {s.trajectory for s in found if not s.silent}
+        objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
         whole_needed = corrects_sequences(loss)
         scored = [s for s in found if (s.trajectory in signal if whole_needed else not s.silent)]
         proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
@@ -123,7 +124,7 @@ class Learner:
                 factors, figures = sequence_factors(scored, proximal, loss)
         for part in parts:
             chosen = [s for s in found if s.trajectory in part]
-            self._step(chosen, proximal, factors, loss, temperature, tally)
+            self._step(chosen, proximal, factors, objective, loss, temperature, tally)
         self.version += 1
         if self.processes:
             tally.add(self.processes.gather(tally))
@@ -210,6 +211,7 @@ class Learner:
         part: list[Sample],
         proximal: dict[tuple[int, int], Tensor] | None,
         factors: dict[tuple[int, int], Tensor],
+        objective: Objective,
         loss: LossConfig,
         temperature: float,
         tally: Tally,
@@ -231,9 +233,7 @@ class Learner:
             proximal_N = current_N.detach()
             if proximal is not None:
                 proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
-            loss_N, stats = OBJECTIVES[loss.objective](
-                current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss
-            )
+            loss_N, stats = objective(current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss)
             summed = (weight_N * loss_N).sum()
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())

@@ -74,6 +74,30 @@ def clipped(
     return -weight_N * surrogate_N, stats
 
 
+def ppo(
+    current_N: Tensor, proximal_N: Tensor, behaviour_N: Tensor, advantage_N: Tensor, config: LossConfig
+) -> tuple[Tensor, Stats]:
+    """The clipped surrogate against the policy that sampled: PPO (arXiv 1707.06347) Eq. 7.
+
+    J_t = min(r_t A_t, clip(r_t, 1 - e_low, 1 + e_high) A_t), loss = -J_t, r_t = pi_current / pi_behaviour.
+    Where rollouts are late (`rollout.max_lag`) this is the trust region: once a token is as much likelier
+    or unlikelier than when it was sampled as the clip allows, it pushes no further, whatever happened in
+    between. `clipped` starts every update anew, and lets a policy run away from its own rollouts.
+    """
+    ratio_N = bounded(current_N - behaviour_N).exp()
+    clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
+    surrogate_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+    _, mismatch = token_correction(proximal_N, behaviour_N, config)
+    with torch.no_grad():
+        stats = {
+            "ratio": ratio_N.detach(),
+            "clipped": (clipped_N * advantage_N < ratio_N * advantage_N).float(),
+            "kl": k3(current_N, behaviour_N),
+            **mismatch,
+        }
+    return -surrogate_N, stats
+
+
 def nll(
     current_N: Tensor, proximal_N: Tensor, behaviour_N: Tensor, advantage_N: Tensor, config: LossConfig
 ) -> tuple[Tensor, Stats]:
@@ -216,4 +240,17 @@ def bounded(log_ratio_N: Tensor) -> Tensor:
     return log_ratio_N.clamp(-LOG_RATIO_BOUND, LOG_RATIO_BOUND)
 
 
-OBJECTIVES: dict[str, Objective] = {"clipped": clipped, "nll": nll}
+OBJECTIVES: dict[str, Objective] = {"clipped": clipped, "ppo": ppo, "nll": nll}
+
+AUTO = frozenset({"auto"})
+"""What stands for `clipped` where the weights being trained sampled everything, else for `ppo`."""
+
+
+def objective_of(config: LossConfig, *, late: bool) -> Objective:
+    """The objective that `config` asks for; `late` when rollouts are of older weights.
+
+    >>> objective_of(LossConfig(objective="auto"), late=True).__name__
+    'ppo'
+    """
+    name = config.objective if config.objective not in AUTO else "ppo" if late else "clipped"
+    return OBJECTIVES[name]

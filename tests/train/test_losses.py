@@ -14,6 +14,8 @@ from forge_train.losses import (
     geometric_mean,
     k3,
     nll,
+    objective_of,
+    ppo,
     sequence_correction,
     sequence_factors,
     token_correction,
@@ -39,6 +41,29 @@ def test_on_policy_the_clipped_gradient_is_that_of_reinforce(logprobs, advantage
     reinforce = gradient(nll, logprobs, logprobs, logprobs, advantages)
     assert torch.equal(ours, -advantages)
     assert torch.equal(reinforce, -advantages)
+
+
+@settings(deadline=None)
+@given(LOGPROBS, ADVANTAGES)
+def test_on_policy_the_ppo_gradient_is_that_of_reinforce(logprobs, advantages):
+    assert torch.equal(gradient(ppo, logprobs, logprobs, logprobs, advantages), -advantages)
+
+
+def test_auto_follows_the_rollouts():
+    auto = LossConfig()
+    assert objective_of(auto, late=False) is clipped and objective_of(auto, late=True) is ppo
+    assert objective_of(LossConfig(objective="clipped"), late=True) is clipped
+
+
+def test_ppo_pushes_no_token_further_than_the_clip_from_where_it_was_sampled():
+    current, behaviour = torch.tensor([-0.5, -0.5, -1.5, -1.5]), torch.full((4,), -1.0)
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    loss, stats = ppo(current, current, behaviour, advantage, CONFIG)
+    # r = e^0.5 = 1.648721 and e^-0.5 = 0.606531; clip 0.8 to 1.28.
+    torch.testing.assert_close(loss, torch.tensor([-1.28, 1.648721, -0.606531, 0.8]))
+    assert stats["clipped"].tolist() == [1, 0, 0, 1]
+    pushed = gradient(ppo, current, current, behaviour, advantage)
+    torch.testing.assert_close(pushed, torch.tensor([0.0, 1.648721, -0.606531, 0.0]))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
