@@ -69,7 +69,7 @@ class ChatSpec:
         if match is None:
             raise ValueError(f"{text!r}: write it as openai:MODEL@URL, e.g. openai:qwen3@http://host:8000/v1")
         found: dict[str, Any] = {}
-        kinds = {field.name: type(field.default) for field in fields(cls)[2:]}
+        kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(cls)[2:]}
         for name, value in parse_qsl(match["settings"] or "", keep_blank_values=True):
             if name not in kinds:
                 raise ValueError(f"{text!r}: no setting {name!r}; known are {', '.join(kinds)}")

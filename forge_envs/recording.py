@@ -56,7 +56,7 @@ class Recording:
         return self._replies.get(key)
 
     def add(self, key: str, heard: str, reply: str) -> str:
-        """Write down a reply; returns the one that stands, which is the first for its key. Raises MachineError."""
+        """Write down a reply; returns the one that stands, the first for its key. Raises MachineError."""
         line = json.dumps({"key": key, "heard": heard, "reply": reply}, ensure_ascii=False) + "\n"
         with self._lock:
             if key in self._replies:

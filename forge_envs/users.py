@@ -32,7 +32,7 @@ GREETING = "Hello, what can I do for you?"
 
 SILENCE = "(The agent says nothing.)"
 
-RULES = """You play a customer who talks to a service agent. You are not the agent: never help, never answer for it.
+RULES = """You play a customer who talks to a service agent. You are not the agent: never do its work.
 
 How you talk
 - One short message at a time, in plain everyday words. Say what your notes mean in your own words.
@@ -72,7 +72,7 @@ class Brief:
 
 @dataclass
 class ModelUser:
-    """A `User` played by a chat model. It hears the agent's prose alone: no thoughts, no calls, no results."""
+    """A `User` played by a chat model. It hears the agent's prose alone, no thoughts and no calls."""
 
     brief: Brief
     chat: Chat

@@ -1,4 +1,4 @@
-"""Users played by a model: what they are told, how they leave, and an endpoint that misbehaves in every way."""
+"""Users played by a model: what they are told, how they leave, and endpoints that misbehave."""
 
 from __future__ import annotations
 

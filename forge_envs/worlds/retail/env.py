@@ -116,7 +116,7 @@ class RetailEnv(AgentEnv[RetailTask]):
         _one_of("source", source, ("synthetic",))
         self._chat = _chat(user)
         if self._chat is not None:
-            self.metadata = {**self.metadata, "quick": False}  # a step waits for the model
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self.split, self.level, self.size = split, level, size
         self._system = (policy(), self.schemas) if prompt == "full" else (COMPACT, [])
 

@@ -21,7 +21,7 @@ def brief_of(task: RetailTask) -> Brief:
 
 
 _MANNERS = """Agree to a change with "yes" once the agent has listed it and it is what you want.
-When the agent says clearly that something cannot be done, accept it and go on, unless your notes say to insist.
+When the agent says clearly that something cannot be done, accept it and go on, except where you insist.
 You have said the first thing already."""
 
 
