@@ -147,7 +147,7 @@ class Chat:
             "model": self.spec.model,
             "messages": [dict(message) for message in messages],
             "temperature": self.spec.temperature,
-            "max_tokens": self.spec.max_tokens,
+            "max_completion_tokens": self.spec.max_tokens,
             "seed": seed,
         }
 

@@ -38,8 +38,8 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     The step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8): the opening holds the true
     conversation so far, the episode is one action, and the outcome is 1 if it makes the calls that gold
-    makes: the same tools in the same order, the same arguments, every field equal; else 0. Turns in which gold
-    speaks are no tasks: there is more than one way to put it. Prose beside the calls is not compared.
+    makes: the same tools in the same order, the same arguments, every field equal; else 0. Turns in which
+    gold speaks are no tasks: there is more than one way to put it. Prose beside the calls is not compared.
 
     Args:
         world: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.

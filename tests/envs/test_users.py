@@ -24,7 +24,7 @@ from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.ids import task_id
 from forge_envs.worlds.retail.model_customer import Ear, brief_of
 from forge_envs.worlds.retail.tasks import find_task
-from tests.envs.endpoint import Endpoint
+from tests.endpoint import Endpoint
 
 BRIEF = Brief("You are Ann.", "1. A refund.", opening="I want my money back.")
 FAST = {"deadline": 5, "attempt": 2, "attempts": 2}
@@ -57,10 +57,10 @@ def test_the_model_hears_its_notes_and_the_talk_from_its_own_side():
         assert user.reply("Why?") == "seed 7, after 4"
         assert user.reply("") == "seed 7, after 6"
     first, second = endpoint.asked
-    assert {k: first[k] for k in ("model", "temperature", "max_tokens", "seed")} == {
+    assert {k: first[k] for k in ("model", "temperature", "max_completion_tokens", "seed")} == {
         "model": "m",
         "temperature": 0.5,
-        "max_tokens": 99,
+        "max_completion_tokens": 99,
         "seed": 7,
     }
     roles = ["system", "user", "assistant", "user"]

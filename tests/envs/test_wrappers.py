@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 
 import gymnasium as gym
 import pytest
@@ -17,7 +18,7 @@ from forge_envs.messages import HERMES, ToolCall
 from forge_envs.testing import check_world
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.wrappers import NextTurn, same_calls, same_json
-from tests.envs.endpoint import Endpoint
+from tests.endpoint import Endpoint
 from tests.envs.worlds import Counter
 
 ARGS = {"size": "tiny", "level": 3, "prompt": "compact"}
@@ -103,8 +104,18 @@ def test_what_cannot_be_read_is_malformed_and_worth_nothing():
     assert terminated and info["parts"] == {"malformed": -0.1, "match": 0.0} and reward == -0.1
 
 
-@pytest.mark.parametrize("task", ["nowhere", "nowhere@3", "retail/tiny/train/3/0@0", "retail/tiny/train/3/0@x",
-                                  "retail/tiny/train/3/0@01", "retail/tiny/train/3/0@99", "@1", ""])  # fmt: skip
+KNOWN = "retail/tiny/train/3/0"
+
+
+@pytest.mark.parametrize("turn", ["@0", "@x", "@01", "@99", "@", "@²"])
+def test_a_turn_without_a_call_is_named_with_those_that_have_one(turn):
+    env = make()
+    (first, *_) = (i for i in env.task_ids("train", 5) if i.startswith(f"{KNOWN}@"))
+    with pytest.raises(TaskError, match=re.escape(first)):
+        env.find(KNOWN + turn)
+
+
+@pytest.mark.parametrize("task", ["nowhere", "nowhere@3", "@1", ""])
 def test_an_unknown_turn_is_named(task):
     with pytest.raises(TaskError) as caught:
         make().reset(options={"task": task})

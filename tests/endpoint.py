@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 Answer = Callable[[dict[str, Any]], Any]
-"""From a request to an answer: text or a message for a completion, bytes for the raw body, a number for an
-HTTP status, None to hang until the server ends."""
+"""From a request to an answer: text or a message for a completion, bytes for the raw body, a number or
+("status", number, message) for an HTTP status, None to hang until the server ends."""
 
 
 class Endpoint:
@@ -47,6 +47,9 @@ class Endpoint:
                     self.close_connection = True
                     return
                 status = answer if isinstance(answer, int) else 200
+                if isinstance(answer, tuple):
+                    _, status, text = answer
+                    answer = json.dumps({"error": {"message": text}}).encode()
                 data = answer if isinstance(answer, bytes) else json.dumps(completion(answer)).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
