@@ -249,7 +249,8 @@ FREE = [
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.port=9", "vllm.folder=weights",
     "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0", "vllm.attempts=9", "vllm.health_s=9.0",
     "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
-    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger", "optim.gradient_checkpointing=true", "optim.shard=false",
+    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger",
+    "optim.gradient_checkpointing=true", "optim.shard=false",
 ]  # fmt: skip
 
 
