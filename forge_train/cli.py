@@ -1,4 +1,4 @@
-"""`forge-train demo | train | eval | report | serve`: what a person types.
+"""`forge-train demo | train | eval | collect | report | serve`: what a person types.
 
 Exit codes: 0 done, 1 the run stopped (a bug in a world, engine and learner disagree), 2 bad input, 130
 interrupted; whatever stopped it, the same command continues a run.
@@ -89,6 +89,39 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def collect(args: argparse.Namespace) -> int:
+    """Play tasks and keep what is worth imitating."""
+    from forge_train.collect import collect_from
+    from forge_train.engine import Sampling
+    from forge_train.world import World
+
+    world = World(args.world, dict(_argument(text) for text in args.arg))
+    try:
+        counts = asyncio.run(
+            collect_from(
+                args.player,
+                world,
+                args.split,
+                args.tasks,
+                args.out,
+                sampling=Sampling(temperature=args.temperature, max_tokens=args.max_action),
+                max_context=args.max_context,
+                device=args.device,
+                repeats=args.repeats,
+                keep=args.keep,
+                seed=args.seed,
+                in_flight=args.in_flight,
+                deadline=args.deadline,
+                parquet=args.parquet,
+                **({"filters": args.filter} if args.filter else {}),
+            )
+        )
+    finally:
+        world.close()
+    print(json.dumps(counts))
+    return 0
+
+
 def report(args: argparse.Namespace) -> int:
     """Write the report of a run folder."""
     from forge_train.report import write_report
@@ -168,6 +201,26 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
+
+    gather = commands.add_parser("collect", help="episodes to imitate: play, filter, keep")
+    gather.add_argument("player", help="gold, openai:MODEL@URL, or the folder of a model or a run")
+    gather.add_argument("--world", required=True, help="world id, module:Name-v0")
+    gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
+    gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
+    gather.add_argument("--split", default="train")
+    gather.add_argument("--tasks", type=int, default=1000)
+    gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
+    gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
+    gather.add_argument("--filter", action="append", help="ending, state, validity, calls; by default all")
+    gather.add_argument("--temperature", type=float, default=1.0)
+    gather.add_argument("--seed", type=int, default=0)
+    gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
+    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
+    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
+    gather.add_argument("--device", default="cpu")
+    gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
+    gather.set_defaults(command=collect)
 
     write = commands.add_parser("report", help="write the HTML report of a run folder")
     write.add_argument("run", type=Path)

@@ -123,9 +123,11 @@ class Run:
         own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
         learner = self.learner(config.optim.model_copy(update=own))
         start = self._load(learner, self.folder.path / "sft")
-        episodes = [
-            sft.trajectory_of(m, self.renderer) for m in gold(config, self.worlds, config.sft.episodes)
-        ]
+        if config.sft.path:
+            stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
+        else:
+            stored = gold(config, self.worlds, config.sft.episodes)
+        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
