@@ -202,25 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
 
-    gather = commands.add_parser("collect", help="episodes to imitate: play, filter, keep")
-    gather.add_argument("player", help="gold, openai:MODEL@URL, or the folder of a model or a run")
-    gather.add_argument("--world", required=True, help="world id, module:Name-v0")
-    gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
-    gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
-    gather.add_argument("--split", default="train")
-    gather.add_argument("--tasks", type=int, default=1000)
-    gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
-    gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
-    gather.add_argument("--filter", action="append", help="ending, state, validity, calls; by default all")
-    gather.add_argument("--temperature", type=float, default=1.0)
-    gather.add_argument("--seed", type=int, default=0)
-    gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
-    gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
-    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
-    gather.add_argument("--device", default="cpu")
-    gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
-    gather.set_defaults(command=collect)
+    _add_collect(commands)
 
     write = commands.add_parser("report", help="write the HTML report of a run folder")
     write.add_argument("run", type=Path)
@@ -240,6 +222,28 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
     return parser
+
+
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    gather = commands.add_parser("collect", help="episodes to imitate: play, filter, keep")
+    gather.add_argument("player", help="gold, openai:MODEL@URL, or the folder of a model or a run")
+    gather.add_argument("--world", required=True, help="world id, module:Name-v0")
+    gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
+    gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
+    gather.add_argument("--split", default="train")
+    gather.add_argument("--tasks", type=int, default=1000)
+    gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
+    gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
+    gather.add_argument("--filter", action="append", help="ending, state, validity, calls; by default all")
+    gather.add_argument("--temperature", type=float, default=1.0)
+    gather.add_argument("--seed", type=int, default=0)
+    gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
+    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
+    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
+    gather.add_argument("--device", default="cpu")
+    gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
+    gather.set_defaults(command=collect)
 
 
 if __name__ == "__main__":
