@@ -162,7 +162,8 @@ class Chat:
                 # The same seed would give the same useless line again.
                 again = {**body, "seed": (body["seed"] + attempt) % 2**31}
                 try:
-                    return self._once(again, min(self.spec.attempt, ends - time.monotonic()))
+                    left = max(ends - time.monotonic(), 0.001)  # waiting for a place may have taken all
+                    return self._once(again, min(self.spec.attempt, left))
                 except _Failed as failed:
                     failure = failed
                 pause = max(failure.retry_after, min(0.1 * 4**attempt, 8.0))

@@ -184,6 +184,22 @@ def test_no_more_requests_at_once_than_allowed():
         assert said == [f"seed {n}, after 1" for n in range(48)] and endpoint.most_at_once <= 3
 
 
+def test_waiting_for_a_free_place_ends_at_the_deadline():
+    with Endpoint(lambda body: None) as endpoint:
+        shared = chat(endpoint.spec(limit=1, deadline=0.3, attempts=1))
+        ask = [{"role": "user", "content": "?"}]
+
+        def why(seed):
+            with pytest.raises(MachineError) as caught:
+                shared.say(ask, seed=seed)
+            return caught.value.kind, "no free place" in str(caught.value)
+
+        with ThreadPoolExecutor(6) as pool:
+            told = list(pool.map(why, range(6)))
+        assert {kind for kind, _ in told} == {"timeout"} and (("timeout", True) in told)
+        assert endpoint.most_at_once == 1
+
+
 def test_half_a_surrogate_pair_becomes_text_that_can_be_written():
     with Endpoint(lambda body: b'{"choices": [{"message": {"content": "ok \\ud800"}}]}') as endpoint:
         line = chat(endpoint.spec()).say([{"role": "user", "content": "?"}], seed=0)
