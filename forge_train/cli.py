@@ -1,4 +1,4 @@
-"""`forge-train demo | train | eval | report | serve`: what a person types.
+"""`forge-train demo | train | eval | collect | report | serve`: what a person types.
 
 Exit codes: 0 done, 1 the run stopped (a bug in a world, engine and learner disagree), 2 bad input, 130
 interrupted; whatever stopped it, the same command continues a run.
@@ -50,29 +50,75 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Judge a checkpoint, or any model folder, on a world's tasks."""
+    """Judge a checkpoint, any model folder, or a model behind an endpoint, on a world's tasks."""
     from forge_train.results import show_evaluation
-    from forge_train.run import evaluate_model
 
-    evaluation = asyncio.run(
-        evaluate_model(
-            args.model,
-            world=args.world,
-            world_args=dict(_argument(text) for text in args.arg),
-            split=args.split,
-            tasks=args.tasks,
-            repeats=args.repeats,
-            temperature=args.temperature,
-            seed=args.seed,
-            max_context=args.max_context,
-            max_action=args.max_action,
-            device=args.device,
+    if (args.model is None) == (args.engine is None):
+        raise ValueError("judge what? Give a model folder, or --engine openai:MODEL@URL")
+    common = {
+        "world": args.world,
+        "world_args": dict(_argument(text) for text in args.arg),
+        "split": args.split,
+        "tasks": args.tasks,
+        "repeats": args.repeats,
+        "temperature": args.temperature,
+        "seed": args.seed,
+    }
+    if args.engine is not None:
+        from forge_train.judge import evaluate_endpoint
+
+        limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+        evaluation = asyncio.run(
+            evaluate_endpoint(
+                args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
+            )
         )
-    )
+    else:
+        from forge_train.run import evaluate_model
+
+        if args.out is not None:
+            raise ValueError("--out is for --engine; a run's own evaluations are in its report")
+        room = {"max_context": args.max_context, "max_action": args.max_action or 256}
+        evaluation = asyncio.run(evaluate_model(args.model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
         show_evaluation(evaluation)
+    if args.out is not None:
+        print(f"report: {args.out / 'report.html'}", file=sys.stderr)
+    return 0
+
+
+def collect(args: argparse.Namespace) -> int:
+    """Play tasks and keep what is worth imitating."""
+    from forge_train.collect import collect_from
+    from forge_train.engine import Sampling
+    from forge_train.world import World
+
+    world = World(args.world, dict(_argument(text) for text in args.arg))
+    try:
+        counts = asyncio.run(
+            collect_from(
+                args.player,
+                world,
+                args.split,
+                args.tasks,
+                args.out,
+                sampling=Sampling(temperature=args.temperature, max_tokens=args.max_action),
+                max_context=args.max_context,
+                device=args.device,
+                repeats=args.repeats,
+                keep=args.keep,
+                seed=args.seed,
+                in_flight=args.in_flight,
+                deadline=args.deadline,
+                parquet=args.parquet,
+                **({"filters": args.filter} if args.filter else {}),
+            )
+        )
+    finally:
+        world.close()
+    print(json.dumps(counts))
     return 0
 
 
@@ -138,7 +184,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=train)
 
     judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")
-    judge.add_argument("model", type=Path, help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("model", type=Path, nargs="?", help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("--engine", metavar="openai:MODEL@URL", help="a served model or an API instead")
     judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
     judge.add_argument("--split", default="test")
@@ -147,10 +194,15 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
     judge.add_argument("--max-context", type=int, default=2048, help="tokens of one episode")
-    judge.add_argument("--max-action", type=int, default=256, help="tokens of one action")
+    judge.add_argument("--max-action", type=int, help="tokens of one action (256; 2048 with --engine)")
     judge.add_argument("--device", default="cpu")
+    judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
+    judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
+    judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
+
+    _add_collect(commands)
 
     write = commands.add_parser("report", help="write the HTML report of a run folder")
     write.add_argument("run", type=Path)
@@ -170,6 +222,28 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
     return parser
+
+
+def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    gather = commands.add_parser("collect", help="episodes to imitate: play, filter, keep")
+    gather.add_argument("player", help="gold, openai:MODEL@URL, or the folder of a model or a run")
+    gather.add_argument("--world", required=True, help="world id, module:Name-v0")
+    gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
+    gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
+    gather.add_argument("--split", default="train")
+    gather.add_argument("--tasks", type=int, default=1000)
+    gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
+    gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
+    gather.add_argument("--filter", action="append", help="ending, state, validity, calls; by default all")
+    gather.add_argument("--temperature", type=float, default=1.0)
+    gather.add_argument("--seed", type=int, default=0)
+    gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
+    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
+    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
+    gather.add_argument("--device", default="cpu")
+    gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
+    gather.set_defaults(command=collect)
 
 
 if __name__ == "__main__":

@@ -152,10 +152,12 @@ class CriticConfig(Section):
 
 
 class SFTConfig(Section):
-    """Supervised training on gold episodes before reinforcement."""
+    """Supervised training on gold or collected episodes before reinforcement."""
 
     episodes: NonNegativeInt = 0
-    """Gold episodes to learn from; 0 skips supervised training."""
+    """Episodes to learn from, the first ones; 0 skips supervised training."""
+    path: str = ""
+    """A file of episodes (`forge-train collect`); empty plays the gold of the worlds."""
     epochs: PositiveInt = 3
     """Passes over them."""
     steps: PositiveInt | None = None

@@ -52,7 +52,11 @@ def gold_episodes(world: World, tasks: Sequence[str]) -> list[Messages]:
 def read_episodes(path: Path) -> list[Messages]:
     """Stored episodes: JSON lines, each with a list `messages`. Raises ValueError naming file and line."""
     episodes: list[Messages] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no file of episodes ({error}); forge-train collect makes one") from None
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -204,7 +204,13 @@ def configs(draw: st.DrawFn) -> Config:
     repeats = draw(st.integers(1, 9))
     constant = draw(st.none() | positive)
     worlds = [
-        {"id": draw(names), "name": f"w{i}", "args": draw(args), "weight": draw(positive)}
+        {
+            "id": draw(names),
+            "name": f"w{i}",
+            "args": draw(args),
+            "eval_args": draw(args),
+            "weight": draw(positive),
+        }
         for i in range(draw(st.integers(1, 3)))
     ]
     tree: dict[str, Any] = {
@@ -279,7 +285,7 @@ def other(value: Any, key: str) -> Any:
                "algorithm.sequence_range": (0.99, 1.01), "critic.bootstrap": ("deadline",),
                "vllm.dtype": "float32", "vllm.transfer": "nccl", "vllm.flags": ("--x",),
                "vllm.env": {"A": "1"},
-               "worlds.0.args": {"level": 3}}  # fmt: skip
+               "worlds.0.args": {"level": 3}, "worlds.0.eval_args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
     if isinstance(value, bool):
