@@ -28,4 +28,4 @@ __all__ = [
     "world_ids",
 ]
 
-register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
+register("Forge/Retail-v0", "forge_envs.worlds.retail.official:make_retail")

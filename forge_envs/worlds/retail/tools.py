@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
@@ -30,6 +30,8 @@ class Shop:
     """The customer was handed over to a human."""
     writes: int = 0
     """Writes that went through; what depends on the rows is computed anew only when this grows."""
+    keeps_items: ClassVar[bool] = True
+    """Whether an item of a pending order may be modified into itself."""
 
     @tool()
     def find_user_id_by_email(self, email: str) -> str:
@@ -134,7 +136,7 @@ class Shop:
             country: Country, e.g. 'USA'.
             zip: Zip code, e.g. '02139'.
         """
-        self._look(order_id, "pending")
+        self._look_open(order_id)
         order = self.orders.row(order_id)
         order["address"] = _address(address1, address2, city, state, country, zip)
         return self._done(order)
@@ -147,7 +149,7 @@ class Shop:
             order_id: The order id with its leading '#', e.g. '#W0000000'.
             payment_method_id: The new method, from the customer's profile, e.g. 'gift_card_0000000'.
         """
-        order = self._look(order_id, "pending")
+        order = self._look_open(order_id)
         method = self._method(order["user_id"], payment_method_id)
         history = order["payment_history"]
         if len(history) != 1 or history[0]["transaction_type"] != "payment":
@@ -181,6 +183,8 @@ class Shop:
             payment_method_id: Pays or receives the difference in price, e.g. 'gift_card_0000000'.
         """
         order = self._look(order_id, "pending")
+        if not self.keeps_items and any(map(operator.eq, item_ids, new_item_ids)):
+            raise ToolError("a new item is the item it replaces")
         difference = self._difference(order, item_ids, new_item_ids)
         method = self._method(order["user_id"], payment_method_id)
         _check_balance(method, difference)
@@ -190,12 +194,7 @@ class Shop:
         order["payment_history"].append(_transaction(kind, abs(difference), payment_method_id))
         if method["source"] == "gift_card":
             self._add_balance(order["user_id"], payment_method_id, -difference)
-        for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
-            item = _first(order, item_id)
-            variant = self.database.products.rows[item["product_id"]]["variants"][new_item_id]
-            item["item_id"] = new_item_id
-            item["price"] = variant["price"]
-            item["options"] = copy_json(variant["options"])
+        self._swap(order, item_ids, new_item_ids)
         order["status"] = "pending (item modified)"
         return self._done(order)
 
@@ -305,6 +304,19 @@ class Shop:
         if order["status"] != status:
             raise ToolError(f"the order is {order['status']}, not {status}")
         return order
+
+    def _look_open(self, order_id: str) -> Row:
+        """The order, to read only, if its address and payment may still change."""
+        return self._look(order_id, "pending")
+
+    def _swap(self, order: Row, item_ids: Sequence[str], new_item_ids: Sequence[str]) -> None:
+        """Put the new items into the order, pair by pair."""
+        for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
+            item = _first(order, item_id)
+            variant = self.database.products.rows[item["product_id"]]["variants"][new_item_id]
+            item["item_id"] = new_item_id
+            item["price"] = variant["price"]
+            item["options"] = copy_json(variant["options"])
 
     def _done(self, order: Row) -> str:
         self.writes += 1
