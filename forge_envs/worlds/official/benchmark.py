@@ -20,8 +20,29 @@ from forge_envs.worlds.official.task import OfficialTask
 
 Key: TypeAlias = tuple[str, str]
 """(table, row id)."""
-Changes: TypeAlias = dict[Key, str]
-"""Rows that are not as the database began, as text."""
+Changes: TypeAlias = dict[Key, Row]
+"""Rows that are not as the database began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A row to compare with, to the last digit: the official hashes tell 80 from 80.0.
+
+    >>> row = {"balance": 80, "id": "a"}; wanted = Wanted(row, repr(row))
+    >>> wanted.equals({"id": "a", "balance": 80}), wanted.equals({"balance": 80.0, "id": "a"})
+    (True, False)
+    """
+
+    row: Row
+    printed: str
+    """Its `repr`, the quickest exact comparison where the fields come in the same order."""
+
+    def equals(self, row: Row) -> bool:
+        """Whether the official hash of both is the same."""
+        if row != self.row:
+            return False
+        return repr(row) == self.printed or _text(row) == _text(self.row)
+
 
 _READERS = {"tau1": tau1, "tau2": tau2}
 
@@ -40,8 +61,8 @@ class Benchmark:
     splits: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]
     open_desk: Callable[[], Desk]
-    _texts: dict[Key, str] = field(default_factory=dict)
-    _targets: dict[str, Changes] = field(default_factory=dict)
+    _began: dict[Key, Wanted] = field(default_factory=dict)
+    _targets: dict[str, dict[Key, Wanted]] = field(default_factory=dict)
 
     @property
     def contract(self) -> Contract:
@@ -79,21 +100,21 @@ class Benchmark:
         return task
 
     def changes(self, desk: Desk) -> Changes:
-        """The rows of a desk that are not as the database began, to the last digit.
-
-        Compared as text, since the official hashes tell 80 from 80.0.
-        """
+        """The rows of a desk that are not as the database began."""
         found: Changes = {}
         for name in self.contract.changing:
             table: Table = getattr(desk, name)
+            rows = self.tables[name].rows
             for key, row in table.touched().items():
-                text = _text(row)
-                if text != self._began(name, key):
-                    found[name, key] = text
+                if row != rows.get(key) or not self._start(name, key).equals(row):
+                    found[name, key] = row
         return found
 
-    def target(self, task: OfficialTask) -> Changes:
-        """What gold changes. Calls that the tools refuse change nothing, as in the official replay."""
+    def target(self, task: OfficialTask) -> Mapping[Key, Wanted]:
+        """The rows that gold changes, as it leaves them.
+
+        Calls that the tools refuse change nothing, as in the official replay.
+        """
         found = self._targets.get(task.id)
         if found is None:
             desk = self.open_desk()
@@ -102,15 +123,16 @@ class Benchmark:
                     self.tools[gold.call.name].call(desk, gold.call.arguments)
                 except (ToolError, BadArguments):
                     continue
-            found = self._targets[task.id] = self.changes(desk)
+            changes = self.changes(desk)
+            found = self._targets[task.id] = {key: Wanted(row, repr(row)) for key, row in changes.items()}
         return found
 
-    def _began(self, table: str, key: str) -> str:
-        text = self._texts.get((table, key))
-        if text is None:
-            row = self.tables[table].rows.get(key)
-            text = self._texts[table, key] = "" if row is None else _text(row)
-        return text
+    def _start(self, table: str, key: str) -> Wanted:
+        found = self._began.get((table, key))
+        if found is None:
+            row = self.tables[table].rows[key]
+            found = self._began[table, key] = Wanted(row, repr(row))
+        return found
 
 
 def _text(row: Row) -> str:

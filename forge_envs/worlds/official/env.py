@@ -45,9 +45,9 @@ class OfficialEpisode(Episode[OfficialTask]):
 class OfficialEnv(AgentEnv[OfficialTask]):
     """The tasks of τ-bench or τ²-bench, judged as their own evaluators do.
 
-    The outcome is the product of what a task's reward basis names: the database is as the official calls leave
-    it, to the last digit; the agent said certain texts; it made certain calls. An episode that is cut off, by
-    `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
+    The outcome is the product of what a task's reward basis names: the database is as the official calls
+    leave it, to the last digit; the agent said certain texts; it made certain calls. An episode that is cut
+    off, by `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
 
     Args:
         domain: tables and tools, e.g. `forge_envs.worlds.retail.official:RETAIL`.
@@ -160,7 +160,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         return [*actions, f"Everything is settled.{facts}"]
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
-        """The first `n` tasks of a split, in the order of its file; those with a gap only if they are played."""
+        """The first `n` tasks of a split, in its file's order; those with a gap only if they are played."""
         split = self.split if split is None else split
         _one_of("split", split, self.benchmark.splits)
         ids = self.benchmark.splits[split]

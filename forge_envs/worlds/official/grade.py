@@ -1,17 +1,17 @@
 """The verdict on an episode, by the rule of the official evaluator.
 
-Source: τ²-bench `evaluator/`, τ-bench `envs/base.py`; in our words in `reference/benchmarks.md` §2.1 and §2.2.
+Source: τ²-bench `evaluator/`, τ-bench `envs/base.py`, retold in `reference/benchmarks.md` §2.1, §2.2.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_envs.messages import ToolCall
 from forge_envs.rewards import Score
-from forge_envs.worlds.official.benchmark import Changes
+from forge_envs.worlds.official.benchmark import Changes, Key, Wanted
 from forge_envs.worlds.official.task import OfficialTask
 
 
@@ -44,11 +44,14 @@ class Standing:
         return (self.right + self.told) / total if total else 1.0
 
 
-def standing(task: OfficialTask, target: Changes, changes: Changes, told: set[int]) -> Standing:
+def standing(
+    task: OfficialTask, target: Mapping[Key, Wanted], changes: Changes, told: Collection[int]
+) -> Standing:
     """Compare an episode's changes and what was said with what gold leaves and what must be said."""
-    looked_at = "DB" in task.basis and task.gold is not None
-    right = sum(changes.get(key) == text for key, text in target.items()) if looked_at else 0
-    rows = len(target.keys() | changes.keys()) if looked_at else 0
+    right = rows = 0
+    if "DB" in task.basis and task.gold is not None:
+        right = sum(key in target and target[key].equals(row) for key, row in changes.items())
+        rows = len(target.keys() | changes.keys())
     to_tell = len(task.communicate) if "COMMUNICATE" in task.basis else 0
     return Standing(right, rows, len(told) if to_tell else 0, to_tell)
 
