@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Row
-from forge_envs.worlds.retail.catalog import catalog
+from forge_envs.worlds.desk.people import people
 
 Kind: TypeAlias = Literal["fact", "cancel", "address", "payment", "modify", "exchange", "return", "home"]
 Key: TypeAlias = tuple[str, str]
@@ -109,7 +109,7 @@ def _amounts(text: str) -> set[str]:
 
 @functools.cache
 def _city() -> re.Pattern[str]:
-    return re.compile(r"\b(" + "|".join(city.lower() for city, _, _ in catalog().places) + r")\b")
+    return re.compile(r"\b(" + "|".join(city.lower() for city, _, _ in people().places) + r")\b")
 
 
 FACTS: dict[str, Callable[[str], set[str]]] = {

@@ -15,14 +15,14 @@ from typing import Any
 
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Row, copy_json
+from forge_envs.worlds.desk.dice import Dice
+from forge_envs.worlds.desk.layer import Layer
+from forge_envs.worlds.desk.people import draw_address
 from forge_envs.worlds.retail import wording
 from forge_envs.worlds.retail.database import (
     STATUSES,
     Database,
-    Dice,
-    Layer,
     database,
-    draw_address,
     draw_order,
     fresh_order_id,
     line,
@@ -186,7 +186,7 @@ class _Draft:
         return self.goal("cancel", order, call, knows, reason=said)
 
     def _new_address(self) -> tuple[dict[str, str], str]:
-        drawn = draw_address(self.dice, self.spec)
+        drawn = draw_address(self.dice, self.spec.second_line)
         address = {key: drawn[key] for key in ("address1", "address2", "city", "state", "country", "zip")}
         lines = [drawn[key] for key in ("address1", "address2", "city", "state") if drawn[key]]
         return address, f"{', '.join(lines)} {drawn['zip']}, {drawn['country']}."
