@@ -1,4 +1,4 @@
-"""Our tools over τ²-bench's own airline leave the database that the official code leaves, to the last digit."""
+"""Our tools over τ²-bench's own airline leave the very database that the official code leaves."""
 
 from __future__ import annotations
 

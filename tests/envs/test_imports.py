@@ -32,7 +32,10 @@ ENVS = {
 SPINE = ["engine", "trajectory", "rollout", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
-DEFERRED = {("forge_envs.worlds.retail.goals", "forge_envs.worlds.retail.tasks")}
+DEFERRED = {
+    (f"forge_envs.worlds.{world}.goals", f"forge_envs.worlds.{world}.tasks")
+    for world in ("retail", "airline")
+}
 """Imports inside a function that lead back: a pickled task is found again by its id."""
 
 LONG_FILES: dict[str, int] = {}
@@ -84,6 +87,8 @@ def test_arrows_of_forge_envs_point_one_way(path):
         package, _, target = name.partition(".")
         if package != "forge_envs" or (part == "worlds" and target.split(".")[:2] == inner.split(".")[:2]):
             continue  # a world may import itself, and no other world
+        if part == "worlds" and target.startswith("worlds.desk."):
+            continue  # what worlds of customer service share
         assert target in ENVS[part], f"{inner} may not import {target!r}"
 
 

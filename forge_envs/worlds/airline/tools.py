@@ -1,4 +1,4 @@
-"""What the agent can do at the airline: fifteen tools with τ-bench's names, arguments, effects and refusals."""
+"""What the agent can do at the airline: fifteen tools with τ-bench's names, arguments and effects."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Airline(Desk):
 
     @tool()
     def search_direct_flight(self, origin: str, destination: str, date: str) -> str:
-        """Find flights without a stop that can be booked for a day, with their free seats and prices by cabin.
+        """Find flights without a stop that can be booked for a day, with free seats and prices by cabin.
 
         Args:
             origin: Airport code where the trip begins, e.g. 'SEA'.
