@@ -29,3 +29,4 @@ __all__ = [
 ]
 
 register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
+register("Forge/Airline-v0", "forge_envs.worlds.airline.env:AirlineEnv")

@@ -30,8 +30,11 @@ class Size:
 
     users: int
     reservations: int
-    flights: int
     airports: int
+    routes: int
+    """Pairs of airports with flights both ways."""
+    departures: int
+    """Flights a day on each way."""
     passengers: tuple[float, ...]
     """Chances of 1, 2, … passengers in a reservation."""
     legs: tuple[float, float, float]
@@ -45,9 +48,9 @@ class Size:
 
 
 SIZES = {
-    "full": Size(500, 2000, 300, 20, (0.45, 0.25, 0.2, 0.1), (0.35, 0.3, 0.35), 0.7, False),
-    "small": Size(50, 200, 60, 8, (0.6, 0.3, 0.1), (0.5, 0.2, 0.3), 0.5, False),
-    "tiny": Size(20, 40, 12, 4, (1.0,), (1.0, 0.0, 0.0), 0.0, True, ("cabin", "flight")),
+    "full": Size(500, 2000, 20, 75, 2, (0.45, 0.25, 0.2, 0.1), (0.35, 0.3, 0.35), 0.7, False),
+    "small": Size(50, 200, 8, 15, 2, (0.6, 0.3, 0.1), (0.5, 0.2, 0.3), 0.5, False),
+    "tiny": Size(20, 40, 4, 6, 1, (1.0,), (1.0, 0.0, 0.0), 0.0, True, ("cabin", "flight")),
 }
 
 
