@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -214,6 +216,23 @@ class OfficialEnv(AgentEnv[OfficialTask]):
                 found.append(split)
                 seen |= ids
         return tuple(found)
+
+
+def open_door(
+    domain: Domain, generated: Callable[..., AgentEnv[Any]], source: str, arguments: Mapping[str, Any]
+) -> AgentEnv[Any]:
+    """The world that `source` means: `generated` for "synthetic", else the published tasks of `domain`.
+
+    Raises ValueError for a source that is neither, or an argument that the world does not take.
+    """
+    kind: Callable[..., AgentEnv[Any]] = generated
+    if source != "synthetic":
+        kind, arguments = OfficialEnv, {"domain": domain, **arguments}
+    known = inspect.signature(kind).parameters
+    unknown = [name for name in arguments if name not in known]
+    if unknown:
+        raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
+    return kind(source=source, **arguments)
 
 
 def _one_of(name: str, value: Any, known: Any) -> None:

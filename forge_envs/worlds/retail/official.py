@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_envs.env import AgentEnv
 from forge_envs.tables import Base, Table
 from forge_envs.worlds.official.domain import Contract, Domain
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.official.env import open_door
 from forge_envs.worlds.retail.database import make_database
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.tau2 import Tau2Shop
@@ -52,11 +51,4 @@ def make_retail(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any]:
 
     Raises ValueError for a source that is neither, or an argument that the one chosen does not take.
     """
-    kind: Callable[..., AgentEnv[Any]] = RetailEnv
-    if source != "synthetic":
-        kind, arguments = OfficialEnv, {"domain": RETAIL, **arguments}
-    known = inspect.signature(kind).parameters
-    unknown = [name for name in arguments if name not in known]
-    if unknown:
-        raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
-    return kind(source=source, **arguments)
+    return open_door(RETAIL, RetailEnv, source, arguments)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
+from forge_envs.worlds.desk.tools import Desk
 from forge_envs.worlds.retail.database import Database
 
 
 @dataclass(kw_only=True)
-class Shop:
+class Shop(Desk):
     """One episode's shop; its methods are the tools.
 
     Source of every effect: τ-bench v1, retail. Its roundings are kept even where they look accidental,
@@ -26,10 +24,6 @@ class Shop:
     database: Database
     users: Table
     orders: Table
-    over: bool = False
-    """The customer was handed over to a human."""
-    writes: int = 0
-    """Writes that went through; what depends on the rows is computed anew only when this grows."""
     keeps_items: ClassVar[bool] = True
     """Whether an item of a pending order may be modified into itself."""
 
@@ -183,7 +177,7 @@ class Shop:
             payment_method_id: Pays or receives the difference in price, e.g. 'gift_card_0000000'.
         """
         order = self._look(order_id, "pending")
-        if not self.keeps_items and any(map(operator.eq, item_ids, new_item_ids)):
+        if not self.keeps_items and any(old == new for old, new in zip(item_ids, new_item_ids, strict=False)):
             raise ToolError("a new item is the item it replaces")
         difference = self._difference(order, item_ids, new_item_ids)
         method = self._method(order["user_id"], payment_method_id)
@@ -264,35 +258,6 @@ class Shop:
         order["exchange_payment_method_id"] = payment_method_id
         order["exchange_price_difference"] = difference
         return self._done(order)
-
-    @tool()
-    def calculate(self, expression: str) -> str:
-        """Work out an arithmetic expression, rounded to two decimals.
-
-        Args:
-            expression: Numbers with + - * / ( ) and spaces, e.g. '2 * (3.5 + 1)'.
-        """
-        return arithmetic(expression)
-
-    @tool()
-    def think(self, thought: str) -> str:
-        """Note a thought. It reads nothing and changes nothing.
-
-        Args:
-            thought: The thought.
-        """
-        return ""
-
-    @tool()
-    def transfer_to_human_agents(self, summary: str) -> str:
-        """Hand the customer over to a human, when asked for one or when no tool can solve the case. It ends
-        the conversation.
-
-        Args:
-            summary: What the customer needs, in a sentence.
-        """
-        self.over = True
-        return "The customer was handed over to a human agent."
 
     # -- what several tools share ----------------------------------------------------------------
 
@@ -381,43 +346,3 @@ def _check_items(order: Row, item_ids: Sequence[str]) -> None:
 def _check_balance(method: Row, amount: float) -> None:
     if method["source"] == "gift_card" and method["balance"] < amount:
         raise ToolError("the gift card's balance is too low")
-
-
-_OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Pow: operator.pow,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
-
-
-def arithmetic(expression: str) -> str:
-    """The value of an expression, rounded to two decimals. Raises ToolError if it has none.
-
-    >>> arithmetic("2 * (3.5 + 1)")
-    '9.0'
-    """
-    if len(expression) > 200 or not set(expression) <= set("0123456789+-*/(). "):
-        raise ToolError("an expression is at most 200 digits, + - * / ( ) . and spaces")
-    try:
-        value = _value(ast.parse(expression.strip(), mode="eval").body)
-        if not math.isfinite(value):
-            raise OverflowError
-    except (SyntaxError, ValueError, TypeError, ArithmeticError, KeyError, RecursionError, MemoryError):
-        raise ToolError("the expression has no value") from None
-    return str(round(value, 2))
-
-
-def _value(node: ast.expr) -> float:
-    """Floats only, so that no expression takes long."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        return float(node.value)
-    if isinstance(node, ast.UnaryOp):
-        return _OPERATORS[type(node.op)](_value(node.operand))
-    if isinstance(node, ast.BinOp):
-        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    raise ValueError(node)
