@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from forge_envs.errors import ToolError
 from forge_envs.messages import HERMES, ToolCall
 from forge_envs.tables import Base, Table, copy_json
 from forge_envs.tools import BadArguments, tools_of
+from forge_envs.worlds.airline.database import make_database as make_airline_database
+from forge_envs.worlds.airline.official import Tau2Airline
 from forge_envs.worlds.retail.database import database, make_database
 from forge_envs.worlds.retail.tau2 import Tau2Shop
 from forge_envs.worlds.retail.tools import Shop
@@ -90,64 +93,78 @@ class Played:
     ended: bool = False
 
 
+def open_retail(kind: str, bases: dict[str, Base]) -> Callable[[], Any]:
+    shop = Tau2Shop if kind == "tau2" else Shop
+    shared = make_database(bases["users"], bases["orders"], bases["products"])
+    return lambda: shop(database=shared, users=Table(bases["users"]), orders=Table(bases["orders"]))
+
+
+def open_airline(kind: str, bases: dict[str, Base]) -> Callable[[], Any]:
+    shared = make_airline_database(bases["users"], bases["reservations"], bases["flights"])
+    tables = ("users", "reservations", "flights")
+    return lambda: Tau2Airline(database=shared, **{name: Table(bases[name]) for name in tables})
+
+
+ORDER_NULLS = ("cancel_reason", "return_items", "return_payment_method_id", "exchange_items")
+ORDER_NULLS += ("exchange_new_items", "exchange_payment_method_id", "exchange_price_difference")
+
+
 class Evaluator:
-    """The official verdict over a retail folder of either benchmark."""
+    """The official verdict over a domain's folder of either benchmark."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind = kind
-        self.hashes: dict[str, str] = {}
-        self.tools = tools_of(Tau2Shop if kind == "tau2" else Shop)
+        airline = folder.name == "airline"
+        self.names = ("flights", "reservations", "users") if airline else TABLES
         if kind == "tau2":
             self.data = json.loads((folder / "db.json").read_text())
-            later = ("cancel_reason", "return_items", "return_payment_method_id", "exchange_items")
-            later += ("exchange_new_items", "exchange_payment_method_id", "exchange_price_difference")
-            for order in self.data["orders"].values():
-                for name in later:
-                    order.setdefault(name, None)
+            for row in self.data["reservations" if airline else "orders"].values():
+                for name in ("status",) if airline else ORDER_NULLS:
+                    row.setdefault(name, None)
         else:
-            self.data = {name: json.loads((folder / f"{name}.json").read_text()) for name in TABLES}
-        users, orders, products = (
-            Base(self.data[n], (Base, {}, ())) for n in ("users", "orders", "products")
-        )
-        self.database = make_database(users, orders, products)
+            self.data = {name: json.loads((folder / f"{name}.json").read_text()) for name in self.names}
+        bases = {name: Base(self.data[name], (Base, {}, ())) for name in self.names}
+        self.open = (open_airline if airline else open_retail)(kind, bases)
+        self.tools = tools_of(type(self.open()))
         self.texts = {
-            name: {key: self.text(row) for key, row in sorted(self.data[name].items())} for name in TABLES
+            name: {key: self.text(row) for key, row in sorted(self.data[name].items())} for name in self.names
         }
+        self.hashes: dict[str, str] = {}
 
     def text(self, row: Any) -> str:
         return json.dumps(row, sort_keys=True) if self.kind == "tau2" else repr(hashable(row))
 
     def hash(self, calls: list[dict[str, Any]]) -> str:
         """The hash of the whole database after these calls; what is refused changes nothing."""
-        users, orders = Table(self.database.users), Table(self.database.orders)
         known = json.dumps([[made["name"], made["arguments"]] for made in calls])
-        if known in self.hashes:
-            return self.hashes[known]
-        shop = (Tau2Shop if self.kind == "tau2" else Shop)(database=self.database, users=users, orders=orders)
-        for made in calls:
-            if made["name"] in self.tools:
-                with contextlib.suppress(ToolError, BadArguments):
-                    self.tools[made["name"]].call(shop, made["arguments"])
+        if known not in self.hashes:
+            desk = self.open()
+            for made in calls:
+                if made["name"] in self.tools:
+                    with contextlib.suppress(ToolError, BadArguments):
+                        self.tools[made["name"]].call(desk, made["arguments"])
+            whole = self.whole({name: self.own(getattr(desk, name, None), name) for name in self.names})
+            self.hashes[known] = hashlib.sha256(whole.encode()).hexdigest()
+        return self.hashes[known]
+
+    def own(self, table: Table | None, name: str) -> dict[str, str]:
+        """The rows of a desk that are not the shared ones, as text."""
+        shared = self.data[name]
+        rows = {key: table.peek(key) for key in table} if table is not None else {}
+        return {key: self.text(row) for key, row in rows.items() if row is not shared.get(key)}
+
+    def whole(self, own: dict[str, dict[str, str]]) -> str:
+        """The database as the text that is hashed."""
         parts = []
-        for name in TABLES:
-            table: Any = getattr(shop, name, None)
-            own = {key: self.text(table.peek(key)) for key in self.touched(calls, name)} if table else {}
-            texts = {**self.texts[name], **own}
+        for name in self.names:
+            texts = {**self.texts[name], **own[name]}
+            if len(texts) > len(self.texts[name]):
+                texts = dict(sorted(texts.items()))
             if self.kind == "tau2":
                 parts.append(f'"{name}": {{' + ", ".join(f'"{k}": {v}' for k, v in texts.items()) + "}")
             else:
                 parts.append(f"('{name}', (" + ", ".join(f"('{k}', {v})" for k, v in texts.items()) + "))")
-        whole = "{" + ", ".join(parts) + "}" if self.kind == "tau2" else "(" + ", ".join(parts) + ")"
-        self.hashes[known] = hashlib.sha256(whole.encode()).hexdigest()
-        return self.hashes[known]
-
-    def touched(self, calls: list[dict[str, Any]], table: str) -> set[str]:
-        """Rows that calls name, and the customers of the orders they name."""
-        orders = {made["arguments"].get("order_id") for made in calls} & self.data["orders"].keys()
-        if table == "orders":
-            return orders
-        users = {made["arguments"].get("user_id") for made in calls} & self.data["users"].keys()
-        return users | {self.data["orders"][order]["user_id"] for order in orders}
+        return "{" + ", ".join(parts) + "}" if self.kind == "tau2" else "(" + ", ".join(parts) + ")"
 
     def verdict(self, task: dict[str, Any], played: Played) -> float:
         """The reward of an episode, judge model aside."""
