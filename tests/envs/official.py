@@ -143,15 +143,13 @@ class Evaluator:
                 if made["name"] in self.tools:
                     with contextlib.suppress(ToolError, BadArguments):
                         self.tools[made["name"]].call(desk, made["arguments"])
-            whole = self.whole({name: self.own(getattr(desk, name, None), name) for name in self.names})
+            whole = self.whole({name: self.own(getattr(desk, name, None)) for name in self.names})
             self.hashes[known] = hashlib.sha256(whole.encode()).hexdigest()
         return self.hashes[known]
 
-    def own(self, table: Table | None, name: str) -> dict[str, str]:
+    def own(self, table: Table | None) -> dict[str, str]:
         """The rows of a desk that are not the shared ones, as text."""
-        shared = self.data[name]
-        rows = {key: table.peek(key) for key in table} if table is not None else {}
-        return {key: self.text(row) for key, row in rows.items() if row is not shared.get(key)}
+        return {} if table is None else {key: self.text(row) for key, row in table.touched().items()}
 
     def whole(self, own: dict[str, dict[str, str]]) -> str:
         """The database as the text that is hashed."""

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 BASES = {"tau2 of old": None, "tau2 with actions": ["DB", "COMMUNICATE", "ACTION"]}
 """τ²-bench's tasks as an older release has them, without a reward basis, and with one that asks for calls."""
 SOURCES = {kind: f"{kind}:{DATA / kind}" for kind in ("tau1", "tau2")}
-SOME = 150
+SOME = 60
 """Of τ-bench's 500 tasks, those that are perturbed."""
 
 
