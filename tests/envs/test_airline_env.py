@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -106,7 +107,10 @@ def test_a_write_said_but_not_done_earns_nothing() -> None:
 
 def test_naming_all_values_at_once_earns_nothing() -> None:
     env = AirlineEnv(size="small", prompt="compact", level=1)
-    everything = "It is economy. It is business. It is landed. It is delayed. 2024-05-20. 2024-05-21. FOR100. FOR101. $1.00. $2.00."
+    everything = (
+        "It is economy. It is business. It is landed. It is delayed. "
+        "2024-05-20. 2024-05-21. FG100. FG101. $1.00. $2.00."
+    )
     for n in range(30):
         env.reset(options={"task": task_id("small", "train", 1, n)})
         ended = False
@@ -122,7 +126,7 @@ def test_a_forbidden_request_must_be_refused_aloud() -> None:
     for n in range(10):
         text = task_id("small", "train", 5, n)
         gold = env.gold_actions(text)
-        nos = [a for a in find_task(text).gold if isinstance(a, str) and ("cannot" in a or "not " in a)]
+        nos = [a for a in find_task(text).gold if isinstance(a, str) and re.search("cannot|unable|not ", a)]
         assert nos
         env.reset(options={"task": text})
         for action in [*(a if a not in nos else "One moment." for a in gold), *["One moment."] * 8]:

@@ -77,7 +77,7 @@ def draw_flights(dice: Dice, spec: Size) -> dict[str, Row]:
         minutes = 60 + 30 * dice.below(9)
         for origin, destination in ((one, other), (other, one)):
             for hour in sorted(dice.sample(range(5, 23), spec.departures)):
-                number = f"FOR{len(rows) + 100}"
+                number = f"FG{len(rows) + 100}"
                 arrival = hour * 60 + minutes
                 late = "+1" if arrival >= 24 * 60 else ""
                 row: Row = {
