@@ -93,10 +93,7 @@ class Draft:
         """The customer's line for a place."""
         self.said += 1
         tiny = self.size == "tiny"
-        text = wording.choose(place, self.voice + 11 * self.said, tiny, reservation=name, **more)
-        if self.said > 1:  # greets once
-            text = text.removeprefix("Hi, ").removeprefix("Hello, ")
-        return text[0].upper() + text[1:]
+        return wording.choose(place, self.voice + 11 * self.said, tiny, reservation=name, **more)
 
     def goal(
         self, kind: str, row: Row, call: ToolCall | None, knows: bool = True, place: str = "", **details: str
@@ -138,7 +135,7 @@ class Draft:
         reason = self.dice.choice(REASONS)
         if row is None:
             if reason == "airline cancelled":
-                row = self.reservation(standing=("available", "cancelled"))
+                row = self.reservation(direct=True, standing=("cancelled",))
             elif reason in COVERED:
                 row = self.reservation(insured=True)
             else:
@@ -176,20 +173,18 @@ class Draft:
 
     def _reseat(self, row: Row, cabin: str, legs: Sequence[Row]) -> tuple[ToolCall, str]:
         """The call that gives a reservation these flights and this cabin, and how it is paid for."""
-        party, kept = (
-            len(row["passengers"]),
-            {(leg["flight_number"], leg["date"]): leg for leg in row["flights"]},
-        )
-        price = 0
+        party, price = len(row["passengers"]), 0
+        held = {(leg["flight_number"], leg["date"]) for leg in row["flights"]}
         for leg in legs:
-            old = kept.get((leg["flight_number"], leg["date"]))
-            if old is not None and cabin == row["cabin"]:
+            if cabin == row["cabin"] and (leg["flight_number"], leg["date"]) in held:
                 continue
             day = self.routes.day(leg)
             if day["status"] != "available" or day["available_seats"][cabin] < party:
                 raise Redraw
             price += party * day["prices"][cabin]
-        gone = [leg for leg in row["flights"] if cabin != row["cabin"] or leg not in legs]
+        wanted = {(leg["flight_number"], leg["date"]) for leg in legs}
+        stays = wanted if cabin == row["cabin"] else set()
+        gone = [leg for leg in row["flights"] if (leg["flight_number"], leg["date"]) not in stays]
         payment_id, said = self.payer(price - party * sum(leg["price"] for leg in gone))
         arguments = {
             "reservation_id": row["reservation_id"],

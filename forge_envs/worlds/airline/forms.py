@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field, with_config
 from typing_extensions import TypedDict  # pydantic refuses the one of `typing` before Python 3.12
 
-_closed = with_config({"extra": "forbid"})
+_closed = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
 
 
 @_closed
 class Leg(TypedDict):
     """One flight of a trip."""
 
-    flight_number: Annotated[str, Field(description="The flight's number, e.g. 'FOR123'.")]
+    flight_number: Annotated[str, Field(description="The flight's number, e.g. 'FG123'.")]
     date: Annotated[str, Field(description="The day it leaves, e.g. '2024-05-20'.")]
 
 

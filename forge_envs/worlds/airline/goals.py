@@ -26,7 +26,7 @@ class AirlineTask(DeskTask):
 
 
 _CABIN = re.compile(r"\b(basic[ _-]economy|economy|business)\b")
-_FLIGHT = re.compile(r"\bfor\d{3}\b")
+_FLIGHT = re.compile(r"\bfg\d{3}\b")
 _DATE = re.compile(
     r"\b2024-05-(\d\d)\b|\bmay (\d{1,2})(?:st|nd|rd|th)?\b|\b(\d{1,2})(?:st|nd|rd|th)?(?: of)? may\b"
 )

@@ -7,6 +7,7 @@ from typing import Any
 from forge_envs.errors import ToolError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
+from forge_envs.tools import tools_of
 from forge_envs.worlds.airline import wording
 from forge_envs.worlds.airline.customer import Customer
 from forge_envs.worlds.airline.database import Database
@@ -26,6 +27,7 @@ _NEEDS = {
     "certificate": (),
     "insurance": (),
 }
+_TOOLS = tools_of(Airline)
 _TABLES = ("users", "reservations", "flights")
 
 
@@ -168,13 +170,20 @@ def _price(arguments: dict[str, Any], row: Row, database: Database) -> int:
 
 def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
-    tables = {"users": task.users, "reservations": task.reservations, "flights": database.flights}
-    airline = Airline(database=database, **{name: Table(base) for name, base in tables.items()})
+    airline = Airline(
+        database=database,
+        users=Table(task.users),
+        reservations=Table(task.reservations),
+        flights=Table(database.flights),
+    )
     customer = Customer(task)
     for n, action in enumerate(task.gold):
         if isinstance(action, str):
-            left = customer.reply(action) is None
-            if left != (n == len(task.gold) - 1):
+            answer = customer.reply(action)
+            then = task.gold[n + 1] if n + 1 < len(task.gold) else None
+            if (answer is None) != (then is None):
+                return None
+            if isinstance(then, ToolCall) and _TOOLS[then.name].writes and answer != "Yes.":
                 return None
             continue
         try:

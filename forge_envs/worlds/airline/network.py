@@ -77,10 +77,10 @@ def draw_flights(dice: Dice, spec: Size) -> dict[str, Row]:
         minutes = 60 + 30 * dice.below(9)
         for origin, destination in ((one, other), (other, one)):
             for hour in sorted(dice.sample(range(5, 23), spec.departures)):
-                number = f"FOR{len(rows) + 100}"
+                number = f"FG{len(rows) + 100}"
                 arrival = hour * 60 + minutes
                 late = "+1" if arrival >= 24 * 60 else ""
-                row = {
+                row: Row = {
                     "flight_number": number,
                     "origin": origin,
                     "destination": destination,
@@ -188,7 +188,7 @@ def draw_users(dice: Dice, spec: Size) -> dict[str, Row]:
 
 
 def _payment_methods(dice: Dice, spec: Size) -> dict[str, Row]:
-    """A credit card and perhaps one gift card and one certificate, so that "my gift card" names one of them."""
+    """A credit card, perhaps one gift card and one certificate: "my gift card" names one of them."""
     methods: dict[str, Row] = {}
     for source, chance in (("credit_card", 1.0), ("gift_card", 0.6), ("certificate", 0.5)):
         if not dice.chance(chance) or (source == "certificate" and spec.own_ids):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from forge_envs.tables import Base
@@ -34,7 +35,7 @@ def find_task(text: str) -> AirlineTask:
     for attempt in itertools.count():
         draft = Draft(size, Dice(seed, attempt))
         try:
-            goals = tuple(_PLANS[level](draft))
+            goals = _greeting_once(_PLANS[level](draft))
         except Redraw:
             continue
         if split_of(content_of(size, draft.customer_id, goals, draft.reservations)) == split:
@@ -42,6 +43,15 @@ def find_task(text: str) -> AirlineTask:
             if task is not None:
                 return task
     raise AssertionError("unreachable")
+
+
+def _greeting_once(goals: Sequence[Goal]) -> tuple[Goal, ...]:
+    """The goals as one conversation asks for them."""
+    later = []
+    for goal in goals[1:]:
+        text = goal.request.removeprefix("Hi, ").removeprefix("Hello, ")
+        later.append(replace(goal, request=text[0].upper() + text[1:]))
+    return goals[0], *later
 
 
 def task_base(text: str, table: str) -> Base:
@@ -101,6 +111,10 @@ def _unknown_reservation(draft: Draft) -> list[Goal]:
     return [goal]
 
 
+def _something_special(draft: Draft) -> list[Goal]:
+    return draft.dice.choice((_two, _change_of_mind, _unknown_reservation))(draft)
+
+
 def _several(draft: Draft) -> list[Goal]:
     goals = [draft.cancel() if draft.dice.chance(0.4) else draft.write() for _ in range(2)]
     if goals[0].kind == goals[1].kind == "book":
@@ -113,6 +127,6 @@ _PLANS: dict[int, Callable[[Draft], list[Goal]]] = {
     1: lambda draft: [draft.fact()],
     2: lambda draft: [draft.cancel()],
     3: lambda draft: [draft.write()],
-    4: lambda draft: draft.dice.choice((_two, _change_of_mind, _unknown_reservation))(draft),
+    4: _something_special,
     5: _several,
 }

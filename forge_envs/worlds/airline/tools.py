@@ -61,7 +61,7 @@ class Airline(Desk):
         """Look up how a flight stands on a day: available, on time, delayed, flying, landed or cancelled.
 
         Args:
-            flight_number: The flight's number, e.g. 'FOR123'.
+            flight_number: The flight's number, e.g. 'FG123'.
             date: The day it leaves, e.g. '2024-05-20'.
         """
         return str(self._day(flight_number, date)["status"])
@@ -127,7 +127,7 @@ class Airline(Desk):
             destination: Airport code of the place the trip is made to, e.g. 'BOS'.
             flight_type: There only, or there and back.
             cabin: The cabin, the same on all flights.
-            flights: All flights in order, e.g. [{'flight_number': 'FOR123', 'date': '2024-05-20'}].
+            flights: All flights in order, e.g. [{'flight_number': 'FG123', 'date': '2024-05-20'}].
             passengers: All who fly.
             payment_methods: What pays how much.
             total_baggages: Number of checked bags.
