@@ -32,6 +32,9 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/env_throughput.py
 	$(BIN)/python benchmarks/engine_throughput.py
 	$(BIN)/python benchmarks/in_flight.py
+	$(BIN)/python benchmarks/tree_packing.py
+	$(BIN)/python benchmarks/versus_trl.py
+	$(BIN)/python benchmarks/scheduler.py --gpus 64
 
 # vLLM in an environment of its own: it pins versions that the trainer does not share.
 vllm: $(VLLM)/.installed

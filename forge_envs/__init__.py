@@ -30,3 +30,4 @@ __all__ = [
 
 register("Forge/Retail-v0", "forge_envs.worlds.retail.official:make_retail")
 register("Forge/Airline-v0", "forge_envs.worlds.airline.official:make_airline")
+register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")

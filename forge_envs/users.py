@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from forge_envs.chat import Chat
+from forge_envs.errors import MachineError
 
 
 class User(Protocol):
@@ -18,3 +22,93 @@ class User(Protocol):
         Raises MachineError when what the user runs on fails.
         """
         ...
+
+
+ENDINGS = {"###STOP###": "stop", "###TRANSFER###": "transfer", "###OUT-OF-SCOPE###": "out_of_scope"}
+"""What a model says to leave, and why; the spellings are those of τ²-bench."""
+
+GREETING = "Hello, what can I do for you?"
+"""The agent's line before the user's first: chat templates want somebody else to begin."""
+
+SILENCE = "(The agent says nothing.)"
+
+RULES = """You play a customer who talks to a service agent. You are not the agent: never do its work.
+
+How you talk
+- One short message at a time, in plain everyday words. Say what your notes mean in your own words.
+- Ask for one thing at a time, in the order of your notes, and go on when it is settled.
+- Give a detail only when the agent asks for it. Do not list what you know.
+- Know nothing beyond your notes. What they do not hold, you do not remember: say so, invent nothing.
+- Stay with your notes whatever the agent proposes. Confirm only what they ask for; correct what differs.
+
+How it ends: write one of these marks, and nothing after it.
+- ###STOP### once everything you wanted is settled, by being done or by a refusal that you accept.
+- ###TRANSFER### when the agent hands you over to somebody else.
+- ###OUT-OF-SCOPE### when the agent needs something that your notes do not tell and the talk cannot go on.
+Never write a mark before that, and never together with a new question."""
+"""What every model that plays a user is told: the protocol of τ²-bench in words of our own."""
+
+
+@dataclass(frozen=True)
+class Brief:
+    """The notes of one user. Nothing in it is for the agent's eyes."""
+
+    persona: str
+    """Who they are, and what they can tell about themselves when asked."""
+    goal: str
+    """What they want, one thing after the other."""
+    instructions: str = ""
+    """How they behave on the way."""
+    opening: str = ""
+    """Their first line; "" lets the model find one, the same for everybody who plays this task."""
+
+    @property
+    def prompt(self) -> str:
+        """All of it, as the system message."""
+        parts = {"Who you are": self.persona, "What you want": self.goal, "How you act": self.instructions}
+        notes = [f"{title}\n{text.strip()}" for title, text in parts.items() if text.strip()]
+        return "\n\n".join([RULES, "Your notes", *notes])
+
+
+@dataclass
+class ModelUser:
+    """A `User` played by a chat model. It hears the agent's prose alone, no thoughts and no calls."""
+
+    brief: Brief
+    chat: Chat
+    seed: int = 0
+    """Decides the replies, as far as the endpoint keeps its word; the opening depends on the brief alone."""
+    said: list[dict[str, str]] = field(default_factory=list)
+    """The conversation from the user's side: the agent's lines as `user`, their own as `assistant`."""
+    ended: str | None = None
+    """Why the user left: "stop", "transfer" or "out_of_scope"."""
+
+    def open(self) -> str:
+        """The first line; it depends on the task alone. Raises MachineError."""
+        heard = [{"role": "user", "content": GREETING}]
+        line = self.brief.opening or self._opening(heard)
+        self.said = [*heard, {"role": "assistant", "content": line}]
+        return line
+
+    def reply(self, text: str) -> str | None:
+        """The answer to what the agent said; None when the user leaves. Raises MachineError."""
+        heard = [*self.said, {"role": "user", "content": text or SILENCE}]
+        line = self.chat.say([self._system, *heard], seed=self.seed)
+        self.said = [*heard, {"role": "assistant", "content": line}]
+        self.ended = next((why for mark, why in ENDINGS.items() if mark in line), None)
+        return None if self.ended else line
+
+    def _opening(self, heard: list[dict[str, str]]) -> str:
+        """The model's first line, asked for once in a process: a group shares its opening."""
+        messages = [self._system, *heard]
+        line = self.chat.first(messages)
+        if any(mark in line for mark in ENDINGS):
+            raise MachineError(
+                f"the user left with the first line: {line[:80]!r}",
+                kind="rubbish", stage="user", retryable=False,
+            )  # fmt: skip
+        return line
+
+    @property
+    def _system(self) -> dict[str, str]:
+        return {"role": "system", "content": self.brief.prompt}

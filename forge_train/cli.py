@@ -50,29 +50,42 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Judge a checkpoint, or any model folder, on a world's tasks."""
+    """Judge a checkpoint, any model folder, or a model behind an endpoint, on a world's tasks."""
     from forge_train.results import show_evaluation
-    from forge_train.run import evaluate_model
 
-    evaluation = asyncio.run(
-        evaluate_model(
-            args.model,
-            world=args.world,
-            world_args=dict(_argument(text) for text in args.arg),
-            split=args.split,
-            tasks=args.tasks,
-            repeats=args.repeats,
-            temperature=args.temperature,
-            seed=args.seed,
-            max_context=args.max_context,
-            max_action=args.max_action,
-            device=args.device,
+    if (args.model is None) == (args.engine is None):
+        raise ValueError("judge what? Give a model folder, or --engine openai:MODEL@URL")
+    common = {
+        "world": args.world,
+        "world_args": dict(_argument(text) for text in args.arg),
+        "split": args.split,
+        "tasks": args.tasks,
+        "repeats": args.repeats,
+        "temperature": args.temperature,
+        "seed": args.seed,
+    }
+    if args.engine is not None:
+        from forge_train.judge import evaluate_endpoint
+
+        limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+        evaluation = asyncio.run(
+            evaluate_endpoint(
+                args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
+            )
         )
-    )
+    else:
+        from forge_train.run import evaluate_model
+
+        if args.out is not None:
+            raise ValueError("--out is for --engine; a run's own evaluations are in its report")
+        room = {"max_context": args.max_context, "max_action": args.max_action or 256}
+        evaluation = asyncio.run(evaluate_model(args.model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
         show_evaluation(evaluation)
+    if args.out is not None:
+        print(f"report: {args.out / 'report.html'}", file=sys.stderr)
     return 0
 
 
@@ -138,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=train)
 
     judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")
-    judge.add_argument("model", type=Path, help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("model", type=Path, nargs="?", help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("--engine", metavar="openai:MODEL@URL", help="a served model or an API instead")
     judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
     judge.add_argument("--split", default="test")
@@ -147,8 +161,11 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
     judge.add_argument("--max-context", type=int, default=2048, help="tokens of one episode")
-    judge.add_argument("--max-action", type=int, default=256, help="tokens of one action")
+    judge.add_argument("--max-action", type=int, help="tokens of one action (256; 2048 with --engine)")
     judge.add_argument("--device", default="cpu")
+    judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
+    judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
+    judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
 

@@ -76,6 +76,8 @@ class Evaluation:
     endings: dict[str, int]
     """Every play by how it ended, failed ones included."""
     tasks: list[TaskResult] = field(repr=False)
+    usage: dict[str, int] = field(default_factory=dict)
+    """Requests and tokens of all plays, failed ones included, as the endpoint counted them; {} for others."""
 
     @property
     def pass_1(self) -> Estimate | None:
@@ -98,6 +100,7 @@ class Evaluation:
         if self.mean_turns is not None:
             rows.append(("mean turns", f"{self.mean_turns:.1f}"))
         rows += [(f"ended: {ending}", str(count)) for ending, count in sorted(self.endings.items())]
+        rows += [(name.replace("_", " "), f"{count:,}") for name, count in self.usage.items()]
         return rows
 
 
@@ -218,6 +221,7 @@ def _summarize(
         mean_turns=float(np.mean(turns)) if turns else None,
         endings=dict(Counter(t.ending for plays in by_task for t in plays)),
         tasks=results,
+        usage=dict(sum((Counter(t.info.get("usage", {})) for plays in by_task for t in plays), Counter())),
     )
 
 

@@ -208,7 +208,7 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
         lines("Entropy", "How undecided the policy is, in nats per token. A fall to 0 ends exploration.",
               {"entropy": ("entropy",)}),
         lines("Gradient norm", "Before clipping.", {"gradient norm": ("grad_norm",)}),
-        lines("Engine against learner", "|Δ logprob| of a token under the same weights: rounding, or a bug.",
+        lines("Engine against learner", "|Δ logprob| of a token. Of the same weights: rounding, or a bug; of older ones: how far the policy has moved.",
               {"mean": ("logprob_gap", "identity_mean"), "largest": ("logprob_gap_max", "identity_max")},
               log=True),
         lines("Distance from the sampling policy", "KL in nats per token, and the clipped share of tokens.",

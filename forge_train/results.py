@@ -57,4 +57,5 @@ def told(evaluation: Evaluation) -> dict[str, Any]:
         "turns": evaluation.mean_turns or 0.0,
         "endings": evaluation.endings,
         "tasks": evaluation.as_dict()["tasks"],
+        **({"usage": evaluation.usage} if evaluation.usage else {}),
     }

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from forge_train.engine import Engine, EngineFailed, Sampling
 from forge_train.renderer import Message, Renderer
@@ -161,6 +161,13 @@ class Conversation(Protocol):
     def close(self) -> None:
         """The episode is over."""
         ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A conversation that somebody else counts the tokens of."""
+
+    usage: dict[str, int]
 
 
 class Player(Protocol):
@@ -321,6 +328,8 @@ class _Record:
             trajectory.segments = conversation.segments
             trajectory.versions = conversation.versions
             trajectory.spans = conversation.spans
+            if isinstance(conversation, Metered):
+                trajectory.info["usage"] = dict(conversation.usage)
         unanswered = len(trajectory.versions) - len(trajectory.rewards)
         assert unanswered in (0, 1)
         trajectory.rewards += [0.0] * unanswered

@@ -74,6 +74,10 @@ class Run:
         self.folder = folder
         self.processes = processes
         self.worlds = {w.label: World(w.id, w.args, w.label, w.weight) for w in config.worlds}
+        self.judged = {
+            w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
+            for w in config.worlds
+        }
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.renderer = renderer_for(self.tokenizer, config.model.renderer)
@@ -107,7 +111,7 @@ class Run:
                 await self.reinforce()
         finally:
             await self.engine.close()
-            for world in self.worlds.values():
+            for world in (*self.worlds.values(), *self.judged.values()):
                 world.close()
         return write_report(self.folder.path)
 
@@ -176,7 +180,7 @@ class Run:
         config = self.config.eval
         sampling = Sampling(temperature=config.temperature, max_tokens=self.config.rollout.max_action)
         results = {}
-        for name, world in self.worlds.items():
+        for name, world in self.judged.items():
             tasks = world.tasks(config.split, config.tasks)
             with Progress(f"{stage}: {name}", total=len(tasks) * config.repeats) as progress:
                 results[name] = await evaluate(

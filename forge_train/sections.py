@@ -31,6 +31,9 @@ def _plain(value: Any, where: str = "args") -> Any:
     raise ValueError(f"{where} is a {kind}: use text, numbers, true/false, lists or tables of them")
 
 
+PlainTable = Annotated[dict[str, Any], BeforeValidator(lambda v: _plain(v) if isinstance(v, dict) else v)]
+
+
 class RunConfig(Section):
     """The run as a whole: its name, its length, what it leaves behind."""
 
@@ -110,10 +113,10 @@ class WorldConfig(Section):
 
     id: str = Field(min_length=1)
     """Gymnasium id, with the module that registers it: `forge_envs:Forge/Retail-v0`."""
-    args: Annotated[dict[str, Any], BeforeValidator(lambda v: _plain(v) if isinstance(v, dict) else v)] = (
-        Field(default_factory=dict)
-    )
+    args: PlainTable = Field(default_factory=dict)
     """Arguments of the world's constructor; they reproduce it, so only plain values."""
+    eval_args: PlainTable = Field(default_factory=dict)
+    """Arguments that differ where the policy is judged: another model for a user, a longer limit of turns."""
     weight: PositiveFloat = 1.0
     """Share of groups drawn from this world, relative to the others."""
     name: str | None = None

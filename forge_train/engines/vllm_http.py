@@ -62,11 +62,15 @@ class Client:
     Every method raises ServerError, after `timeout` seconds at the latest.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
         # No proxy of the environment: a server is on this machine or in this cluster.
         self._http = httpx2.AsyncClient(
-            base_url=self.url, trust_env=False, timeout=None, limits=httpx2.Limits(max_connections=None)
+            base_url=self.url,
+            headers=headers,
+            trust_env=False,
+            timeout=None,
+            limits=httpx2.Limits(max_connections=None),
         )
 
     async def generate(

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,15 +19,18 @@ ENVS = {
     "rewards": set(),
     "registry": set(),
     "tables": set(),
-    "users": {"errors", "messages"},
+    "recording": {"errors"},
+    "chat": {"errors", "recording"},
+    "users": {"errors", "messages", "chat"},
     "tools": {"errors", "messages"},
     "spaces": {"errors", "messages", "tools"},
     "env": {"errors", "messages", "tools", "spaces", "rewards"},
     "": {*CORE},
     "probe": {*CORE},
     "testing": {*CORE, "probe"},
+    "wrappers": {*CORE},
     "cli": {*CORE, "testing"},
-    "worlds": {*CORE, "", "users", "tables"} - {"registry"},
+    "worlds": {*CORE, "", "users", "chat", "tables"} - {"registry"},
 }
 """What each part of forge_envs may import; "" is the package itself."""
 SHARED = [["worlds", "desk"], ["worlds", "official"]]
@@ -39,6 +43,9 @@ DEFERRED = {
     for world in ("retail", "airline")
 }
 """Imports inside a function that lead back: a pickled task is found again by its id."""
+
+LAZY = {"forge_envs.chat": {"httpx2"}}
+"""Libraries of extras, imported only when they are used."""
 
 LONG_FILES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
@@ -98,7 +105,13 @@ def test_arrows_of_forge_envs_point_one_way(path):
 def test_the_worlds_need_nothing_heavy(path):
     allowed = {"gymnasium", "numpy", "pydantic", "typing_extensions", "forge_envs"}
     heavy = {name.split(".")[0] for name in imports(path)} - allowed
-    assert heavy <= sys.stdlib_module_names
+    assert heavy - LAZY.get(module(path), set()) <= sys.stdlib_module_names
+
+
+def test_libraries_of_extras_are_imported_when_they_are_used():
+    code = "import sys, forge_envs.users, forge_envs.worlds.retail.env; print('httpx2' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (run.stdout.strip(), run.returncode) == ("False", 0), run.stderr
 
 
 def reachable(start: str) -> set[str]:

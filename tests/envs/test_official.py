@@ -14,9 +14,10 @@ import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
 from forge_envs.testing import check_world
+from forge_envs.users import Brief
 from forge_envs.worlds.official.env import OfficialEnv
 from forge_envs.worlds.official.grade import heard
-from forge_envs.worlds.official.task import Customer, GoldCall, OfficialTask
+from forge_envs.worlds.official.task import GoldCall, OfficialTask
 from forge_envs.worlds.retail.env import RetailEnv
 from tests.envs.official import call, cancelling, pending, play, task, write_tau1, write_tau2
 
@@ -152,7 +153,7 @@ def test_a_refused_call_and_one_that_fits_no_schema_are_calls_made(tmp_path: Pat
 
 
 def asks(*texts: str) -> OfficialTask:
-    return OfficialTask("a", "", Customer(""), (), texts, (), ("COMMUNICATE",), True, "")
+    return OfficialTask("a", "", Brief("", ""), (), texts, (), ("COMMUNICATE",), True, "")
 
 
 def test_texts_are_found_as_the_official_rule_does() -> None:

@@ -204,7 +204,13 @@ def configs(draw: st.DrawFn) -> Config:
     repeats = draw(st.integers(1, 9))
     constant = draw(st.none() | positive)
     worlds = [
-        {"id": draw(names), "name": f"w{i}", "args": draw(args), "weight": draw(positive)}
+        {
+            "id": draw(names),
+            "name": f"w{i}",
+            "args": draw(args),
+            "eval_args": draw(args),
+            "weight": draw(positive),
+        }
         for i in range(draw(st.integers(1, 3)))
     ]
     tree: dict[str, Any] = {
@@ -249,7 +255,8 @@ FREE = [
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.port=9", "vllm.folder=weights",
     "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0", "vllm.attempts=9", "vllm.health_s=9.0",
     "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
-    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger", "optim.gradient_checkpointing=true", "optim.shard=false",
+    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger",
+    "optim.gradient_checkpointing=true", "optim.shard=false",
 ]  # fmt: skip
 
 
@@ -278,7 +285,7 @@ def other(value: Any, key: str) -> Any:
                "algorithm.sequence_range": (0.99, 1.01), "critic.bootstrap": ("deadline",),
                "vllm.dtype": "float32", "vllm.transfer": "nccl", "vllm.flags": ("--x",),
                "vllm.env": {"A": "1"},
-               "worlds.0.args": {"level": 3}}  # fmt: skip
+               "worlds.0.args": {"level": 3}, "worlds.0.eval_args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
     if isinstance(value, bool):

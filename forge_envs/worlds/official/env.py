@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from forge_envs.chat import Chat, chat
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.rewards import Score
-from forge_envs.users import User
+from forge_envs.users import ModelUser, User
 from forge_envs.worlds.official.benchmark import Benchmark, load
 from forge_envs.worlds.official.customer import PlainCustomer
 from forge_envs.worlds.official.domain import Desk, Domain
@@ -55,7 +56,9 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         domain: tables and tools, e.g. `forge_envs.worlds.retail.official:RETAIL`.
         source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
         split: one that the files name, e.g. "train", "test", "base".
-        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves.
+        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
+            model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, and then gold proves only
+            that the database can be reached.
         gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and
             judges what can be judged.
         strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
@@ -88,7 +91,9 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         )
         self._schemas = self.schemas
         _one_of("split", split, self.benchmark.splits)
-        _one_of("user", user, ("scripted",))
+        self._chat = _chat(user)
+        if self._chat is not None:
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         _one_of("gaps", gaps, ("skip", "play"))
         if not isinstance(strict, bool):
             raise ValueError(f"strict={strict!r}: it is true or false")
@@ -122,7 +127,9 @@ class OfficialEnv(AgentEnv[OfficialTask]):
 
     def customer(self, task: OfficialTask) -> User:
         """Whoever plays the customer of a task."""
-        return PlainCustomer(task.customer.instructions)
+        if self._chat is None:
+            return PlainCustomer(task.brief)
+        return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)))
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
@@ -233,6 +240,14 @@ def open_door(
     if unknown:
         raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
     return kind(source=source, **arguments)
+
+
+def _chat(user: str) -> Chat | None:
+    """The model that plays the customer, None for the stand-in. Raises ValueError."""
+    if isinstance(user, str) and user.startswith("openai:"):
+        return chat(user)
+    _one_of("user", user, ("scripted", "openai:MODEL@URL"))
+    return None
 
 
 def _one_of(name: str, value: Any, known: Any) -> None:

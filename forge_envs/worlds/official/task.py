@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
+from forge_envs.users import Brief
 
 Part: TypeAlias = Literal["DB", "COMMUNICATE", "ACTION", "ENV_ASSERTION", "NL_ASSERTION"]
 """What a verdict may be made of, by τ²-bench's names."""
@@ -42,22 +43,13 @@ class GoldCall:
 
 
 @dataclass(frozen=True)
-class Customer:
-    """Who calls, for whoever plays them; no secrets of the evaluator."""
-
-    instructions: str
-    """What they want and how they go about it, addressed to them."""
-    persona: str = ""
-    """How they talk; "" if it does not matter."""
-
-
-@dataclass(frozen=True)
 class OfficialTask(Task):
     """One published task. `id` is "<benchmark>/<domain>/<official id>"."""
 
     where: str
     """The benchmark it is of, "tau2:<folder>"."""
-    customer: Customer
+    brief: Brief
+    """The customer's notes, for whoever plays them."""
     gold: tuple[GoldCall, ...] | None
     """None: the database is not looked at."""
     communicate: tuple[str, ...]

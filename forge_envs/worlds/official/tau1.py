@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row
+from forge_envs.users import Brief
 from forge_envs.worlds.official.domain import Domain
 from forge_envs.worlds.official.files import check_table, read_json, read_list
-from forge_envs.worlds.official.task import DEFAULT_BASIS, Customer, GoldCall, OfficialTask
+from forge_envs.worlds.official.task import DEFAULT_BASIS, GoldCall, OfficialTask
 
 POLICY = "wiki.md"
 
@@ -63,7 +64,7 @@ def _task(id: str, where: str, task: _Task) -> OfficialTask:
     return OfficialTask(
         id=id,
         where=where,
-        customer=Customer(task.instruction),
+        brief=Brief(persona="", goal=task.instruction),
         gold=tuple(GoldCall(ToolCall(action.name, action.kwargs)) for action in task.actions),
         communicate=tuple(task.outputs),
         assertions=(),

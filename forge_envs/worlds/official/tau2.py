@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row
+from forge_envs.users import Brief
 from forge_envs.worlds.official.domain import Domain
 from forge_envs.worlds.official.files import check_table, read_json, read_list
-from forge_envs.worlds.official.task import DEFAULT_BASIS, Customer, GoldCall, OfficialTask, Part
+from forge_envs.worlds.official.task import DEFAULT_BASIS, GoldCall, OfficialTask, Part
 
 POLICY = "policy.md"
 
@@ -105,7 +106,7 @@ def _task(id: str, where: str, task: _Task) -> OfficialTask:
     return OfficialTask(
         id=id,
         where=where,
-        customer=_customer(task.user_scenario),
+        brief=_brief(task.user_scenario),
         gold=gold,
         communicate=tuple(criteria.communicate_info or ()),
         assertions=tuple(criteria.nl_assertions or ()),
@@ -120,17 +121,12 @@ def _call(action: _Action) -> GoldCall:
     return GoldCall(ToolCall(action.name, action.arguments, action.requestor), compare)
 
 
-def _customer(scenario: _Scenario) -> Customer:
+def _brief(scenario: _Scenario) -> Brief:
     told = scenario.instructions
     if isinstance(told, str):
-        return Customer(told, scenario.persona or "")
-    parts = (
-        ("Why you call", told.reason_for_call),
-        ("What you know", told.known_info),
-        ("What you do not know", told.unknown_info),
-        ("How you go about it", told.task_instructions),
-    )
-    return Customer("\n".join(f"{head}: {text}" for head, text in parts if text), scenario.persona or "")
+        return Brief(persona=scenario.persona or "", goal=told)
+    known = (scenario.persona, told.known_info, told.unknown_info)
+    return Brief("\n".join(text for text in known if text), told.reason_for_call, told.task_instructions)
 
 
 def _gap(task: _Task, criteria: _Criteria, basis: tuple[Part, ...]) -> str:

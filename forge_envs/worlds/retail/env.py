@@ -9,15 +9,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from forge_envs.chat import Chat, chat
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Criterion, Rubric, Score
 from forge_envs.tables import Table
+from forge_envs.users import ModelUser, User
 from forge_envs.worlds.retail.customer import Customer
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
 from forge_envs.worlds.retail.gold import changed_rows
 from forge_envs.worlds.retail.ids import SPLITS, task_id
+from forge_envs.worlds.retail.model_customer import Ear, brief_of
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
 
@@ -32,7 +35,10 @@ COMPACT = (
 class RetailEpisode(Shop, Episode[RetailTask]):
     """An episode is a shop with a customer in it; the tools run on it."""
 
+    user: User
+    """Who is talked to."""
     customer: Customer
+    """Who listens for what must be told: the user, or the ear of one that is a model."""
     measured: Measured | None = None
 
     def measure(self) -> Measured:
@@ -73,7 +79,8 @@ class RetailEnv(AgentEnv[RetailTask]):
         size: "full" (500 users), "small" (50) or "tiny" (20, short rows).
         prompt: "full" (policy and tool schemas) or "compact" (one line, no schemas).
         source: where tasks come from; "synthetic".
-        user: who plays the customer; "scripted".
+        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.chat`). With a
+            model, replies follow the seed of `reset`, and gold proves only that the rows can be reached.
         max_turns, turn_weight, grammar, render_mode: see AgentEnv; the grammar must be able to call tools.
     """
 
@@ -107,7 +114,9 @@ class RetailEnv(AgentEnv[RetailTask]):
         _one_of("size", size, SIZES)
         _one_of("prompt", prompt, ("full", "compact"))
         _one_of("source", source, ("synthetic",))
-        _one_of("user", user, ("scripted",))
+        self._chat = _chat(user)
+        if self._chat is not None:
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self.split, self.level, self.size = split, level, size
         self._system = (policy(), self.schemas) if prompt == "full" else (COMPACT, [])
 
@@ -125,20 +134,32 @@ class RetailEnv(AgentEnv[RetailTask]):
 
     def begin(self, task: RetailTask) -> tuple[Episode[RetailTask], Observation]:
         """A fresh shop, and the customer's first line."""
-        customer = Customer(task)
+        user, customer = self._people(task)
         state = RetailEpisode(
             task=task,
             database=database(task.size),
             users=Table(task.users),
             orders=Table(task.orders),
+            user=user,
             customer=customer,
         )
         system, tools = self._system
-        return state, opening(system, [Message(role="user", content=customer.open())], tools)
+        return state, opening(system, [Message(role="user", content=user.open())], tools)
+
+    def _people(self, task: RetailTask) -> tuple[User, Customer]:
+        """Who is talked to, and who listens for what must be told."""
+        if self._chat is None:
+            customer = Customer(task)
+            return customer, customer
+        seed = int(self.np_random.integers(2**31))
+        return ModelUser(brief_of(task), self._chat, seed), Ear(task)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
-        answer = self.playing.customer.reply(text)
+        state = self.playing
+        if isinstance(state.customer, Ear):
+            state.customer.listen(text)
+        answer = state.user.reply(text)
         return None if answer is None else (Message(role="user", content=answer),)
 
     def progress(self) -> float:
@@ -173,6 +194,14 @@ class RetailEnv(AgentEnv[RetailTask]):
 def _one_of(name: str, value: object, known: Any) -> None:
     if value not in known:
         raise ValueError(f"{name}={value!r}: known are {', '.join(map(str, known))}")
+
+
+def _chat(user: str) -> Chat | None:
+    """The model that plays the customer, None for the script. Raises ValueError."""
+    if isinstance(user, str) and user.startswith("openai:"):
+        return chat(user)
+    _one_of("user", user, ("scripted", "openai:MODEL@URL"))
+    return None
 
 
 @functools.cache

@@ -1,0 +1,175 @@
+"""Worlds made of other worlds."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from forge_envs.env import PENALTIES, AgentEnv, Episode, Task
+from forge_envs.errors import MachineError, TaskError
+from forge_envs.messages import Action, Message, Observation, ToolCall
+from forge_envs.rewards import Score
+
+
+@dataclass(frozen=True)
+class NextTurnTask(Task):
+    """One call of a gold episode. `id` is the task's own, an @, and the index of the gold action."""
+
+    base: str
+    turn: int
+    gold: tuple[ToolCall, ...]
+
+
+@dataclass
+class NextTurnEpisode(Episode[NextTurnTask]):
+    """One action."""
+
+    matched: bool = False
+
+
+class NextTurn(AgentEnv[NextTurnTask]):
+    """One tool call of another world's gold, after the gold turns before it, scored by exact match.
+
+    The step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8): the opening holds the true
+    conversation so far, the episode is one action, and the outcome is 1 if it makes the calls that gold
+    makes: the same tools in the same order, the same arguments, every field equal; else 0. Turns in which
+    gold speaks are no tasks: there is more than one way to put it. Prose beside the calls is not compared.
+
+    Args:
+        world: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
+        turn_weight, render_mode: see AgentEnv.
+        args: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
+    """
+
+    def __init__(
+        self,
+        world: str | AgentEnv[Any] = "Forge/Retail-v0",
+        *,
+        turn_weight: float = 0.0,
+        render_mode: str | None = None,
+        **args: Any,
+    ) -> None:
+        if isinstance(world, AgentEnv) and args:
+            raise ValueError(f"arguments {args} are for a world that is made by id, and {world} is made")
+        inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
+        if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
+            raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
+        self.inner: AgentEnv[Any] = inner
+        self.toolkit_type = inner.toolkit_type or type(inner)
+        self.splits = inner.splits
+        self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
+        super().__init__(turn_weight=turn_weight, grammar=inner.grammar.name, render_mode=render_mode)
+        self._turns = functools.lru_cache(maxsize=4096)(self._calls)
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """The first `n` calls of a split's gold, task after task; by default those of all its tasks."""
+        return list(itertools.islice(self._ids(split, n), n))
+
+    def _ids(self, split: str | None, n: int | None) -> Iterator[str]:
+        # Most tasks have several calls. Where some have none, fewer than n ids may be found among n tasks.
+        for base in self.inner.task_ids(split, n):
+            for turn in self._turns(base):
+                yield f"{base}@{turn}"
+
+    def find(self, task_id: str) -> NextTurnTask:
+        """The task of this id. Raises TaskError."""
+        base, _, turn = task_id.rpartition("@")
+        turns = self._turns(base or task_id)
+        if not turn.isdecimal() or int(turn) not in turns or str(int(turn)) != turn:
+            known = ", ".join(f"{base or task_id}@{n}" for n in turns) or "none: its gold makes no calls"
+            raise TaskError(f"unknown task {task_id!r}; the turns of that task are {known}")
+        return NextTurnTask(task_id, base, int(turn), turns[int(turn)])
+
+    def draw(self, rng: np.random.Generator) -> NextTurnTask:
+        """A call of a task that the other world draws."""
+        while True:
+            base = self.inner.draw(rng).id
+            if turns := list(self._turns(base)):
+                return self.find(f"{base}@{turns[int(rng.integers(len(turns)))]}")
+
+    def _calls(self, base: str) -> Mapping[int, tuple[ToolCall, ...]]:
+        """The calls of a task's gold by the index of their action. Raises TaskError."""
+        actions = map(self.grammar.parse, self.inner.gold_actions(base))
+        return {n: action.calls for n, action in enumerate(actions) if action.calls}
+
+    # -- an episode --------------------------------------------------------------------------------
+
+    def begin(self, task: NextTurnTask) -> tuple[Episode[NextTurnTask], Observation]:
+        """The other world's opening, and its gold up to this turn. Raises MachineError."""
+        messages, _ = self.inner.reset(seed=0, options={"task": task.base})
+        heard = list(messages)
+        for action in self.inner.gold_actions(task.base)[: task.turn]:
+            answer, _, terminated, truncated, info = self.inner.step(action)
+            if "error" in info:
+                raise MachineError(**info["error"])
+            if terminated or truncated:
+                raise TaskError(
+                    f"task {task.id!r}: gold ended the episode in turn {info['turn']}; raise max_turns "
+                    f"(it is {self.inner.max_turns}), or use the scripted user"
+                )
+            heard += [Message(role="assistant", content=action), *answer]
+        return NextTurnEpisode(task), tuple(heard)
+
+    def hear(self, text: str) -> Observation | None:
+        """Prose is no call: it ends the episode."""
+        return None
+
+    def progress(self) -> float:
+        """1 once the calls were made."""
+        return float(self._episode.matched)
+
+    def grade(self) -> Score:
+        """The exact match."""
+        return Score(self.progress(), {"match": self.progress()})
+
+    def gold(self, task: NextTurnTask) -> list[str]:
+        """The one action."""
+        return [self.grammar.write(calls=task.gold)]
+
+    def close(self) -> None:
+        """Close the other world too."""
+        super().close()
+        self.inner.close()
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        """Nothing is run: the calls are compared, and that is all."""
+        if action.error is not None:
+            return None, {"malformed": PENALTIES["malformed"]}
+        episode = self._episode
+        episode.matched = same_calls(action.calls, episode.task.gold)
+        return None, {}
+
+    @property
+    def _episode(self) -> NextTurnEpisode:
+        assert isinstance(self.playing, NextTurnEpisode)
+        return self.playing
+
+
+def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> bool:
+    """Whether two turns make the same calls in the same order, every field equal.
+
+    >>> same_calls([ToolCall("pay", {"cents": 100})], [ToolCall("pay", {"cents": 100.0})])
+    True
+    >>> same_calls([ToolCall("pay", {"cents": 1})], [ToolCall("pay", {"cents": True})])
+    False
+    """
+    return len(ours) == len(theirs) and all(
+        a.name == b.name and same_json(a.arguments, b.arguments) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def same_json(a: Any, b: Any) -> bool:
+    """Whether two values are the same JSON: 1 and 1.0 are one number, 1 and true are not."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same_json(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(map(same_json, a, b))
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

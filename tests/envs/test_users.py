@@ -1,0 +1,416 @@
+"""Users played by a model: what they are told, how they leave, and endpoints that misbehave."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import gymnasium as gym
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import forge_envs  # noqa: F401  registers the worlds
+from forge_envs.chat import ChatSpec, chat
+from forge_envs.errors import MachineError
+from forge_envs.messages import HERMES, ToolCall
+from forge_envs.recording import Recording, key_of
+from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser
+from forge_envs.worlds.retail.env import RetailEnv
+from forge_envs.worlds.retail.ids import task_id
+from forge_envs.worlds.retail.model_customer import Ear, brief_of
+from forge_envs.worlds.retail.tasks import find_task
+from tests.endpoint import Endpoint
+
+BRIEF = Brief("You are Ann.", "1. A refund.", opening="I want my money back.")
+FAST = {"deadline": 5, "attempt": 2, "attempts": 2}
+
+
+def well(body):
+    """A reply that follows from the request: its seed and how much was said."""
+    return f"seed {body['seed']}, after {len(body['messages'])}"
+
+
+def failure(answer, **settings):
+    """How one reply fails against an endpoint that answers so, and how often that was asked."""
+    with Endpoint(answer) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec(**{**FAST, **settings})))
+        user.open()
+        with pytest.raises(MachineError) as caught:
+            user.reply("Why?")
+        assert caught.value.stage == "user" and "127.0.0.1" in str(caught.value)
+        assert len(user.said) == 2  # what failed was not said
+        return caught.value, len(endpoint.asked)
+
+
+# -- the conversation ----------------------------------------------------------------------------------
+
+
+def test_the_model_hears_its_notes_and_the_talk_from_its_own_side():
+    with Endpoint(well) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec(temperature=0.5, max_tokens=99)), seed=7)
+        assert user.open() == "I want my money back." and endpoint.asked == []
+        assert user.reply("Why?") == "seed 7, after 4"
+        assert user.reply("") == "seed 7, after 6"
+    first, second = endpoint.asked
+    assert {k: first[k] for k in ("model", "temperature", "max_completion_tokens", "seed")} == {
+        "model": "m",
+        "temperature": 0.5,
+        "max_completion_tokens": 99,
+        "seed": 7,
+    }
+    roles = ["system", "user", "assistant", "user"]
+    assert [m["role"] for m in first["messages"]] == roles
+    assert [m["content"] for m in first["messages"]] == [
+        BRIEF.prompt,
+        GREETING,
+        "I want my money back.",
+        "Why?",
+    ]
+    assert second["messages"][:4] == first["messages"] and second["messages"][5]["content"] == SILENCE
+    assert all(text in BRIEF.prompt for text in ("You are Ann.", "1. A refund.", *ENDINGS))
+
+
+@pytest.mark.parametrize(("mark", "why"), ENDINGS.items())
+def test_a_mark_ends_the_talk_and_says_why(mark, why):
+    with Endpoint(lambda body: f"Thank you. {mark}") as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec()))
+        user.open()
+        assert user.reply("Done.") is None and user.ended == why
+
+
+def test_an_opening_the_model_finds_is_the_same_for_everybody():
+    answers = iter(f"Hello, number {n}" for n in range(99))
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        spec, brief = endpoint.spec(), Brief("You are Bo.", "1. A hat.")
+        with ThreadPoolExecutor(8) as pool:
+            lines = set(pool.map(lambda seed: ModelUser(brief, chat(spec), seed).open(), range(32)))
+        assert len(lines) == 1 and {body["seed"] for body in endpoint.asked} == {0}
+        assert ModelUser(Brief("You are Cy.", "1. A hat."), chat(spec)).open() not in lines
+
+
+def test_a_model_that_leaves_with_its_first_line_is_a_failed_machine():
+    with (
+        Endpoint(lambda body: "###STOP###") as endpoint,
+        pytest.raises(MachineError, match="left with the first line"),
+    ):
+        ModelUser(Brief("You are Bo.", "1. A hat."), chat(endpoint.spec())).open()
+
+
+def test_thoughts_of_the_model_are_not_said():
+    lines = ["<think>They ask why.</think>Because.", "aloud?</think> No.", "Yes.<think>Was that right"]
+    answers = iter(lines)
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec()))
+        user.open()
+        assert [user.reply("?") for _ in lines] == ["Because.", "No.", "Yes."]
+
+
+def test_a_user_pickles_and_goes_on():
+    with Endpoint(well) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec()), seed=3)
+        user.open()
+        user.reply("Why?")
+        again = pickle.loads(pickle.dumps(user))
+        assert again == user and again.chat is user.chat
+        assert again.reply("And?") == user.reply("And?") == "seed 3, after 6"
+
+
+# -- endpoints that misbehave --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "told"),
+    [
+        (lambda body: b"rubbish", "rubbish", "no chat completion"),
+        (lambda body: b'{"choices": []}', "rubbish", "no chat completion"),
+        (lambda body: b"[" * 100_000, "rubbish", "no chat completion"),
+        (lambda body: {"role": "assistant", "content": ["a list"]}, "rubbish", "content is no text"),
+        (lambda body: {"choices": [{"message": {"content": "I wan"}, "finish_reason": "length"}]}, "rubbish",
+         "cut off at max_tokens"),
+        (lambda body: b" " * (5 << 20), "rubbish", "an answer of more than"),
+        (lambda body: "", "empty", "empty reply"),
+        (lambda body: "<think>What now?", "empty", "empty reply"),
+        (lambda body: {"role": "assistant", "content": None}, "empty", "empty reply"),
+        (lambda body: 500, "refused", "status 500"),
+        (lambda body: 429, "refused", "status 429"),
+    ],
+)  # fmt: skip
+def test_what_may_pass_is_asked_again_with_another_seed_and_then_given_up(answer, kind, told):
+    error, asked = failure(answer)
+    assert (error.kind, error.retryable, asked) == (kind, True, 2) and told in str(error)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+def test_a_request_that_is_at_fault_is_not_sent_again(status):
+    error, asked = failure(lambda body: status)
+    assert (error.kind, error.retryable, asked) == ("refused", False, 1) and str(status) in str(error)
+
+
+def test_an_endpoint_that_hangs_costs_the_deadline_and_no_more():
+    error, asked = failure(lambda body: None, attempt=0.2)
+    assert (error.kind, error.retryable, asked) == ("timeout", True, 2)
+    error, asked = failure(lambda body: None, attempt=60, deadline=0.2)
+    assert (error.kind, asked) == ("timeout", 1)
+
+
+def test_an_endpoint_that_is_not_there_is_a_refusal():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes the port
+        spec = f"openai:m@http://127.0.0.1:{taken.getsockname()[1]}/v1#attempts=2"
+        with pytest.raises(MachineError, match="ConnectError") as caught:
+            chat(spec).say([{"role": "user", "content": "?"}], seed=0)
+    assert (caught.value.kind, caught.value.retryable) == ("refused", True)
+
+
+def test_a_second_attempt_may_succeed_and_has_a_seed_of_its_own():
+    answers = iter([500, "", "There."])
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec()), seed=2**31 - 1)
+        user.open()
+        assert user.reply("?") == "There."
+        assert [body["seed"] for body in endpoint.asked] == [2**31 - 1, 0, 1]
+
+
+def test_no_more_requests_at_once_than_allowed():
+    with Endpoint(well) as endpoint:
+        shared = chat(endpoint.spec(limit=3))
+        with ThreadPoolExecutor(16) as pool:
+            said = list(pool.map(lambda n: shared.say([{"role": "user", "content": "?"}], seed=n), range(48)))
+        assert said == [f"seed {n}, after 1" for n in range(48)] and endpoint.most_at_once <= 3
+
+
+def test_half_a_surrogate_pair_becomes_text_that_can_be_written():
+    with Endpoint(lambda body: b'{"choices": [{"message": {"content": "ok \\ud800"}}]}') as endpoint:
+        line = chat(endpoint.spec()).say([{"role": "user", "content": "?"}], seed=0)
+        assert line == "ok ?"
+
+
+# -- specs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("openai:m", "openai:MODEL@URL"),
+        ("openai:m@ftp://x", "openai:MODEL@URL"),
+        ("openai:m@http://x#speed=9", "no setting 'speed'; known are temperature"),
+        ("openai:m@http://x#temperature=hot", "temperature='hot' is no float"),
+        ("openai:m@http://x#temperature=-1", "temperature=-1.0"),
+        ("openai:m@http://x#attempts=0", "attempts=0"),
+        ("openai:m@http://x#deadline=nan", "deadline=nan"),
+        ("openai:m@http://x#record=a&replay=b", "choose one"),
+        ("openai:m@http://x#key=NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE is not set"),
+        ("openai:m@http://x#replay=/no/such/file", "/no/such/file: no such file"),
+    ],
+)
+def test_a_wrong_spec_is_refused_when_the_world_is_made(spec, told):
+    with pytest.raises(ValueError, match=told):
+        RetailEnv(user=spec)
+
+
+def test_a_spec_names_a_model_with_odd_letters_and_an_address_with_a_user():
+    spec = ChatSpec.parse("openai:org/m@rev:2@https://me:pw@host/v1/")
+    assert (spec.model, spec.url) == ("org/m@rev:2", "https://me:pw@host/v1")
+
+
+def test_the_key_comes_from_the_environment_and_only_when_it_is_named(monkeypatch):
+    monkeypatch.setenv("A_KEY", "secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "not asked for")
+    with Endpoint(well) as endpoint:
+        for spec in (endpoint.spec(), endpoint.spec(key="A_KEY")):
+            chat(spec).say([{"role": "user", "content": "?"}], seed=0)
+        first, second = endpoint.headers
+        assert "authorization" not in first and second["authorization"] == "Bearer secret"
+
+
+def test_without_httpx2_the_extra_is_named():
+    code = (
+        "import sys; sys.modules['httpx2'] = None\n"
+        "from forge_envs.worlds.retail.env import RetailEnv\n"
+        "RetailEnv().reset(seed=0)\n"
+        "try: RetailEnv(user='openai:m@http://x')\n"
+        "except ValueError as error: print(error)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install agentforge[users]" in run.stdout, run.stderr
+
+
+# -- recordings ----------------------------------------------------------------------------------------
+
+
+def talk(env, task, seed, lines):
+    """Everything a world with a model for a customer says to these lines."""
+    log = [env.reset(seed=seed, options={"task": task})]
+    for line in lines:
+        log.append(env.step(line))
+        if log[-1][2] or log[-1][3]:
+            break
+    return log
+
+
+LINES = ["Hello?", "Which email?", "é “quotes” 数", "Anything else?"]
+
+
+def test_an_episode_is_recorded_and_played_again_to_the_byte_without_the_model(tmp_path):
+    path, ids = tmp_path / "deep" / "users.jsonl", [task_id("tiny", "train", 4, n) for n in range(3)]
+    answers = iter(f"Line {n}: “naïve” \u2028 数" for n in range(999))
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        env = RetailEnv(size="tiny", user=endpoint.spec(record=path))
+        live = [talk(env, task, n, LINES) for n, task in enumerate(ids)]
+        asked = len(endpoint.asked)
+        assert [talk(env, task, n, LINES) for n, task in enumerate(ids)] == live
+        assert len(endpoint.asked) == asked == 12
+        spec = endpoint.spec(replay=path)
+    stored = path.read_bytes()
+    assert len(stored.splitlines()) == 12
+    replayed = RetailEnv(size="tiny", user=spec)
+    for n in (2, 0, 1):  # in another order
+        assert json.dumps(talk(replayed, ids[n], n, LINES)) == json.dumps(live[n])
+    assert path.read_bytes() == stored
+
+
+def test_a_recording_of_something_else_is_a_failed_machine_and_scores_nothing(tmp_path):
+    path = tmp_path / "users.jsonl"
+    with Endpoint(well) as endpoint:
+        record, replay = endpoint.spec(record=path), endpoint.spec(replay=path)
+        talk(RetailEnv(size="tiny", user=record), task_id("tiny", "train", 1, 0), 0, LINES)
+    log = talk(RetailEnv(size="tiny", user=replay), task_id("tiny", "train", 1, 0), 0, ["Who?"])
+    messages, reward, terminated, truncated, info = log[-1]
+    assert (messages, reward, terminated, truncated) == ((), 0.0, False, True) and "outcome" not in info
+    error = info["error"]
+    assert (error["kind"], error["stage"], error["retryable"]) == ("recording", "user", False)
+    assert "holds no reply to 'Who?'" in error["message"]
+
+
+def test_a_damaged_recording_names_the_line_and_a_torn_end_is_dropped(tmp_path):
+    path = tmp_path / "users.jsonl"
+    book = Recording(path)
+    book.add("a", "hi", "one")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"key": "b", "rep')
+    again = Recording(path)
+    assert (len(again), again.find("a"), again.find("b")) == (1, "one", None)
+    assert again.add("b", "hi", "two") == "two" and Recording(path).find("b") == "two"
+    path.write_bytes(b'{"key": 3}\n' + whole)
+    with pytest.raises(ValueError, match="line 1 is no"):
+        Recording(path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        Recording(tmp_path)
+
+
+def test_a_recording_that_cannot_be_written_is_a_failed_machine(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(MachineError) as caught:
+        Recording(tmp_path / "file" / "users.jsonl").add("a", "hi", "one")
+    assert caught.value.kind == "recording"
+
+
+@given(st.dictionaries(st.text(max_size=4), st.text() | st.integers(), max_size=4))
+def test_a_key_follows_from_the_request_alone(request):
+    assert key_of(request) == key_of(dict(reversed(request.items())))
+    assert key_of({**request, "seed!": 1}) != key_of({**request, "seed!": 2})
+
+
+def test_threads_that_record_the_same_request_agree_on_one_reply(tmp_path):
+    book = Recording(tmp_path / "users.jsonl")
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda n: book.add(f"k{n % 5}", "hi", f"reply {n}"), range(200)))
+    again = Recording(book.path)
+    assert len(again) == 5 and all(again.find(f"k{n % 5}") == reply for n, reply in enumerate(replies))
+
+
+# -- retail --------------------------------------------------------------------------------------------
+
+
+def test_the_customer_never_sees_calls_or_thoughts_of_the_agent():
+    with Endpoint(well) as endpoint:
+        env = RetailEnv(size="tiny", level=2, user=endpoint.spec())
+        env.reset(seed=0)
+        call = HERMES.write("Let me look.", [ToolCall("find_user_id_by_email", {"email": "secret@x.y"})])
+        env.step("<think>secret plan</think>" + call)
+        assert endpoint.asked == []
+        env.step("<think>secret plan</think>Which order?")
+    (body,) = endpoint.asked
+    assert "secret" not in json.dumps(body) and "Let me look" not in json.dumps(body)
+    assert body["messages"][-1] == {"role": "user", "content": "Which order?"}
+
+
+def test_the_customer_does_not_know_what_it_waits_to_hear():
+    for level in range(1, 6):
+        for n in range(20):
+            task = find_task(task_id("full", "train", level, n))
+            brief = brief_of(task)
+            for goal in task.goals:
+                details = f"{goal.request} {' '.join(goal.details.values())} {task.email} {task.zip}".lower()
+                if goal.truth and goal.truth not in details and len(goal.truth) > 5 and not goal.forbidden:
+                    assert goal.truth not in brief.prompt.lower(), (task.id, goal.truth)
+            assert task.customer_id not in brief.prompt
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+def test_gold_is_graded_alike_whoever_plays_the_customer(level):
+    with Endpoint(lambda body: "Yes.") as endpoint:
+        env = RetailEnv(size="small", user=endpoint.spec(), max_turns=60)
+        for n in range(12):
+            task = task_id("small", "train", level, n)
+            env.reset(seed=n, options={"task": task})
+            for action in env.gold_actions(task):
+                _, _, terminated, truncated, _ = env.step(action)
+                assert not terminated and not truncated  # this model never leaves
+            score = env.grade()
+            assert score.outcome == 1.0, (task, score)
+
+
+def test_the_ear_hears_a_wrong_fact_once_and_for_all():
+    task = next(
+        t
+        for n in range(99)
+        if (t := find_task(task_id("tiny", "train", 1, n))).goals[0].fact == "status"
+        and t.goals[0].truth == "pending"
+    )
+    for said, told in (
+        (["It is pending."], 1),
+        (["Hello."] * 9 + ["It is pending."], 1),
+        (["It is delivered.", "It is pending."], 0),
+        (["It is pending.", "It is delivered."], 1),
+    ):
+        ear = Ear(task)
+        for line in said:
+            ear.listen(line)
+        assert ear.told == told, said
+
+
+def test_a_failing_model_truncates_the_episode_and_the_next_one_plays():
+    broken = [False]
+    with Endpoint(lambda body: 400 if broken[0] else well(body)) as endpoint:
+        env = gym.make("Forge/Retail-v0", size="tiny", user=endpoint.spec())
+        assert env.unwrapped.metadata["quick"] is False and RetailEnv().metadata["quick"] is True
+        env.reset(seed=0)
+        broken[0] = True
+        messages, reward, terminated, truncated, info = env.step("Hello?")
+        assert (messages, reward, terminated, truncated) == ((), 0.0, False, True)
+        assert info["error"]["kind"] == "refused" and "outcome" not in info
+        broken[0] = False
+        env.reset(seed=0)
+        assert env.step("Hello?")[0][0]["content"].startswith("seed ")
+
+
+def test_replies_follow_the_seed_of_the_episode_and_the_opening_does_not():
+    with Endpoint(well) as endpoint:
+        env, task = RetailEnv(size="tiny", user=endpoint.spec()), task_id("tiny", "train", 3, 0)
+        logs = [talk(env, task, seed, LINES) for seed in (5, 5, 6)]
+    assert logs[0] == logs[1] and logs[0][0] == logs[2][0] and logs[0][1] != logs[2][1]
+
+
+def test_a_snapshot_goes_on_with_the_same_customer():
+    with Endpoint(well) as endpoint:
+        env, other = (RetailEnv(size="tiny", user=endpoint.spec()) for _ in range(2))
+        env.reset(seed=0)
+        env.step("Hello?")
+        other.restore(env.snapshot())
+        assert env.step("And?") == other.step("And?")
