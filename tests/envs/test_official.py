@@ -19,6 +19,7 @@ from forge_envs.worlds.official.env import OfficialEnv
 from forge_envs.worlds.official.grade import heard
 from forge_envs.worlds.official.task import GoldCall, OfficialTask
 from forge_envs.worlds.retail.env import RetailEnv
+from tests.endpoint import Endpoint
 from tests.envs.official import call, cancelling, pending, play, task, write_tau1, write_tau2
 
 LOOK = call("get_order_details", order_id=pending())
@@ -240,3 +241,32 @@ def test_a_split_of_gaps_alone_says_so_when_a_task_is_drawn(tmp_path: Path) -> N
     env = make(one(tmp_path, communicate_info=["1,000"]))
     with pytest.raises(TaskError, match="gaps='play'"):
         env.reset()
+
+
+# -- a customer played by a model --------------------------------------------------------------------------
+
+
+def test_a_model_plays_the_customer_from_the_notes_of_the_task(tmp_path: Path) -> None:
+    replies = ["Please cancel it.", "Yes.", "Thank you. ###STOP###"]
+    with Endpoint(lambda body: replies[len(body["messages"]) // 2 - 1]) as endpoint:
+        env = make(one(tmp_path, actions=[cancelling()]), user=endpoint.spec())
+        assert env.metadata["quick"] is False
+        (_, user), _ = env.reset(options={"task": "a"})
+        assert user["content"] == "Please cancel it."
+        (answer,), *_ = env.step("Shall I cancel it?")
+        assert answer == {"role": "user", "content": "Yes."}
+        env.step(CANCEL)
+        *_, terminated, _, info = env.step(BYE)
+    assert terminated and info["outcome"] == 1.0
+    heard = "\n".join(m["content"] for request in endpoint.asked for m in request["messages"])
+    assert f"Cancel {pending()}." in heard and "Be brief." in heard
+    assert "cancel_pending_order" not in heard, "the customer sees no calls"
+
+
+def test_a_model_that_fails_is_a_machines_failure(tmp_path: Path) -> None:
+    with Endpoint(lambda body: "Please cancel it." if len(body["messages"]) == 2 else 400) as endpoint:
+        env = make(one(tmp_path, actions=[cancelling()]), user=endpoint.spec())
+        env.reset(options={"task": "a"})
+        messages, reward, terminated, truncated, info = env.step("Shall I cancel it?")
+    assert (messages, reward, terminated, truncated) == ((), 0.0, False, True)
+    assert info["error"]["stage"] == "user" and "outcome" not in info
