@@ -2,8 +2,8 @@
 
 Whole gold episodes of the mixed level, resets included, scripted customer, through `gymnasium.make`;
 no model, no tokenizer. `warm`: every task was drawn before; `cold`: every reset draws a task that nobody
-has asked for.
-Run: python benchmarks/env_throughput.py [--seconds 3] [--size full]
+has asked for. With --source, the same for whole official episodes of τ-bench or τ²-bench, customer stubbed.
+Run: python benchmarks/env_throughput.py [--seconds 3] [--size full] [--source tau2:PATH tau1:PATH]
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def resident_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def threaded(work: list[Script], size: str, threads: int, seconds: float) -> float:
+def threaded(work: list[Script], threads: int, seconds: float, **arguments: Any) -> float:
     """Steps a second of all threads together, one env each."""
-    envs = [gym.make(WORLD, size=size) for _ in range(threads)]
+    envs = [gym.make(WORLD, **arguments) for _ in range(threads)]
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(lambda env: play(env, work, seconds), envs))
@@ -135,7 +135,7 @@ def measure(size: str, seconds: float, alive: int) -> dict[str, Any]:
     play(env, work, 0.2)
     _, steps, took = play(env, work, seconds)
     result["warm_steps_per_s"] = steps / took
-    result["warm_steps_per_s_32_threads"] = threaded(work, size, 32, seconds)
+    result["warm_steps_per_s_32_threads"] = threaded(work, 32, seconds, size=size)
     resets = 0
     start = time.perf_counter()
     while time.perf_counter() - start < min(1.0, seconds):
@@ -151,6 +151,25 @@ def measure(size: str, seconds: float, alive: int) -> dict[str, Any]:
     draw = result["draw_task_us"] / 1e6 / result["steps_per_episode"]
     result["cold_steps_per_s"] = 1 / (per_step + draw)
     return result | living(size, alive)
+
+
+def measure_official(source: str, seconds: float) -> dict[str, Any]:
+    """Steps a second over all tasks of a published benchmark that gold solves."""
+    start = time.perf_counter()
+    env: Any = gym.make(WORLD, source=source, split="train", gaps="play")
+    loaded = time.perf_counter() - start
+    ids = env.unwrapped.task_ids()
+    work = [(task_id, env.unwrapped.gold_actions(task_id)) for task_id in ids]
+    play(env, work, 0.2)
+    _, steps, took = play(env, work, seconds)
+    return {
+        "source": source.partition(":")[0],
+        "tasks": len(work),
+        "steps_per_episode": sum(len(actions) for _, actions in work) / len(work),
+        "load_ms": loaded * 1e3,
+        "steps_per_s": steps / took,
+        "steps_per_s_32_threads": threaded(work, 32, seconds, source=source, split="train", gaps="play"),
+    }
 
 
 LABELS = {
@@ -169,6 +188,15 @@ LABELS = {
 }
 
 
+OFFICIAL_LABELS = {
+    "tasks": "official tasks of the train split",
+    "steps_per_episode": "steps per gold episode",
+    "load_ms": "ms to read the benchmark, once per process",
+    "steps_per_s": "steps/s, one process",
+    "steps_per_s_32_threads": "steps/s, 32 threads",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -176,12 +204,18 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["full", "tiny"], choices=["full", "small", "tiny"])
     parser.add_argument("--seconds", type=float, default=3.0, help="per timed measurement")
     parser.add_argument("--alive", type=int, default=4096, help="episodes held at once")
+    parser.add_argument("--source", nargs="*", default=[], help='published data, e.g. "tau2:PATH"')
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     results = [measure(size, args.seconds, args.alive) for size in args.size]
     print(f"{WORLD}, mixed level\n{'':66}" + "".join(f"{r['size']:>12}" for r in results))
     for key, label in LABELS.items():
         print(f"{label:66}" + "".join(f"{r[key]:12,.1f}" for r in results))
+    official = [measure_official(source, args.seconds) for source in args.source]
+    if official:
+        print(f"{WORLD}, published tasks\n{'':66}" + "".join(f"{r['source']:>12}" for r in official))
+        for key, label in OFFICIAL_LABELS.items():
+            print(f"{label:66}" + "".join(f"{r[key]:12,.1f}" for r in official))
     machine = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -189,8 +223,9 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
         "gymnasium": gym.__version__,
     }
+    found = {"world": WORLD, "machine": machine, "results": results, "official": official}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"world": WORLD, "machine": machine, "results": results}, indent=2) + "\n")
+    args.out.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

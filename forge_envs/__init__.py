@@ -28,5 +28,6 @@ __all__ = [
     "world_ids",
 ]
 
-register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
+register("Forge/Retail-v0", "forge_envs.worlds.retail.official:make_retail")
+register("Forge/Airline-v0", "forge_envs.worlds.airline.official:make_airline")
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")

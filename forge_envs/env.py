@@ -68,11 +68,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]
     """`quick`: a step never waits (no HTTP, no container), so a trainer may run it inline."""
-    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    splits: tuple[str, ...] = ("train", "test")
     """What `task_ids` can be asked for; no task is in two of them."""
-    toolkit_type: ClassVar[type | None] = None
+    toolkit_type: type | None = None
     """The class whose `@tool` methods are the agent's tools; by default the world's own."""
-    silence_solves: ClassVar[Collection[str]] = ()
+    silence_solves: Collection[str] = ()
     """Ids of tasks that saying nothing solves, as some of published benchmarks; our own have none."""
 
     def __init__(

@@ -93,6 +93,10 @@ class Table:
         rows = self._base.rows
         return {key: own for key, own in self._own.items() if rows.get(key) != own}
 
+    def touched(self) -> Mapping[str, Row]:
+        """The rows that were copied to be changed, or are new, whether they differ or not."""
+        return self._own
+
     def copy(self) -> Table:
         """A table that goes its own way from here."""
         return Table(self._base, {key: copy_json(row) for key, row in self._own.items()})

@@ -61,8 +61,8 @@ class NextTurn(AgentEnv[NextTurnTask]):
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
         self.inner: AgentEnv[Any] = inner
-        self.toolkit_type = inner.toolkit_type or type(inner)  # type: ignore[misc]
-        self.splits = inner.splits  # type: ignore[misc]
+        self.toolkit_type = inner.toolkit_type or type(inner)
+        self.splits = inner.splits
         self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
         super().__init__(turn_weight=turn_weight, grammar=inner.grammar.name, render_mode=render_mode)
         self._turns = functools.lru_cache(maxsize=4096)(self._calls)

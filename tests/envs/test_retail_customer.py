@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.retail.customer import PATIENCE, Customer
-from forge_envs.worlds.retail.goals import FACTS, Goal, RetailTask
+from forge_envs.worlds.desk.customer import PATIENCE
+from forge_envs.worlds.desk.goals import Goal
+from forge_envs.worlds.retail.customer import Customer
+from forge_envs.worlds.retail.goals import FACTS, RetailTask
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.wording import lines
 

@@ -91,13 +91,13 @@ def test_tiny_splits_share_no_task_though_customers_ask_the_same_again() -> None
 def test_levels_are_what_they_say() -> None:
     for n in range(40):
         one = find_task(task_id("small", "train", 1, n))
-        assert [goal.kind for goal in one.goals] == ["fact"] and one.goals[0].order_id in one.goals[0].request
+        assert [goal.kind for goal in one.goals] == ["fact"] and one.goals[0].subject in one.goals[0].request
         two = find_task(task_id("small", "train", 2, n))
         assert [goal.kind for goal in two.goals] == ["cancel"]
         three = find_task(task_id("small", "train", 3, n))
         assert len(three.goals) == 1 and three.goals[0].kind not in ("fact", "cancel")
         four = find_task(task_id("small", "train", 4, n))
-        assert len(four.goals) == 2 or not four.goals[0].knows_order
+        assert len(four.goals) == 2 or not four.goals[0].knows_subject
         five = find_task(task_id("small", "train", 5, n))
         assert len(five.goals) == 3 and sum(goal.forbidden for goal in five.goals) == 1
         assert find_task(task_id("small", "train", 0, n)).level in LEVELS
@@ -108,7 +108,7 @@ def test_tiny_gold_is_short() -> None:
         assert len(find_task(task_id("tiny", "train", 1, n)).gold) == 4
         assert len(find_task(task_id("tiny", "train", 2, n)).gold) == 6
         task = find_task(task_id("tiny", "train", 1, n))
-        assert len(task.orders.rows[task.goals[0].order_id]["items"]) <= 2
+        assert len(task.orders.rows[task.goals[0].subject]["items"]) <= 2
 
 
 def test_shops_have_the_sizes_and_row_formats() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Table
 from forge_envs.tools import BadArguments, tools_of
+from forge_envs.worlds.desk.tools import arithmetic
 from forge_envs.worlds.retail.database import database, make_database
-from forge_envs.worlds.retail.tools import Shop, arithmetic
+from forge_envs.worlds.retail.tools import Shop
 
 TOOLS = tools_of(Shop)
 HOME = {

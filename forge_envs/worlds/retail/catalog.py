@@ -1,4 +1,4 @@
-"""The words a shop is made of, read from catalog.toml: names, places, products and their options."""
+"""The words a shop is sells, read from catalog.toml: products and their options."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ class Product:
 class Catalog:
     """All words a shop is drawn from."""
 
-    first_names: tuple[str, ...]
-    last_names: tuple[str, ...]
-    streets: tuple[str, ...]
-    places: tuple[tuple[str, str, str], ...]
-    """City, state and the first three digits of its zip codes."""
     products: dict[str, Product]
 
 
@@ -37,10 +32,6 @@ def catalog() -> Catalog:
     data = tomllib.loads(text)
     palettes = {key: (option, tuple(values)) for key, (option, values) in data["palettes"].items()}
     return Catalog(
-        tuple(data["first_names"]),
-        tuple(data["last_names"]),
-        tuple(data["streets"]),
-        tuple((city, state, prefix) for city, state, prefix in data["places"]),
         {
             name: Product(price, dict(palettes[key] for key in keys.split()))
             for name, (price, keys) in data["products"].items()

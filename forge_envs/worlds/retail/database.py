@@ -8,44 +8,18 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from forge_envs.tables import Base, Row
+from forge_envs.worlds.desk.dice import Dice
+from forge_envs.worlds.desk.people import draw_address, people
 from forge_envs.worlds.retail.catalog import catalog
 
-T = TypeVar("T")
 STATUSES = ("pending", "delivered", "processed", "cancelled")
-
-
-class Dice:
-    """Plain draws from a seeded numpy generator."""
-
-    def __init__(self, *seed: int) -> None:
-        self.rng = np.random.Generator(np.random.PCG64(seed))
-
-    def below(self, n: int) -> int:
-        """A whole number in [0, n)."""
-        return int(self.rng.integers(n))
-
-    def choice(self, options: Sequence[T]) -> T:
-        """One of the options."""
-        return options[self.below(len(options))]
-
-    def sample(self, options: Sequence[T], n: int) -> list[T]:
-        """`n` different options."""
-        return [options[int(i)] for i in self.rng.permutation(len(options))[:n]]
-
-    def chance(self, p: float) -> bool:
-        """True with probability `p`."""
-        return float(self.rng.random()) < p
-
-    def digits(self, n: int) -> str:
-        """A number of `n` digits that does not begin with 0."""
-        return str(10 ** (n - 1) + self.below(9 * 10 ** (n - 1)))
 
 
 @dataclass(frozen=True)
@@ -74,33 +48,6 @@ SIZES = {
     "small": Size(50, 100, 12, 2, (5, 9), (0.4, 0.35, 0.25), 0.5, False),
     "tiny": Size(20, 40, 6, 1, (4, 4), (0.95, 0.05), 0.0, True, ("status", "payment")),
 }
-
-
-class Layer(Mapping[str, Row]):
-    """Rows on top of rows, like `collections.ChainMap`, which takes four times as long for a lookup."""
-
-    __slots__ = ("base", "own")
-
-    def __init__(self, own: dict[str, Row], base: Mapping[str, Row]) -> None:
-        self.own = own
-        self.base = base
-
-    def __getitem__(self, key: str) -> Row:
-        return self.own[key] if key in self.own else self.base[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The row, or the default."""
-        return self.own[key] if key in self.own else self.base.get(key, default)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.own or key in self.base
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self.base
-        yield from (key for key in self.own if key not in self.base)
-
-    def __len__(self) -> int:
-        return len(self.base) + sum(key not in self.base for key in self.own)
 
 
 @dataclass(frozen=True)
@@ -200,25 +147,12 @@ def _price(dice: Dice, usual: int) -> float:
     return (cents - cents % 10 + 1 + dice.below(9)) / 100
 
 
-def draw_address(dice: Dice, spec: Size) -> dict[str, str]:
-    """A postal address."""
-    city, state, prefix = dice.choice(catalog().places)
-    return {
-        "address1": f"{1 + dice.below(999)} {dice.choice(catalog().streets)}",
-        "address2": f"Unit {1 + dice.below(99)}" if dice.chance(spec.second_line) else "",
-        "city": city,
-        "country": "USA",
-        "state": state,
-        "zip": f"{prefix}{dice.below(100):02d}",
-    }
-
-
 def _users(dice: Dice, spec: Size) -> list[tuple[str, Row]]:
     rows: dict[str, Row] = {}
     seen: set[tuple[str, str, str]] = set()
     while len(rows) < spec.users:
-        first, last = dice.choice(catalog().first_names), dice.choice(catalog().last_names)
-        address = draw_address(dice, spec)
+        first, last = dice.choice(people().first_names), dice.choice(people().last_names)
+        address = draw_address(dice, spec.second_line)
         key = (first, last, address["zip"])
         if key in seen or (spec.own_ids and any(first == other[0] for other in seen)):
             continue

@@ -5,10 +5,12 @@ from __future__ import annotations
 from forge_envs.errors import ToolError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
+from forge_envs.worlds.desk.goals import Goal, Key
+from forge_envs.worlds.desk.wording import listing
 from forge_envs.worlds.retail import wording
 from forge_envs.worlds.retail.customer import Customer
 from forge_envs.worlds.retail.database import Database
-from forge_envs.worlds.retail.goals import Goal, Key, RetailTask
+from forge_envs.worlds.retail.goals import RetailTask
 from forge_envs.worlds.retail.tools import Shop
 
 _NEEDS = {
@@ -53,10 +55,10 @@ class _Gold:
         self._ask(goal, first)
         if first:
             self._identify()
-        if not self.profile_read and (not goal.knows_order or "payment" in goal.details):
+        if not self.profile_read and (not goal.knows_subject or "payment" in goal.details):
             self._call("get_user_details", user_id=self.task.customer_id)
             self.profile_read = True
-        if goal.order_id:
+        if goal.subject:
             self._read_order(goal)
         if goal.fact:
             self._tell(goal) if not goal.forbidden else self._refuse(goal)
@@ -67,12 +69,12 @@ class _Gold:
 
     def _ask(self, goal: Goal, first: bool) -> None:
         needs = ["email" if self.tiny and self.task.email else "identity"] if first else []
-        if not goal.knows_order:
+        if not goal.knows_subject:
             needs.append("order")
         if not goal.forbidden:
             needs += _NEEDS[goal.kind]
         if needs:
-            self._say("ask", needs=wording.listing([wording.TOPICS[need] for need in needs]))
+            self._say("ask", needs=listing([wording.TOPICS[need] for need in needs]))
 
     def _identify(self) -> None:
         if self.task.email:
@@ -83,34 +85,34 @@ class _Gold:
 
     def _read_order(self, goal: Goal) -> None:
         """Read the goal's order; when its number is unknown, read the customer's orders until it is found."""
-        ids = [goal.order_id]
-        if not goal.knows_order:
+        ids = [goal.subject]
+        if not goal.knows_subject:
             ids = self.task.users.rows[self.task.customer_id]["orders"]
-            ids = ids[: ids.index(goal.order_id) + 1]
+            ids = ids[: ids.index(goal.subject) + 1]
         for order_id in ids:
             if order_id not in self.orders_read:
                 self._call("get_order_details", order_id=order_id)
                 self.orders_read.add(order_id)
         if goal.call is not None and "new_item_ids" in goal.call.arguments:
             held = {
-                item["item_id"]: item["product_id"] for item in self.task.orders.rows[goal.order_id]["items"]
+                item["item_id"]: item["product_id"] for item in self.task.orders.rows[goal.subject]["items"]
             }
             for item_id in goal.call.arguments["item_ids"]:
                 self._call("get_product_details", product_id=held[item_id])
 
     def _tell(self, goal: Goal) -> None:
-        order = self.task.orders.rows[goal.order_id]
+        order = self.task.orders.rows[goal.subject]
         self._say(f"tell_{goal.fact}", **self._words(goal, order), truth=goal.truth)
 
     def _refuse(self, goal: Goal) -> None:
-        order = self.task.orders.rows[goal.order_id]
-        self._say(f"no_{goal.kind}", id=goal.order_id, status=order["status"])
+        order = self.task.orders.rows[goal.subject]
+        self._say(f"no_{goal.kind}", id=goal.subject, status=order["status"])
         if goal.insists:
             self._say("still_no")
 
     def _write(self, goal: Goal) -> None:
         assert goal.call is not None
-        order = self.task.orders.rows[goal.order_id] if goal.order_id else {}
+        order = self.task.orders.rows[goal.subject] if goal.subject else {}
         words = self._words(goal, order)
         self._say(f"confirm_{goal.kind}", **words)
         if not goal.withdrawn:
@@ -120,7 +122,7 @@ class _Gold:
     def _words(self, goal: Goal, order: Row) -> dict[str, str]:
         """All that sentences about a goal may mention."""
         arguments = goal.call.arguments if goal.call else {}
-        words = {"id": goal.order_id, "reason": arguments.get("reason", "")}
+        words = {"id": goal.subject, "reason": arguments.get("reason", "")}
         if "address1" in arguments:
             parts = [arguments[key] for key in ("address1", "address2", "city", "state")]
             words["address"] = ", ".join(part for part in parts if part) + f" {arguments['zip']}"
@@ -133,7 +135,7 @@ class _Gold:
         if "item_ids" in arguments:
             held = {item["item_id"]: item for item in order["items"]}
             items = [held[item_id] for item_id in arguments["item_ids"]]
-            words["items"] = wording.listing([f"{item['name']} {item['item_id']}" for item in items])
+            words["items"] = listing([f"{item['name']} {item['item_id']}" for item in items])
             if "new_item_ids" in arguments:
                 words |= self._swaps(items, arguments["new_item_ids"])
         return words
@@ -145,7 +147,7 @@ class _Gold:
             variant = self.database.products.rows[item["product_id"]]["variants"][new_id]
             difference += variant["price"] - item["price"]
             parts.append(f"{item['name']} {item['item_id']} for {new_id}")
-        return {"swaps": wording.listing(parts), "amount": self._money(round(difference, 2))}
+        return {"swaps": listing(parts), "amount": self._money(round(difference, 2))}
 
     def _money(self, amount: float) -> str:
         return f"{amount:.2f}" if self.tiny else f"{'-' if amount < 0 else ''}${abs(amount):.2f}"

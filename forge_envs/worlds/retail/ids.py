@@ -1,39 +1,23 @@
-"""Names of tasks, and which split a task belongs to."""
+"""Names of a shop's tasks, and what makes two of them the same."""
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from forge_envs.errors import TaskError
 from forge_envs.tables import Row
+from forge_envs.worlds.desk import ids
+from forge_envs.worlds.desk.goals import Goal
+from forge_envs.worlds.desk.ids import SPLITS
 from forge_envs.worlds.retail.database import SIZES
-from forge_envs.worlds.retail.goals import Goal, RetailTask
+from forge_envs.worlds.retail.goals import RetailTask
 
-SPLITS = ("train", "test")
-LEVELS = range(1, 6)
-TEST_SHARE = 5
-"""One task in so many is for testing."""
+__all__ = ["SPLITS", "content", "content_of", "parse_id", "task_id"]
 
-
-def task_id(size: str, split: str, level: int, n: int) -> str:
-    """The id of the `n`-th task of a size, split and level (0: levels mixed)."""
-    return f"retail/{size}/{split}/{level}/{n}"
-
-
-def parse_id(text: str) -> tuple[str, str, int, int]:
-    """Size, split, level and number of an id. Raises TaskError."""
-    parts = text.split("/") if isinstance(text, str) else []
-    if len(parts) == 5 and parts[0] == "retail" and parts[1] in SIZES and parts[2] in SPLITS:
-        level, n = parts[3:]
-        if level in map(str, (0, *LEVELS)) and n.isascii() and n.isdigit() and str(int(n[:20])) == n:
-            return parts[1], parts[2], int(level), int(n)
-    raise TaskError(
-        f"unknown task {text!r}: an id is retail/<size>/<split>/<level>/<number>; sizes are "
-        f"{', '.join(SIZES)}, splits {', '.join(SPLITS)}, levels 0 to 5"
-    )
+task_id = functools.partial(ids.task_id, "retail")
+parse_id = functools.partial(ids.parse_id, "retail", SIZES)
 
 
 def content(task: RetailTask) -> tuple[Any, ...]:
@@ -52,11 +36,5 @@ def content_of(
     asked = (customer_id, *(goal.content for goal in goals))
     if size != "tiny":
         return asked
-    rows = [orders[goal.order_id] for goal in goals if goal.order_id in orders]
+    rows = [orders[goal.subject] for goal in goals if goal.subject in orders]
     return (*asked, json.dumps(rows, sort_keys=True))
-
-
-def split_of(content: tuple[Any, ...]) -> str:
-    """The split of a task, from its content alone."""
-    digest = hashlib.blake2b(repr(content).encode(), digest_size=8).digest()
-    return SPLITS[int.from_bytes(digest, "big") % TEST_SHARE == 0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from forge_envs.users import Brief
+from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.retail.customer import Customer
-from forge_envs.worlds.retail.goals import Goal, RetailTask
+from forge_envs.worlds.retail.goals import RetailTask
 
 _ENDLESS = 1 << 30
 
@@ -28,10 +29,10 @@ You have said the first thing already."""
 def _wish(goal: Goal) -> str:
     """One goal, told to the person who has it."""
     parts = [f"Say: {goal.request}"]
-    details = {k: v for k, v in goal.details.items() if k != "order" or goal.knows_order}
+    details = {k: v for k, v in goal.details.items() if k != "order" or goal.knows_subject}
     if details:
         parts.append(f"If asked: {' '.join(details.values())}")
-    if not goal.knows_order:
+    if not goal.knows_subject:
         parts.append("You do not know the order number; the agent can look your orders up.")
     if goal.fact:
         parts.append("You want a definite answer.")

@@ -15,21 +15,24 @@ from typing import Any
 
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Row, copy_json
+from forge_envs.worlds.desk.dice import Dice
+from forge_envs.worlds.desk.goals import Goal
+from forge_envs.worlds.desk.ids import LEVELS, split_of
+from forge_envs.worlds.desk.layer import Layer
+from forge_envs.worlds.desk.people import draw_address
+from forge_envs.worlds.desk.wording import listing
 from forge_envs.worlds.retail import wording
 from forge_envs.worlds.retail.database import (
     STATUSES,
     Database,
-    Dice,
-    Layer,
     database,
-    draw_address,
     draw_order,
     fresh_order_id,
     line,
 )
-from forge_envs.worlds.retail.goals import REASONS, Goal, Kind, RetailTask, truth_of
+from forge_envs.worlds.retail.goals import REASONS, RetailTask, truth_of
 from forge_envs.worlds.retail.gold import gold_actions, rehearse
-from forge_envs.worlds.retail.ids import LEVELS, content_of, parse_id, split_of
+from forge_envs.worlds.retail.ids import content_of, parse_id
 
 
 class Redraw(Exception):
@@ -141,7 +144,7 @@ class _Draft:
             text = text.removeprefix("Hi, ").removeprefix("Hello, ")
         return text[0].upper() + text[1:]
 
-    def goal(self, kind: Kind, order: Row, call: ToolCall | None, knows: bool = True, **details: str) -> Goal:
+    def goal(self, kind: str, order: Row, call: ToolCall | None, knows: bool = True, **details: str) -> Goal:
         """A goal about an order, in the customer's words."""
         order_id = order["order_id"]
         found = (
@@ -153,7 +156,7 @@ class _Draft:
             order_id,
             {"order": found, **details},
             call,
-            knows_order=knows,
+            knows_subject=knows,
         )
 
     # -- one goal of each kind -------------------------------------------------------------------------
@@ -174,7 +177,7 @@ class _Draft:
             {"order": found},
             fact=fact,
             truth=truth_of(fact, order),
-            knows_order=knows,
+            knows_subject=knows,
         )
 
     def cancel(self, order: Row | None = None, knows: bool = True) -> Goal:
@@ -186,7 +189,7 @@ class _Draft:
         return self.goal("cancel", order, call, knows, reason=said)
 
     def _new_address(self) -> tuple[dict[str, str], str]:
-        drawn = draw_address(self.dice, self.spec)
+        drawn = draw_address(self.dice, self.spec.second_line)
         address = {key: drawn[key] for key in ("address1", "address2", "city", "state", "country", "zip")}
         lines = [drawn[key] for key in ("address1", "address2", "city", "state") if drawn[key]]
         return address, f"{', '.join(lines)} {drawn['zip']}, {drawn['country']}."
@@ -217,7 +220,7 @@ class _Draft:
         )
         return self.goal("payment", order, call, knows, payment=f"Use my {_source(method)}.")
 
-    def _swap(self, kind: Kind, tool: str, order: Row, knows: bool) -> Goal:
+    def _swap(self, kind: str, tool: str, order: Row, knows: bool) -> Goal:
         """New options for one or two items of an order."""
         items = self.dice.sample(order["items"], 1 + self.dice.below(min(2, len(order["items"]))))
         new_ids, wishes = [], []
@@ -229,7 +232,7 @@ class _Draft:
             new_ids.append(self.dice.choice(options))
             new = line(self.shop.products.rows[item["product_id"]], new_ids[-1])["options"]
             changes = [f"{key} {value}" for key, value in new.items() if value != item["options"][key]]
-            wishes.append(f"the {item['name']}, with {wording.listing(changes)}")
+            wishes.append(f"the {item['name']}, with {listing(changes)}")
         method = self.dice.choice(self.methods)
         arguments = {
             "order_id": order["order_id"],
@@ -268,7 +271,7 @@ class _Draft:
             "item_ids": [item["item_id"] for item in items],
             "payment_method_id": method["id"],
         }
-        names = wording.listing([f"the {item['name']}" for item in items])
+        names = listing([f"the {item['name']}" for item in items])
         return self.goal(
             "return",
             order,
@@ -299,7 +302,7 @@ class _Draft:
         return Goal(
             wish.kind,
             wish.request,
-            wish.order_id,
+            wish.subject,
             wish.details,
             wish.call,
             truth="refused",
@@ -329,18 +332,16 @@ class _Draft:
             order = self.order("delivered")
             makers = [self.exchange, self.giving_back]
         first, second = (maker(order) for maker in self.dice.sample(makers, 2))
-        taken_back = Goal(
-            first.kind, first.request, first.order_id, first.details, first.call, withdrawn=True
-        )
+        taken_back = Goal(first.kind, first.request, first.subject, first.details, first.call, withdrawn=True)
         return [taken_back, second]
 
     def _unknown_order(self) -> list[Goal]:
         makers: tuple[Callable[..., Goal], ...] = (self.fact, self.cancel, self.write)
         goal = self.dice.choice(makers)(knows=False)
         held = Layer(self.orders, self.shop.orders.rows)
-        name = self.orders[goal.order_id]["items"][0]["name"]
+        name = self.orders[goal.subject]["items"][0]["name"]
         for order_id in self.user["orders"]:
-            if order_id != goal.order_id and any(item["name"] == name for item in held[order_id]["items"]):
+            if order_id != goal.subject and any(item["name"] == name for item in held[order_id]["items"]):
                 raise Redraw
         return [goal]
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ast
-import math
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
+from forge_envs.worlds.desk.tools import Desk
 from forge_envs.worlds.retail.database import Database
 
 
 @dataclass(kw_only=True)
-class Shop:
+class Shop(Desk):
     """One episode's shop; its methods are the tools.
 
     Source of every effect: τ-bench v1, retail. Its roundings are kept even where they look accidental,
@@ -26,10 +24,8 @@ class Shop:
     database: Database
     users: Table
     orders: Table
-    over: bool = False
-    """The customer was handed over to a human."""
-    writes: int = 0
-    """Writes that went through; what depends on the rows is computed anew only when this grows."""
+    keeps_items: ClassVar[bool] = True
+    """Whether an item of a pending order may be modified into itself."""
 
     @tool()
     def find_user_id_by_email(self, email: str) -> str:
@@ -134,7 +130,7 @@ class Shop:
             country: Country, e.g. 'USA'.
             zip: Zip code, e.g. '02139'.
         """
-        self._look(order_id, "pending")
+        self._look_open(order_id)
         order = self.orders.row(order_id)
         order["address"] = _address(address1, address2, city, state, country, zip)
         return self._done(order)
@@ -147,7 +143,7 @@ class Shop:
             order_id: The order id with its leading '#', e.g. '#W0000000'.
             payment_method_id: The new method, from the customer's profile, e.g. 'gift_card_0000000'.
         """
-        order = self._look(order_id, "pending")
+        order = self._look_open(order_id)
         method = self._method(order["user_id"], payment_method_id)
         history = order["payment_history"]
         if len(history) != 1 or history[0]["transaction_type"] != "payment":
@@ -181,6 +177,8 @@ class Shop:
             payment_method_id: Pays or receives the difference in price, e.g. 'gift_card_0000000'.
         """
         order = self._look(order_id, "pending")
+        if not self.keeps_items and any(old == new for old, new in zip(item_ids, new_item_ids, strict=False)):
+            raise ToolError("a new item is the item it replaces")
         difference = self._difference(order, item_ids, new_item_ids)
         method = self._method(order["user_id"], payment_method_id)
         _check_balance(method, difference)
@@ -190,12 +188,7 @@ class Shop:
         order["payment_history"].append(_transaction(kind, abs(difference), payment_method_id))
         if method["source"] == "gift_card":
             self._add_balance(order["user_id"], payment_method_id, -difference)
-        for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
-            item = _first(order, item_id)
-            variant = self.database.products.rows[item["product_id"]]["variants"][new_item_id]
-            item["item_id"] = new_item_id
-            item["price"] = variant["price"]
-            item["options"] = copy_json(variant["options"])
+        self._swap(order, item_ids, new_item_ids)
         order["status"] = "pending (item modified)"
         return self._done(order)
 
@@ -266,35 +259,6 @@ class Shop:
         order["exchange_price_difference"] = difference
         return self._done(order)
 
-    @tool()
-    def calculate(self, expression: str) -> str:
-        """Work out an arithmetic expression, rounded to two decimals.
-
-        Args:
-            expression: Numbers with + - * / ( ) and spaces, e.g. '2 * (3.5 + 1)'.
-        """
-        return arithmetic(expression)
-
-    @tool()
-    def think(self, thought: str) -> str:
-        """Note a thought. It reads nothing and changes nothing.
-
-        Args:
-            thought: The thought.
-        """
-        return ""
-
-    @tool()
-    def transfer_to_human_agents(self, summary: str) -> str:
-        """Hand the customer over to a human, when asked for one or when no tool can solve the case. It ends
-        the conversation.
-
-        Args:
-            summary: What the customer needs, in a sentence.
-        """
-        self.over = True
-        return "The customer was handed over to a human agent."
-
     # -- what several tools share ----------------------------------------------------------------
 
     def _look(self, order_id: str, status: str) -> Row:
@@ -305,6 +269,19 @@ class Shop:
         if order["status"] != status:
             raise ToolError(f"the order is {order['status']}, not {status}")
         return order
+
+    def _look_open(self, order_id: str) -> Row:
+        """The order, to read only, if its address and payment may still change."""
+        return self._look(order_id, "pending")
+
+    def _swap(self, order: Row, item_ids: Sequence[str], new_item_ids: Sequence[str]) -> None:
+        """Put the new items into the order, pair by pair."""
+        for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
+            item = _first(order, item_id)
+            variant = self.database.products.rows[item["product_id"]]["variants"][new_item_id]
+            item["item_id"] = new_item_id
+            item["price"] = variant["price"]
+            item["options"] = copy_json(variant["options"])
 
     def _done(self, order: Row) -> str:
         self.writes += 1
@@ -369,43 +346,3 @@ def _check_items(order: Row, item_ids: Sequence[str]) -> None:
 def _check_balance(method: Row, amount: float) -> None:
     if method["source"] == "gift_card" and method["balance"] < amount:
         raise ToolError("the gift card's balance is too low")
-
-
-_OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Pow: operator.pow,
-    ast.UAdd: operator.pos,
-    ast.USub: operator.neg,
-}
-
-
-def arithmetic(expression: str) -> str:
-    """The value of an expression, rounded to two decimals. Raises ToolError if it has none.
-
-    >>> arithmetic("2 * (3.5 + 1)")
-    '9.0'
-    """
-    if len(expression) > 200 or not set(expression) <= set("0123456789+-*/(). "):
-        raise ToolError("an expression is at most 200 digits, + - * / ( ) . and spaces")
-    try:
-        value = _value(ast.parse(expression.strip(), mode="eval").body)
-        if not math.isfinite(value):
-            raise OverflowError
-    except (SyntaxError, ValueError, TypeError, ArithmeticError, KeyError, RecursionError, MemoryError):
-        raise ToolError("the expression has no value") from None
-    return str(round(value, 2))
-
-
-def _value(node: ast.expr) -> float:
-    """Floats only, so that no expression takes long."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        return float(node.value)
-    if isinstance(node, ast.UnaryOp):
-        return _OPERATORS[type(node.op)](_value(node.operand))
-    if isinstance(node, ast.BinOp):
-        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    raise ValueError(node)

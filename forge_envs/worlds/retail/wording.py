@@ -1,11 +1,10 @@
-"""Sentences of customers and of the exemplary agent, read from lines.toml."""
+"""Sentences of a shop's customers and of the exemplary agent, read from lines.toml."""
 
 from __future__ import annotations
 
 import functools
-import tomllib
-from collections.abc import Sequence
-from importlib import resources
+
+from forge_envs.worlds.desk import wording
 
 TOPICS = {
     "email": "your email",
@@ -21,23 +20,5 @@ TOPICS = {
 """What the agent asks for, in words."""
 
 
-@functools.cache
-def lines() -> dict[str, list[str]]:
-    """Where it stands in a conversation -> sentences that may stand there."""
-    text = resources.files(__package__).joinpath("lines.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def choose(place: str, voice: int, tiny: bool, **words: str) -> str:
-    """A sentence for a place; `voice`, a large number of the task, picks it."""
-    options = lines()[place][:2] if tiny else lines()[place]
-    return options[voice // (1 + len(place)) % len(options)].format(**words)
-
-
-def listing(parts: Sequence[str]) -> str:
-    """Parts in one phrase.
-
-    >>> listing(["your email", "the reason", "the new address"])
-    'your email, the reason and the new address'
-    """
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+choose = functools.partial(wording.choose, __package__)
+lines = functools.partial(wording.lines, __package__)

@@ -1,0 +1,1 @@
+"""An airline's customer service: Forge/Airline-v0."""

@@ -1,0 +1,69 @@
+"""The scripted customer of an airline: what they tell and what they mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from forge_envs.messages import ToolCall
+from forge_envs.worlds.airline.goals import FACTS, AirlineTask, cabins, days
+from forge_envs.worlds.airline.language import EAR
+from forge_envs.worlds.desk import customer
+from forge_envs.worlds.desk.goals import Goal
+from forge_envs.worlds.desk.language import Heard, Sentence
+
+
+@dataclass(slots=True)
+class Customer(customer.Customer):
+    """A customer of the airline."""
+
+    ear = EAR
+    facts = FACTS
+    task: AirlineTask
+
+    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
+        for topic in EAR.topics:
+            if topic in question.labels:
+                known = f"My user id is {self.task.customer_id}." if topic == "identity" else ""
+                yield known or goal.details.get(topic, "")
+
+    def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
+        words, arguments = heard.words, call.arguments
+        if EAR.names[goal.kind].isdisjoint(words):
+            other = any(not EAR.names[kind].isdisjoint(words) for kind in ("cancel", "bags", "book"))
+            return f"No. {goal.request}" if other else "What exactly will you do?"
+        subject = goal.subject.lower()
+        if subject and goal.knows_subject and subject not in words and any(map(_is_reservation, words)):
+            return f"No, not that reservation. {goal.request}"
+        methods = {part["payment_id"] for part in arguments.get("payment_methods", ())}
+        methods |= {arguments["payment_id"]} if "payment_id" in arguments else set()
+        if methods and any(_is_method(word) and word not in methods for word in words):
+            return f"No. {goal.details['payment']}"
+        wrong = _wrong_topic(goal.kind, arguments, heard)
+        return None if wrong is None else f"No. {goal.details.get(wrong, goal.request)}"
+
+
+def _wrong_topic(kind: str, arguments: dict[str, object], heard: Heard) -> str | None:
+    """The first topic whose details were left out or are not what the call would do."""
+    if kind in ("cabin", "book") and arguments["cabin"] not in cabins(heard.text):
+        return "cabin"
+    if kind in ("flights", "book"):
+        legs: list[dict[str, str]] = arguments["flights"]  # type: ignore[assignment]  # the gold's own call
+        named = days(heard.text)
+        if not any(str(int(leg["date"][-2:])) in named for leg in legs):
+            return "flights"
+    if kind == "passengers":
+        party: list[dict[str, str]] = arguments["passengers"]  # type: ignore[assignment]
+        if not any(person["last_name"].lower() in heard.words for person in party):
+            return "passengers"
+    if kind == "certificate" and str(arguments["amount"]) not in heard.words:
+        return "certificate"
+    return None
+
+
+def _is_reservation(word: str) -> bool:
+    return len(word) == 6 and word[:3].isalpha() and word[3:].isdigit()
+
+
+def _is_method(word: str) -> bool:
+    return word.startswith(("credit_card_", "gift_card_", "certificate_"))

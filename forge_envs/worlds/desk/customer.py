@@ -1,0 +1,138 @@
+"""The scripted customer: answers what is asked, confirms what is right, insists, changes their mind, leaves.
+
+Understands by patterns, so a paraphrase works as well as the gold's words. All state is `Customer`'s fields.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from forge_envs.messages import ToolCall
+from forge_envs.worlds.desk.goals import DeskTask, Goal
+from forge_envs.worlds.desk.language import Ear, Heard, Sentence
+
+PATIENCE = 4
+"""Useless turns after which the customer leaves."""
+
+
+@dataclass(slots=True)
+class Customer(ABC):
+    """A `User`: says the first goal's request, then replies until all goals are settled.
+
+    A world says what its customers understand and tell, and what they mind.
+    """
+
+    ear: ClassVar[Ear]
+    facts: ClassVar[Mapping[str, Callable[[str], set[str]]]]
+    """Facts a customer may ask for -> all values of that kind in lower-case text. Naming several tells
+    none."""
+
+    task: DeskTask
+    at: int = 0
+    """Index of the goal in hand."""
+    patience: int = PATIENCE
+    pushed: bool = False
+    """Already insisted on the goal in hand."""
+    heard: dict[int, str] = field(default_factory=dict)
+    """Goal index -> what the agent said about it: a fact's value, "refused" or "done"."""
+    told: int = 0
+    """How many of the things they must hear the customer has heard, and truly."""
+
+    def open(self) -> str:
+        """The first line; it depends on the task alone."""
+        return self.task.goals[0].request
+
+    def reply(self, text: str) -> str | None:
+        """The answer to what the agent said; None when the customer leaves."""
+        if not text:
+            return self._puzzled("Hello? Are you there?")
+        goal = self.task.goals[self.at]
+        heard = self.ear.listen(text)
+        answer = self._listen(goal, heard) if heard.claims else ""
+        return self._answer(goal, heard) if answer == "" else answer
+
+    # -- what the agent claims -------------------------------------------------------------------
+
+    def _listen(self, goal: Goal, heard: Heard) -> str | None:
+        """React to what was stated; "" if nothing stated settles the goal in hand."""
+        refused = self.ear.refuses(goal.kind, heard.claims)
+        if goal.fact and not (goal.forbidden and refused):
+            values = self.facts[goal.fact](" ".join([sentence.text for sentence in heard.claims]))
+            if len(values) > 1:
+                return self._puzzled("Which one is it?")
+            if values:
+                return self._settle(values.pop())
+        if refused:
+            return self._refused(goal)
+        if goal.call is not None and self.ear.finished(goal.kind, heard.claims):
+            return self._settle("done")
+        return ""
+
+    def _refused(self, goal: Goal) -> str | None:
+        if goal.forbidden:
+            self._note("refused")
+            if not goal.insists or self.pushed:
+                return self._settle("refused")
+            self.pushed = True
+            return "Please make an exception."
+        if self.pushed:
+            return self._settle("given up")
+        self.pushed = True
+        return f"I am sure that it is possible. {goal.request}"
+
+    def _note(self, what: str) -> None:
+        self.heard[self.at] = what
+        goals = self.task.goals
+        self.told = sum(bool(goals[n].truth) and said == goals[n].truth for n, said in self.heard.items())
+
+    def _settle(self, what: str) -> str | None:
+        """Note what was heard; go on to the next goal, or leave."""
+        self._note(what)
+        self.at += 1
+        self.pushed = False
+        if self.at == len(self.task.goals):
+            self.at -= 1
+            return None
+        return f"Thanks. {self.task.goals[self.at].request}"
+
+    # -- what the agent asks ---------------------------------------------------------------------
+
+    def _answer(self, goal: Goal, heard: Heard) -> str | None:
+        told: list[str] = []
+        for question in heard.questions:
+            for line in self._tell(goal, question):
+                if line and line not in told:
+                    told.append(line)
+        if told:
+            return " ".join(told)
+        if heard.confirm:
+            return self._confirm(goal, heard)
+        return self._puzzled(goal.request if heard.more else f"I do not understand. {goal.request}")
+
+    @abstractmethod
+    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
+        """The answers to the topics a question names; "" where there is none."""
+
+    @abstractmethod
+    def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
+        """What is wrong with what the agent is about to do; None if that is the call they want."""
+
+    def _confirm(self, goal: Goal, heard: Heard) -> str | None:
+        """Yes, if what was listed is what they want; else what is wrong with it."""
+        if goal.call is None:
+            return self._puzzled(f"Yes. {goal.request}")
+        wrong = self._mind(goal, goal.call, heard)
+        if wrong is not None:
+            return self._puzzled(wrong)
+        if goal.withdrawn:
+            self.at += 1
+            return f"Wait, I changed my mind. {self.task.goals[self.at].request}"
+        return "Yes."
+
+    def _puzzled(self, line: str) -> str | None:
+        """A useless turn: say so, and leave when there were too many."""
+        self.patience -= 1
+        return line if self.patience > 0 else None

@@ -1,0 +1,91 @@
+"""The tools of every service desk: sums, thoughts, and the way out."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forge_envs.errors import ToolError
+from forge_envs.tools import tool
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """What one episode's desk notes, whatever it serves."""
+
+    over: bool = False
+    """The customer was handed over to a human."""
+    writes: int = 0
+    """Writes that went through; what depends on the rows is computed anew only when this grows."""
+
+    @tool()
+    def calculate(self, expression: str) -> str:
+        """Work out an arithmetic expression, rounded to two decimals.
+
+        Args:
+            expression: Numbers with + - * / ( ) and spaces, e.g. '2 * (3.5 + 1)'.
+        """
+        return arithmetic(expression)
+
+    @tool()
+    def think(self, thought: str) -> str:
+        """Note a thought. It reads nothing and changes nothing.
+
+        Args:
+            thought: The thought.
+        """
+        return ""
+
+    @tool()
+    def transfer_to_human_agents(self, summary: str) -> str:
+        """Hand the customer over to a human, when asked for one or when no tool can solve the case. It ends
+        the conversation.
+
+        Args:
+            summary: What the customer needs, in a sentence.
+        """
+        self.over = True
+        return "The customer was handed over to a human agent."
+
+
+_OPERATORS: dict[type[ast.AST], Callable[..., float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+    ast.UAdd: operator.pos,
+    ast.USub: operator.neg,
+}
+
+
+def arithmetic(expression: str) -> str:
+    """The value of an expression, rounded to two decimals. Raises ToolError if it has none.
+
+    >>> arithmetic("2 * (3.5 + 1)")
+    '9.0'
+    """
+    if len(expression) > 200 or not set(expression) <= set("0123456789+-*/(). "):
+        raise ToolError("an expression is at most 200 digits, + - * / ( ) . and spaces")
+    try:
+        value = _value(ast.parse(expression.strip(), mode="eval").body)
+        if not math.isfinite(value):
+            raise OverflowError
+    except (SyntaxError, ValueError, TypeError, ArithmeticError, KeyError, RecursionError, MemoryError):
+        raise ToolError("the expression has no value") from None
+    return str(round(value, 2))
+
+
+def _value(node: ast.expr) -> float:
+    """Floats only, so that no expression takes long."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp):
+        return _OPERATORS[type(node.op)](_value(node.operand))
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](_value(node.left), _value(node.right))
+    raise ValueError(node)
