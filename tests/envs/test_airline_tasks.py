@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from forge_envs.errors import TaskError
 from forge_envs.worlds.airline.database import SIZES
-from forge_envs.worlds.airline.draft import _SAID
+from forge_envs.worlds.airline.draft import SAID
 from forge_envs.worlds.airline.env import AirlineEnv
 from forge_envs.worlds.airline.goals import AirlineTask
 from forge_envs.worlds.airline.ids import content, task_id
@@ -112,7 +112,7 @@ def test_every_kind_of_request_occurs() -> None:
 @pytest.mark.parametrize("size", ["small", "full"])
 def test_what_is_allowed_and_what_is_refused_follows_the_policy(size: str) -> None:
     flights = database(size).flights.rows
-    reasons = {said: reason for reason, said in _SAID.items()}
+    reasons = {said: reason for reason, said in SAID.items()}
     checked = set()
     for level in (2, 3, 4, 5):
         for n in range(80):

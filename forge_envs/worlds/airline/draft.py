@@ -26,12 +26,13 @@ from forge_envs.worlds.airline.rules import COVERED, REASONS, compensation, may_
 from forge_envs.worlds.desk.dice import Dice
 from forge_envs.worlds.desk.goals import Goal
 
-_SAID = {
+SAID = {
     "change of plan": "My plans have changed.",
     "airline cancelled": "You cancelled the flight.",
     "illness": "I am ill.",
     "weather": "The weather is bad.",
 }
+"""How customers put each of REASONS."""
 _NUMBERS = ("No", "One", "Two", "Three")
 
 
@@ -152,7 +153,7 @@ class Draft:
 
     def _cancel(self, row: Row, reason: str, knows: bool = True) -> Goal:
         call = ToolCall("cancel_reservation", {"reservation_id": row["reservation_id"]})
-        return self.goal("cancel", row, call, knows, reason=_SAID[reason])
+        return self.goal("cancel", row, call, knows, reason=SAID[reason])
 
     def bags(self, row: Row | None = None, knows: bool = True) -> Goal:
         """Adds one or two checked bags."""

@@ -218,12 +218,13 @@ def heads(dice: Dice, spec: Size) -> int:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a reservation is to be like; None leaves it to the dice."""
+    """What a reservation is to be like."""
 
     legs: Sequence[Row]
     cabin: str
     heads: int
     insured: bool | None = None
+    """None leaves it to the dice."""
     recent: bool = False
     """Made within the last 24 hours."""
 

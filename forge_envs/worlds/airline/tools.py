@@ -25,7 +25,9 @@ class Airline(Desk):
     """One episode's airline; its methods are the tools.
 
     Source of every effect: τ²-bench 1.0, airline. τ-bench v1 differs in that a booking takes no seats, and
-    that a change of flights leaves the cabin's name as it was; `rules="tau1"` does it that way.
+    that a change of flights leaves the cabin's name as it was; `rules="tau1"` does it that way. Two slips of
+    v1 are not copied: a fourth booking there overwrites the third, and a search for trips with a stop shows
+    the second flight's seats of the first day.
     """
 
     database: Database
