@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"forge-train: {error}", file=sys.stderr)
         return 2
-    except (RuntimeError, EngineFailed) as error:
+    except (RuntimeError, EngineFailed, TimeoutError) as error:
         print(f"forge-train: stopped: {error}", file=sys.stderr)
         return 1
 
@@ -44,6 +44,8 @@ def train(args: argparse.Namespace) -> int:
 
     config = load(args.config, args.set)
     report = run.train(config)
+    if report is None:  # another process of several: rank 0 tells
+        return 0
     show_run(config.run.folder)
     print(f"report: {report}")
     return 0
