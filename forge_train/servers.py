@@ -189,6 +189,7 @@ class Servers:
             "VLLM_SERVER_DEV_MODE": "1",
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
             "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_CPU_KVCACHE_SPACE": "2",  # GB; without it a server on a CPU wants nearly all memory
         }
         if len(self._servers) > 1:  # else each would take the same first cores for itself
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
