@@ -104,8 +104,9 @@ class Learner:
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
         `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
         `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
-        forwarded over these), `seconds`; and, when anything was forwarded, the mean over trained tokens of
-        `entropy` (nats) and of the objective's figures, with `logprob_gap_max` for the largest
+        forwarded over these), `seconds` and, of these, `logprob_seconds` before the first step; and, when
+        anything was forwarded, the mean over trained tokens of `entropy` (nats) and of the objective's
+        figures, with `logprob_gap_max` for the largest
         |proximal - behaviour|, and the figures of `sequence_correction` where the loss asks for it.
         """
         started = time.perf_counter()
@@ -122,6 +123,7 @@ class Learner:
             proximal = self._logprobs(scored, temperature)
             if whole_needed:
                 factors, figures = sequence_factors(scored, proximal, loss)
+        prepared = time.perf_counter()
         for part in parts:
             chosen = [s for s in found if s.trajectory in part]
             self._step(chosen, proximal, factors, objective, loss, temperature, tally)
@@ -134,6 +136,7 @@ class Learner:
             "lr": self._lr(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
             "seconds": time.perf_counter() - started,
+            "logprob_seconds": prepared - started,
         }
 
     def logprobs(

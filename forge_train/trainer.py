@@ -83,6 +83,7 @@ class Trainer:
 
         self.check_bugs(groups + useless)
         credit, judged = await self.beside(partial(self.judge, groups))
+        valued = time.perf_counter()
         trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
         trajectories = [t for t, _ in trained]
@@ -103,6 +104,7 @@ class Trainer:
         await self.hand_over(groups)
         ended = time.perf_counter()
         self.note("weights", step=self.learner.version, seconds=round(ended - updated, 4))
+        scoring = stats.pop("logprob_seconds")
         metrics = {
             **summary(groups + useless),
             **stats,
@@ -114,7 +116,9 @@ class Trainer:
             "refilled": len(useless),
             "seconds": {
                 **split(collected - began, groups, overlapped=self.admission.max_lag > 0),
-                "update": updated - collected,
+                "values": valued - collected,
+                "logprobs": scoring,
+                "update": updated - valued - scoring,
                 "weights": ended - updated,
                 "total": ended - began,
             },

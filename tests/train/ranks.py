@@ -115,7 +115,7 @@ def figures(policy: Learner, case: Case) -> dict[str, Any]:
     group, advantages = plays(case.count)
     metrics = [policy.update(group, advantages, LossConfig(**case.loss)) for _ in range(2)]
     for each in metrics:
-        del each["seconds"]
+        del each["seconds"], each["logprob_seconds"]
     return {
         "metrics": metrics,
         "logprobs": policy.logprobs(group),

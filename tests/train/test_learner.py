@@ -412,7 +412,8 @@ class TestState:
         for seed in (1, 2):
             ours = first.update(plays(seed), rloo(plays(seed)), loss)
             theirs = second.update(plays(seed), rloo(plays(seed)), loss)
-            assert {**ours, "seconds": 0} == {**theirs, "seconds": 0}
+            clock = {"seconds": 0, "logprob_seconds": 0}
+            assert {**ours, **clock} == {**theirs, **clock}
         assert equal(first.state_dict() | {"rng": 0}, second.state_dict() | {"rng": 0})
 
     def test_the_random_generator_is_part_of_it(self):
