@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from forge_envs.errors import MachineError
+from forge_envs.errors import MachineError, one_of
 from forge_envs.recording import Recording, key_of, recording
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ class ChatSpec:
 def chat(text: str) -> Chat:
     """The model of a spec: one for all environments of this process, so that its limit holds for all."""
     return Chat(ChatSpec.parse(text), text)
+
+
+def chat_of(user: str) -> Chat | None:
+    """The model that a world's `user` argument names, None for the script. Raises ValueError."""
+    if isinstance(user, str) and user.startswith("openai:"):
+        return chat(user)
+    one_of("user", user, ("scripted", "openai:MODEL@URL"))
+    return None
 
 
 class Chat:

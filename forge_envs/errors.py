@@ -6,6 +6,7 @@ world's refusal. `MachineError` is a failure of what the world runs on. Anything
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -44,3 +45,9 @@ class MachineError(Exception):
 
 class TaskError(ValueError):
     """An unknown task id or a task file that cannot be used; the text names the value and the fix."""
+
+
+def one_of(name: str, value: object, known: Collection[Any]) -> None:
+    """Check an argument of a world's constructor; ValueError unless it is one of `known`."""
+    if value not in known:
+        raise ValueError(f"{name}={value!r}: known are {', '.join(map(str, known))}")

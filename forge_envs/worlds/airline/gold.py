@@ -28,7 +28,6 @@ _NEEDS = {
     "insurance": (),
 }
 _TOOLS = tools_of(Airline)
-_TABLES = ("users", "reservations", "flights")
 
 
 def gold_actions(task: AirlineTask, database: Database, voice: int) -> list[str | ToolCall]:
@@ -190,9 +189,4 @@ def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
             getattr(airline, action.name)(**action.arguments)
         except ToolError:
             return None
-    return changed_rows(airline) if customer.told == task.to_tell else None
-
-
-def changed_rows(airline: Airline) -> dict[Key, Row]:
-    """All rows of an airline that are not as the task began, by table and id."""
-    return {(table, key): row for table in _TABLES for key, row in getattr(airline, table).changed().items()}
+    return airline.changed_rows() if customer.told == task.to_tell else None

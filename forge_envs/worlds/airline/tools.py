@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
@@ -34,6 +34,7 @@ class Airline(Desk):
     users: Table
     reservations: Table
     flights: Table
+    tables: ClassVar[tuple[str, ...]] = ("users", "reservations", "flights")
     rules: Literal["tau1", "tau2"] = "tau2"
 
     @tool()

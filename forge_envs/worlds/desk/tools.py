@@ -7,19 +7,30 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from forge_envs.errors import ToolError
+from forge_envs.tables import Row
 from forge_envs.tools import tool
+from forge_envs.worlds.desk.goals import Key
 
 
 @dataclass(kw_only=True)
 class Desk:
     """What one episode's desk notes, whatever it serves."""
 
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Names of the tables that its tools may change."""
     over: bool = False
     """The customer was handed over to a human."""
     writes: int = 0
     """Writes that went through; what depends on the rows is computed anew only when this grows."""
+
+    def changed_rows(self) -> dict[Key, Row]:
+        """All rows that are not as the task began, by table and id."""
+        return {
+            (table, key): row for table in self.tables for key, row in getattr(self, table).changed().items()
+        }
 
     @tool()
     def calculate(self, expression: str) -> str:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from forge_envs.chat import Chat, chat
+from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
-from forge_envs.errors import TaskError
+from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.users import ModelUser, User
@@ -90,11 +90,11 @@ class OfficialEnv(AgentEnv[OfficialTask]):
             render_mode=render_mode,
         )
         self._schemas = self.schemas
-        _one_of("split", split, self.benchmark.splits)
-        self._chat = _chat(user)
+        one_of("split", split, self.benchmark.splits)
+        self._chat = chat_of(user)
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
-        _one_of("gaps", gaps, ("skip", "play"))
+        one_of("gaps", gaps, ("skip", "play"))
         if not isinstance(strict, bool):
             raise ValueError(f"strict={strict!r}: it is true or false")
         self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
@@ -171,7 +171,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in its file's order; those with a gap only if they are played."""
         split = self.split if split is None else split
-        _one_of("split", split, self.benchmark.splits)
+        one_of("split", split, self.benchmark.splits)
         ids = self.benchmark.splits[split]
         if not self.plays_gaps:
             ids = tuple(id for id in ids if not self.benchmark.tasks[id].gap)
@@ -240,16 +240,3 @@ def open_door(
     if unknown:
         raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
     return kind(source=source, **arguments)
-
-
-def _chat(user: str) -> Chat | None:
-    """The model that plays the customer, None for the stand-in. Raises ValueError."""
-    if isinstance(user, str) and user.startswith("openai:"):
-        return chat(user)
-    _one_of("user", user, ("scripted", "openai:MODEL@URL"))
-    return None
-
-
-def _one_of(name: str, value: Any, known: Any) -> None:
-    if value not in known:
-        raise ValueError(f"{name}={value!r}: known are {', '.join(map(str, known))}")

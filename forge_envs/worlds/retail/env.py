@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from importlib import resources
-from typing import Any, ClassVar
 
-import numpy as np
-
-from forge_envs.chat import Chat, chat
-from forge_envs.env import AgentEnv, Episode, opening
-from forge_envs.messages import Message, Observation
-from forge_envs.rewards import Criterion, Rubric, Score
+from forge_envs.chat import chat_of
+from forge_envs.messages import Observation
 from forge_envs.tables import Table
 from forge_envs.users import ModelUser, User
+from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
 from forge_envs.worlds.retail.customer import Customer
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
-from forge_envs.worlds.retail.gold import changed_rows
-from forge_envs.worlds.retail.ids import SPLITS, task_id
 from forge_envs.worlds.retail.model_customer import Ear, brief_of
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
@@ -28,45 +20,14 @@ COMPACT = (
     "You serve a shop's customers. Find the customer first. "
     "Before a change, ask for a yes. Then say what you did."
 )
-"""All that a tiny model is told; it learns the tools from demonstrations."""
 
 
 @dataclass(kw_only=True)
-class RetailEpisode(Shop, Episode[RetailTask]):
+class RetailEpisode(Shop, DeskEpisode[RetailTask]):
     """An episode is a shop with a customer in it; the tools run on it."""
 
-    user: User
-    """Who is talked to."""
-    customer: Customer
-    """Who listens for what must be told: the user, or the ear of one that is a model."""
-    measured: Measured | None = None
 
-    def measure(self) -> Measured:
-        """Compare the shop and the customer with what gold leaves; again only after a write or a telling."""
-        writes, told = self.writes, self.customer.told
-        last = self.measured
-        if last is None or last.writes != writes or last.told != told:
-            target, to_tell = self.task.target, self.task.to_tell
-            changed = changed_rows(self) if writes else {}
-            right = sum(key in changed and changed[key] == row for key, row in target.items())
-            rows = len(target.keys() | changed.keys())
-            share = (right + told) / (rows + to_tell)
-            last = self.measured = Measured(writes, told, share, right == rows, told == to_tell)
-        return last
-
-
-@dataclass(slots=True)
-class Measured:
-    """How far an episode was after so many writes and tellings."""
-
-    writes: int
-    told: int
-    progress: float
-    rows_match: bool
-    all_told: bool
-
-
-class RetailEnv(AgentEnv[RetailTask]):
+class RetailEnv(DeskEnv[RetailTask, RetailEpisode]):
     """A shop's customer service, after τ-bench retail, with synthetic shops and tasks without limit.
 
     The outcome is 1 if exactly the rows that gold changes were changed, to the same values, and the
@@ -85,57 +46,17 @@ class RetailEnv(AgentEnv[RetailTask]):
     """
 
     toolkit_type = Shop
-    _rubric: ClassVar[Rubric[Measured]] = Rubric(
-        [
-            Criterion("rows", lambda measured: measured.rows_match),
-            Criterion("told", lambda measured: measured.all_told),
-        ]
-    )
+    name, package, compact, sizes = "retail", "forge_envs.worlds.retail", COMPACT, SIZES
 
-    def __init__(
-        self,
-        *,
-        split: str = "train",
-        level: int = 0,
-        size: str = "full",
-        prompt: str = "full",
-        source: str = "synthetic",
-        user: str = "scripted",
-        max_turns: int = 30,
-        turn_weight: float = 0.0,
-        grammar: str = "hermes",
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(
-            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
-        )
-        _one_of("split", split, SPLITS)
-        _one_of("level", level, range(6))
-        _one_of("size", size, SIZES)
-        _one_of("prompt", prompt, ("full", "compact"))
-        _one_of("source", source, ("synthetic",))
-        self._chat = _chat(user)
+    def _hire(self, user: str) -> None:
+        self._chat = chat_of(user)
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
-        self.split, self.level, self.size = split, level, size
-        self._system = (policy(), self.schemas) if prompt == "full" else (COMPACT, [])
 
-    @property
-    def toolkit(self) -> object:
-        """The episode itself: its methods are the tools."""
-        return self.playing
-
-    @property
-    def playing(self) -> RetailEpisode:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state  # type: ignore[return-value]  # begin() made it
-
-    def begin(self, task: RetailTask) -> tuple[Episode[RetailTask], Observation]:
-        """A fresh shop, and the customer's first line."""
+    def open_desk(self, task: RetailTask) -> RetailEpisode:
+        """A fresh shop."""
         user, customer = self._people(task)
-        state = RetailEpisode(
+        return RetailEpisode(
             task=task,
             database=database(task.size),
             users=Table(task.users),
@@ -143,8 +64,6 @@ class RetailEnv(AgentEnv[RetailTask]):
             user=user,
             customer=customer,
         )
-        system, tools = self._system
-        return state, opening(system, [Message(role="user", content=user.open())], tools)
 
     def _people(self, task: RetailTask) -> tuple[User, Customer]:
         """Who is talked to, and who listens for what must be told."""
@@ -156,55 +75,11 @@ class RetailEnv(AgentEnv[RetailTask]):
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
-        state = self.playing
-        if isinstance(state.customer, Ear):
-            state.customer.listen(text)
-        answer = state.user.reply(text)
-        return None if answer is None else (Message(role="user", content=answer),)
-
-    def progress(self) -> float:
-        """The share of rows and tellings achieved, among those gold has and those that were changed."""
-        return self.playing.measure().progress
-
-    def grade(self) -> Score:
-        """Rows times told."""
-        return self._rubric(self.playing.measure())
-
-    def gold(self, task: RetailTask) -> list[str]:
-        """What an exemplary agent says and calls, one action a turn."""
-        return [
-            action if isinstance(action, str) else self.grammar.write(calls=[action]) for action in task.gold
-        ]
-
-    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
-        """The first `n` (1,000) tasks of a split, in this world's size and level."""
-        split = self.split if split is None else split
-        _one_of("split", split, SPLITS)
-        return [task_id(self.size, split, self.level, i) for i in range(1000 if n is None else n)]
+        customer = self.playing.customer
+        if isinstance(customer, Ear):
+            customer.listen(text)
+        return super().hear(text)
 
     def find(self, task_id: str) -> RetailTask:
         """The task of this id, of any size, split and level. Raises TaskError."""
         return find_task(task_id)
-
-    def draw(self, rng: np.random.Generator) -> RetailTask:
-        """A task of this world's split, size and level."""
-        return find_task(task_id(self.size, self.split, self.level, int(rng.integers(2**31))))
-
-
-def _one_of(name: str, value: object, known: Any) -> None:
-    if value not in known:
-        raise ValueError(f"{name}={value!r}: known are {', '.join(map(str, known))}")
-
-
-def _chat(user: str) -> Chat | None:
-    """The model that plays the customer, None for the script. Raises ValueError."""
-    if isinstance(user, str) and user.startswith("openai:"):
-        return chat(user)
-    _one_of("user", user, ("scripted", "openai:MODEL@URL"))
-    return None
-
-
-@functools.cache
-def policy() -> str:
-    """The rules the agent works by, as the system message gives them."""
-    return resources.files(__package__).joinpath("policy.md").read_text(encoding="utf-8").strip()

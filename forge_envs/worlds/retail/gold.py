@@ -167,11 +167,4 @@ def rehearse(task: RetailTask, database: Database) -> dict[Key, Row] | None:
             getattr(shop, action.name)(**action.arguments)
         except ToolError:
             return None
-    return changed_rows(shop) if customer.told == task.to_tell else None
-
-
-def changed_rows(shop: Shop) -> dict[Key, Row]:
-    """All rows of a shop that are not as the task began, by table and id."""
-    rows: dict[Key, Row] = {("users", key): row for key, row in shop.users.changed().items()}
-    rows.update((("orders", key), row) for key, row in shop.orders.changed().items())
-    return rows
+    return shop.changed_rows() if customer.told == task.to_tell else None

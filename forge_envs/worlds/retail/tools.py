@@ -24,6 +24,7 @@ class Shop(Desk):
     database: Database
     users: Table
     orders: Table
+    tables: ClassVar[tuple[str, ...]] = ("users", "orders")
     keeps_items: ClassVar[bool] = True
     """Whether an item of a pending order may be modified into itself."""
 

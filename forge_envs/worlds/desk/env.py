@@ -1,0 +1,174 @@
+"""The world of a service desk: a customer asks; the agent looks things up, changes rows, and answers.
+
+A world says which shop stands behind the desk, who the customer is, and where tasks come from.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import resources
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from forge_envs.env import AgentEnv, Episode, opening
+from forge_envs.errors import one_of
+from forge_envs.messages import Message, Observation
+from forge_envs.rewards import Criterion, Rubric, Score
+from forge_envs.users import User
+from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.goals import DeskTask
+from forge_envs.worlds.desk.ids import SPLITS, task_id
+from forge_envs.worlds.desk.tools import Desk
+
+DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
+
+
+@dataclass(slots=True)
+class Measured:
+    """How far an episode was after so many writes and tellings."""
+
+    writes: int
+    told: int
+    progress: float
+    rows_match: bool
+    all_told: bool
+
+
+@dataclass(kw_only=True)
+class DeskEpisode(Desk, Episode[DeskTaskT]):
+    """An episode is a desk with a customer at it; the tools run on it."""
+
+    user: User
+    """Who is talked to."""
+    customer: Customer
+    """Who listens for what must be told: the user, or the ear of one that is a model."""
+    measured: Measured | None = None
+
+    def measure(self) -> Measured:
+        """Compare rows and customer with what gold leaves; again only after a write or a telling."""
+        writes, told = self.writes, self.customer.told
+        last = self.measured
+        if last is None or last.writes != writes or last.told != told:
+            target, to_tell = self.task.target, self.task.to_tell
+            changed = self.changed_rows() if writes else {}
+            right = sum(key in changed and changed[key] == row for key, row in target.items())
+            rows = len(target.keys() | changed.keys())
+            share = (right + told) / (rows + to_tell)
+            last = self.measured = Measured(writes, told, share, right == rows, told == to_tell)
+        return last
+
+
+DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode)  # type: ignore[type-arg]  # of any task
+
+
+class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
+    """What worlds of customer service share; the arguments are explained where a world is.
+
+    The outcome is 1 if exactly the rows that gold changes were changed, to the same values, and the
+    customer heard what they had to hear (a fact, or a clear no); else 0.
+    """
+
+    name: ClassVar[str]
+    """Begins the ids of its tasks."""
+    package: ClassVar[str]
+    """Where its policy.md lies."""
+    compact: ClassVar[str]
+    """All that a tiny model is told; it learns the tools from demonstrations."""
+    sizes: ClassVar[Collection[str]]
+    _rubric: ClassVar[Rubric[Measured]] = Rubric(
+        [
+            Criterion("rows", lambda measured: measured.rows_match),
+            Criterion("told", lambda measured: measured.all_told),
+        ]
+    )
+
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        level: int = 0,
+        size: str = "full",
+        prompt: str = "full",
+        source: str = "synthetic",
+        user: str = "scripted",
+        max_turns: int = 30,
+        turn_weight: float = 0.0,
+        grammar: str = "hermes",
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(
+            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
+        )
+        one_of("split", split, SPLITS)
+        one_of("level", level, range(6))
+        one_of("size", size, self.sizes)
+        one_of("prompt", prompt, ("full", "compact"))
+        one_of("source", source, ("synthetic",))
+        self._hire(user)
+        self.split, self.level, self.size = split, level, size
+        self._system = (policy(self.package), self.schemas) if prompt == "full" else (self.compact, [])
+
+    def _hire(self, user: str) -> None:
+        """Check who plays the customer; a world that takes models too says so here."""
+        one_of("user", user, ("scripted",))
+
+    @abstractmethod
+    def open_desk(self, task: DeskTaskT) -> DeskEpisodeT:
+        """A fresh desk with the task's rows and its customer."""
+
+    @property
+    def toolkit(self) -> object:
+        """The episode itself: its methods are the tools."""
+        return self.playing
+
+    @property
+    def playing(self) -> DeskEpisodeT:
+        """The episode in play. Raises ResetNeeded before the first reset."""
+        if self.state is None:
+            return super().playing  # type: ignore[return-value]  # raises
+        return self.state  # type: ignore[return-value]  # begin() made it
+
+    def begin(self, task: DeskTaskT) -> tuple[Episode[DeskTaskT], Observation]:
+        """A fresh desk, and the customer's first line."""
+        state = self.open_desk(task)
+        system, tools = self._system
+        return state, opening(system, [Message(role="user", content=state.user.open())], tools)
+
+    def hear(self, text: str) -> Observation | None:
+        """The customer's answer; None when they leave."""
+        answer = self.playing.user.reply(text)
+        return None if answer is None else (Message(role="user", content=answer),)
+
+    def progress(self) -> float:
+        """The share of rows and tellings achieved, among those gold has and those that were changed."""
+        return self.playing.measure().progress
+
+    def grade(self) -> Score:
+        """Rows times told."""
+        return self._rubric(self.playing.measure())
+
+    def gold(self, task: DeskTaskT) -> list[str]:
+        """What an exemplary agent says and calls, one action a turn."""
+        return [
+            action if isinstance(action, str) else self.grammar.write(calls=[action]) for action in task.gold
+        ]
+
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """The first `n` (1,000) tasks of a split, in this world's size and level."""
+        split = self.split if split is None else split
+        one_of("split", split, SPLITS)
+        return [task_id(self.name, self.size, split, self.level, i) for i in range(1000 if n is None else n)]
+
+    def draw(self, rng: np.random.Generator) -> DeskTaskT:
+        """A task of this world's split, size and level."""
+        return self.find(task_id(self.name, self.size, self.split, self.level, int(rng.integers(2**31))))
+
+
+@functools.cache
+def policy(package: str) -> str:
+    """The rules the agent works by, as the system message gives them."""
+    return resources.files(package).joinpath("policy.md").read_text(encoding="utf-8").strip()
