@@ -105,7 +105,7 @@ def save(
         shutil.rmtree(leftover, ignore_errors=True)
     aside, path = folder / f".tmp-step-{step:06d}", folder / f"step-{step:06d}"
     aside.mkdir()
-    with _quiet():
+    with quiet():
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     torch.save(dict(state), aside / STATE)
@@ -162,7 +162,7 @@ def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]
     folder = _model_folder(Path(path).expanduser())
     options = {"dtype": getattr(torch, dtype)} if dtype else {}
     try:
-        with _quiet():
+        with quiet():
             model, info = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, output_loading_info=True, **options
             )
@@ -281,7 +281,7 @@ def _no_advice() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars of the library amid ours."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

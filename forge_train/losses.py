@@ -60,17 +60,10 @@ def clipped(
     differently from the learner, and for the weights having changed since (`token_correction`). On policy
     (current = proximal = behaviour) the gradient is that of REINFORCE.
     """
-    ratio_N = bounded(current_N - proximal_N).exp()
-    clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
-    surrogate_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+    surrogate_N, stats = _surrogate(current_N, proximal_N, advantage_N, config)
     weight_N, mismatch = token_correction(proximal_N, behaviour_N, config)
     with torch.no_grad():
-        stats = {
-            "ratio": ratio_N.detach(),
-            "clipped": (clipped_N * advantage_N < ratio_N * advantage_N).float(),
-            "kl": k3(current_N, behaviour_N),
-            **mismatch,
-        }
+        stats |= {"kl": k3(current_N, behaviour_N), **mismatch}
     return -weight_N * surrogate_N, stats
 
 
@@ -84,18 +77,25 @@ def ppo(
     or unlikelier than when it was sampled as the clip allows, it pushes no further, whatever happened in
     between. `clipped` starts every update anew, and lets a policy run away from its own rollouts.
     """
-    ratio_N = bounded(current_N - behaviour_N).exp()
-    clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
-    surrogate_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+    surrogate_N, stats = _surrogate(current_N, behaviour_N, advantage_N, config)
     _, mismatch = token_correction(proximal_N, behaviour_N, config)
+    with torch.no_grad():
+        stats |= {"kl": k3(current_N, behaviour_N), **mismatch}
+    return -surrogate_N, stats
+
+
+def _surrogate(
+    current_N: Tensor, reference_N: Tensor, advantage_N: Tensor, config: LossConfig
+) -> tuple[Tensor, Stats]:
+    """min(r A, clip(r) A) with r = pi_current / pi_reference, and how often the clip decided."""
+    ratio_N = bounded(current_N - reference_N).exp()
+    clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
     with torch.no_grad():
         stats = {
             "ratio": ratio_N.detach(),
             "clipped": (clipped_N * advantage_N < ratio_N * advantage_N).float(),
-            "kl": k3(current_N, behaviour_N),
-            **mismatch,
         }
-    return -surrogate_N, stats
+    return torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N), stats
 
 
 def nll(

@@ -12,17 +12,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import logging as transformers_logging
 
 from forge_train.adapters import gather_weights, weight_names
+from forge_train.checkpoint import quiet
 from forge_train.engines.vllm_http import Client
 
 Weights = Callable[[], Mapping[str, Tensor]]
@@ -171,7 +171,7 @@ def save_policy(
     packs a tied output head once and keeps it when weights are reloaded (mean gap 1.8 nats).
     """
     save_weights(model, (weights or partial(plain_weights, model))(), folder, dtype=dtype)
-    with _quiet():
+    with quiet():
         tokenizer.save_pretrained(folder)
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "tie_word_embeddings": False}, indent=2))
@@ -195,7 +195,7 @@ def save_weights(model: Any, weights: Mapping[str, Tensor], folder: Path, *, dty
         matrix = next(cast[name] for name in names if name in cast)
         cast |= {name: matrix.clone() for name in names}  # where memory is shared, only one is written
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with quiet():
         model.save_pretrained(folder, state_dict=cast)
 
 
@@ -235,15 +235,3 @@ def _sweep(above: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path.with_suffix(""), ignore_errors=True)
             path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of the library amid ours."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from forge_train import critic as module
 from forge_train.advantages import TokenAdvantages
@@ -22,8 +22,8 @@ from forge_train.config import AlgorithmConfig, CriticConfig, OptimConfig
 from forge_train.critic import Critic, fit, trained_endings, value_loss
 from forge_train.gae import Estimate, estimate
 from forge_train.trajectory import WORLD, Ending, Segment, Trajectory
+from tests.train.models import VOCAB, qwen3
 
-VOCAB = 64
 FEW = settings(max_examples=12, deadline=None)
 SEEDS = st.integers(0, 2**16)
 GAE = AlgorithmConfig(advantage="gae")
@@ -31,21 +31,7 @@ DENOMINATORS = ["token", "turn", "trajectory", "constant"]
 
 
 def policy(seed: int = 0) -> Qwen3ForCausalLM:
-    config = Qwen3Config(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        tie_word_embeddings=False,
-        pad_token_id=0,
-    )
-    torch.manual_seed(seed)
-    return Qwen3ForCausalLM(config).eval()
+    return qwen3(seed).eval()
 
 
 def made(*, spoken: bool = True, optim: dict[str, Any] | None = None, **config: Any) -> Critic:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from forge_train import learner as module
 from forge_train.advantages import rloo
@@ -17,32 +16,14 @@ from forge_train.config import LossConfig, OptimConfig
 from forge_train.learner import Learner, schedule, score
 from forge_train.losses import OBJECTIVES
 from forge_train.trajectory import WORLD, Segment, Trajectory
+from tests.train.models import VOCAB, qwen3
 
-VOCAB = 64
 FEW = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 2**16)
 
 
-def model(seed: int = 0) -> Qwen3ForCausalLM:
-    config = Qwen3Config(
-        vocab_size=VOCAB,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        tie_word_embeddings=False,
-        pad_token_id=0,
-    )
-    torch.manual_seed(seed)
-    return Qwen3ForCausalLM(config)
-
-
 def made(seed: int = 0, **optim) -> Learner:
-    return Learner(model(seed), OptimConfig(**({"grad_clip": 1e9} | optim)))
+    return Learner(qwen3(seed), OptimConfig(**({"grad_clip": 1e9} | optim)))
 
 
 def plays(seed: int, count: int = 5) -> list[Trajectory]:
@@ -354,7 +335,7 @@ class TestUpdate:
 
     def test_bfloat16_runs_under_autocast_on_float32_weights(self):
         group, exact = plays(0), made()
-        learner = Learner(model(), OptimConfig(), dtype="bfloat16")
+        learner = Learner(qwen3(), OptimConfig(), dtype="bfloat16")
         half = [v for rows in learner.logprobs(group) for row in rows for v in row]
         full = [v for rows in exact.logprobs(group) for row in rows for v in row]
         assert half != full and half == pytest.approx(full, abs=0.3)
@@ -363,8 +344,8 @@ class TestUpdate:
 
     def test_what_it_cannot_do_is_refused(self):
         with pytest.raises(ValueError, match="dtype='float16'"):
-            Learner(model(), OptimConfig(), dtype="float16")
-        capped = model()
+            Learner(qwen3(), OptimConfig(), dtype="float16")
+        capped = qwen3()
         capped.config.final_logit_softcapping = 30.0
         with pytest.raises(ValueError, match="final_logit_softcapping"):
             Learner(capped, OptimConfig())
