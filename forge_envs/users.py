@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +23,38 @@ class User(Protocol):
         Raises MachineError when what the user runs on fails.
         """
         ...
+
+
+@dataclass(slots=True)
+class ScriptedUser:
+    """A `User` who says fixed lines, whatever the agent says, and leaves after the last.
+
+    For tests and first drafts of a world; one that listens is `forge_envs.worlds.desk.customer.Customer`.
+
+    >>> user = ScriptedUser(["Cancel order #W1.", "Yes."])
+    >>> user.open(), user.reply("Shall I?"), user.reply("Done.")
+    ('Cancel order #W1.', 'Yes.', None)
+    """
+
+    lines: Sequence[str]
+    at: int = 0
+    """Lines said so far."""
+
+    def __post_init__(self) -> None:
+        if not self.lines:
+            raise ValueError("lines is empty: a user speaks first, so give at least one")
+
+    def open(self) -> str:
+        """The first line."""
+        self.at = 1
+        return self.lines[0]
+
+    def reply(self, text: str) -> str | None:
+        """The next line; None after the last."""
+        if self.at >= len(self.lines):
+            return None
+        self.at += 1
+        return self.lines[self.at - 1]
 
 
 ENDINGS = {"###STOP###": "stop", "###TRANSFER###": "transfer", "###OUT-OF-SCOPE###": "out_of_scope"}

@@ -19,7 +19,7 @@ from forge_envs.chat import ChatSpec, chat
 from forge_envs.errors import MachineError
 from forge_envs.messages import HERMES, ToolCall
 from forge_envs.recording import Recording, key_of
-from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser
+from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.ids import task_id
 from forge_envs.worlds.retail.model_customer import Ear, brief_of
@@ -430,3 +430,17 @@ def test_a_snapshot_goes_on_with_the_same_customer():
         env.step("Hello?")
         other.restore(env.snapshot())
         assert env.step("And?") == other.step("And?")
+
+
+def test_a_scripted_user_speaks_first_and_leaves_after_the_last_line() -> None:
+    user = ScriptedUser(["One.", "Two."])
+    for _ in range(2):  # `open` begins anew
+        assert [user.open(), user.reply("a"), user.reply("b"), user.reply("c")] == [
+            "One.",
+            "Two.",
+            None,
+            None,
+        ]
+    assert pickle.loads(pickle.dumps(user)) == user
+    with pytest.raises(ValueError, match="at least one"):
+        ScriptedUser([])
