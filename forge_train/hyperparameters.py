@@ -53,6 +53,15 @@ class LossConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.objective == "ppo" and self.importance_level == "sequence":
+            raise ValueError(
+                'importance_level = "sequence": objective = "ppo" already holds the ratio to who sampled, so '
+                'it would count twice; use objective = "clipped", or importance_level = "token"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ranges(self) -> Self:
         for name in ("importance_range", "sequence_range"):
             bounds = getattr(self, name)

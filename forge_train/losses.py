@@ -76,12 +76,14 @@ def ppo(
     Where rollouts are late (`rollout.max_lag`) this is the trust region: once a token is as much likelier
     or unlikelier than when it was sampled as the clip allows, it pushes no further, whatever happened in
     between. `clipped` starts every update anew, and lets a policy run away from its own rollouts.
+    The ratio itself corrects for who sampled, so no weight is put on top; tokens outside
+    `importance_range` are left out all the same.
     """
     surrogate_N, stats = _surrogate(current_N, behaviour_N, advantage_N, config)
     _, mismatch = token_correction(proximal_N, behaviour_N, config)
     with torch.no_grad():
         stats |= {"kl": k3(current_N, behaviour_N), **mismatch}
-    return -surrogate_N, stats
+    return -(1 - mismatch["importance_masked"]) * surrogate_N, stats
 
 
 def _surrogate(
@@ -249,8 +251,11 @@ AUTO = frozenset({"auto"})
 def objective_of(config: LossConfig, *, late: bool) -> Objective:
     """The objective that `config` asks for; `late` when rollouts are of older weights.
 
+    A correction by sequence is one that `clipped` applies: asked for, `auto` stays with it.
+
     >>> objective_of(LossConfig(objective="auto"), late=True).__name__
     'ppo'
     """
-    name = config.objective if config.objective not in AUTO else "ppo" if late else "clipped"
-    return OBJECTIVES[name]
+    if config.objective not in AUTO:
+        return OBJECTIVES[config.objective]
+    return ppo if late and config.importance_level == "token" else clipped

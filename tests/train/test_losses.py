@@ -53,6 +53,16 @@ def test_auto_follows_the_rollouts():
     auto = LossConfig()
     assert objective_of(auto, late=False) is clipped and objective_of(auto, late=True) is ppo
     assert objective_of(LossConfig(objective="clipped"), late=True) is clipped
+    assert objective_of(LossConfig(importance_level="sequence"), late=True) is clipped
+    with pytest.raises(ValueError, match="count twice"):
+        LossConfig(objective="ppo", importance_level="sequence")
+
+
+def test_ppo_leaves_out_what_lies_outside_the_range():
+    current, behaviour = torch.tensor([-1.0, -3.0]), torch.full((2,), -1.0)
+    far = LossConfig(importance_range=(0.5, 2.0))
+    loss, _ = ppo(current, current, behaviour, torch.ones(2), far)
+    torch.testing.assert_close(loss, torch.tensor([-1.0, 0.0]))
 
 
 def test_ppo_pushes_no_token_further_than_the_clip_from_where_it_was_sampled():
