@@ -3,7 +3,8 @@
     python benchmarks/demo_lags.py [--lags 0 1 4] [--seed 0]
 
 Everything but `rollout.max_lag` is the demo's, the warm start included, so the runs differ only in how late
-the groups of an update are.
+the groups of an update are. What benchmarks/results/demo_lags.json holds already is not run again, unless
+--fresh asks for it.
 """
 
 from __future__ import annotations
@@ -30,9 +31,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lags", type=int, nargs="+", default=[0, 1, 4])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fresh", action="store_true", help="measure all of it anew")
     args = parser.parse_args()
-    results: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = (
+        [] if args.fresh or not RESULTS.exists() else json.loads(RESULTS.read_text())
+    )
     for lag in args.lags:
+        if any(result["max_lag"] == lag for result in results):
+            continue
         name = f"lag-{lag}"
         stages, _, wall = run(name, f"run.seed={args.seed}", f"rollout.max_lag={lag}")
         results.append({"max_lag": lag, "wall": wall, "stages": stages, "lag": lag_of(name)})

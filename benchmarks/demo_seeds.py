@@ -4,6 +4,7 @@
 
 For each seed the demo runs as a person would run it. Then the same warm start simply goes on, on the same
 gold episodes, for as long as warm start and reinforcement took together: what would more imitation give?
+What benchmarks/results/demo_seeds.json holds already is not run again, unless --fresh asks for it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "seeds"
+RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
 
 
 def run(name: str, *overrides: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], float]:
@@ -53,15 +55,22 @@ def row(seed: int, stage: str, e: dict[str, Any], seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fresh", action="store_true", help="measure all of it anew")
     args = parser.parse_args()
-    results: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = (
+        [] if args.fresh or not RESULTS.exists() else json.loads(RESULTS.read_text())
+    )
     for seed in args.seeds:
+        if any(result["seed"] == seed for result in results):
+            continue
         stages, events, wall = run(f"demo-{seed}", f"run.seed={seed}")
         results.append(
             {"seed": seed, "wall": wall, "stages": stages, "steps": equal_time_steps(events, stages)}
         )
         write(results)
     for result in results:
+        if "longer" in result:
+            continue
         more = (f"sft.steps={result['steps']}", "sft.epochs=100000", "run.steps=0")
         longer, _, _ = run(f"sft-{result['seed']}", f"run.seed={result['seed']}", *more)
         result["longer"] = longer["after SFT"]
@@ -70,9 +79,8 @@ def main() -> None:
 
 def write(results: list[dict[str, Any]]) -> None:
     """Results so far, as JSON and as the table of docs/results.md."""
-    where = ROOT / "benchmarks" / "results" / "demo_seeds.json"
-    where.parent.mkdir(exist_ok=True)
-    where.write_text(json.dumps(results, indent=1))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=1))
     rows = []
     for r in results:
         stages = r["stages"]

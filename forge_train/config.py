@@ -115,6 +115,11 @@ class Config(Section):
                 'vllm.transfer = "adapter": workers in Ray do not learn the names of new adapters and would '
                 'sample from the model without them; set vllm.transfer = "folder"'
             )
+        if self.rollout.placement == "colocated" and self.vllm.transfer == "nccl":
+            raise ValueError(
+                'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
+                '"colocated" has them there; set vllm.transfer = "folder"'
+            )
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -136,10 +141,10 @@ _FREE = frozenset(
             "keep_groups", "max_bugs",
         ),
         "vllm": (
-            "urls", "count", "python", "port", "folder", "in_flight", "deadline_s", "attempt_s", "attempts",
-            "health_s", "load_s", "start_s", "restarts",
+            "urls", "count", "gpus", "python", "port", "folder", "in_flight", "deadline_s", "attempt_s",
+            "attempts", "health_s", "load_s", "start_s", "restarts",
         ),
-        "rollout": ("workers", "worker_count"),
+        "rollout": ("workers", "worker_count", "placement"),
         "model": ("kernels",),
         "optim": ("gradient_checkpointing", "shard"),
     }.items()

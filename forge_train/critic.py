@@ -1,7 +1,8 @@
 """The critic: what return to expect from here. A copy of the policy's backbone with one number for a head.
 
 The backbone is a model of its own: its gradients never pull at the policy, and the policy's updates do not
-move its values. It costs the memory and the forward passes of a second policy.
+move its values. It costs the memory and the forward passes of a second policy, and is spread over processes
+as the policy is.
 
 Shapes: B rows, T positions, N states with a value, H hidden.
 """
@@ -11,20 +12,27 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from forge_train.batch import Batch, Sample, microbatches, token_weights
+from forge_train.batch import Batch, Sample, token_weights
+from forge_train.checkpoint import load_tensors, save_tensors
 from forge_train.compute import recompute_blocks
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig
+from forge_train.distributed import IDLE, Processes, shared_batches, spread, whole, within
 from forge_train.gae import Estimate, estimate
 from forge_train.learner import adamw, schedule, split
+from forge_train.moments import load_moments, move_moments, save_moments
 from forge_train.trajectory import WORLD, Ending, Trajectory
 from forge_train.tree_attention import inputs_of, prepare
+
+FOLDER = "critic"
+"""Of a checkpoint, where it has its part."""
 
 
 class Critic:
@@ -32,6 +40,8 @@ class Critic:
 
     The head begins at zero: at first every value is 0. `optim` says what `config` does not (betas, clipping,
     micro-batches). `dtype` as in `Learner`: weights keep theirs, "bfloat16" runs the forward under autocast.
+    With `processes` all of them must call every method with the same arguments, as those of `Learner`;
+    `leader.LeadingCritic` sees to that.
     """
 
     version: int
@@ -40,16 +50,24 @@ class Critic:
     """Optimizer steps taken; drives the warm-up of the learning rate."""
 
     def __init__(
-        self, model: PreTrainedModel, config: CriticConfig, optim: OptimConfig, *, dtype: str = "float32"
+        self,
+        model: PreTrainedModel,
+        config: CriticConfig,
+        optim: OptimConfig,
+        *,
+        dtype: str = "float32",
+        processes: Processes | None = None,
     ) -> None:
-        backbone = _backbone_of(model)
-        if optim.packing == "tree":
-            prepare(backbone)
+        self.model = ValueModel(_backbone_of(model)).eval()
+        self.device = processes.device if processes else model.device
+        self.processes = processes
         if optim.gradient_checkpointing:
-            recompute_blocks(backbone)
-        self.device = model.device
-        self.model = nn.ModuleDict({"backbone": backbone, "head": _zero_head(backbone)}).eval()
+            recompute_blocks(self.model.backbone)
+        if processes:
+            spread(self.model, processes, shard=optim.shard, bfloat16=dtype == "bfloat16")
         self.model.to(self.device)
+        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
+            within(self.model, prepare, self.model.backbone)
         self.config = config
         own = {"lr": config.lr, "warmup": config.warmup, "schedule": "constant", "decay_steps": None}
         self.optim = optim.model_copy(update=own)
@@ -123,11 +141,38 @@ class Critic:
             for part in split(len(trajectories), self.config.minibatches, seed=seed):
                 self._step([s for s in found if s.trajectory in part], loss, tally)
         self.version += 1
+        if self.processes:
+            tally.add(self.processes.gather(tally))
         return {
             **fit([v for e in estimates for v in e.values], [r for e in estimates for r in e.returns]),
             **tally.metrics(),
             "value_seconds": time.perf_counter() - started,
         }
+
+    def park(self) -> None:
+        """Keep the moments in main memory until `unpark`."""
+        move_moments(self.optimizer, torch.device("cpu"))
+
+    def unpark(self) -> None:
+        """Take the moments back to where the weights are."""
+        move_moments(self.optimizer, None)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and moments into `folder`, each process its parts."""
+        save_tensors(folder / FOLDER / "weights", self._weights())
+        save_moments(folder / FOLDER, self.model, self.optimizer)
+
+    def load(self, folder: Path, *, version: int, steps: int) -> None:
+        """Continue from `save` with the counters of that time, in any number of processes.
+
+        Raises CheckpointError when it does not fit.
+        """
+        load_tensors(folder / FOLDER / "weights", self._weights())
+        load_moments(folder / FOLDER, self.model, self.optimizer, steps)
+        self.version, self.steps = version, steps
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: weight.detach() for name, weight in self.model.named_parameters()}
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything the next update depends on; continuing from it is exact to the bit."""
@@ -156,17 +201,21 @@ class Critic:
         """One optimizer step on the states of one minibatch."""
         if not part:
             return
-        weights = token_weights(part, loss.denominator, loss.constant)
+        weight_of = token_weights(part, loss.denominator, loss.constant)
+        weights = {s.key: weight_N for s, weight_N in zip(part, weight_of, strict=True)}
+        weights[IDLE.key] = torch.zeros(1)
         self.optimizer.zero_grad(set_to_none=True)
-        for batch in self._microbatches(part):
-            batch = batch.to(self.device)
-            weight_N = torch.cat([weights[i] for i in batch.samples]).to(self.device)
-            loss_N, clipped_N = value_loss(
-                self._forward(batch), batch.behaviour_N, batch.advantage_N, self.config.clip
-            )
+        for chosen, batch in self._work(part):
+            weight_N = torch.cat([weights[s.key] for s in chosen]).to(self.device)
+            value_N = within(self.model, self._forward, batch)
+            loss_N, clipped_N = value_loss(value_N, batch.behaviour_N, batch.advantage_N, self.config.clip)
             (weight_N * loss_N).sum().backward()  # type: ignore[no-untyped-call]
-            tally.states(loss_N.detach(), clipped_N)
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip))
+            if IDLE not in chosen:
+                tally.states(loss_N.detach(), clipped_N)
+        parameters = list(self.model.parameters())
+        if self.processes and not self.optim.shard:
+            self.processes.sum_gradients(parameters)
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
         if math.isfinite(norm):
             for group in self.optimizer.param_groups:
                 group["lr"] = self.optim.lr * schedule(self.steps, self.optim)
@@ -178,25 +227,42 @@ class Critic:
     @torch.no_grad()
     def _values(self, found: Sequence[Sample]) -> list[Tensor]:
         """Values [N] of each sample's states, on the CPU."""
-        result = [s.advantage_N for s in found]  # every one is replaced
-        for batch in self._microbatches(found):
-            values_N = self._forward(batch.to(self.device)).cpu()
-            for i, piece_N in zip(batch.samples, torch.split(values_N, list(batch.lengths)), strict=True):
-                result[i] = piece_N
-        return result
+        mine: dict[tuple[int, int], Tensor] = {}
+        told: dict[tuple[int, int], Tensor] = {}
+        for chosen, batch in self._work(found):
+            values_N = within(self.model, self._forward, batch).cpu()
+            pieces = torch.split(values_N, list(batch.lengths))
+            mine |= {s.key: piece_N for s, piece_N in zip(chosen, pieces, strict=True)}
+        for part in self.processes.gather(mine) if self.processes else [mine]:
+            told |= part
+        return [told[s.key] for s in found]
 
-    def _microbatches(self, found: Sequence[Sample]) -> list[Batch]:
-        return microbatches(found, self.optim.micro_tokens, self.optim.packing) if found else []
+    def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
+        return shared_batches(found, self.optim, self.processes, self.device)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Values [N], float32, of the states that end before each of the batch's targets."""
         inputs = {"input_ids": batch.tokens_BT} if batch.tree is None else inputs_of(batch.tree, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            output = self.model["backbone"](**inputs, use_cache=False)
+            output = self.model.backbone(**inputs, use_cache=False)
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.at_N)
         # A return is a sum over a whole episode: three digits of bfloat16 are too few for it.
-        values_N1: Tensor = self.model["head"](hidden_NH.float())
-        return values_N1.squeeze(-1)
+        values_N1: Tensor = self.model.head(hidden_NH.float())
+        return values_N1.sum(-1)  # of one column: a view is what FSDP must not be given
+
+
+class ValueModel(nn.Module):
+    """A backbone, and a head that turns what it makes of a state into one number."""
+
+    def __init__(self, backbone: PreTrainedModel) -> None:
+        super().__init__()
+        self.backbone: Any = backbone
+        self.head = _zero_head(backbone)
+        self.exact = (self.head,)
+        self._no_split_modules = backbone._no_split_modules
+
+    def tie_weights(self) -> None:
+        """None are."""
 
 
 def trained_endings(algorithm: AlgorithmConfig, critic: CriticConfig) -> frozenset[Ending]:
@@ -307,6 +373,12 @@ class _Tally:
         self.loss = self.clipped = 0.0
         self.count = 0
         self.norms: list[float] = []
+
+    def add(self, shares: Sequence[_Tally]) -> None:
+        """Become the sum of what all processes measured, this one included; steps were taken together."""
+        self.loss = sum(share.loss for share in shares)
+        self.clipped = sum(share.clipped for share in shares)
+        self.count = sum(share.count for share in shares)
 
     def states(self, loss_N: Tensor, clipped_N: Tensor) -> None:
         self.loss += float(loss_N.sum())

@@ -31,8 +31,9 @@ from torch.distributed.fsdp import (
 )
 from torch.distributed.tensor import DTensor
 
-from forge_train.batch import Sample
+from forge_train.batch import Batch, Sample, microbatches
 from forge_train.compute import blocks
+from forge_train.config import OptimConfig
 
 T = TypeVar("T")
 
@@ -222,14 +223,19 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
 
 
 def _shard(model: Any, processes: Processes, bfloat16: bool) -> None:
-    """FSDP2: one unit per block, one for what surrounds them."""
+    """FSDP2: one unit per block, one for what surrounds them, and those that `model.exact` names.
+
+    The latter compute with weights as they are.
+    """
     mesh = init_device_mesh(processes.device.type, (processes.size,))
     half = torch.bfloat16 if bfloat16 else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32)
     # The outer unit too gives its weights back after a forward: scoring without gradient is followed by
     # no backward that would, and reading weights must always find the parts.
-    for unit in [*blocks(model), model]:
-        fully_shard(unit, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+    exact = list(getattr(model, "exact", ()))
+    for unit in [*blocks(model), *exact, model]:
+        chosen = MixedPrecisionPolicy(reduce_dtype=torch.float32) if unit in exact else policy
+        fully_shard(unit, mesh=mesh, mp_policy=chosen, reshard_after_forward=True)
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
@@ -254,6 +260,24 @@ def within(model: Any, run: Callable[..., T], *args: Any) -> T:
 def whole(value: Tensor) -> Tensor:
     """The value of a part that is spread, on every process (all must call it); others as they are."""
     return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def shared_batches(
+    found: Sequence[Sample], optim: OptimConfig, processes: Processes | None, device: torch.device
+) -> Iterator[tuple[list[Sample], Batch]]:
+    """This process's micro-batches of `found`, each with its samples. All must call it.
+
+    As many as any other process has, with idle ones at the end: in each forward all gather weights.
+    """
+    mine = found
+    if processes:
+        mine = [found[i] for i in processes.share([s.forwarded for s in found])]
+    batches = microbatches(mine, optim.micro_tokens, optim.packing) if mine else []
+    most = max(processes.gather(len(batches))) if processes else len(batches)
+    for batch in batches:
+        yield [mine[i] for i in batch.samples], batch.to(device)
+    for _ in range(most - len(batches)):
+        yield [IDLE], microbatches([IDLE], 1, optim.packing)[0].to(device)
 
 
 def _is_exchange(error: RuntimeError) -> bool:

@@ -6,7 +6,7 @@ every token it sampled, the logprob under the distribution it really sampled fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, Protocol, runtime_checkable
@@ -102,8 +102,6 @@ class Engine(Protocol):
     """True when the same requests in the same order give the same bits."""
     shares_weights: bool
     """True when it reads the learner's own weights, so that an update must not run beside it."""
-    replicas: int
-    """Copies of the weights; conversations are dealt to them in turn."""
 
     async def start(self) -> None:
         """Get ready to answer; raises EngineFailed or ValueError when that cannot be."""
@@ -123,6 +121,15 @@ class Engine(Protocol):
 
     def forget(self, conversation: str) -> None:
         """The conversation is over; unknown names are ignored."""
+        ...
+
+    async def prove(
+        self, tokens: Sequence[int], sampling: Sampling, *, seed: int
+    ) -> Mapping[str, Completion]:
+        """One action after `tokens` from each copy of the weights that was not asked since its last load.
+
+        By the copy's name. One that cannot answer takes no requests from now on, and is left out.
+        """
         ...
 
     async def weights_changed(self, version: int) -> None:

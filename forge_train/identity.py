@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from forge_train.engine import Engine, Sampling
+from forge_train.engine import Completion, Engine, Sampling
 from forge_train.learner import Learner
 from forge_train.trajectory import Segment, Trajectory
 
@@ -35,33 +35,33 @@ async def probe(
     temperature: float,
     tolerance: float,
 ) -> float:
-    """After a weight load: sample a few tokens from every replica and score them with the learner.
+    """Have every copy of the weights that was loaded anew sample a few tokens, and score them.
 
-    The prompt is an opening that has just been played. Returns the mean gap; raises IdentityError.
+    The prompt is an opening that has just been played. Each copy is judged by itself: among many, a stale one
+    would not show in a mean. Returns the largest mean gap; raises IdentityError with the name of the copy.
     """
     opening = next((_opening(t) for group in groups for t in group if t.segments), None)
     if opening is None or not opening[: engine.max_context - 1]:
         return 0.0
     sampling = Sampling(temperature=temperature, max_tokens=PROBE_TOKENS)
-    probes = []
-    for replica in range(engine.replicas):
-        name = f"identity/{learner.version}/{replica}"
-        said = await engine.complete(opening, sampling, conversation=name, seed=replica)
-        engine.forget(name)
-        segment = Segment()
-        segment.hear(opening)
-        segment.act(said.tokens, said.logprobs, 0)
-        probes.append(Trajectory(group=name, segments=[segment], rewards=[0.0], versions=[said.version]))
-    scored = learner.logprobs(probes, temperature=temperature)
-    gaps = [
-        abs(theirs - ours)
-        for t, rows in zip(probes, scored, strict=True)
-        for theirs, ours, action in zip(t.segments[0].logprobs, rows[0], t.segments[0].action, strict=True)
-        if action == 0
-    ]
-    gap = sum(gaps) / len(gaps)
-    _judge(gap, learner.version, tolerance)
-    return gap
+    said = await engine.prove(opening, sampling, seed=learner.version)
+    if not said:
+        return 0.0
+    scored = learner.logprobs([_trajectory(opening, s) for s in said.values()], temperature=temperature)
+    largest = 0.0
+    for (name, one), rows in zip(said.items(), scored, strict=True):
+        gaps = [abs(a - b) for a, b in zip(one.logprobs, rows[0][len(opening) :], strict=True)]
+        gap = sum(gaps) / len(gaps)
+        _judge(gap, learner.version, tolerance, name)
+        largest = max(largest, gap)
+    return largest
+
+
+def _trajectory(opening: list[int], said: Completion) -> Trajectory:
+    segment = Segment()
+    segment.hear(opening)
+    segment.act(said.tokens, said.logprobs, 0)
+    return Trajectory(group="proof", segments=[segment], rewards=[0.0], versions=[said.version])
 
 
 def _opening(trajectory: Trajectory) -> list[int]:
@@ -70,10 +70,10 @@ def _opening(trajectory: Trajectory) -> list[int]:
     return segment.tokens[: segment.action.index(0)] if 0 in segment.action else segment.tokens
 
 
-def _judge(gap: float, version: int, tolerance: float) -> None:
+def _judge(gap: float, version: int, tolerance: float, who: str = "engine") -> None:
     if not gap <= tolerance:  # NaN is no agreement
         raise IdentityError(
-            f"engine and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
+            f"{who} and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
             f"tolerance {tolerance:.2g}. The engine may hold stale weights or a stale cache, or sample from "
             "another distribution (temperature, top_p, top_k)"
         )

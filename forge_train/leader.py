@@ -1,4 +1,4 @@
-"""Rank 0's learner, which the other processes follow.
+"""Rank 0's learner and critic, which the other processes follow.
 
     rank 0:  Leader(model, ...)   update(...) ─┐ tells, then does the same     close()
     others:  follow(processes)    ............ └> update(...)                  return
@@ -19,8 +19,10 @@ from transformers import AutoModelForCausalLM
 
 from forge_train.adapters import add_lora
 from forge_train.compute import fuse_kernels
-from forge_train.config import LossConfig, OptimConfig
+from forge_train.config import CriticConfig, LossConfig, OptimConfig
+from forge_train.critic import Critic
 from forge_train.distributed import Processes
+from forge_train.gae import Estimate
 from forge_train.learner import Learner
 from forge_train.trajectory import Trajectory
 
@@ -114,6 +116,16 @@ class Leader(Learner):
         with self.team.waiting("loading"):
             super().load_moments(folder, version=version, steps=steps)
 
+    def park(self) -> None:
+        """See `Learner.park`."""
+        self._all("park")
+        super().park()
+
+    def unpark(self) -> None:
+        """See `Learner.unpark`."""
+        self._all("unpark")
+        super().unpark()
+
     def state_dict(self) -> dict[str, Any]:
         """Not for many processes: raises ValueError."""
         raise ValueError("the state of many processes is not one dict: use save_moments and weights")
@@ -123,7 +135,74 @@ class Leader(Learner):
         raise ValueError("the state of many processes is not one dict: use load_moments")
 
     def _all(self, method: str, *args: object, **kwargs: object) -> None:
-        self.team.tell((method, args, kwargs))
+        self.team.tell(("learner", method, args, kwargs))
+
+
+class LeadingCritic(Critic):
+    """A critic on rank 0 whose every step all processes take; used as `Leader` is. `model` is whole."""
+
+    def __init__(
+        self,
+        model: Any,
+        config: CriticConfig,
+        optim: OptimConfig,
+        *,
+        processes: Processes,
+        dtype: str = "float32",
+    ) -> None:
+        self.team = processes
+        self._all("begin", Shape.of(model), config, optim, dtype)
+        with processes.waiting("spreading the critic"):
+            super().__init__(model, config, optim, dtype=dtype, processes=processes)
+
+    def values(self, trajectories: Sequence[Trajectory]) -> list[list[float]]:
+        """See `Critic.values`."""
+        bare = _bare(trajectories)
+        self._all("values", bare)
+        with self.team.waiting("valuing"):
+            return super().values(bare)
+
+    def update(
+        self, trajectories: Sequence[Trajectory], estimates: Sequence[Estimate], loss: LossConfig
+    ) -> dict[str, float]:
+        """See `Critic.update`."""
+        bare = _bare(trajectories)
+        self._all("update", bare, estimates, loss)
+        with self.team.waiting("in an update of the critic"):
+            return super().update(bare, estimates, loss)
+
+    def save(self, folder: Path) -> None:
+        """See `Critic.save`."""
+        self._all("save", folder)
+        with self.team.waiting("saving the critic"):
+            super().save(folder)
+
+    def load(self, folder: Path, *, version: int, steps: int) -> None:
+        """See `Critic.load`."""
+        self._all("load", folder, version=version, steps=steps)
+        with self.team.waiting("loading the critic"):
+            super().load(folder, version=version, steps=steps)
+
+    def park(self) -> None:
+        """See `Critic.park`."""
+        self._all("park")
+        super().park()
+
+    def unpark(self) -> None:
+        """See `Critic.unpark`."""
+        self._all("unpark")
+        super().unpark()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Not for many processes: raises ValueError."""
+        raise ValueError("the state of many processes is not one dict: use save")
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Not for many processes: raises ValueError."""
+        raise ValueError("the state of many processes is not one dict: use load")
+
+    def _all(self, method: str, *args: object, **kwargs: object) -> None:
+        self.team.tell(("critic", method, args, kwargs))
 
 
 def dismiss(processes: Processes) -> None:
@@ -134,19 +213,37 @@ def dismiss(processes: Processes) -> None:
 
 def follow(processes: Processes) -> None:
     """Every other rank: do what rank 0 does, until it dismisses. Raises RankFailed when it is gone."""
-    learner: Learner | None = None
+    held: dict[str, Any] = {}
     while (work := processes.hear()) is not None:
-        method, args, kwargs = work
-        with processes.waiting(f"following {processes.names[0]} in {method}"):
-            if method == "begin":
-                shape, optim, dtype = args
-                assert shape is not None or learner is not None, "the first model comes with its shape"
-                model: Any = learner.model if learner and not shape else shape.build(processes.device)
-                learner = Learner(model, optim, dtype=dtype, processes=processes)
+        whose, method, args, kwargs = work
+        with processes.waiting(f"following {processes.names[0]} in {method} of the {whose}"):
+            if method != "begin":
+                getattr(held[whose], method)(*args, **kwargs)
+            elif whose == "learner":
+                held[whose] = _join_learner(held.get(whose), processes, *args)
             else:
-                assert learner is not None, "a leader makes its learner first"
-                getattr(learner, method)(*args, **kwargs)
+                held[whose] = _join_critic(processes, *args)
     processes.leave()
+
+
+def _join_learner(
+    before: Learner | None, processes: Processes, shape: Shape | None, optim: OptimConfig, dtype: str
+) -> Learner:
+    """This process's part of a learner that begins; without a `shape` on the model of the one before it."""
+    model: Any
+    if shape is not None:
+        model = shape.build(processes.device)
+    else:
+        assert before is not None, "the first model comes with its shape"
+        model = before.model
+    return Learner(model, optim, dtype=dtype, processes=processes)
+
+
+def _join_critic(
+    processes: Processes, shape: Shape, config: CriticConfig, optim: OptimConfig, dtype: str
+) -> Critic:
+    """This process's part of a critic that begins."""
+    return Critic(shape.build(processes.device), config, optim, dtype=dtype, processes=processes)
 
 
 def _bare(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -20,12 +20,12 @@ from transformers import PreTrainedModel
 
 from forge_train.adapters import adapter_state, gather_weights, weight_names
 from forge_train.advantages import count_actions
-from forge_train.batch import Batch, Sample, microbatches, samples, token_weights, unique_tokens
+from forge_train.batch import Batch, Sample, samples, token_weights, unique_tokens
 from forge_train.compute import recompute_blocks
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.distributed import IDLE, Processes, spread, whole, within
+from forge_train.distributed import IDLE, Processes, shared_batches, spread, whole, within
 from forge_train.losses import Objective, corrects_sequences, objective_of, sequence_factors
-from forge_train.moments import load_moments, save_moments
+from forge_train.moments import load_moments, move_moments, save_moments
 from forge_train.tally import Tally
 from forge_train.trajectory import Trajectory
 from forge_train.tree_attention import inputs_of, prepare
@@ -191,6 +191,14 @@ class Learner:
         self.version, self.steps = version, steps
         load_moments(folder, self.model, self.optimizer, steps)
 
+    def park(self) -> None:
+        """Keep the moments in main memory until `unpark`. Gradients there are none between updates."""
+        move_moments(self.optimizer, torch.device("cpu"))
+
+    def unpark(self) -> None:
+        """Take the moments back to where the weights are."""
+        move_moments(self.optimizer, None)
+
     def state_dict(self) -> dict[str, Any]:
         """A copy of everything the next update depends on; continuing from it is exact to the bit."""
         return {
@@ -276,19 +284,7 @@ class Learner:
         return {s.key: result[s.key] for s in found}
 
     def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
-        """This process's micro-batches of `found`, each with its samples.
-
-        As many as any other process has, with idle ones at the end: in each forward all gather weights.
-        """
-        mine = found
-        if self.processes:
-            mine = [found[i] for i in self.processes.share([s.forwarded for s in found])]
-        batches = microbatches(mine, self.optim.micro_tokens, self.optim.packing) if mine else []
-        most = max(self.processes.gather(len(batches))) if self.processes else len(batches)
-        for batch in batches:
-            yield [mine[i] for i in batch.samples], batch.to(self.device)
-        for _ in range(most - len(batches)):
-            yield [IDLE], microbatches([IDLE], 1, self.optim.packing)[0].to(self.device)
+        return shared_batches(found, self.optim, self.processes, self.device)
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.

@@ -34,6 +34,18 @@ def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
     load_tensors(folder / FOLDER, _moments(model, optimizer))
 
 
+def move_moments(optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
+    """Move the optimizer's state to `device`, or back to where each parameter is; what is there stays.
+
+    On a GPU the memory goes back to the driver: another process is to have it.
+    """
+    for p, state in optimizer.state.items():
+        for kind, value in state.items():
+            state[kind] = value.to(device or p.device)
+    if device is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
         f"{name}.{kind}": optimizer.state[p][kind].detach()

@@ -83,10 +83,11 @@ class NCCLTransfer:
             }
         )
 
-    async def load(self, server: Client, version: int, timeout: float) -> None:
+    async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
         """Pause, announce the weights, broadcast them while the server receives, name the version, resume."""
         async with self._turn:
-            await server.pause(timeout)
+            if not asleep:
+                await server.pause(timeout)
             link = await self._linked(server, timeout)
             info = {
                 "names": list(self._copy),
@@ -97,7 +98,8 @@ class NCCLTransfer:
             receive = server.post("/update_weights", {"update_info": info}, timeout=timeout)
             await self._together(server, receive, partial(link.send, self._copy), timeout)
             await server.post("/finish_weight_update", {"weight_version": str(version)}, timeout=timeout)
-            await server.resume(_CONTROL)
+            if not asleep:
+                await server.resume(_CONTROL)
 
     def model(self, version: int) -> str | None:
         """A server has one model, of one version at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +119,12 @@ def _plain_copy(model: Any, *, has_adapters: bool) -> Any:
     """A copy with its adapters merged."""
     if not has_adapters:
         return copy.deepcopy(model)
+    return plain_model(model, gather_weights(model, list(weight_names(model))))
+
+
+def plain_model(like: Any, weights: Mapping[str, Tensor]) -> Any:
+    """A model of the config of `like`, whole and without adapters, with these weights."""
     with torch.random.fork_rng(devices=[]):
-        plain = AutoModelForCausalLM.from_config(model.config, dtype=model.dtype)
-    merged: Iterable[str] = weight_names(model)
-    plain.load_state_dict(gather_weights(model, list(merged)), strict=False)
+        plain = AutoModelForCausalLM.from_config(like.config, dtype=like.dtype)
+    plain.load_state_dict(weights, strict=False)  # a tied head has no weights of its own
     return plain.eval()

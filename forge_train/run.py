@@ -27,11 +27,12 @@ from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluate import Evaluation, evaluate
 from forge_train.journal import Journal
-from forge_train.leader import Leader, dismiss, follow
+from forge_train.leader import Leader, LeadingCritic, dismiss, follow
 from forge_train.learner import Learner
 from forge_train.live import Live, Progress
 from forge_train.log import RunFolder, read_lines, rollout_record, standing
-from forge_train.policy import Current, gold, make_engine, make_policy
+from forge_train.placement import placement_of
+from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
 from forge_train.renderer import renderer_for
 from forge_train.report import write_report
 from forge_train.results import told
@@ -64,11 +65,6 @@ class Run:
     """One run, from its config and its folder."""
 
     def __init__(self, config: Config, folder: RunFolder, processes: Processes | None = None) -> None:
-        if processes and config.algorithm.advantage in CRITIC_ESTIMATORS:
-            raise ValueError(
-                f'algorithm.advantage = "{config.algorithm.advantage}": its critic learns in one process; '
-                "start without torchrun, or use an estimator without a critic"
-            )
         torch.set_num_threads(config.run.threads)
         self.config = config
         self.folder = folder
@@ -95,19 +91,22 @@ class Run:
 
     async def all(self) -> Path:
         """Every stage that is still to do."""
+        config = self.config
         try:
             await self.engine.start()
             began = time.perf_counter()
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
-                if self.config.sft.episodes:
+                if config.sft.episodes:
+                    await placement_of(config, self.engine).learn()
                     self.supervise()
+                    await placement_of(config, self.engine, self.current.learner).play()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
-                learner = self.current.learner or self.learner(self.config.optim)
+                learner = self.current.learner or self.learner(config.optim)
                 self.save(self.folder.checkpoints, 0, learner, fresh=True)
-            if self.config.run.steps:
+            if config.run.steps:
                 await self.reinforce()
         finally:
             await self.engine.close()
@@ -143,8 +142,9 @@ class Run:
     async def reinforce(self) -> None:
         """Play, learn, and play again with what was learned."""
         config = self.config
+        await placement_of(config, self.engine).learn()
         if config.algorithm.advantage in CRITIC_ESTIMATORS:  # before the learner shards or adapts the model
-            self.critic = Critic(self.model, config.critic, config.optim, dtype=config.model.dtype)
+            self.critic = self.new_critic()
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
@@ -154,27 +154,29 @@ class Run:
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
             try:
-                await engine.weights_changed(start)
+                await trainer.update_engine()
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
                         metrics, groups, credit = await trainer.step(step)
                         self.folder.rollouts(step, self._stored(groups, credit))
                         self.folder.metrics(step, metrics)
                         live.step(metrics)
-                        await self._after(step + 1, learner, journal, began)
+                        await self._after(step + 1, trainer, journal, began)
             finally:
                 await trainer.close()
         if not self._judged("after RL", config.run.steps):
             await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
 
-    async def _after(self, done: int, learner: Learner, journal: Journal, began: float) -> None:
+    async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> None:
         """Save and evaluate where the config says so, when `done` steps are."""
         last = done == self.config.run.steps
         if self._due(done) or last:
-            self.save(self.folder.checkpoints, done, learner)
+            self.save(self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
+            if trainer.engine.version != done:  # while updates are repeated it is not given theirs
+                await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
@@ -234,6 +236,7 @@ class Run:
             max_bugs=config.run.max_bugs,
             journal=journal,
             critic=self.critic,
+            placement=placement_of(config, self.engine, learner, self.critic),
         )
         for index, group, useful in journal.finished():
             trainer.settle(index, group, useful=useful)
@@ -262,17 +265,34 @@ class Run:
         self.current.learner = learner
         return learner
 
+    def new_critic(self) -> Critic:
+        """One that knows nothing yet; with several processes each gets one."""
+        settings, dtype = self.config.critic, self.config.model.dtype
+        if not self.processes:
+            return Critic(self.model, settings, self.config.optim, dtype=dtype)
+        model = self.model
+        if hasattr(model, "is_spread"):  # by supervised training
+            assert self.current.learner is not None
+            model = plain_model(model, self.current.learner.full_weights())
+        return LeadingCritic(model, settings, self.config.optim, processes=self.processes, dtype=dtype)
+
     # -- what stages share ---------------------------------------------------------------------
 
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> None:
         """A checkpoint of model, tokenizer and learner; `fresh` when its optimizer is not to go on."""
+
+        def moments(aside: Path) -> None:
+            learner.save_moments(aside)
+            if self.critic is not None:
+                self.critic.save(aside)
+
         state: dict[str, Any] = {"step": step, "rng": torch.get_rng_state()}
         if not fresh:
             state["learner"] = {"version": learner.version, "steps": learner.steps}
         if has_lora(self.model):
             state["adapter"] = learner.adapter()
         if self.critic is not None:
-            state["critic"] = self.critic.state_dict()
+            state["critic"] = {"version": self.critic.version, "steps": self.critic.steps}
         checkpoint.save(
             folder,
             step,
@@ -280,7 +300,7 @@ class Run:
             tokenizer=self.tokenizer,
             state=state,
             keep=self.config.run.keep_checkpoints,
-            also=None if fresh else learner.save_moments,
+            also=None if fresh else moments,
         )
         self.folder.event("checkpoint", step=step if folder == self.folder.checkpoints else 0)
 
@@ -293,7 +313,7 @@ class Run:
         if "learner" in state:
             learner.load_moments(saved.path, **state["learner"])
         if self.critic is not None and "critic" in state:
-            self.critic.load_state_dict(state["critic"])
+            self.critic.load(saved.path, **state["critic"])
         rng: Tensor = state["rng"]
         torch.set_rng_state(rng)
         return saved.step

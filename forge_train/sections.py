@@ -141,6 +141,10 @@ class RolloutConfig(Section):
     """Episodes of one task that are compared with each other."""
     groups: PositiveInt = 16
     """Tasks of one step; `group_size * groups` episodes feed one update."""
+    placement: Literal["separate", "colocated"] = "separate"
+    """separate: servers and learner have GPUs of their own. colocated: the same ones in turn. Servers sleep
+    while the learner works, and its moments lie in main memory while they play; leave its weights room with
+    vllm.flags = ["--gpu-memory-utilization", "0.7"]. Only with engine = "vllm" and max_lag = 0."""
     max_lag: NonNegativeInt = 0
     """Updates between the weights a group starts with and those it trains. 0 is synchronous; more lets
     groups be played while the learner works. Nothing is ever dropped for being late."""
@@ -187,6 +191,20 @@ class RolloutConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _turns(self) -> Self:
+        if self.placement == "colocated" and self.engine != "vllm":
+            raise ValueError(
+                f'placement = "colocated": engine = "{self.engine}" has the learner\'s own weights, so that '
+                'nothing can sleep; set placement = "separate", or engine = "vllm"'
+            )
+        if self.placement == "colocated" and self.max_lag:
+            raise ValueError(
+                f'placement = "colocated": servers sleep in an update, but max_lag = {self.max_lag} '
+                'has them play; set max_lag = 0, or placement = "separate"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _room(self) -> Self:
         if self.min_members > max(self.group_size, 2):
             raise ValueError(
@@ -206,7 +224,7 @@ class VLLMConfig(Section):
     urls: tuple[str, ...] = Field(default=(), strict=False)
     """Servers that run already (`forge-train serve`); empty starts `count` of them on this machine."""
     count: PositiveInt = 1
-    """Servers to start; with GPUs, each gets those that are free for it through `env` and `flags`."""
+    """Servers to start; with several GPUs, `gpus` says which are whose."""
     python: str = ".venv-vllm/bin/python"
     """Interpreter of the environment vLLM is installed in (`make vllm`)."""
     port: NonNegativeInt = 0
@@ -215,6 +233,8 @@ class VLLMConfig(Section):
     """Precision of the servers, and of the weights that are sent to them."""
     flags: tuple[str, ...] = Field(default=(), strict=False)
     """More arguments of the servers, for example ["--tensor-parallel-size", "2"]."""
+    gpus: tuple[str, ...] = Field(default=(), strict=False)
+    """CUDA_VISIBLE_DEVICES of each server we start, for example ["0,1", "2,3"]; empty leaves it as it is."""
     env: dict[str, str] = Field(default_factory=dict)
     """More environment of the servers, for example VLLM_CPU_KVCACHE_SPACE = "1" (GB)."""
     transfer: Literal["folder", "adapter", "nccl"] = "folder"
@@ -242,6 +262,10 @@ class VLLMConfig(Section):
     def _apart(self) -> Self:
         if len(set(self.urls)) != len(self.urls):
             raise ValueError(f"urls = {list(self.urls)}: one server is named twice")
+        if self.gpus and len(self.gpus) != self.count:
+            raise ValueError(
+                f"gpus = {list(self.gpus)}: name those of each server; there are {self.count} (count)"
+            )
         return self
 
 

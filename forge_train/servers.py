@@ -40,6 +40,7 @@ class ServersFailed(RuntimeError):
 class _Server:
     port: int
     log: Path
+    gpus: str | None = None
     process: asyncio.subprocess.Process | None = None
     keeper: asyncio.Task[None] | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,9 +51,9 @@ class Servers:
     """`count` vLLM servers of one model on this machine.
 
     `model`: folder or hub name. `python`: the interpreter of vLLM's environment. `port`: the first one; 0
-    takes free ones. `flags` and `env` come after ours, so that they win. `logs`: folder for server-N.log. A
-    server that ends is started again, `restarts` times, with the weights it was first started with: whoever
-    uses it must load newer ones (`VLLMEngine` does).
+    takes free ones. `flags` and `env` come after ours, so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each
+    server. `logs`: folder for server-N.log. A server that ends is started again, `restarts` times, with the
+    weights it was first started with: whoever uses it must load newer ones (`VLLMEngine` does).
 
     Servers get SIGTERM when this process dies, however it dies (on Linux).
     """
@@ -68,6 +69,7 @@ class Servers:
         max_context: int | None = None,
         dtype: str = "auto",
         flags: Sequence[str] = (),
+        gpus: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         start_s: float = 600.0,
         restarts: int = 10,
@@ -81,10 +83,13 @@ class Servers:
         self._model, self._max_context, self._dtype = str(model), max_context, dtype
         self._flags, self._env = list(flags), dict(env or {})
         self._start_s, self._restarts = start_s, restarts
+        self._free = asyncio.Event()
+        self._free.set()
         logs.mkdir(parents=True, exist_ok=True)
         ports = _free_ports(count) if port == 0 else range(port, port + count)
         self._servers = {
-            f"http://127.0.0.1:{p}": _Server(p, logs / f"server-{i}.log") for i, p in enumerate(ports)
+            f"http://127.0.0.1:{p}": _Server(p, logs / f"server-{i}.log", gpus[i] if gpus else None)
+            for i, p in enumerate(ports)
         }
 
     @property
@@ -119,6 +124,16 @@ class Servers:
             log.warning("%s does not answer; ending its process", url)
             server.ready.clear()
             await _end(server.process)
+
+    async def hold(self) -> None:
+        """Start none until `release`: somebody else needs their memory. What is just starting is ended."""
+        self._free.clear()
+        starting = [s.process for s in self._servers.values() if s.process and not s.ready.is_set()]
+        await asyncio.gather(*(_end(process) for process in starting))
+
+    def release(self) -> None:
+        """Start again what ended meanwhile; harmless when nothing was held."""
+        self._free.set()
 
     async def given_up(self) -> NoReturn:
         """Wait until every server has used up its restarts; raises ServersFailed."""
@@ -163,6 +178,7 @@ class Servers:
         One that never came up is not started again: its command is wrong, and the log says why.
         """
         while True:
+            await self._free.wait()
             process = server.process = await self._spawn(server)
             up = await self._wait_until_up(url, process)
             if not up and server.starts == 1:
@@ -193,6 +209,8 @@ class Servers:
         }
         if len(self._servers) > 1:  # else each would take the same first cores for itself
             ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        if server.gpus is not None:
+            ours["CUDA_VISIBLE_DEVICES"] = server.gpus
         with server.log.open("ab") as out:
             return await asyncio.create_subprocess_exec(
                 *self.command(server.port),
@@ -209,7 +227,7 @@ class Servers:
         client = Client(url)
         try:
             async with asyncio.timeout(self._start_s):
-                while process.returncode is None:
+                while process.returncode is None and self._free.is_set():
                     with suppress(ServerError):
                         await client.health(timeout=self._start_s)
                         return True

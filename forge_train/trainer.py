@@ -27,6 +27,7 @@ from forge_train.engine import Engine
 from forge_train.identity import IdentityError, check_gap, probe
 from forge_train.journal import Group, Journal
 from forge_train.learner import Learner
+from forge_train.placement import Placement, Separate
 from forge_train.summary import OUT_OF_ROOM, Metrics, lags, split, summary
 from forge_train.trajectory import Trajectory
 
@@ -65,6 +66,7 @@ class Trainer:
     journal: Journal | None = None
     critic: Critic | None = None
     """Judges instead of comparing members of a group, when the algorithm is PPO."""
+    placement: Placement = field(default_factory=Separate)
     playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     finished: dict[int, Group] = field(default_factory=dict)
     rejected: dict[int, Group] = field(default_factory=dict)
@@ -82,6 +84,9 @@ class Trainer:
         collected = time.perf_counter()
 
         self.check_bugs(groups + useless)
+        await self.prove(groups)  # servers that came back since the last update
+        await self.placement.learn()
+        placed = time.perf_counter()
         credit, judged = await self.beside(partial(self.judge, groups))
         valued = time.perf_counter()
         trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
@@ -99,7 +104,7 @@ class Trainer:
         )
         check_gap(stats, trajectories, version, self.identity_tolerance)
         updated = time.perf_counter()
-        self.note("update", step=step, seconds=round(updated - collected, 4))
+        self.note("update", step=step, seconds=round(updated - placed, 4))
 
         await self.hand_over(groups)
         ended = time.perf_counter()
@@ -116,7 +121,8 @@ class Trainer:
             "refilled": len(useless),
             "seconds": {
                 **split(collected - began, groups, overlapped=self.admission.max_lag > 0),
-                "values": valued - collected,
+                "placement": placed - collected,
+                "values": valued - placed,
                 "logprobs": scoring,
                 "update": updated - valued - scoring,
                 "weights": ended - updated,
@@ -228,15 +234,26 @@ class Trainer:
         """Do the learner's work: in a thread beside the rollouts, unless they read the same weights."""
         return work() if self.engine.shares_weights else await asyncio.to_thread(work)
 
+    async def update_engine(self) -> None:
+        """The engine gets the learner's weights as they are: to begin with, or to be judged."""
+        await self.placement.play()
+        await self.engine.weights_changed(self.learner.version)
+
     async def hand_over(self, groups: Sequence[Group]) -> None:
         """The engine gets the new weights, and shows that it has them."""
-        version = self.learner.version
-        repeated = self.journal is not None and self.journal.recorded(version) is not None
+        repeated = self.journal is not None and self.journal.recorded(self.learner.version) is not None
         if not repeated:
-            await self.engine.weights_changed(version)
-            if not self.engine.shares_weights:
-                await probe(self.engine, self.learner, groups, self.temperature, self.identity_tolerance)
+            await self.update_engine()
+            await self.prove(groups)
         self.admission.updated()
+
+    async def prove(self, groups: Sequence[Group]) -> None:
+        """Every copy of the weights that was loaded anew shows that it has them; raises IdentityError.
+
+        While updates are repeated the engine is not given theirs, and there is nothing to compare.
+        """
+        if not self.engine.shares_weights and self.engine.version == self.learner.version:
+            await probe(self.engine, self.learner, groups, self.temperature, self.identity_tolerance)
 
     def check_bugs(self, groups: Sequence[Group]) -> None:
         """Stop the run when worlds raised more often than `max_bugs`."""

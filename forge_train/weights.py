@@ -39,10 +39,11 @@ class WeightTransfer(Protocol):
         """Take the learner's weights as they are and call them `version`; the learner may go on after."""
         ...
 
-    async def load(self, server: Client, version: int, timeout: float) -> None:
+    async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
         """Have a server take the published `version`; raises ServerError and may leave it unusable.
 
-        Servers are loaded at the same time, each from a call of its own.
+        Servers are loaded at the same time, each from a call of its own. One that is `asleep` but for its
+        weights samples nothing, and must not begin to here: it is neither paused nor resumed.
         """
         ...
 
@@ -84,15 +85,17 @@ class FolderTransfer:
         """Write the weights, in a thread, and put them in the place of older ones in one go."""
         await asyncio.to_thread(self._write, version)
 
-    async def load(self, server: Client, version: int, timeout: float) -> None:
-        """Pause, reload from the folder, name the version, resume."""
+    async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
+        """Pause, reload from the folder, name the version, resume; see `WeightTransfer`."""
         folder = self.path(version)
         if not folder.is_dir():  # asking for it anyway would end the server's engine
             raise ValueError(f"version {version} is not published: there is no {folder}")
-        await server.pause(timeout)
+        if not asleep:
+            await server.pause(timeout)
         await server.reload(folder, timeout)
         await server.name_version(str(version), _CONTROL)
-        await server.resume(_CONTROL)
+        if not asleep:
+            await server.resume(_CONTROL)
 
     def model(self, version: int) -> str | None:
         """A server has one model, of one version at a time."""
@@ -140,7 +143,7 @@ class AdapterTransfer:
         for old in sorted(self.folder.iterdir())[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
 
-    async def load(self, server: Client, version: int, timeout: float) -> None:
+    async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
         """Load it beside the others; the oldest beyond `keep` is unloaded."""
         name = self.model(version)
         there = await server.models(_CONTROL)  # a server that was started anew has none

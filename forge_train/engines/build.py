@@ -31,7 +31,14 @@ def vllm_engine(
     where several processes hold parts of it, give `Learner.full_weights`. Raises ValueError.
     """
     vllm = config.vllm
+    colocated = config.rollout.placement == "colocated"
+    if colocated and not vllm.urls and not torch.cuda.is_available():
+        raise ValueError(
+            'rollout.placement = "colocated": there is no GPU here, and on a CPU vLLM 0.32 cannot sleep; set '
+            'rollout.placement = "separate"'
+        )
     transfer, flags = _transfer(vllm, model, weights)
+    flags = (*flags, "--enable-sleep-mode") if colocated else flags
     servers = None
     if not vllm.urls:
         try:
@@ -45,6 +52,7 @@ def vllm_engine(
         max_context=config.rollout.max_context,
         transfer=transfer,
         servers=servers,
+        sleeps=colocated,
     )
 
 
@@ -87,6 +95,7 @@ def _servers(
         max_context=config.rollout.max_context,
         dtype=vllm.dtype,
         flags=[*flags, *vllm.flags],
+        gpus=vllm.gpus,
         env=vllm.env,
         start_s=vllm.start_s,
         restarts=vllm.restarts,

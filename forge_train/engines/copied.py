@@ -5,11 +5,12 @@ Those are spread over processes, or hold adapters apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from forge_train.engine import Completion, Sampling
 from forge_train.engines.local import LocalEngine
 
 
@@ -32,9 +33,21 @@ class CopiedEngine(LocalEngine):
         super().__init__(model, max_context=max_context, version=version)
         self._own: dict[str, Tensor] = model.state_dict()
         self._weights = weights
+        self._proved = False
+
+    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+        """One action, unless one was proof already; see `Engine`."""
+        if self._proved:
+            return {}
+        name = f"proof of version {self.version}"
+        said = await self.complete(tokens, sampling, conversation=name, seed=seed)
+        self.forget(name)
+        self._proved = True
+        return {"the engine in process": said}
 
     async def weights_changed(self, version: int) -> None:
         """Copy the learner's weights; then as `LocalEngine`."""
+        self._proved = False
         with torch.no_grad():
             for bucket in self._weights():
                 for name, value in bucket.items():

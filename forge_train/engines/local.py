@@ -82,7 +82,6 @@ class LocalEngine:
 
     reproducible = True
     shares_weights = True
-    replicas = 1
 
     def __init__(
         self,
@@ -167,6 +166,10 @@ class LocalEngine:
             self._pages.release(self._chains.pop(conversation))
         elif chain is not None:
             del self._chains[conversation]
+
+    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+        """Nothing: the learner's own weights cannot be stale."""
+        return {}
 
     async def weights_changed(self, version: int) -> None:
         """The weights are now those of `version`: drop all keys and values.

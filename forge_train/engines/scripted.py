@@ -22,7 +22,6 @@ class ScriptedEngine:
 
     reproducible = True
     shares_weights = False
-    replicas = 1
 
     def __init__(
         self,
@@ -74,6 +73,10 @@ class ScriptedEngine:
     def forget(self, conversation: str) -> None:
         """The conversation is over; a new one of that name starts from the first action."""
         self.turns.pop(conversation, None)
+
+    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+        """Nothing: there are no weights."""
+        return {}
 
     async def weights_changed(self, version: int) -> None:
         """There are no weights; completions carry `version` from now on."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -146,6 +146,31 @@ class Client:
     async def resume(self, timeout: float) -> None:
         """Go on after `pause`; harmless when there was none."""
         await self._send("POST", "/resume", timeout=timeout)
+
+    async def sleep(self, level: int, timeout: float) -> None:
+        """Give back the memory of weights and cache; requests in flight are aborted, new ones queue.
+
+        Level 1 keeps the weights in main memory, level 2 keeps none: they must be loaded anew. Started with
+        --enable-sleep-mode; without it a server only stops to sample.
+        """
+        await self._send("POST", f"/sleep?level={level}&mode=abort", timeout=timeout)
+
+    async def wake(self, part: Literal["weights", "kv_cache"], timeout: float) -> None:
+        """Take back the memory of a part; with the last one it samples again. Harmless when it is awake.
+
+        A ServerError too when it is asleep after `kv_cache`, which comes after `weights`.
+        """
+        answer = await self._post(f"/wake_up?tags={part}", None, timeout=timeout)
+        if part == "kv_cache" and (not isinstance(answer, dict) or answer.get("status") != "awake"):
+            raise ServerError(self.url, f"it does not wake: {answer!r:.200}")
+
+    async def can_sleep(self, timeout: float) -> bool:
+        """Whether it was started with sleep mode. It may take a while: the server looks at its machine."""
+        answer = await self._get("/server_info?config_format=json", timeout=timeout)
+        try:
+            return answer["vllm_config"]["model_config"]["enable_sleep_mode"] is True
+        except (KeyError, TypeError) as error:
+            raise ServerError(self.url, f"/server_info makes no sense ({error!r}): {answer!r:.200}") from None
 
     async def reload(self, folder: Path, timeout: float) -> None:
         """Overwrite the weights with those of a folder of safetensors that the server can read.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from forge_train.engine import Completion, Engine, Sampling
 
@@ -15,7 +15,6 @@ class WrappedEngine:
         self.max_context = engine.max_context
         self.reproducible = engine.reproducible
         self.shares_weights = engine.shares_weights
-        self.replicas = engine.replicas
 
     @property
     def version(self) -> int:
@@ -39,6 +38,12 @@ class WrappedEngine:
     def forget(self, conversation: str) -> None:
         """The conversation is over."""
         self.inner.forget(conversation)
+
+    async def prove(
+        self, tokens: Sequence[int], sampling: Sampling, *, seed: int
+    ) -> Mapping[str, Completion]:
+        """One action from each copy of the weights that has proved nothing yet."""
+        return await self.inner.prove(tokens, sampling, seed=seed)
 
     async def weights_changed(self, version: int) -> None:
         """The weights are now those of `version`."""

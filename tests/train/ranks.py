@@ -21,9 +21,11 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from forge_train import checkpoint, learner
 from forge_train.adapters import adapter_state, add_lora, load_adapter
-from forge_train.config import LossConfig, OptimConfig, TinyConfig
+from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig, TinyConfig
+from forge_train.critic import Critic
 from forge_train.distributed import Processes, RankFailed, join
-from forge_train.leader import Leader, dismiss, follow
+from forge_train.gae import estimate
+from forge_train.leader import Leader, LeadingCritic, dismiss, follow
 from forge_train.learner import Learner
 from forge_train.tiny import train_tokenizer
 from forge_train.trajectory import Segment, Trajectory
@@ -61,6 +63,17 @@ CASES = {
 }
 if find_spec("peft"):
     CASES["adapters"] = Case(lora=4)
+
+
+CRITICS = {
+    "sharded": Case(),
+    "padded": Case(optim={"packing": "padded"}),
+    "copies": Case(optim={"shard": False}),
+    "recomputed": Case(optim={"gradient_checkpointing": True}),
+    "one trajectory": Case(count=1),
+    "bfloat16": Case(dtype="bfloat16"),
+}
+GAE = AlgorithmConfig(advantage="gae")
 
 
 def model_of(tied: bool = False) -> Qwen3ForCausalLM:
@@ -123,6 +136,38 @@ def figures(policy: Learner, case: Case) -> dict[str, Any]:
     }
 
 
+def critic_of(case: Case, processes: Processes | None) -> Critic:
+    optim, config = OptimConfig(**(OPTIM | case.optim)), CriticConfig(lr=1e-2, minibatches=2, clip=0.1)
+    if processes is None:
+        return Critic(model_of(), config, optim, dtype=case.dtype)
+    return LeadingCritic(model_of(), config, optim, processes=processes, dtype=case.dtype)
+
+
+def judged(critic: Critic, case: Case) -> dict[str, Any]:
+    """Two updates, and what the critic thinks then; some episodes were cut off and go on."""
+    group, _ = plays(case.count)
+    for i, trajectory in enumerate(group):
+        trajectory.rewards[-1] = float(i % 2 == 0)
+        trajectory.ending = "tokens" if i % 3 == 0 else "terminated"
+    metrics = []
+    for _ in range(2):
+        told = estimate(group, critic.values(group), GAE, 0.9)
+        metrics.append(critic.update(group, told, GAE))
+        del metrics[-1]["value_seconds"]
+    return {"metrics": metrics, "values": critic.values(group)}
+
+
+def judge(folder: Path, processes: Processes) -> None:
+    """The same with critics."""
+    for name, case in CRITICS.items():
+        critic = critic_of(case, processes)
+        torch.save(judged(critic, case), folder / f"critic {name}.pt")
+        critic.save(folder / f"critic {name}")
+    critic = critic_of(Case(), processes)
+    critic.load(folder / "critic saved at 1", version=2, steps=4)
+    torch.save(judged(critic, Case()), folder / "critic loaded at 2.pt")
+
+
 def save(policy: Learner, folder: Path) -> None:
     state = {"version": policy.version, "steps": policy.steps}
     words = train_tokenizer(["order and refund"], TinyConfig().vocab)
@@ -150,6 +195,7 @@ def lead(folder: Path, processes: Processes) -> None:
             torch.save(figures(policy, case), folder / "went on.pt")
     for start in ("saved at 1", "saved at 2"):
         torch.save(resume(folder / start, processes), folder / f"{start}, loaded at 2.pt")
+    judge(folder, processes)
 
 
 def main(job: str, folder: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
+
+from transformers import AutoModelForCausalLM
 
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.local import LocalEngine
@@ -48,9 +51,37 @@ class Served(Roomy):
 
     async def _generate(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
         asked = body["sampling_params"]
+        await self._going.wait()
         self.salts.append(body["cache_salt"])
         name = f"request {len(self.salts)}"
         sampling = Sampling(max_tokens=asked["max_tokens"], stop=tuple(asked["stop_token_ids"]))
         said = await self.engine.complete(body["token_ids"], sampling, conversation=name, seed=asked["seed"])
         self.engine.forget(name)
         return 200, "", json.dumps(answer(said)).encode()
+
+
+class Loaded(Served):
+    """A real policy with weights of its own: those of the folder it was told last, or of the first, if stale.
+
+    `told` hears every request.
+    """
+
+    def __init__(self, *, stale: bool = False, told: Callable[[str], None] = lambda what: None) -> None:
+        Roomy.__init__(self)
+        self.stale, self.told = stale, told
+        self.salts = []
+        self.sleep_mode = True
+
+    def _hear(self, asked: str) -> None:
+        if asked != "/health":
+            self.told(asked)
+        super()._hear(asked)
+
+    async def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        answer = await super()._answer(path, body)
+        if path == "/collective_rpc" and not (self.stale and len(self.loads) > 1):
+            model = AutoModelForCausalLM.from_pretrained(self.loads[-1], dtype="float32")
+            self.engine = LocalEngine(model, max_context=4096)
+        if path == "/update_weight_version":
+            self.engine.version = int(self.version)
+        return answer

@@ -17,6 +17,7 @@ from forge_train.admission import Admission
 from forge_train.config import AlgorithmConfig, Config, OptimConfig, TinyConfig
 from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
+from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
 from forge_train.identity import IdentityError
 from forge_train.journal import Journal
@@ -32,20 +33,12 @@ from tests.train import worlds  # noqa: F401  registers Test/...
 GROUPS, SIZE, MAX_ACTION = 2, 4, 300
 
 
-class OwnWeights(LocalEngine):
+class OwnWeights(CopiedEngine):
     """An engine as a server is one: a copy of the weights, which it is sent after updates."""
 
-    shares_weights = False
-
     def __init__(self, model: PreTrainedModel, *, stale: bool = False) -> None:
-        super().__init__(copy.deepcopy(model), max_context=400)
-        self.source = model
-        self.stale = stale
-
-    async def weights_changed(self, version: int) -> None:
-        if not self.stale:
-            self._model.load_state_dict(self.source.state_dict())
-        await super().weights_changed(version)
+        sent = lambda: [] if stale else [model.state_dict()]  # noqa: E731
+        super().__init__(copy.deepcopy(model), sent, max_context=400)
 
 
 class Desk:
@@ -136,6 +129,31 @@ def test_what_is_trained_does_not_depend_on_whether_weights_are_shared() -> None
 def test_a_stale_load_is_caught_at_once() -> None:
     with pytest.raises(IdentityError, match="version 1"):
         asyncio.run(run(Desk(max_lag=1, stale=True).trainer(), range(3)))
+
+
+def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
+    desk = Desk(max_lag=1)
+    trainer, verdict = desk.trainer(), asyncio.Event()
+    late = trainer.curriculum.draw(0).group
+
+    async def withheld(draw: Draw) -> list[Trajectory]:
+        group = await desk.run_group(draw)
+        if draw.group == late:
+            await verdict.wait()
+        return group
+
+    async def play() -> None:
+        trainer.runner = withheld
+        step = asyncio.create_task(trainer.step(0))
+        while set(trainer.finished) != {1, 2, 3}:
+            await asyncio.sleep(0.001)
+        assert not step.done(), "the oldest is waited for, and trained first"
+        verdict.set()
+        _, groups, _ = await step
+        assert groups[0][0].group == late
+        await trainer.close()
+
+    asyncio.run(play())
 
 
 def test_a_runner_that_raises_ends_the_step_with_its_error() -> None:

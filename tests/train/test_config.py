@@ -253,9 +253,9 @@ FREE = [
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
     "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_groups=0", "run.max_bugs=9",
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.port=9", "vllm.folder=weights",
-    "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0", "vllm.attempts=9", "vllm.health_s=9.0",
-    "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
-    "rollout.workers=ray", "rollout.worker_count=7", "model.kernels=liger",
+    "vllm.gpus=['0', '1']", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
+    "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
+    "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
     "optim.gradient_checkpointing=true", "optim.shard=false",
 ]  # fmt: skip
 
@@ -273,6 +273,24 @@ def test_the_fingerprint_ignores_what_changes_no_result() -> None:
 def test_servers_count_for_nothing_where_there_are_none() -> None:
     assert fingerprint(load(None, [WORLD, "vllm.dtype=float32"])) == fingerprint(load(None, [WORLD]))
     assert "one server is named twice" in problem("vllm.urls=['http://a', 'http://a']")
+    assert "name those of each server; there are 1" in problem("vllm.gpus=['0', '1']")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["rollout.engine=vllm", "rollout.max_lag=1"], ["max_lag = 1 has them play", "set max_lag = 0"]),
+        ([], ['engine = "local"', 'set placement = "separate"']),
+        (["rollout.engine=vllm", "vllm.transfer=nccl"], ["NCCL connects no two", 'vllm.transfer = "folder"']),
+    ],
+)
+def test_one_memory_for_two_needs_servers_that_can_sleep_and_nobody_who_plays(
+    overrides: list[str], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(None, [WORLD, "rollout.placement=colocated", *overrides])
+    assert all(word in str(error.value) for word in ["colocated", *words])
+    assert load(None, [WORLD, "rollout.placement=colocated", "rollout.engine=vllm"]).rollout.max_lag == 0
 
 
 def other(value: Any, key: str) -> Any:

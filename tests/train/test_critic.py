@@ -43,7 +43,7 @@ def made(*, spoken: bool = True, optim: dict[str, Any] | None = None, **config: 
     )
     if spoken:
         torch.manual_seed(1)
-        torch.nn.init.normal_(critic.model["head"].weight)
+        torch.nn.init.normal_(critic.model.head.weight)
     return critic
 
 
@@ -72,8 +72,8 @@ def plays(seed: int, count: int = 4, ending: Ending = "terminated") -> list[Traj
 
 def dense(critic: Critic, tokens: list[int]) -> torch.Tensor:
     """Values after each token of one plain row."""
-    hidden = critic.model["backbone"](input_ids=torch.tensor([tokens]), use_cache=False).last_hidden_state
-    return critic.model["head"](hidden)[0, :, 0]
+    hidden = critic.model.backbone(input_ids=torch.tensor([tokens]), use_cache=False).last_hidden_state
+    return critic.model.head(hidden)[0, :, 0]
 
 
 def estimates(critic: Critic, group: list[Trajectory], advantage: str = "gae") -> list[Estimate]:
@@ -241,7 +241,7 @@ class TestUpdate:
         critic = Critic(model, CriticConfig(), OptimConfig())
         critic.update(group, estimates(critic, group), GAE)
         assert equal(dict(model.state_dict()), dict(before))
-        backbone = critic.model["backbone"].state_dict()
+        backbone = critic.model.backbone.state_dict()
         assert not equal(dict(backbone), {k: before[f"model.{k}"] for k in backbone})
 
     def test_figures(self) -> None:
@@ -361,7 +361,7 @@ def test_bfloat16_runs_under_autocast_on_float32_weights() -> None:
     full = Critic(policy(), CriticConfig(), OptimConfig())
     for critic in (half, full):
         torch.manual_seed(1)
-        torch.nn.init.normal_(critic.model["head"].weight)
+        torch.nn.init.normal_(critic.model.head.weight)
     a, b = ([v for row in c.values(plays(0)) for v in row] for c in (half, full))
     assert a != b and a == pytest.approx(b, abs=0.5)
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
@@ -380,7 +380,7 @@ def test_blocks_that_are_computed_again_are_the_critics_own() -> None:
             OptimConfig(grad_clip=1e9, gradient_checkpointing=True),
         )
         torch.manual_seed(1)
-        torch.nn.init.normal_(critic.model["head"].weight)
+        torch.nn.init.normal_(critic.model.head.weight)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.fill_(torch.nan)

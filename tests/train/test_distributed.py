@@ -20,9 +20,21 @@ from forge_train.checkpoint import CheckpointError
 from forge_train.compute import blocks
 from forge_train.config import OptimConfig
 from forge_train.distributed import join, shares
+from forge_train.leader import LeadingCritic
 from forge_train.learner import Learner
 from tests.train import ranks
-from tests.train.ranks import CASES, Case, figures, learner_of, model_of, resume, save
+from tests.train.ranks import (
+    CASES,
+    CRITICS,
+    Case,
+    critic_of,
+    figures,
+    judged,
+    learner_of,
+    model_of,
+    resume,
+    save,
+)
 
 LIMIT = 280
 """Seconds that processes get before they are killed: more than any of their deadlines."""
@@ -65,6 +77,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     policy = learner_of(Case(), model_of(), None)
     figures(policy, Case())
     save(policy, place / "saved at 1")
+    critic = critic_of(Case(), None)
+    judged(critic, Case())
+    critic.save(place / "critic saved at 1")
     processes = start("learns", place)
     try:
         for process in processes:
@@ -153,6 +168,49 @@ class TestCheckpoint:
         with pytest.raises(CheckpointError, match="moments: does not fit"):
             wide = learner_of(Case(), ranks.Qwen3ForCausalLM(_wider()), None)
             wide.load_moments(saved, version=2, steps=2)
+
+
+class TestCritic:
+    @pytest.mark.parametrize("name", CRITICS)
+    def test_two_processes_value_and_learn_as_one_does(self, folder, name):
+        case = CRITICS[name]
+        critic = critic_of(case, None)
+        alone, together = judged(critic, case), torch.load(folder / f"critic {name}.pt")
+        tolerance = 2e-2 if case.dtype == "bfloat16" else 1e-5
+        for mine, theirs in zip(together["metrics"], alone["metrics"], strict=True):
+            assert mine == pytest.approx(theirs, rel=10 * tolerance, abs=10 * tolerance)
+        for mine, theirs in zip(together["values"], alone["values"], strict=True):
+            assert mine == pytest.approx(theirs, abs=10 * tolerance)
+        assert max(abs(v) for row in alone["values"] for v in row) > 0.05, "it learned nothing"
+        again = critic_of(case, None)
+        again.load(folder / f"critic {name}", version=2, steps=critic.steps)
+        for (parameter, mine), (_, theirs) in zip(
+            again.model.named_parameters(), critic.model.named_parameters(), strict=True
+        ):
+            assert torch.allclose(mine, theirs, rtol=0, atol=tolerance), parameter
+            moment = again.optimizer.state[mine]["exp_avg"], critic.optimizer.state[theirs]["exp_avg"]
+            assert torch.allclose(*moment, rtol=0, atol=tolerance), parameter
+
+    def test_saved_by_one_continues_in_two(self, folder):
+        critic = critic_of(Case(), None)
+        critic.load(folder / "critic saved at 1", version=2, steps=4)
+        went_on, together = judged(critic, Case()), torch.load(folder / "critic loaded at 2.pt")
+        for mine, theirs in zip(together["values"], went_on["values"], strict=True):
+            assert mine == pytest.approx(theirs, abs=1e-4)
+
+    def test_saved_by_one_continues_in_one_to_the_bit(self, tmp_path):
+        critic, again = critic_of(Case(), None), critic_of(Case(), None)
+        judged(critic, Case())
+        critic.save(tmp_path)
+        again.load(tmp_path, version=critic.version, steps=critic.steps)
+        assert judged(again, Case()) == judged(critic, Case())
+
+    def test_the_state_of_many_is_not_one_dict(self):
+        leading = object.__new__(LeadingCritic)
+        with pytest.raises(ValueError, match="use save"):
+            leading.state_dict()
+        with pytest.raises(ValueError, match="use load"):
+            leading.load_state_dict({})
 
 
 def _wider() -> Any:

@@ -66,6 +66,17 @@ def test_a_group_with_one_survivor_has_nothing_to_compare() -> None:
     assert trainer().credit([trajectory(1.0), trajectory(None, "failed")]) == [[], []]
 
 
+@pytest.mark.parametrize(("survivors", "trained"), [(2, 0), (3, 3), (5, 5)])
+def test_a_partial_group_is_trained_when_enough_survive(survivors: int, trained: int) -> None:
+    picky = trainer()
+    picky.min_members = 3
+    alive = [trajectory(float(i % 2)) for i in range(survivors)]
+    rows = picky.credit([*alive, *(trajectory(None, "failed") for _ in range(5 - survivors))])
+    assert [bool(row) for row in rows] == [i < trained for i in range(5)]
+    if trained:
+        assert rows[:survivors] == trainer().credit(alive), "those that failed are in no mean"
+
+
 def test_engine_and_learner_must_agree_on_policy() -> None:
     now, old = [trajectory(1.0, version=3)], [trajectory(1.0, version=2)]
     check_gap({"logprob_gap": 1e-6}, now, 3, 1e-3)

@@ -21,6 +21,8 @@ class Double:
     garbage: 200 with half an answer. unwell: 500. refusing: 400. deaf: never. stale: at once, from weights
     without a version.
 
+    `faults` are requests of control that fail, by path and query; `drowsy` says yes and goes on sleeping.
+    `heard` are the requests of control so far.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -31,6 +33,10 @@ class Double:
         self.healthy = True
         self.version = "default"
         self.paused = False
+        self.sleep_mode = self.drowsy = False
+        self.sleeping: set[str] = set()
+        self.faults: set[str] = set()
+        self.heard: list[str] = []
         self.loads: list[str] = []
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
@@ -58,6 +64,7 @@ class Double:
         for writer in self._writers:
             writer.transport.abort()
         self._server, self.version, self.paused = None, "default", False
+        self.sleeping.clear()
         self._going.set()
         await asyncio.sleep(0)
 
@@ -73,13 +80,32 @@ class Double:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 sizes = [line.split(":")[1] for line in head if line.lower().startswith("content-length")]
                 raw = await reader.readexactly(int(sizes[0]) if sizes else 0)
-                path = head[0].split()[1].split("?")[0]
-                status, extra, body = await self._answer(path, json.loads(raw) if raw else {})
+                asked = head[0].split()[1]
+                if asked in self.faults:
+                    status, extra, body = 500, "", b'{"error": {"message": "CUDA error: out of memory"}}'
+                else:
+                    self._hear(asked)
+                    status, extra, body = await self._answer(
+                        asked.split("?")[0], json.loads(raw) if raw else {}
+                    )
                 text = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode()
                 writer.write(text + body)
                 await writer.drain()
         self._writers.discard(writer)
         writer.close()
+
+    def _hear(self, asked: str) -> None:
+        """Sleep mode, as vLLM has it: what sleeps is paused, and goes on when every part is awake."""
+        path, _, query = asked.partition("?")
+        if path not in ("/health", "/inference/v1/generate"):
+            self.heard.append(asked)
+        if path == "/sleep":
+            self.sleeping = {"weights", "kv_cache"}
+            self._going.clear()
+        elif path == "/wake_up" and not self.drowsy:
+            self.sleeping.discard(query.removeprefix("tags="))
+            if not self.sleeping:
+                self._going.set()
 
     async def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
         def said(answer: Any) -> tuple[int, str, bytes]:
@@ -93,15 +119,21 @@ class Double:
             self.paused = True
             self._going.clear()
         elif path == "/resume":
+            assert not self.sleeping, "it samples without a cache"
             self.paused = False
             self._going.set()
         elif path == "/collective_rpc":
-            assert self.paused, "weights change while it samples"
+            assert self.paused or self.sleeping, "weights change while it samples"
+            assert "weights" not in self.sleeping, "there is no memory for them"
             self.loads.append(body["kwargs"]["weights_path"])
         elif path == "/update_weight_version":
             self.version = body["new_version"]
         elif path == "/weight_info":
             return said({"weight_version": self.version})
+        elif path in ("/sleep", "/wake_up"):
+            return said({"status": "sleeping" if self.sleeping else "awake"})
+        elif path == "/server_info":
+            return said({"vllm_config": {"model_config": {"enable_sleep_mode": self.sleep_mode}}})
         elif path == "/v1/models":
             return said({"data": [{"id": "m", "max_model_len": 64}]})
         elif path != "/health":
@@ -147,18 +179,21 @@ class Double:
 def main(argv: list[str]) -> None:
     """Be a server process, as `forge_train.servers` starts one: -m MODULE --model M ... --port P ...
 
-    "--wrong" among the arguments is one that vLLM does not know. The arguments and the process id of a worker
-    that it starts are written beside the model.
+    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
+    arguments and the process id of a worker that it starts are written beside the model.
     """
     if "--wrong" in argv:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
-    note = {"argv": argv, "worker": worker.pid, "bind": os.environ.get("VLLM_CPU_OMP_THREADS_BIND")}
+    told = {name: os.environ.get(name) for name in ("VLLM_CPU_OMP_THREADS_BIND", "CUDA_VISIBLE_DEVICES")}
+    note = {"argv": argv, "worker": worker.pid, "env": told}
     Path(argv[argv.index("--model") + 1], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
         double = Double()
         double.port = int(argv[argv.index("--port") + 1])
+        double.sleep_mode = "--enable-sleep-mode" in argv
+        double.faults = {"/sleep?level=2&mode=abort"} if "--sleepless" in argv else set()
         await double.start()
         await asyncio.Event().wait()
 

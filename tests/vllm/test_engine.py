@@ -182,7 +182,7 @@ def test_a_busy_server_is_waited_for_and_costs_no_attempt(tmp_path: Path) -> Non
             await until(lambda: engine.counters.busy == 2)
             double.mood = "well"
             assert (await asking).version == 0
-            assert engine.counters.retried == engine.counters.lost == 0
+            assert engine.counters.retried == engine.lost == 0
 
     scene(play)
 
@@ -219,7 +219,7 @@ def test_a_server_that_hangs_holds_nobody_up(tmp_path: Path) -> None:
             doubles[0].mood, doubles[0].healthy = "deaf", False
             said = await asyncio.gather(*(ask(engine, f"c{i}") for i in range(6)))
             assert len(said) == 6 and len(doubles[0].asked) == 1, "those that wait for room leave too"
-            assert engine.up == [doubles[1].url] and engine.counters.lost == 1
+            assert engine.up == [doubles[1].url] and engine.lost == 1
 
     scene(play)
 

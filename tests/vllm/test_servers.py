@@ -197,7 +197,7 @@ def test_stale_weights_are_caught_by_the_identity_check(house: House) -> None:
     class Stale(FolderTransfer):
         """Says that it loaded, and did not."""
 
-        async def load(self, server: Client, version: int, timeout: float) -> None:
+        async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
             await server.name_version(str(version), timeout)
 
     async def play() -> None:
@@ -217,6 +217,33 @@ def test_stale_weights_are_caught_by_the_identity_check(house: House) -> None:
             await probe(borrowed, moved, groups, 0.8, 1e-3)
         await borrowed.close()
         await engine.weights_changed(engine.version + 2)
+
+    house.run(play)
+
+
+def test_in_the_order_of_sleep_mode_they_take_weights_and_prove_themselves(house: House) -> None:
+    """On a CPU vLLM frees no memory, but it stops, wakes by parts, and loads between as on a GPU."""
+
+    async def play() -> None:
+        engine, new = house.engine, policy(1)
+        with pytest.raises(ValueError, match="cannot sleep"):
+            await VLLMEngine(house.servers.urls, CONFIG, max_context=CONTEXT, sleeps=True).start()
+        kept = {name: value.clone() for name, value in POLICY.state_dict().items()}
+        await engine.sleep()
+        assert [await asleep(url) for url in house.servers.urls] == [True, True]
+        POLICY.load_state_dict(new.state_dict())
+        await engine.weights_changed(engine.version + 1)
+        assert [await asleep(url) for url in house.servers.urls] == [False, False]
+        opening = Segment()
+        opening.hear(PROMPTS[0])
+        moved = Learner(new, OptimConfig())
+        moved.version = engine.version
+        groups = [[Trajectory(group="g", segments=[opening])]]
+        assert await probe(engine, moved, groups, 0.8, 1e-3) < 1e-4
+        assert gap(await house.ask(), new) < 1e-4
+        POLICY.load_state_dict(kept)
+        await engine.weights_changed(engine.version + 1)
+        assert gap(await house.ask()) < 1e-4 and engine.up == house.servers.urls
 
     house.run(play)
 
@@ -271,7 +298,7 @@ def test_an_adapter_is_the_model_with_its_update_merged(house: House) -> None:
 def test_a_server_killed_mid_run_costs_no_rollout_and_comes_back(house: House) -> None:
     async def play() -> None:
         engine, victim = house.engine, house.servers.urls[0]
-        lost, answered = engine.counters.lost, engine.counters.answered
+        lost, answered = engine.lost, engine.counters.answered
         player = TokenPlayer(engine, ChatML(TOKENIZER), Sampling(temperature=0.8, max_tokens=400))
         world = World("tests.train.worlds:Test/Echo-v0")
         group = asyncio.create_task(
@@ -282,7 +309,7 @@ def test_a_server_killed_mid_run_costs_no_rollout_and_comes_back(house: House) -
         os.killpg(house.servers.processes[victim], signal.SIGKILL)
         members = await group
         assert len(members) == 12 and not [m.info for m in members if m.ending == "failed"]
-        assert engine.counters.lost == lost + 1 and engine.counters.answered >= answered + 12
+        assert engine.lost == lost + 1 and engine.counters.answered >= answered + 12
         while victim not in engine.up:
             await asyncio.sleep(0.2)
         assert house.servers.starts[victim] == 2
@@ -304,6 +331,14 @@ def test_a_server_that_cannot_start_says_why(vllm_python: Path, tmp_path: Path) 
     with pytest.raises(ServersFailed, match=r"did not start(.|\n)*server-0\.log(.|\n)*[Ee]rror"):
         asyncio.run(servers.start())
     assert list(servers.starts.values()) == [1], "a command that is wrong is not repeated"
+
+
+async def asleep(url: str) -> bool:
+    """What a server says of itself."""
+    import httpx2
+
+    async with httpx2.AsyncClient(trust_env=False, timeout=60.0) as http:
+        return bool((await http.get(f"{url}/is_sleeping")).json()["is_sleeping"])
 
 
 async def sampling(urls: list[str]) -> bool:

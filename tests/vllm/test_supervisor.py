@@ -54,14 +54,19 @@ def alive(pid: int) -> bool:
 
 def test_they_are_started_as_a_trainer_needs_them_and_all_end(tmp_path: Path, python: Path) -> None:
     async def play() -> None:
-        house = servers(tmp_path, python, count=2, max_context=64, dtype="float32", flags=["--extra"])
+        gpus = ["0,1", "2,3"]
+        house = servers(
+            tmp_path, python, count=2, max_context=64, dtype="float32", flags=["--extra"], gpus=gpus
+        )
         await house.start()
         assert len(set(house.urls)) == 2 and list(house.starts.values()) == [1, 1]
         for note in notes(tmp_path):
             text = " ".join(note["argv"])
             assert "--logprobs-mode processed_logprobs --enable-scale-out" in text
             assert "--max-model-len 64 --dtype float32" in text and text.endswith("--extra")
-            assert note["bind"] == "nobind", "two on one machine do not fight for the first core"
+            bind = note["env"]["VLLM_CPU_OMP_THREADS_BIND"]
+            assert bind == "nobind", "two on one machine do not fight for the first core"
+        assert sorted(note["env"]["CUDA_VISIBLE_DEVICES"] for note in notes(tmp_path)) == gpus
         pids = [*house.processes.values(), *(note["worker"] for note in notes(tmp_path))]
         assert all(map(alive, pids))
         await house.stop()
@@ -89,16 +94,6 @@ def test_a_killed_one_is_started_again_and_its_workers_are_not_left(tmp_path: Pa
 def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weights(
     tmp_path: Path, python: Path
 ) -> None:
-    class Named:
-        """Weights that are only a name."""
-
-        async def publish(self, version: int) -> None: ...
-        async def load(self, server: Client, version: int, timeout: float) -> None:
-            await server.name_version(str(version), timeout)
-
-        def model(self, version: int) -> None: ...
-        def close(self) -> None: ...
-
     async def play() -> None:
         house = servers(tmp_path, python, count=2)
         config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0)
@@ -116,6 +111,39 @@ def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weight
         pids = list(house.processes.values())
         await engine.close()
         assert not any(map(alive, pids))
+
+    scene(play)
+
+
+class Named:
+    """Weights that are only a name."""
+
+    async def publish(self, version: int) -> None: ...
+    async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
+        await server.name_version(str(version), timeout)
+
+    def model(self, version: int) -> None: ...
+    def close(self) -> None: ...
+
+
+def test_one_that_dies_or_will_not_sleep_is_not_started_before_the_learner_is_done(
+    tmp_path: Path, python: Path
+) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python, count=2, flags=["--sleepless"])
+        config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0, load_s=60.0)
+        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
+        await engine.start()
+        pids = list(house.processes.values())
+        await engine.sleep()
+        assert not any(map(alive, pids)), "they would not give their memory back"
+        await asyncio.sleep(0.5)
+        assert list(house.starts.values()) == [1, 1] and not engine.up
+        await engine.weights_changed(1)
+        await until(lambda: engine.up == house.urls)
+        assert list(house.starts.values()) == [2, 2]
+        assert (await ask(engine)).version == 1
+        await engine.close()
 
     scene(play)
 
