@@ -1,4 +1,4 @@
-"""A chat model behind an OpenAI-compatible endpoint, asked for one line at a time: users, later judges.
+"""A chat model behind an OpenAI-compatible endpoint, asked for one line at a time: users and judges.
 
     openai:MODEL@URL                      openai:qwen3-8b@http://127.0.0.1:8000/v1
     openai:MODEL@URL#key=value&key=value  …#temperature=0.7&record=users.jsonl
@@ -15,7 +15,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -127,20 +128,28 @@ class Chat:
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return chat, (self._text,)
 
-    def say(self, messages: Sequence[Mapping[str, str]], *, seed: int, stage: str = "user") -> str:
+    def say(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        seed: int,
+        stage: str = "user",
+        check: Callable[[str], object] | None = None,
+    ) -> str:
         """The model's next line after `messages`, without its thoughts; never empty.
 
+        A line for which `check` raises ValueError is rubbish: it is asked for again and never recorded.
         Raises MachineError (refused, timeout, rubbish, empty or recording) that names `stage`.
         """
         body = self._body(messages, seed)
         key = key_of(body)
         if self._book is not None and (known := self._book.find(key)) is not None:
-            return known
+            return self._known(known, stage, check)
         heard = messages[-1]["content"]
         if self.spec.replay:
             what = f"{self.spec.replay} holds no reply to {heard[:80]!r}, line {len(messages)}, seed {seed}"
             raise MachineError(what, kind="recording", stage=stage, retryable=False)
-        line = self._ask(body, stage)
+        line = self._ask(body, stage, check)
         return line if self._book is None else self._book.add(key, heard, line)
 
     def first(self, messages: Sequence[Mapping[str, str]], *, stage: str = "user") -> str:
@@ -159,7 +168,15 @@ class Chat:
             "seed": seed,
         }
 
-    def _ask(self, body: dict[str, Any], stage: str) -> str:
+    def _known(self, line: str, stage: str, check: Callable[[str], object] | None) -> str:
+        """A recorded line; a file that somebody edited may hold one that is of no use."""
+        try:
+            return _checked(line, check)
+        except _Failed as failed:
+            what = f"{self.spec.record or self.spec.replay} holds a reply of no use: {failed}"
+            raise MachineError(what, kind="recording", stage=stage, retryable=False) from None
+
+    def _ask(self, body: dict[str, Any], stage: str, check: Callable[[str], object] | None) -> str:
         """Ask until there is an answer, or no time or no attempt is left."""
         ends = time.monotonic() + self.spec.deadline
         if not self._places.acquire(timeout=self.spec.deadline):
@@ -171,7 +188,7 @@ class Chat:
                 again = {**body, "seed": (body["seed"] + attempt) % 2**31}
                 try:
                     left = max(ends - time.monotonic(), 0.001)  # waiting for a place may have taken all
-                    return self._once(again, min(self.spec.attempt, left))
+                    return _checked(self._once(again, min(self.spec.attempt, left)), check)
                 except _Failed as failed:
                     failure = failed
                 pause = max(failure.retry_after, min(0.1 * 4**attempt, 8.0))
@@ -219,6 +236,7 @@ class Chat:
                     trust_env=False,
                     limits=httpx2.Limits(max_connections=self.spec.limit),
                 )
+                weakref.finalize(self, self._client.close)  # at the latest when the process ends
             return self._client
 
 
@@ -238,6 +256,16 @@ def _refusal(status: int, retry_after: str, data: bytes) -> _Failed:
     again = status >= 500 or status in (408, 409, 425, 429)
     told = data[:200].decode("utf-8", "replace")
     return _Failed("refused", f"status {status}: {told!r}", retryable=again, retry_after=wait)
+
+
+def _checked(line: str, check: Callable[[str], object] | None) -> str:
+    """The line, if whoever asked for it can use it; raises _Failed."""
+    try:
+        if check is not None:
+            check(line)
+    except ValueError as error:
+        raise _Failed("rubbish", str(error)) from None
+    return line
 
 
 def _line(data: bytes, max_tokens: int) -> str:

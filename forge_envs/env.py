@@ -27,8 +27,10 @@ from forge_envs.tools import BadArguments, Tool, tools_of
 
 StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
-PENALTIES = {"malformed": 0.1, "refused": 0.05}
-"""Cost of an action or call that could not be read or fits no schema, and of a call the world refused."""
+PENALTIES = {"malformed": 0.1, "refused": 0.05, "unauthorised": 0.1, "unconfirmed": 0.05}
+"""What mistakes cost, in turn reward alone: an action or call that could not be read or fits no schema; a
+call the world refused; and, in worlds with such rules, one that went through but was made for somebody whom
+the agent may not serve, or that changes something without a yes of the other party."""
 
 
 @dataclass(frozen=True)

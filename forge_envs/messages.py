@@ -154,7 +154,10 @@ _DEEPEST = 32  # what walks over a call's arguments may recurse
 def _read_call(body: str) -> ToolCall | str:
     """The call in one block, or why there is none."""
     try:
-        data = _DECODER.decode(body.strip())
+        body = body.strip()
+        data, end = _DECODER.raw_decode(body)  # `decode` would look for spaces twice more
+        if end < len(body):
+            raise json.JSONDecodeError("Extra data", body, end)
         if "\\u" in body:
             json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:

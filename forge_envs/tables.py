@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 Row: TypeAlias = dict[str, Any]
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode  # rows have no cycles
 
 
 class Base:
@@ -90,8 +90,12 @@ class Table:
 
     def changed(self) -> dict[str, Row]:
         """The rows that differ from the base, or are new."""
-        rows = self._base.rows
-        return {key: own for key, own in self._own.items() if rows.get(key) != own}
+        return {key: own for key, own in self._own.items() if self.differs(key)}
+
+    def differs(self, key: str) -> bool:
+        """Whether a row differs from the base, or is new."""
+        own = self._own.get(key)
+        return own is not None and self._base.rows.get(key) != own
 
     def touched(self) -> Mapping[str, Row]:
         """The rows that were copied to be changed, or are new, whether they differ or not."""
@@ -106,9 +110,17 @@ class Table:
 
 
 def copy_json(value: Any) -> Any:
-    """A deep copy of JSON data; four times as fast as `copy.deepcopy`, which must look for cycles."""
-    if type(value) is dict:
-        return {key: copy_json(item) if type(item) in (dict, list) else item for key, item in value.items()}
-    if type(value) is list:
-        return [copy_json(item) if type(item) in (dict, list) else item for item in value]
-    return value
+    """A deep copy of JSON data; four times as fast as `copy.deepcopy`, which must look for cycles.
+
+    >>> copy_json({"a": [1, {"b": None}], "c": "d"})
+    {'a': [1, {'b': None}], 'c': 'd'}
+    """
+    kind = type(value)
+    if kind is not dict and kind is not list:
+        return value
+    copied = value.copy()  # in C; then only what is nested is put in again, which keeps the order of keys
+    for place, item in copied.items() if kind is dict else enumerate(copied):
+        kind_of_item = type(item)
+        if kind_of_item is dict or kind_of_item is list:
+            copied[place] = copy_json(item)
+    return copied

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from forge_envs.chat import Chat
 from forge_envs.errors import MachineError
+from forge_envs.hands import Hands
+from forge_envs.messages import HERMES
 
 
 class User(Protocol):
@@ -65,6 +68,9 @@ GREETING = "Hello, what can I do for you?"
 
 SILENCE = "(The agent says nothing.)"
 
+MOST_CALLS = 20
+"""Calls of its own tools that a model may make before it says something."""
+
 RULES = """You play a customer who talks to a service agent. You are not the agent: never do its work.
 
 How you talk
@@ -103,6 +109,10 @@ class Brief:
         return "\n\n".join([RULES, "Your notes", *notes])
 
 
+Talk: TypeAlias = list[dict[str, str]]
+"""A conversation from the user's side."""
+
+
 @dataclass
 class ModelUser:
     """A `User` played by a chat model. It hears the agent's prose alone, no thoughts and no calls."""
@@ -111,30 +121,22 @@ class ModelUser:
     chat: Chat
     seed: int = 0
     """Decides the replies, as far as the endpoint keeps its word; the opening depends on the brief alone."""
-    said: list[dict[str, str]] = field(default_factory=list)
-    """The conversation from the user's side: the agent's lines as `user`, their own as `assistant`."""
+    said: Talk = field(default_factory=list)
+    """The agent's lines as `user`, their own as `assistant`, and between them what their hands did."""
     ended: str | None = None
     """Why the user left: "stop", "transfer" or "out_of_scope"."""
+    hands: Hands | None = None
+    """Tools of their own, in worlds of dual control."""
 
     def open(self) -> str:
         """The first line; it depends on the task alone. Raises MachineError."""
-        heard = [{"role": "user", "content": GREETING}]
-        line = self.brief.opening or self._opening(heard)
-        self.said = [*heard, {"role": "assistant", "content": line}]
-        return line
-
-    def reply(self, text: str) -> str | None:
-        """The answer to what the agent said; None when the user leaves. Raises MachineError."""
-        heard = [*self.said, {"role": "user", "content": text or SILENCE}]
-        line = self.chat.say([self._system, *heard], seed=self.seed)
-        self.said = [*heard, {"role": "assistant", "content": line}]
-        self.ended = next((why for mark, why in ENDINGS.items() if mark in line), None)
-        return None if self.ended else line
-
-    def _opening(self, heard: list[dict[str, str]]) -> str:
-        """The model's first line, asked for once in a process: a group shares its opening."""
-        messages = [self._system, *heard]
-        line = self.chat.first(messages)
+        heard: Talk = [{"role": "user", "content": GREETING}]
+        if self.brief.opening:
+            line = self.brief.opening
+            self.said = [*heard, {"role": "assistant", "content": line}]
+            return line
+        # Asked for once in a process: a group shares its opening.
+        self.said, line = self._speak(heard, self.chat.first)
         if any(mark in line for mark in ENDINGS):
             raise MachineError(
                 f"the user left with the first line: {line[:80]!r}",
@@ -142,6 +144,37 @@ class ModelUser:
             )  # fmt: skip
         return line
 
+    def reply(self, text: str) -> str | None:
+        """The answer to what the agent said; None when the user leaves. Raises MachineError."""
+        heard = [*self.said, {"role": "user", "content": text or SILENCE}]
+        self.said, line = self._speak(heard, functools.partial(self.chat.say, seed=self.seed))
+        self.ended = next((why for mark, why in ENDINGS.items() if mark in line), None)
+        return None if self.ended else line
+
+    def _speak(self, talk: Talk, ask: Callable[[Talk], str]) -> tuple[Talk, str]:
+        """The next line that is for the agent, and the talk with it and with what was done before it."""
+        for _ in range(MOST_CALLS + 1):
+            line = ask([self._system, *talk])
+            talk = [*talk, {"role": "assistant", "content": line}]
+            results = self._use_hands(line)
+            if results is None:
+                return talk, line
+            talk = [*talk, {"role": "user", "content": results}]
+        what = f"the user made more than {MOST_CALLS} calls and said nothing"
+        raise MachineError(what, kind="rubbish", stage="user", retryable=False)
+
+    def _use_hands(self, line: str) -> str | None:
+        """What calls in a line came to, None for a line that is said."""
+        if self.hands is None:
+            return None
+        action = HERMES.parse(line)
+        if action.error is not None:
+            results = [f"Error: {action.error}. Nothing was done."]
+        else:
+            results = [self.hands.use(call) for call in action.calls]
+        return "\n".join(f"<tool_response>\n{result}\n</tool_response>" for result in results) or None
+
     @property
     def _system(self) -> dict[str, str]:
-        return {"role": "system", "content": self.brief.prompt}
+        hands = "" if self.hands is None else f"\n\n{self.hands.prompt}"
+        return {"role": "system", "content": f"{self.brief.prompt}{hands}"}

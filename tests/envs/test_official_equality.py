@@ -6,10 +6,8 @@ those that the official code computed (`oracle.json`).
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,11 @@ import numpy as np
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.messages import HERMES
 from forge_envs.worlds.official.env import OfficialEnv
 from forge_envs.worlds.retail.official import RETAIL
 from tests.envs.official import DATA, Evaluator, play
+from tests.envs.perturbed import gold_calls, gold_hashes, official_tasks, perturbed, writes
 
 pytestmark = pytest.mark.skipif(
     not (DATA / "tau2" / "retail" / "oracle.json").exists(),
@@ -77,35 +76,16 @@ def evaluator(kind: str, folder: Path) -> Evaluator:
 @pytest.fixture(scope="module")
 def tasks(kind: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Official tasks by our ids."""
-    if kind != "tau1":
-        tasks = json.loads((folder / "tasks.json").read_text())
-        return {f"tau2/{folder.name}/{task['id']}": task for task in tasks}
-    return {
-        f"tau1/retail/{split}/{n}": task
-        for split in ("dev", "train")
-        for n, task in enumerate(load(f"tau1/retail/tasks_{split}.json"))
-    }
+    return official_tasks(kind[:4], folder)
 
 
 def test_the_second_rule_hashes_as_the_official_code_does(
     kind: str, folder: Path, tasks: dict[str, dict[str, Any]], evaluator: Evaluator
 ) -> None:
-    if kind != "tau1":
-        oracle = load(f"tau2/{folder.name}/oracle.json")
-        assert evaluator.hash([]) == oracle["base"]["db"]
-        expected = {f"tau2/{folder.name}/{id}": x["gold"]["db"] for id, x in oracle["tasks"].items()}
-    else:
-        oracle = load("tau1/oracle/retail_train.json")
-        assert evaluator.hash([]) == oracle["initial_data_hash"]
-        expected = {f"tau1/retail/train/{x['index']}": x["gt_data_hash"] for x in oracle["tasks"]}
-    assert len(expected) == {"tau1": 500, "tau2 airline": 30}.get(kind, 74)
-    assert [id for id in expected if evaluator.hash(gold_calls(kind, tasks[id])) != expected[id]] == []
-
-
-def gold_calls(kind: str, task: dict[str, Any]) -> list[dict[str, Any]]:
-    if kind != "tau1":
-        return list(task["evaluation_criteria"]["actions"])
-    return [{"name": action["name"], "arguments": action["kwargs"]} for action in task["actions"]]
+    base, expected = gold_hashes(kind[:4], folder)
+    assert evaluator.hash([]) == base
+    assert len(expected) == {"tau1": 520, "tau2 airline": 30}.get(kind, 74)
+    assert [id for id in expected if evaluator.hash(gold_calls(kind[:4], tasks[id])) != expected[id]] == []
 
 
 def test_official_observations_are_ours() -> None:
@@ -188,51 +168,3 @@ def test_verdicts_equal_the_official_rule_on_perturbed_episodes(
     if kind != "tau2 airline":
         assert seen["duplicated", 1.0] > 10 and seen["swapped", 1.0] > 5, seen
     assert (seen["untold", 0.0] > 3) == (kind in BASES or kind == "tau2 airline"), seen
-
-
-def writes(env: OfficialEnv, action: str) -> bool:
-    return any(env.tools[call.name].writes for call in HERMES.parse(action).calls)
-
-
-def perturbed(
-    env: OfficialEnv, gold: list[str], foreign: list[str], rng: np.random.Generator
-) -> Iterator[tuple[str, list[str]]]:
-    """Gold and what is nearly gold, by the name of the change."""
-    yield "gold", gold
-    yield "silent", [*gold[:-1], *[""] * 4]
-    yield "untold", [*gold[:-1], "All is done."]
-    places = [n for n, action in enumerate(gold) if writes(env, action)]
-    for n in places:
-        yield "dropped", gold[:n] + gold[n + 1 :]
-        yield "duplicated", [*gold[: n + 1], gold[n], *gold[n + 1 :]]
-        yield "wrong", [*gold[:n], wrong(env, gold[n], rng), *gold[n + 1 :]]
-    for n, m in itertools.pairwise(places):
-        swapped = list(gold)
-        swapped[n], swapped[m] = gold[m], gold[n]
-        yield "swapped", swapped
-    if foreign:
-        yield "foreign", [*gold[:-1], foreign[0], gold[-1]]
-
-
-def wrong(env: OfficialEnv, action: str, rng: np.random.Generator) -> str:
-    """The call with one argument changed to another value that its schema allows."""
-    (made,) = HERMES.parse(action).calls
-    name = str(rng.choice(list(made.arguments)))
-    value, schema = made.arguments[name], env.tools[made.name].parameters["properties"][name]
-    others: list[Any]
-    if "enum" in schema:
-        others = [other for other in schema["enum"] if other != value]
-    elif isinstance(value, list):
-        others = [value[::-1] if len(value) > 1 else [*value, *value], value[:-1]]
-    elif isinstance(value, int):
-        others = [value + 1]
-    elif name in ("payment_method_id", "payment_id"):
-        users = env.benchmark.tables["users"].rows.values()
-        mine = next(u["payment_methods"] for u in users if value in u["payment_methods"])
-        others = [other for other in mine if other != value] or ["paypal_0000000"]
-    elif name in ("order_id", "reservation_id"):
-        others = list(env.benchmark.tables[f"{name[:-3]}s"].rows)[:50]
-    else:
-        others = [f"{value} B"]
-    other = others[int(rng.integers(len(others)))]
-    return HERMES.write(calls=[ToolCall(made.name, {**made.arguments, name: other})])

@@ -266,6 +266,7 @@ NOS = [
     "I am unable to help with this request. Is there anything else?",
     "A delivered order can not be cancelled.",
     "That won't be possible under our policy. Would you like to return it instead?",
+    "I understand, but that is not possible.",
 ]
 
 
@@ -285,6 +286,7 @@ def test_a_clear_no_is_heard_and_may_be_questioned_once(said: str) -> None:
         "I cannot find your account. What is your email?",
         "Hm.",
         "I cannot see who you are.",
+        "I am sorry, I cannot understand you.",
     ],
 )
 def test_what_is_no_refusal_tells_none(said: str) -> None:
@@ -359,7 +361,8 @@ def test_all_of_the_agents_own_lines_are_understood() -> None:
                 )
                 goal = dataclasses.replace(goal, kind=kind)
                 assert customer(goal).reply(text) is None, text
-            elif start == "no":
+            elif start in ("no", "still"):
+                kind = "cancel" if start == "still" else kind
                 assert customer(cancel(kind=kind, truth="refused")).reply(text) is None, text
 
 

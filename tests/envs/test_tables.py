@@ -78,6 +78,7 @@ class TableEqualsDeepCopy(RuleBasedStateMachine):
                 assert table.text(key) == json.dumps(table.peek(key), ensure_ascii=False)
                 assert json.loads(table.text(key)) == row
             assert table.changed() == {k: row for k, row in model.items() if ROWS.get(k) != row}
+            assert {key for key in (*model, "nowhere") if table.differs(key)} == set(table.changed())
 
     @invariant()
     def leaves_the_base_alone(self):

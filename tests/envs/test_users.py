@@ -1,33 +1,26 @@
-"""Users played by a model: what they are told, how they leave, and endpoints that misbehave."""
+"""Users: what a model that plays one is told, how it leaves, endpoints that misbehave, recordings."""
 
 from __future__ import annotations
 
-import json
 import pickle
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import gymnasium as gym
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.chat import ChatSpec, chat
 from forge_envs.errors import MachineError
-from forge_envs.messages import HERMES, ToolCall
 from forge_envs.recording import Recording, key_of
 from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
 from forge_envs.worlds.retail.env import RetailEnv
-from forge_envs.worlds.retail.ids import task_id
-from forge_envs.worlds.retail.model_customer import Ear, brief_of
-from forge_envs.worlds.retail.tasks import find_task
 from tests.endpoint import Endpoint
 
 BRIEF = Brief("You are Ann.", "1. A refund.", opening="I want my money back.")
-FAST = {"deadline": 5, "attempt": 2, "attempts": 2}
+FAST = {"deadline": 60, "attempt": 20, "attempts": 2}
 
 
 def well(body):
@@ -259,50 +252,6 @@ def test_without_httpx2_the_extra_is_named():
 # -- recordings ----------------------------------------------------------------------------------------
 
 
-def talk(env, task, seed, lines):
-    """Everything a world with a model for a customer says to these lines."""
-    log = [env.reset(seed=seed, options={"task": task})]
-    for line in lines:
-        log.append(env.step(line))
-        if log[-1][2] or log[-1][3]:
-            break
-    return log
-
-
-LINES = ["Hello?", "Which email?", "é “quotes” 数", "Anything else?"]
-
-
-def test_an_episode_is_recorded_and_played_again_to_the_byte_without_the_model(tmp_path):
-    path, ids = tmp_path / "deep" / "users.jsonl", [task_id("tiny", "train", 4, n) for n in range(3)]
-    answers = iter(f"Line {n}: “naïve” \u2028 数" for n in range(999))
-    with Endpoint(lambda body: next(answers)) as endpoint:
-        env = RetailEnv(size="tiny", user=endpoint.spec(record=path))
-        live = [talk(env, task, n, LINES) for n, task in enumerate(ids)]
-        asked = len(endpoint.asked)
-        assert [talk(env, task, n, LINES) for n, task in enumerate(ids)] == live
-        assert len(endpoint.asked) == asked == 12
-        spec = endpoint.spec(replay=path)
-    stored = path.read_bytes()
-    assert len(stored.splitlines()) == 12
-    replayed = RetailEnv(size="tiny", user=spec)
-    for n in (2, 0, 1):  # in another order
-        assert json.dumps(talk(replayed, ids[n], n, LINES)) == json.dumps(live[n])
-    assert path.read_bytes() == stored
-
-
-def test_a_recording_of_something_else_is_a_failed_machine_and_scores_nothing(tmp_path):
-    path = tmp_path / "users.jsonl"
-    with Endpoint(well) as endpoint:
-        record, replay = endpoint.spec(record=path), endpoint.spec(replay=path)
-        talk(RetailEnv(size="tiny", user=record), task_id("tiny", "train", 1, 0), 0, LINES)
-    log = talk(RetailEnv(size="tiny", user=replay), task_id("tiny", "train", 1, 0), 0, ["Who?"])
-    messages, reward, terminated, truncated, info = log[-1]
-    assert (messages, reward, terminated, truncated) == ((), 0.0, False, True) and "outcome" not in info
-    error = info["error"]
-    assert (error["kind"], error["stage"], error["retryable"]) == ("recording", "user", False)
-    assert "holds no reply to 'Who?'" in error["message"]
-
-
 def test_a_damaged_recording_names_the_line_and_a_torn_end_is_dropped(tmp_path):
     path = tmp_path / "users.jsonl"
     book = Recording(path)
@@ -326,6 +275,7 @@ def test_a_recording_that_cannot_be_written_is_a_failed_machine(tmp_path):
     assert caught.value.kind == "recording"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), st.text() | st.integers(), max_size=4))
 def test_a_key_follows_from_the_request_alone(request):
     assert key_of(request) == key_of(dict(reversed(request.items())))
@@ -340,96 +290,7 @@ def test_threads_that_record_the_same_request_agree_on_one_reply(tmp_path):
     assert len(again) == 5 and all(again.find(f"k{n % 5}") == reply for n, reply in enumerate(replies))
 
 
-# -- retail --------------------------------------------------------------------------------------------
-
-
-def test_the_customer_never_sees_calls_or_thoughts_of_the_agent():
-    with Endpoint(well) as endpoint:
-        env = RetailEnv(size="tiny", level=2, user=endpoint.spec())
-        env.reset(seed=0)
-        call = HERMES.write("Let me look.", [ToolCall("find_user_id_by_email", {"email": "secret@x.y"})])
-        env.step("<think>secret plan</think>" + call)
-        assert endpoint.asked == []
-        env.step("<think>secret plan</think>Which order?")
-    (body,) = endpoint.asked
-    assert "secret" not in json.dumps(body) and "Let me look" not in json.dumps(body)
-    assert body["messages"][-1] == {"role": "user", "content": "Which order?"}
-
-
-def test_the_customer_does_not_know_what_it_waits_to_hear():
-    for level in range(1, 6):
-        for n in range(20):
-            task = find_task(task_id("full", "train", level, n))
-            brief = brief_of(task)
-            for goal in task.goals:
-                details = f"{goal.request} {' '.join(goal.details.values())} {task.email} {task.zip}".lower()
-                if goal.truth and goal.truth not in details and len(goal.truth) > 5 and not goal.forbidden:
-                    assert goal.truth not in brief.prompt.lower(), (task.id, goal.truth)
-            assert task.customer_id not in brief.prompt
-
-
-@pytest.mark.parametrize("level", range(1, 6))
-def test_gold_is_graded_alike_whoever_plays_the_customer(level):
-    with Endpoint(lambda body: "Yes.") as endpoint:
-        env = RetailEnv(size="small", user=endpoint.spec(), max_turns=60)
-        for n in range(12):
-            task = task_id("small", "train", level, n)
-            env.reset(seed=n, options={"task": task})
-            for action in env.gold_actions(task):
-                _, _, terminated, truncated, _ = env.step(action)
-                assert not terminated and not truncated  # this model never leaves
-            score = env.grade()
-            assert score.outcome == 1.0, (task, score)
-
-
-def test_the_ear_hears_a_wrong_fact_once_and_for_all():
-    task = next(
-        t
-        for n in range(99)
-        if (t := find_task(task_id("tiny", "train", 1, n))).goals[0].fact == "status"
-        and t.goals[0].truth == "pending"
-    )
-    for said, told in (
-        (["It is pending."], 1),
-        (["Hello."] * 9 + ["It is pending."], 1),
-        (["It is delivered.", "It is pending."], 0),
-        (["It is pending.", "It is delivered."], 1),
-    ):
-        ear = Ear(task)
-        for line in said:
-            ear.listen(line)
-        assert ear.told == told, said
-
-
-def test_a_failing_model_truncates_the_episode_and_the_next_one_plays():
-    broken = [False]
-    with Endpoint(lambda body: 400 if broken[0] else well(body)) as endpoint:
-        env = gym.make("Forge/Retail-v0", size="tiny", user=endpoint.spec())
-        assert env.unwrapped.metadata["quick"] is False and RetailEnv().metadata["quick"] is True
-        env.reset(seed=0)
-        broken[0] = True
-        messages, reward, terminated, truncated, info = env.step("Hello?")
-        assert (messages, reward, terminated, truncated) == ((), 0.0, False, True)
-        assert info["error"]["kind"] == "refused" and "outcome" not in info
-        broken[0] = False
-        env.reset(seed=0)
-        assert env.step("Hello?")[0][0]["content"].startswith("seed ")
-
-
-def test_replies_follow_the_seed_of_the_episode_and_the_opening_does_not():
-    with Endpoint(well) as endpoint:
-        env, task = RetailEnv(size="tiny", user=endpoint.spec()), task_id("tiny", "train", 3, 0)
-        logs = [talk(env, task, seed, LINES) for seed in (5, 5, 6)]
-    assert logs[0] == logs[1] and logs[0][0] == logs[2][0] and logs[0][1] != logs[2][1]
-
-
-def test_a_snapshot_goes_on_with_the_same_customer():
-    with Endpoint(well) as endpoint:
-        env, other = (RetailEnv(size="tiny", user=endpoint.spec()) for _ in range(2))
-        env.reset(seed=0)
-        env.step("Hello?")
-        other.restore(env.snapshot())
-        assert env.step("And?") == other.step("And?")
+# -- a script ------------------------------------------------------------------------------------------
 
 
 def test_a_scripted_user_speaks_first_and_leaves_after_the_last_line() -> None:

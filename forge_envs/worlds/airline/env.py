@@ -8,6 +8,7 @@ from forge_envs.tables import Table
 from forge_envs.worlds.airline.customer import Customer
 from forge_envs.worlds.airline.database import SIZES
 from forge_envs.worlds.airline.goals import AirlineTask
+from forge_envs.worlds.airline.model_customer import Ear
 from forge_envs.worlds.airline.network import database
 from forge_envs.worlds.airline.tasks import find_task
 from forge_envs.worlds.airline.tools import Airline
@@ -37,23 +38,25 @@ class AirlineEnv(DeskEnv[AirlineTask, AirlineEpisode]):
         size: "full" (500 users), "small" (50) or "tiny" (20, direct flights only).
         prompt: "full" (policy and tool schemas) or "compact" (one line, no schemas).
         source: where tasks come from; "synthetic".
-        user: who plays the customer; "scripted".
+        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.chat`). With a
+            model, replies follow the seed of `reset`, and gold proves only that the rows can be reached.
         max_turns, turn_weight, grammar, render_mode: see AgentEnv; the grammar must be able to call tools.
     """
 
     toolkit_type = Airline
     name, package, compact, sizes = "airline", "forge_envs.worlds.airline", COMPACT, SIZES
+    customer_type, ear_type = Customer, Ear
 
     def open_desk(self, task: AirlineTask) -> AirlineEpisode:
         """A fresh airline."""
-        customer, airline = Customer(task), database(task.size)
+        (user, customer), airline = self.people(task), database(task.size)
         return AirlineEpisode(
             task=task,
             database=airline,
             users=Table(task.users),
             reservations=Table(task.reservations),
             flights=Table(airline.flights),
-            user=customer,
+            user=user,
             customer=customer,
         )
 

@@ -15,9 +15,8 @@ from forge_envs.worlds.desk.goals import DeskTask, amounts
 class AirlineTask(DeskTask):
     """A customer of an airline. `id` is "airline/<size>/<split>/<level>/<n>"; all else follows from it."""
 
-    users: Base
     reservations: Base
-    """The airline's rows with this task's own on top."""
+    """The airline's reservations with this task's own on top."""
 
     def __reduce__(self) -> tuple[Callable[[str], AirlineTask], tuple[str]]:
         from forge_envs.worlds.airline.tasks import find_task  # an episode pickles its task by name

@@ -1,10 +1,9 @@
-"""The exemplary agent: what it says and does for a task, step by step, and proof that this works."""
+"""The exemplary agent of an airline: what it says and does for a task, and proof that this works."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from forge_envs.errors import ToolError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tools_of
@@ -13,6 +12,7 @@ from forge_envs.worlds.airline.customer import Customer
 from forge_envs.worlds.airline.database import Database
 from forge_envs.worlds.airline.goals import AirlineTask
 from forge_envs.worlds.airline.tools import Airline
+from forge_envs.worlds.desk import gold
 from forge_envs.worlds.desk.goals import Goal, Key
 from forge_envs.worlds.desk.wording import listing
 
@@ -35,100 +35,52 @@ def gold_actions(task: AirlineTask, database: Database, voice: int) -> list[str 
     return _Gold(task, database, voice).play()
 
 
-class _Gold:
+class _Gold(gold.Exemplar[AirlineTask]):
+    record = Airline.record
+    reader = "get_reservation_details"
+    topics: ClassVar[dict[str, str]] = wording.TOPICS
+    choose = wording.choose
+
     def __init__(self, task: AirlineTask, database: Database, voice: int) -> None:
-        self.task = task
+        super().__init__(task, voice)
         self.database = database
-        self.voice = voice
-        self.tiny = task.size == "tiny"
-        self.actions: list[str | ToolCall] = []
-        self.profile_read = False
-        self.read: set[str] = set()
 
-    def play(self) -> list[str | ToolCall]:
-        for n, goal in enumerate(self.task.goals):
-            self._ask(goal, first=n == 0)
-            self._look_up(goal)
-            if goal.forbidden:
-                self._refuse(goal)
-            elif goal.fact:
-                self._say(f"tell_{goal.fact}", **self._words(goal))
-            else:
-                self._write(goal)
-        return self.actions
-
-    def _say(self, place: str, **words: str) -> None:
-        self.actions.append(wording.choose(place, self.voice + 7 * len(self.actions), self.tiny, **words))
-
-    def _call(self, name: str, **arguments: object) -> None:
-        self.actions.append(ToolCall(name, arguments))
-
-    def _ask(self, goal: Goal, first: bool) -> None:
+    def needs(self, goal: Goal, *, first: bool) -> list[str]:
+        """The customer's user id at first, the reservation, and what the kind of request takes."""
         needs = ["identity"] if first else []
         if not goal.knows_subject:
             needs.append("reservation")
         # Whether a cancellation is allowed may depend on the reason; nothing else is asked to say no.
         if not goal.forbidden or goal.kind == "cancel":
             needs += _NEEDS[goal.kind]
-        if needs:
-            self._say("ask", needs=listing([wording.TOPICS[need] for need in needs]))
+        return needs
 
-    # -- what must be known first -----------------------------------------------------------------
-
-    def _look_up(self, goal: Goal) -> None:
-        """Read all that the answer, or the call, follows from."""
+    def look_up(self, goal: Goal, *, first: bool) -> None:
+        """The profile, the reservation, how its flights stand and what others cost, as far as they matter."""
         bought = goal.call is not None and goal.kind in ("bags", "cabin", "flights", "book")
-        if not self.profile_read and (not goal.knows_subject or bought or goal.kind == "certificate"):
-            self._call("get_user_details", user_id=self.task.customer_id)
-            self.profile_read = True
-        if goal.subject:
-            self._read_reservation(goal)
+        if not goal.knows_subject or bought or goal.kind == "certificate":
+            self.read_profile()
+        self.read_subject(goal)
         if (
             goal.kind == "certificate"
             or goal.fact == "status"
             or "You cancelled" in goal.details.get("reason", "")
         ):
-            for leg in self.task.reservations.rows[goal.subject]["flights"]:
-                self._call("get_flight_status", flight_number=leg["flight_number"], date=leg["date"])
+            for leg in self.subject(goal)["flights"]:
+                self.call("get_flight_status", flight_number=leg["flight_number"], date=leg["date"])
         if goal.call is not None and "flights" in goal.call.arguments and not goal.forbidden:
             for leg in goal.call.arguments["flights"]:
                 flight = self.database.flights.rows[leg["flight_number"]]
                 ends = {"origin": flight["origin"], "destination": flight["destination"]}
-                self._call("search_direct_flight", **ends, date=leg["date"])
+                self.call("search_direct_flight", **ends, date=leg["date"])
 
-    def _read_reservation(self, goal: Goal) -> None:
-        """Read the goal's reservation; when its id is unknown, the customer's ones until it is found."""
-        ids = [goal.subject]
-        if not goal.knows_subject:
-            ids = self.task.users.rows[self.task.customer_id]["reservations"]
-            ids = ids[: ids.index(goal.subject) + 1]
-        for key in ids:
-            if key not in self.read:
-                self._call("get_reservation_details", reservation_id=key)
-                self.read.add(key)
-
-    # -- what is said and done ----------------------------------------------------------------------
-
-    def _refuse(self, goal: Goal) -> None:
-        self._say(f"no_{goal.kind}", id=goal.subject)
-        if goal.insists:
-            self._say("still_no")
-
-    def _write(self, goal: Goal) -> None:
-        assert goal.call is not None
-        words = self._words(goal)
-        self._say(f"confirm_{goal.kind}", **words)
-        if not goal.withdrawn:
-            self.actions.append(goal.call)
-            self._say(f"did_{goal.kind}", **words)
-
-    def _words(self, goal: Goal) -> dict[str, str]:
+    def words(self, goal: Goal) -> dict[str, str]:
         """All that sentences about a goal may mention."""
         words = {"id": goal.subject}
         if goal.fact:
             shown = {"flight": goal.truth.upper(), "date": f"2024-05-{goal.truth:0>2}"}
             words["truth"] = shown.get(goal.fact, goal.truth).replace("_", " ")
-        row = self.task.reservations.rows[goal.subject] if goal.subject else {}
+        row = self.subject(goal)
         arguments = goal.call.arguments if goal.call else {}
         if row:
             words["payments"] = listing([paid["payment_id"] for paid in row["payment_history"]])
@@ -175,18 +127,4 @@ def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
         reservations=Table(task.reservations),
         flights=Table(database.flights),
     )
-    customer = Customer(task)
-    for n, action in enumerate(task.gold):
-        if isinstance(action, str):
-            answer = customer.reply(action)
-            then = task.gold[n + 1] if n + 1 < len(task.gold) else None
-            if (answer is None) != (then is None):
-                return None
-            if isinstance(then, ToolCall) and _TOOLS[then.name].writes and answer != "Yes.":
-                return None
-            continue
-        try:
-            getattr(airline, action.name)(**action.arguments)
-        except ToolError:
-            return None
-    return airline.changed_rows() if customer.told == task.to_tell else None
+    return gold.rehearse(task, Customer(task), airline, _TOOLS)

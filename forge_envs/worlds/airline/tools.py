@@ -35,6 +35,7 @@ class Airline(Desk):
     reservations: Table
     flights: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "reservations", "flights")
+    record: ClassVar[tuple[str, str]] = ("reservation_id", "reservations")
     rules: Literal["tau1", "tau2"] = "tau2"
 
     @tool()

@@ -132,6 +132,12 @@ class Customer(ABC):
             return f"Wait, I changed my mind. {self.task.goals[self.at].request}"
         return "Yes."
 
+    def objection(self, heard: Heard) -> str | None:
+        """What is wrong with what the agent asks a yes for; None if nothing is, or it is not clear what."""
+        goal = self.task.goals[self.at]
+        wrong = None if goal.call is None else self._mind(goal, goal.call, heard)
+        return wrong if wrong is not None and wrong.startswith("No") else None
+
     def _puzzled(self, line: str) -> str | None:
         """A useless turn: say so, and leave when there were too many."""
         self.patience -= 1

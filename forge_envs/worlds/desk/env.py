@@ -14,14 +14,19 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import one_of
-from forge_envs.messages import Message, Observation
+from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.rewards import Criterion, Rubric, Score
-from forge_envs.users import User
+from forge_envs.tables import Table
+from forge_envs.users import ModelUser, User
 from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
 from forge_envs.worlds.desk.ids import SPLITS, task_id
+from forge_envs.worlds.desk.model_customer import Ear
+from forge_envs.worlds.desk.rules import breach
 from forge_envs.worlds.desk.tools import Desk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
@@ -53,13 +58,25 @@ class DeskEpisode(Desk, Episode[DeskTaskT]):
         writes, told = self.writes, self.customer.told
         last = self.measured
         if last is None or last.writes != writes or last.told != told:
-            target, to_tell = self.task.target, self.task.to_tell
-            changed = self.changed_rows() if writes else {}
-            right = sum(key in changed and changed[key] == row for key, row in target.items())
-            rows = len(target.keys() | changed.keys())
+            to_tell = self.task.to_tell
+            right, rows = self._rows() if writes else (0, len(self.task.target))
             share = (right + told) / (rows + to_tell)
             last = self.measured = Measured(writes, told, share, right == rows, told == to_tell)
         return last
+
+    def _rows(self) -> tuple[int, int]:
+        """How many rows are as gold leaves them, of how many that gold or the agent changed."""
+        target = self.task.target
+        right, rows = 0, len(target)
+        for name in self.tables:
+            table: Table = getattr(self, name)
+            for key, row in table.touched().items():
+                wanted = target.get((name, key))
+                if wanted is not None:
+                    right += row == wanted
+                else:
+                    rows += table.differs(key)
+        return right, rows
 
 
 DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode)  # type: ignore[type-arg]  # of any task
@@ -69,7 +86,8 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     """What worlds of customer service share; the arguments are explained where a world is.
 
     The outcome is 1 if exactly the rows that gold changes were changed, to the same values, and the
-    customer heard what they had to hear (a fact, or a clear no); else 0.
+    customer heard what they had to hear (a fact, or a clear no); else 0. Turn rewards also say which calls
+    were made for somebody else, or before the customer was known or had said yes (`desk.rules`).
     """
 
     name: ClassVar[str]
@@ -79,6 +97,10 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     compact: ClassVar[str]
     """All that a tiny model is told; it learns the tools from demonstrations."""
     sizes: ClassVar[Collection[str]]
+    customer_type: ClassVar[type[Customer]]
+    """Who comes to the desk."""
+    ear_type: ClassVar[type[Ear]]
+    """Who listens where a model comes instead."""
     _rubric: ClassVar[Rubric[Measured]] = Rubric(
         [
             Criterion("rows", lambda measured: measured.rows_match),
@@ -108,17 +130,23 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
         one_of("size", size, self.sizes)
         one_of("prompt", prompt, ("full", "compact"))
         one_of("source", source, ("synthetic",))
-        self._hire(user)
+        self._chat = chat_of(user)
+        if self._chat is not None:
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self.split, self.level, self.size = split, level, size
         self._system = (policy(self.package), self.schemas) if prompt == "full" else (self.compact, [])
 
-    def _hire(self, user: str) -> None:
-        """Check who plays the customer; a world that takes models too says so here."""
-        one_of("user", user, ("scripted",))
-
     @abstractmethod
     def open_desk(self, task: DeskTaskT) -> DeskEpisodeT:
-        """A fresh desk with the task's rows and its customer."""
+        """A fresh desk with the task's rows and its `people`."""
+
+    def people(self, task: DeskTaskT) -> tuple[User, Customer]:
+        """Who is talked to, and who listens for what must be told."""
+        if self._chat is None:
+            customer = self.customer_type(task)
+            return customer, customer
+        ear = self.ear_type(task)
+        return ModelUser(ear.brief(), self._chat, int(self.np_random.integers(2**31))), ear
 
     @property
     def toolkit(self) -> object:
@@ -140,6 +168,9 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
+        customer = self.playing.customer
+        if isinstance(customer, Ear):
+            customer.listen(text)
         answer = self.playing.user.reply(text)
         return None if answer is None else (Message(role="user", content=answer),)
 
@@ -150,6 +181,11 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def grade(self) -> Score:
         """Rows times told."""
         return self._rubric(self.playing.measure())
+
+    def watch(self, task_id: str) -> DeskWatch:
+        """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
+        task = self.find(task_id)
+        return DeskWatch(self.ear_type(task), self.customer_type(task))
 
     def gold(self, task: DeskTaskT) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""
@@ -166,6 +202,13 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def draw(self, rng: np.random.Generator) -> DeskTaskT:
         """A task of this world's split, size and level."""
         return self.find(task_id(self.name, self.size, self.split, self.level, int(rng.integers(2**31))))
+
+    def _call(self, call: ToolCall) -> tuple[Message, str | None]:
+        message, fault = super()._call(call)
+        if fault is None:
+            writes = self.tools[call.name].writes
+            fault = breach(self.playing, call, message["content"], writes=writes)
+        return message, fault
 
 
 @functools.cache

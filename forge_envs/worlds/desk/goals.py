@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
-from forge_envs.tables import Row
+from forge_envs.tables import Base, Row
 
 Key: TypeAlias = tuple[str, str]
 """(table, row id)."""
@@ -59,6 +59,8 @@ class DeskTask(Task):
     level: int
     customer_id: str
     goals: tuple[Goal, ...]
+    users: Base
+    """All customers, with this task's own rows on top."""
     gold: tuple[str | ToolCall, ...] = ()
     target: dict[Key, Row] = field(default_factory=dict)
     """Rows that gold changes, as it leaves them."""

@@ -204,6 +204,8 @@ class Ear:
         for sentence in claims:
             if "refusal" in sentence.labels:
                 words = sentence.words
+                if words[0] in ("i", "we") and words[1:2] == ["understand"]:
+                    words = words[2:]  # "I understand, but it is not possible" understood very well
                 if _SEARCHING.isdisjoint(words) and not (
                     self.names[kind].isdisjoint(words) and _ANY.isdisjoint(words)
                 ):

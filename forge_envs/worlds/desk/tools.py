@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row
@@ -21,8 +21,14 @@ class Desk:
 
     tables: ClassVar[tuple[str, ...]] = ()
     """Names of the tables that its tools may change."""
+    record: ClassVar[tuple[str, str]] = ("", "")
+    """The argument by which calls name what belongs to a customer, and the table it is in."""
+    finders: ClassVar[frozenset[str]] = frozenset()
+    """Tools that find a user id by what a customer says of themselves."""
     over: bool = False
     """The customer was handed over to a human."""
+    identified: bool = False
+    """The agent found out who the customer is; noted where that is asked (`desk.rules`)."""
     writes: int = 0
     """Writes that went through; what depends on the rows is computed anew only when this grows."""
 
@@ -31,6 +37,15 @@ class Desk:
         return {
             (table, key): row for table in self.tables for key, row in getattr(self, table).changed().items()
         }
+
+    def owner(self, arguments: Mapping[str, Any]) -> str | None:
+        """The user id that a call which went through is about; None if it is about nobody's."""
+        argument, table = self.record
+        key = arguments.get(argument)
+        if key is None:
+            return arguments.get("user_id")
+        owner: str = getattr(self, table).peek(key)["user_id"]
+        return owner
 
     @tool()
     def calculate(self, expression: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import marshal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -20,28 +21,34 @@ from forge_envs.worlds.official.task import OfficialTask
 
 Key: TypeAlias = tuple[str, str]
 """(table, row id)."""
-Changes: TypeAlias = dict[Key, Row]
-"""Rows that are not as the database began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A row to compare with, to the last digit: the official hashes tell 80 from 80.0.
 
-    >>> row = {"balance": 80, "id": "a"}; wanted = Wanted(row, repr(row))
+    >>> wanted = wanted_row({"balance": 80, "id": "a"})
     >>> wanted.equals({"id": "a", "balance": 80}), wanted.equals({"balance": 80.0, "id": "a"})
     (True, False)
     """
 
     row: Row
-    printed: str
-    """Its `repr`, the quickest exact comparison where the fields come in the same order."""
+    packed: bytes
+    """The row by `marshal`, the quickest exact comparison where the fields come in the same order."""
 
     def equals(self, row: Row) -> bool:
         """Whether the official hash of both is the same."""
-        if row != self.row:
-            return False
-        return repr(row) == self.printed or _text(row) == _text(self.row)
+        if marshal.dumps(row, _PLAIN) == self.packed:
+            return True
+        return row == self.row and _text(row) == _text(self.row)
+
+
+_PLAIN = 2  # the last version of marshal whose bytes say nothing of which objects are shared
+
+
+def wanted_row(row: Row) -> Wanted:
+    """A row as a thing to compare with."""
+    return Wanted(row, marshal.dumps(row, _PLAIN))
 
 
 _READERS = {"tau1": tau1, "tau2": tau2}
@@ -64,15 +71,10 @@ class Benchmark:
     _began: dict[Key, Wanted] = field(default_factory=dict)
     _targets: dict[str, dict[Key, Wanted]] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def contract(self) -> Contract:
         """The tools in play."""
         return self.domain.contracts[self.kind]
-
-    @property
-    def gaps(self) -> dict[str, str]:
-        """Tasks whose verdict we cannot tell, each with the reason."""
-        return {task.id: task.gap for task in self.tasks.values() if task.gap}
 
     @functools.cached_property
     def solved_by_silence(self) -> frozenset[str]:
@@ -99,16 +101,35 @@ class Benchmark:
             raise TaskError(f"unknown task {task_id!r}: an id of {self.source} is {prefix}<id of its files>")
         return task
 
-    def changes(self, desk: Desk) -> Changes:
-        """The rows of a desk that are not as the database began."""
-        found: Changes = {}
+    def agreement(self, task: OfficialTask, desk: Desk) -> tuple[int, int]:
+        """How many rows are as gold leaves them, of how many that gold or the desk changed."""
+        target = self.target(task)
+        right, rows = 0, len(target)
+        if desk.writes:
+            for place, row in self._touched(desk):
+                wanted = target.get(place)
+                if wanted is not None:
+                    right += wanted.equals(row)
+                elif self._differs(place, row):
+                    rows += 1
+        return right, rows
+
+    def _touched(self, desk: Desk) -> Iterator[tuple[Key, Row]]:
+        """The rows that tools copied to change them, or added."""
         for name in self.contract.changing:
             table: Table = getattr(desk, name)
-            rows = self.tables[name].rows
             for key, row in table.touched().items():
-                if row != rows.get(key) or not self._start(name, key).equals(row):
-                    found[name, key] = row
-        return found
+                yield (name, key), row
+
+    def _differs(self, place: Key, row: Row) -> bool:
+        """Whether a row is not as the database began."""
+        name, key = place
+        began = self.tables[name].rows.get(key)
+        if began is None or row != began:
+            return True
+        if place not in self._began:
+            self._began[place] = wanted_row(began)
+        return not self._began[place].equals(row)
 
     def target(self, task: OfficialTask) -> Mapping[Key, Wanted]:
         """The rows that gold changes, as it leaves them.
@@ -123,15 +144,8 @@ class Benchmark:
                     self.tools[gold.call.name].call(desk, gold.call.arguments)
                 except (ToolError, BadArguments):
                     continue
-            changes = self.changes(desk)
-            found = self._targets[task.id] = {key: Wanted(row, repr(row)) for key, row in changes.items()}
-        return found
-
-    def _start(self, table: str, key: str) -> Wanted:
-        found = self._began.get((table, key))
-        if found is None:
-            row = self.tables[table].rows[key]
-            found = self._began[table, key] = Wanted(row, repr(row))
+            changed = ((place, row) for place, row in self._touched(desk) if self._differs(place, row))
+            found = self._targets[task.id] = {place: wanted_row(row) for place, row in changed}
         return found
 
 

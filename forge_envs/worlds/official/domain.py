@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from forge_envs.tables import Base
@@ -32,6 +32,8 @@ class Contract:
     """From all tables, what opens a fresh desk over them; done once, so that opening costs little."""
     changing: tuple[str, ...]
     """Attributes of the desk that are tables which tools write to, named as the tables are."""
+    hands: Callable[[Any], object] | None = None
+    """From a desk, what the customer's own tools run on, where they have some (`forge_envs.hands`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,8 @@ class Domain:
     nulls: Mapping[str, tuple[str, ...]]
     """Table -> fields that τ²-bench writes as null where its file has none; they are shown and compared."""
     contracts: Mapping[Kind, Contract]
+    theirs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """As `fields`, for tables on the customer's side, which τ²-bench keeps in `user_db.json`."""
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
         return pkgutil.resolve_name, (self.address,)

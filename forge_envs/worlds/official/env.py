@@ -13,12 +13,15 @@ import numpy as np
 from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
+from forge_envs.hands import Hands
+from forge_envs.judges import Verdict, judge_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.users import ModelUser, User
 from forge_envs.worlds.official.benchmark import Benchmark, load
 from forge_envs.worlds.official.customer import PlainCustomer
 from forge_envs.worlds.official.domain import Desk, Domain
+from forge_envs.worlds.official.fidelity import OfficialWatch
 from forge_envs.worlds.official.grade import Standing, heard, standing, verdict
 from forge_envs.worlds.official.task import OfficialTask
 
@@ -26,6 +29,8 @@ TURNS = {"tau1": 30, "tau2": 100}
 """The official runners' limits; τ²-bench counts 200 messages, which are half the customer's or the tools'."""
 REFUSALS = {"tau1": math.inf, "tau2": 10}
 """Refused calls after which τ²-bench breaks an episode off."""
+UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
+"""The gap of tasks that could be judged."""
 ENDING = "transfer_to_human_agents"
 """The tool that ends an episode of τ-bench."""
 
@@ -36,11 +41,15 @@ class OfficialEpisode(Episode[OfficialTask]):
 
     desk: Desk
     user: User
+    hands: Hands | None = None
+    """What the customer does themselves, in domains where they have tools; the agent never sees it."""
     ended: bool = False
     """The customer left or was handed over; an episode that is cut off earns 0."""
     refused: int = 0
     told: set[int] = field(default_factory=set)
     """Which of the texts that must be said were said."""
+    judged: tuple[Verdict, ...] = ()
+    """What the judge found at the end, with its reasons."""
     measured: tuple[int, int, Standing] | None = None
     """After so many writes and texts, how far the episode was."""
 
@@ -59,6 +68,8 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
             model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, and then gold proves only
             that the database can be reached.
+        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
+            episode ends; "" has none, and tasks whose verdict needs them are gaps.
         gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and
             judges what can be judged.
         strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
@@ -74,6 +85,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         source: str,
         split: str = "train",
         user: str = "scripted",
+        judge: str = "",
         gaps: str = "skip",
         strict: bool = False,
         max_turns: int | None = None,
@@ -91,20 +103,25 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         )
         self._schemas = self.schemas
         one_of("split", split, self.benchmark.splits)
-        self._chat = chat_of(user)
-        if self._chat is not None:
+        self._chat, self._judge = chat_of(user), judge_of(judge)
+        if self._chat is not None or self._judge is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         one_of("gaps", gaps, ("skip", "play"))
         if not isinstance(strict, bool):
             raise ValueError(f"strict={strict!r}: it is true or false")
         self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
         self.splits = self._disjoint()
-        self.silence_solves = self.benchmark.solved_by_silence
+        self.silence_solves = {
+            id
+            for id in self.benchmark.solved_by_silence
+            if self._judge is None or not self.benchmark.tasks[id].needs_judge
+        }
 
     @property
     def gaps(self) -> dict[str, str]:
         """Tasks whose verdict cannot be told here, each with the reason."""
-        return self.benchmark.gaps
+        found = ((task.id, self._gap(task)) for task in self.benchmark.tasks.values())
+        return {id: gap for id, gap in found if gap}
 
     @property
     def toolkit(self) -> object:
@@ -120,16 +137,18 @@ class OfficialEnv(AgentEnv[OfficialTask]):
 
     def begin(self, task: OfficialTask) -> tuple[Episode[OfficialTask], Observation]:
         """A fresh desk, and the customer's first line."""
-        user = self.customer(task)
-        state = OfficialEpisode(task=task, desk=self.benchmark.open_desk(), user=user)
+        desk, contract = self.benchmark.open_desk(), self.benchmark.contract
+        hands = None if contract.hands is None else Hands(contract.hands(desk))
+        user = self.customer(task, hands)
+        state = OfficialEpisode(task=task, desk=desk, user=user, hands=hands)
         first = Message(role="user", content=user.open())
         return state, opening(self.benchmark.policy, [first], self._schemas)
 
-    def customer(self, task: OfficialTask) -> User:
-        """Whoever plays the customer of a task."""
+    def customer(self, task: OfficialTask, hands: Hands | None = None) -> User:
+        """Whoever plays the customer of a task; only a model uses its hands."""
         if self._chat is None:
             return PlainCustomer(task.brief)
-        return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)))
+        return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
@@ -151,8 +170,15 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         if "ACTION" in state.task.basis:
             said = (m["content"] for m in state.transcript if m["role"] == "assistant")
             calls = [call for text in said for call in self.grammar.parse(text).calls]
-        score = verdict(state.task, self._measure(), calls, strict=self.strict)
+            calls += state.hands.made if state.hands else ()
+        if self._judge is not None and state.ended:  # the others earn 0 whatever was said
+            state.judged = self._judge.verdicts(state.task.assertions, state.transcript, self.grammar)
+        score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
+
+    def watch(self, task_id: str) -> OfficialWatch:
+        """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
+        return OfficialWatch(self.benchmark.find(task_id), self.tools)
 
     def gold(self, task: OfficialTask) -> list[str]:
         """The official calls, one an action, then a line with all that must be said.
@@ -174,16 +200,15 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         one_of("split", split, self.benchmark.splits)
         ids = self.benchmark.splits[split]
         if not self.plays_gaps:
-            ids = tuple(id for id in ids if not self.benchmark.tasks[id].gap)
+            ids = tuple(id for id in ids if not self._gap(self.benchmark.tasks[id]))
         return list(ids[:n])
 
     def find(self, task_id: str) -> OfficialTask:
         """The task of this id, which may be that of the files alone. Raises TaskError."""
         task = self.benchmark.find(task_id)
-        if task.gap and not self.plays_gaps:
-            raise TaskError(
-                f"task {task.id!r} cannot be judged: {task.gap}; gaps='play' judges the rest of it"
-            )
+        gap = self._gap(task)
+        if gap and not self.plays_gaps:
+            raise TaskError(f"task {task.id!r} cannot be judged: {gap}; gaps='play' judges the rest of it")
         return task
 
     def draw(self, rng: np.random.Generator) -> OfficialTask:
@@ -196,11 +221,11 @@ class OfficialEnv(AgentEnv[OfficialTask]):
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         message, fault = super()._call(call)
         state = self.playing
-        state.refused += fault is not None
+        if fault is not None:
+            state.refused += 1
+            state.over = state.refused >= REFUSALS[self.benchmark.kind]
         if state.desk.over:
             state.over = state.ended = True
-        elif state.refused >= REFUSALS[self.benchmark.kind]:
-            state.over = True
         return message, fault
 
     def _measure(self) -> Standing:
@@ -208,10 +233,13 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         state = self.playing
         writes, told = state.desk.writes, len(state.told)
         if state.measured is None or state.measured[:2] != (writes, told):
-            changes = self.benchmark.changes(state.desk) if writes else {}
-            at = standing(state.task, self.benchmark.target(state.task), changes, state.told)
+            at = standing(state.task, self.benchmark, state.desk, state.told)
             state.measured = writes, told, at
         return state.measured[2]
+
+    def _gap(self, task: OfficialTask) -> str:
+        """Why the verdict on a task cannot be told here; "" if it can."""
+        return task.gap or (UNJUDGED if task.needs_judge and self._judge is None else "")
 
     def _disjoint(self) -> tuple[str, ...]:
         """Splits that share no task, the small ones before "base", which holds them all."""

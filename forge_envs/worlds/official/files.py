@@ -76,7 +76,7 @@ def check_table(table: object, name: str, domain: Domain, path: Path) -> Mapping
     """A table as it is, if it has the rows that the domain's tools rely on. Raises TaskError."""
     if not isinstance(table, dict) or not table:
         raise TaskError(f"{path}: table {name!r} is no JSON object of rows")
-    needed = domain.fields[name]
+    needed = domain.fields.get(name) or domain.theirs[name]
     for key, row in table.items():
         missing = [field for field in needed if not isinstance(row, dict) or field not in row]
         if missing:

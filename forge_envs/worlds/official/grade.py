@@ -6,12 +6,14 @@ Source: τ²-bench `evaluator/`, τ-bench `envs/base.py`, retold in `reference/b
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
+from forge_envs.judges import Verdict
 from forge_envs.messages import ToolCall
 from forge_envs.rewards import Score
-from forge_envs.worlds.official.benchmark import Changes, Key, Wanted
+from forge_envs.worlds.official.benchmark import Benchmark
+from forge_envs.worlds.official.domain import Desk
 from forge_envs.worlds.official.task import OfficialTask
 
 
@@ -28,8 +30,7 @@ def heard(task: OfficialTask, text: str, *, strict: bool = False) -> set[int]:
     return {n for n, want in wanted if re.search(rf"(?<!\w)(?<!\d\.){re.escape(want)}(?!\w)(?!\.\d)", line)}
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How far an episode has come: `right` of `rows` that gold or the agent changed, `told` of `to_tell`."""
 
     right: int
@@ -44,20 +45,28 @@ class Standing:
         return (self.right + self.told) / total if total else 1.0
 
 
-def standing(
-    task: OfficialTask, target: Mapping[Key, Wanted], changes: Changes, told: Collection[int]
-) -> Standing:
-    """Compare an episode's changes and what was said with what gold leaves and what must be said."""
+def standing(task: OfficialTask, benchmark: Benchmark, desk: Desk, told: Collection[int]) -> Standing:
+    """Compare a desk's rows and what was said with what gold leaves and what must be said."""
     right = rows = 0
     if "DB" in task.basis and task.gold is not None:
-        right = sum(key in target and target[key].equals(row) for key, row in changes.items())
-        rows = len(target.keys() | changes.keys())
+        right, rows = benchmark.agreement(task, desk)
     to_tell = len(task.communicate) if "COMMUNICATE" in task.basis else 0
     return Standing(right, rows, len(told) if to_tell else 0, to_tell)
 
 
-def verdict(task: OfficialTask, at: Standing, calls: Sequence[ToolCall], *, strict: bool = False) -> Score:
-    """The product of what the task's basis names, as far as we can tell it (`OfficialTask.gap`)."""
+def verdict(
+    task: OfficialTask,
+    at: Standing,
+    calls: Sequence[ToolCall],
+    judged: Sequence[Verdict] = (),
+    *,
+    strict: bool = False,
+) -> Score:
+    """The product of what the task's basis names, as far as we can tell it (`OfficialTask.gap`).
+
+    `judged` are a judge's verdicts on the task's assertions; without any, they count for nothing. They are
+    told among the parts even where the basis leaves them out.
+    """
     parts: dict[str, float] = {}
     if "DB" in task.basis:
         parts["db"] = float(at.right == at.rows)
@@ -68,6 +77,9 @@ def verdict(task: OfficialTask, at: Standing, calls: Sequence[ToolCall], *, stri
     outcome = 1.0
     for value in parts.values():
         outcome *= value
+    if judged:
+        met = parts["nl_assertions"] = float(all(found.met for found in judged))
+        outcome *= met if "NL_ASSERTION" in task.basis else 1.0
     return Score(outcome, parts)
 
 

@@ -55,10 +55,15 @@ class OfficialTask(Task):
     communicate: tuple[str, ...]
     """Texts that the agent must say."""
     assertions: tuple[str, ...]
-    """Sentences that a judge model must agree to; we have none, so they are only listed."""
+    """Statements about the conversation that a judge model must agree to."""
     basis: tuple[Part, ...]
     """Whose product is the verdict; empty: any episode that was brought to its end earns 1."""
     says_basis: bool
     """False where the file has no basis and the default was used."""
     gap: str
-    """Why the verdict cannot be told here; "" if it can."""
+    """Why the verdict cannot be told here, judge or not; "" if it can."""
+
+    @property
+    def needs_judge(self) -> bool:
+        """Whether its verdict hangs on statements that no rule can decide."""
+        return "NL_ASSERTION" in self.basis and bool(self.assertions)

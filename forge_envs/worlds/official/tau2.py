@@ -55,15 +55,17 @@ class _Task(BaseModel):
 
 def read_tables(folder: Path, domain: Domain) -> dict[str, dict[str, Row]]:
     """All tables of the domain, with the nulls that τ²-bench fills in. Raises TaskError."""
-    path = folder / "db.json"
-    database = read_json(path)
-    if not isinstance(database, dict):
-        raise TaskError(f"{path}: the database is no JSON object of tables")
     tables: dict[str, dict[str, Row]] = {}
-    for name in domain.fields:
-        blank = dict.fromkeys(domain.nulls.get(name, ()))
-        rows = check_table(database.get(name), name, domain, path)
-        tables[name] = {key: {**row, **{k: None for k in blank if k not in row}} for key, row in rows.items()}
+    for path, names in ((folder / "db.json", domain.fields), (folder / "user_db.json", domain.theirs)):
+        database = read_json(path) if names else {}
+        if not isinstance(database, dict):
+            raise TaskError(f"{path}: the database is no JSON object of tables")
+        for name in names:
+            blank = dict.fromkeys(domain.nulls.get(name, ()))
+            rows = check_table(database.get(name), name, domain, path)
+            tables[name] = {
+                key: {**row, **{k: None for k in blank if k not in row}} for key, row in rows.items()
+            }
     return tables
 
 
@@ -131,8 +133,6 @@ def _brief(scenario: _Scenario) -> Brief:
 
 def _gap(task: _Task, criteria: _Criteria, basis: tuple[Part, ...]) -> str:
     """What of the verdict we cannot tell."""
-    if "NL_ASSERTION" in basis and criteria.nl_assertions:
-        return "its verdict needs a judge model for natural-language assertions"
     if "ENV_ASSERTION" in basis and criteria.env_assertions:
         return "its verdict needs assertions on the database, which are functions of τ²-bench"
     if task.user_tools or any(action.requestor == "user" for action in criteria.actions or ()):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forge_envs.chat import chat_of
-from forge_envs.messages import Observation
 from forge_envs.tables import Table
-from forge_envs.users import ModelUser, User
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
 from forge_envs.worlds.retail.customer import Customer
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
-from forge_envs.worlds.retail.model_customer import Ear, brief_of
+from forge_envs.worlds.retail.model_customer import Ear
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
 
@@ -47,15 +44,11 @@ class RetailEnv(DeskEnv[RetailTask, RetailEpisode]):
 
     toolkit_type = Shop
     name, package, compact, sizes = "retail", "forge_envs.worlds.retail", COMPACT, SIZES
-
-    def _hire(self, user: str) -> None:
-        self._chat = chat_of(user)
-        if self._chat is not None:
-            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
+    customer_type, ear_type = Customer, Ear
 
     def open_desk(self, task: RetailTask) -> RetailEpisode:
         """A fresh shop."""
-        user, customer = self._people(task)
+        user, customer = self.people(task)
         return RetailEpisode(
             task=task,
             database=database(task.size),
@@ -64,21 +57,6 @@ class RetailEnv(DeskEnv[RetailTask, RetailEpisode]):
             user=user,
             customer=customer,
         )
-
-    def _people(self, task: RetailTask) -> tuple[User, Customer]:
-        """Who is talked to, and who listens for what must be told."""
-        if self._chat is None:
-            customer = Customer(task)
-            return customer, customer
-        seed = int(self.np_random.integers(2**31))
-        return ModelUser(brief_of(task), self._chat, seed), Ear(task)
-
-    def hear(self, text: str) -> Observation | None:
-        """The customer's answer; None when they leave."""
-        customer = self.playing.customer
-        if isinstance(customer, Ear):
-            customer.listen(text)
-        return super().hear(text)
 
     def find(self, task_id: str) -> RetailTask:
         """The task of this id, of any size, split and level. Raises TaskError."""

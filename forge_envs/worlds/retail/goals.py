@@ -23,9 +23,8 @@ class RetailTask(DeskTask):
     """"" when the customer does not remember it."""
     name: str
     zip: str
-    users: Base
     orders: Base
-    """The shop's rows with this task's own on top."""
+    """The shop's orders with this task's own on top."""
 
     def __reduce__(self) -> tuple[Callable[[str], RetailTask], tuple[str]]:
         from forge_envs.worlds.retail.tasks import find_task  # an episode pickles its task by name

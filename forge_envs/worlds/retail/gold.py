@@ -1,10 +1,13 @@
-"""The exemplary agent: what it says and does for a task, step by step, and proof that this works."""
+"""The exemplary agent of a shop: what it says and does for a task, and proof that this works."""
 
 from __future__ import annotations
 
-from forge_envs.errors import ToolError
+from typing import ClassVar
+
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
+from forge_envs.tools import tools_of
+from forge_envs.worlds.desk import gold
 from forge_envs.worlds.desk.goals import Goal, Key
 from forge_envs.worlds.desk.wording import listing
 from forge_envs.worlds.retail import wording
@@ -23,6 +26,7 @@ _NEEDS = {
     "exchange": ("options", "payment"),
     "return": ("items", "refund"),
 }
+_TOOLS = tools_of(Shop)
 
 
 def gold_actions(task: RetailTask, database: Database, voice: int) -> list[str | ToolCall]:
@@ -30,99 +34,53 @@ def gold_actions(task: RetailTask, database: Database, voice: int) -> list[str |
     return _Gold(task, database, voice).play()
 
 
-class _Gold:
+class _Gold(gold.Exemplar[RetailTask]):
+    record = Shop.record
+    reader = "get_order_details"
+    topics: ClassVar[dict[str, str]] = wording.TOPICS
+    choose = wording.choose
+
     def __init__(self, task: RetailTask, database: Database, voice: int) -> None:
-        self.task = task
+        super().__init__(task, voice)
         self.database = database
-        self.voice = voice
-        self.tiny = task.size == "tiny"
-        self.actions: list[str | ToolCall] = []
-        self.profile_read = False
-        self.orders_read: set[str] = set()
 
-    def play(self) -> list[str | ToolCall]:
-        for n, goal in enumerate(self.task.goals):
-            self._meet(goal, first=n == 0)
-        return self.actions
-
-    def _say(self, place: str, **words: str) -> None:
-        self.actions.append(wording.choose(place, self.voice + 7 * len(self.actions), self.tiny, **words))
-
-    def _call(self, name: str, **arguments: object) -> None:
-        self.actions.append(ToolCall(name, arguments))
-
-    def _meet(self, goal: Goal, *, first: bool) -> None:
-        self._ask(goal, first)
-        if first:
-            self._identify()
-        if not self.profile_read and (not goal.knows_subject or "payment" in goal.details):
-            self._call("get_user_details", user_id=self.task.customer_id)
-            self.profile_read = True
-        if goal.subject:
-            self._read_order(goal)
-        if goal.fact:
-            self._tell(goal) if not goal.forbidden else self._refuse(goal)
-        elif goal.forbidden:
-            self._refuse(goal)
-        else:
-            self._write(goal)
-
-    def _ask(self, goal: Goal, first: bool) -> None:
+    def needs(self, goal: Goal, *, first: bool) -> list[str]:
+        """The customer's identity at first, the order, and what the kind of request takes."""
         needs = ["email" if self.tiny and self.task.email else "identity"] if first else []
         if not goal.knows_subject:
             needs.append("order")
         if not goal.forbidden:
             needs += _NEEDS[goal.kind]
-        if needs:
-            self._say("ask", needs=listing([wording.TOPICS[need] for need in needs]))
+        return needs
+
+    def look_up(self, goal: Goal, *, first: bool) -> None:
+        """Find the customer at first; then the profile, the order and products as far as they matter."""
+        if first:
+            self._identify()
+        if not goal.knows_subject or "payment" in goal.details:
+            self.read_profile()
+        self.read_subject(goal)
+        if goal.call is not None and "new_item_ids" in goal.call.arguments:
+            held = {item["item_id"]: item["product_id"] for item in self.subject(goal)["items"]}
+            for item_id in goal.call.arguments["item_ids"]:
+                self.call("get_product_details", product_id=held[item_id])
 
     def _identify(self) -> None:
         if self.task.email:
-            self._call("find_user_id_by_email", email=self.task.email)
+            self.call("find_user_id_by_email", email=self.task.email)
         else:
             first, last = self.task.name.split(" ", 1)
-            self._call("find_user_id_by_name_zip", first_name=first, last_name=last, zip=self.task.zip)
+            self.call("find_user_id_by_name_zip", first_name=first, last_name=last, zip=self.task.zip)
 
-    def _read_order(self, goal: Goal) -> None:
-        """Read the goal's order; when its number is unknown, read the customer's orders until it is found."""
-        ids = [goal.subject]
-        if not goal.knows_subject:
-            ids = self.task.users.rows[self.task.customer_id]["orders"]
-            ids = ids[: ids.index(goal.subject) + 1]
-        for order_id in ids:
-            if order_id not in self.orders_read:
-                self._call("get_order_details", order_id=order_id)
-                self.orders_read.add(order_id)
-        if goal.call is not None and "new_item_ids" in goal.call.arguments:
-            held = {
-                item["item_id"]: item["product_id"] for item in self.task.orders.rows[goal.subject]["items"]
-            }
-            for item_id in goal.call.arguments["item_ids"]:
-                self._call("get_product_details", product_id=held[item_id])
+    def words_of_refusal(self, goal: Goal) -> dict[str, str]:
+        """The order, and how it stands."""
+        return {"id": goal.subject, "status": self.subject(goal)["status"]}
 
-    def _tell(self, goal: Goal) -> None:
-        order = self.task.orders.rows[goal.subject]
-        self._say(f"tell_{goal.fact}", **self._words(goal, order), truth=goal.truth)
-
-    def _refuse(self, goal: Goal) -> None:
-        order = self.task.orders.rows[goal.subject]
-        self._say(f"no_{goal.kind}", id=goal.subject, status=order["status"])
-        if goal.insists:
-            self._say("still_no")
-
-    def _write(self, goal: Goal) -> None:
-        assert goal.call is not None
-        order = self.task.orders.rows[goal.subject] if goal.subject else {}
-        words = self._words(goal, order)
-        self._say(f"confirm_{goal.kind}", **words)
-        if not goal.withdrawn:
-            self.actions.append(goal.call)
-            self._say(f"did_{goal.kind}", **words)
-
-    def _words(self, goal: Goal, order: Row) -> dict[str, str]:
+    def words(self, goal: Goal) -> dict[str, str]:
         """All that sentences about a goal may mention."""
+        order = self.subject(goal)
         arguments = goal.call.arguments if goal.call else {}
-        words = {"id": goal.subject, "reason": arguments.get("reason", "")}
+        words = {"id": goal.subject, "truth": goal.truth, "reason": arguments.get("reason", "")}
         if "address1" in arguments:
             parts = [arguments[key] for key in ("address1", "address2", "city", "state")]
             words["address"] = ", ".join(part for part in parts if part) + f" {arguments['zip']}"
@@ -156,15 +114,4 @@ class _Gold:
 def rehearse(task: RetailTask, database: Database) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
     shop = Shop(database=database, users=Table(task.users), orders=Table(task.orders))
-    customer = Customer(task)
-    for n, action in enumerate(task.gold):
-        if isinstance(action, str):
-            left = customer.reply(action) is None
-            if left != (n == len(task.gold) - 1):
-                return None
-            continue
-        try:
-            getattr(shop, action.name)(**action.arguments)
-        except ToolError:
-            return None
-    return shop.changed_rows() if customer.told == task.to_tell else None
+    return gold.rehearse(task, Customer(task), shop, _TOOLS)

@@ -25,6 +25,8 @@ class Shop(Desk):
     users: Table
     orders: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "orders")
+    record: ClassVar[tuple[str, str]] = ("order_id", "orders")
+    finders: ClassVar[frozenset[str]] = frozenset({"find_user_id_by_email", "find_user_id_by_name_zip"})
     keeps_items: ClassVar[bool] = True
     """Whether an item of a pending order may be modified into itself."""
 
