@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check results bench vllm clean
+.PHONY: demo test check results bench vllm images clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forge-train demo $(ARGS)
@@ -35,6 +35,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/tree_packing.py
 	$(BIN)/python benchmarks/versus_trl.py
 	$(BIN)/python benchmarks/scheduler.py --gpus 64
+
+# Images of the coding worlds, from Debian packages: no container registry is asked.
+images: $(VENV)/.installed
+	$(BIN)/forge-envs images --all
 
 # vLLM in an environment of its own: it pins versions that the trainer does not share.
 vllm: $(VLLM)/.installed

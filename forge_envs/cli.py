@@ -1,4 +1,4 @@
-"""`forge-envs`: list the worlds, check that they keep their promises, play one by hand."""
+"""`forge-envs`: list worlds, check that they keep their promises, play by hand, build images, make tasks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, TaskError
+from forge_envs.fidelity import fidelity
 from forge_envs.messages import Message, ToolCall
 from forge_envs.registry import world_ids
+from forge_envs.stored import read_stored
 from forge_envs.testing import Promise, promises
+from forge_envs.worlds.swe.make import arguments as make_swe
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
 HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
@@ -63,8 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--task", help="task id; by default the seed picks one")
     play.add_argument("--gold", action="store_true", help="watch the gold actions instead of acting")
     play.set_defaults(run=_play)
+    fidelity = commands.add_parser("fidelity", help="hold the users of stored episodes to their notes")
+    fidelity.add_argument("path", nargs="+", type=Path, help="JSON lines, or a folder of collect or eval")
+    fidelity.add_argument("--world", default="", help="id of their world, where the file does not say")
+    fidelity.add_argument("--user", default="", metavar="NAME", help="who played it, likewise")
+    fidelity.add_argument("--examples", type=int, default=3, help="of each fault (default 3)")
+    fidelity.add_argument("--json", action="store_true", help="print everything as JSON")
+    fidelity.set_defaults(run=_fidelity)
     for command in (check, play):
         command.add_argument("--seed", type=int, default=0)
+    for command in (check, play, fidelity):
         command.add_argument(
             "--arg",
             action="append",
@@ -72,6 +84,15 @@ def _parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="argument of the world; may repeat",
         )
+    images = commands.add_parser("images", help="build container images, without a registry")
+    images.add_argument("name", nargs="*", help="an image, e.g. swe; with none, their names are listed")
+    images.add_argument("--all", action="store_true", help="build every image")
+    images.add_argument("--from", dest="base", metavar="IMAGE", help="build on this image of a registry")
+    images.add_argument("--force", action="store_true", help="build also what is current")
+    images.set_defaults(run=_images)
+    making = commands.add_parser("make-swe", help="make SWE tasks of a Python package by planting bugs")
+    make_swe.add_arguments(making)
+    making.set_defaults(run=_make_swe)
     return parser
 
 
@@ -107,22 +128,41 @@ def _check(args: argparse.Namespace) -> int:
         raise Mistake("check what? Name one world, or say --all")
     if args.tasks < 1:
         raise Mistake(f"--tasks {args.tasks}: at least 1 task is needed")
-    kwargs, broken = _kwargs(args.arg), 0
+    kwargs, broken, unchecked = _kwargs(args.arg), 0, 0
     for world in world_ids() if args.all else [args.world]:
         try:
-            _make(world, kwargs).close()
+            _try_out(world, kwargs, args.seed)
             found = promises(world, tasks=args.tasks, seed=args.seed, **kwargs)
         except Mistake as mistake:
             if not args.all:
                 raise
             found = iter([Promise("made", False, str(mistake))])  # the fault is not in what was typed
+        except MachineError as error:
+            unchecked += 1
+            print(f"{world}\n  not checked, the machine failed: {error}", flush=True)
+            continue
         print(world)
         for promise in found:
             print(f"  {promise}", flush=True)
             broken += not promise.kept
     if broken:
         print(f"forge-envs: {broken} broken promises", file=sys.stderr)
-    return 1 if broken else 0
+    if unchecked:
+        print(f"forge-envs: {unchecked} worlds were not checked", file=sys.stderr)
+    return 1 if broken or unchecked else 0
+
+
+def _try_out(world: str, kwargs: dict[str, Any], seed: int) -> None:
+    """Begin one episode, so that a missing server or container is told once and is no broken promise."""
+    env = _make(world, kwargs)
+    try:
+        env.reset(seed=seed)
+    except MachineError:
+        raise
+    except Exception:  # a bug of the world, which the promises name
+        pass
+    finally:
+        env.close()
 
 
 def _kwargs(pairs: Sequence[str]) -> dict[str, Any]:
@@ -148,6 +188,55 @@ def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
     except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
         raise Mistake(f"world {world!r} with {kwargs}: {error}") from error
+
+
+# -- images ----------------------------------------------------------------------------------------------
+
+
+def _images(args: argparse.Namespace) -> int:
+    from forge_envs.sandbox import images
+
+    if not (args.all or args.name):
+        print(*(f"forge/{name}" for name in images.names()), sep="\n")
+        return 0
+    try:
+        for name in images.names() if args.all else args.name:
+            print(images.build(name, base=args.base, force=args.force))
+    except ValueError as error:
+        raise Mistake(str(error)) from error
+    except MachineError as error:
+        print(f"forge-envs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _make_swe(args: argparse.Namespace) -> int:
+    try:
+        return make_swe.run(args)
+    except (ValueError, ImportError) as error:
+        raise Mistake(str(error)) from error
+    except MachineError as error:
+        print(f"forge-envs: {error}", file=sys.stderr)
+        return 1
+
+
+# -- fidelity --------------------------------------------------------------------------------------------
+
+
+def _fidelity(args: argparse.Namespace) -> int:
+    if args.examples < 0:
+        raise Mistake(f"--examples {args.examples}: 0 or more")
+    episodes = (one for path in args.path for one in read_stored(path))
+    about = {"world": args.world, "args": _kwargs(args.arg), "user": args.user}
+    try:
+        found = fidelity(episodes, **about, examples=args.examples)
+    except ValueError as error:
+        raise Mistake(str(error)) from error
+    if args.json:
+        print(json.dumps([one.as_dict() for one in found], indent=2, ensure_ascii=False))
+    else:
+        print(*found, sep="\n")
+    return 0
 
 
 # -- play ------------------------------------------------------------------------------------------------

@@ -9,14 +9,16 @@ import pytest
 
 import forge_envs
 from forge_envs import AgentEnv
+from tests.envs.worlds import SPARE
 
 ROOT = Path(__file__).parents[2]
 
 
-def python(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
+def python(code: str, *paths: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run code in an interpreter of its own, with further folders to import from."""
     env = {
         **os.environ,
+        **variables,
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *paths))),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
@@ -94,7 +96,8 @@ def test_every_world_can_be_made_by_gymnasium(world):
 @pytest.mark.parametrize("world", forge_envs.world_ids())
 def test_every_world_can_be_made_as_a_vector(world, mode):
     how = {"shared_memory": False} if mode == "async" else {}
-    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, vector_kwargs=how)
+    kwargs = SPARE.get(world, {})
+    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, vector_kwargs=how, **kwargs)
     try:
         envs.reset(seed=1)
         for _ in range(3):
@@ -205,7 +208,9 @@ def test_check_all_goes_on_after_a_world_that_cannot_be_made(tmp_path):
         acme_lazy=FUNCTION,
     )
     code = "import sys; from forge_envs.cli import main; sys.exit(main(['check', '--all', '--tasks', '1']))"
-    run = python(code, tmp_path)
+    run = python(code, tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock")
     assert run.returncode == 1
+    for world in SPARE:
+        assert f"{world}\n  not checked, the machine failed: " in run.stdout
     assert "FAILED  made: " in run.stdout and "no_such_module" in run.stdout
     assert run.stdout.index("Acme/Lazy-v0") < run.stdout.index("Acme/Till-v0") < run.stdout.rindex("  ok  ")

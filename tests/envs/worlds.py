@@ -26,6 +26,12 @@ from forge_envs import (
     tool,
 )
 
+SPARE: dict[str, dict[str, Any]] = {
+    "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
+    "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
+}
+"""Arguments with which worlds of this package need no container; tests/docker plays them with containers."""
+
 STOCK = {"apple": 5, "bread": 3, "cheese": 1}
 
 

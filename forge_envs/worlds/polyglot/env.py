@@ -1,0 +1,222 @@
+"""Forge/Polyglot-v0: programming exercises in six languages, two tries each, hidden tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from forge_envs.env import PENALTIES, AgentEnv, Episode, opening
+from forge_envs.errors import TaskError, one_of
+from forge_envs.messages import Action, Message, Observation
+from forge_envs.rewards import Score
+from forge_envs.sandbox import PROVIDERS
+from forge_envs.worlds.polyglot import wording
+from forge_envs.worlds.polyglot.contests.generator import LEVELS, Contests
+from forge_envs.worlds.polyglot.contests.judge import judge_contest
+from forge_envs.worlds.polyglot.contests.problem import Contest
+from forge_envs.worlds.polyglot.edits import FORMATS, Answer, read_diff, read_whole, write_diff, write_whole
+from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
+from forge_envs.worlds.polyglot.gaps import NO_EXAMPLE
+from forge_envs.worlds.polyglot.judge import Verdict, judge
+from forge_envs.worlds.polyglot.languages import LANGUAGES
+from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Tasks
+from forge_envs.worlds.polyglot.toolchain import require
+
+
+@dataclass
+class PolyglotEpisode(Episode[Puzzle]):
+    """One exercise being solved. A box is opened for a run of the tests and closed after it: none is here."""
+
+    edited: dict[str, str] = field(default_factory=dict)
+    """Files that the agent has changed or added, as they are now."""
+    tries: list[bool] = field(default_factory=list)
+    """Whether the tests passed, once for each time they ran."""
+    share: float = 0.0
+    """Share of the tests that passed when they last ran."""
+    reflections: int = 0
+    """Answers of this try that could not be used."""
+    malformed: int = 0
+    """Answers of the episode that could not be used as they were."""
+
+
+class PolyglotEnv(AgentEnv[Puzzle]):
+    """Programming exercises after the Aider polyglot benchmark, by its protocol: files are given, the agent
+    answers with edits, hidden tests run, and where they fail the agent sees what they say and tries again.
+
+    The outcome is 1 if all tests pass in one of the tries. Parts of the score: `first_try`, whether the first
+    one did; `tests`, the share of tests that passed last; `well_formed`, whether every answer could be used.
+
+    Args:
+        source: "builtin" (two tasks in each language), "contests" (problems without limit, in Python), or the
+            path of a checkout of Aider-AI/polyglot-benchmark.
+        language: "python", "javascript", "go", "rust", "java", "cpp", or "all".
+        split: "train" or "test": what is drawn; the name of an exercise decides, in all languages the same.
+        sandbox: "docker", or "process", which uses the host's tools and is no jail.
+        edit_format: "whole" files, or "diff": search/replace blocks.
+        level: of contests: 1 one pass; 2 two pointers, sorting, stacks; 3 dynamic programming and shortest
+            ways; 0 mixes them.
+        timeout: seconds that the tests may take, build included.
+        tries: how often the tests run.
+        reflections: unusable answers that a try forgives before the tests run on the files as they are.
+        max_turns, turn_weight, grammar, render_mode: see AgentEnv. By default no episode is cut short.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
+    splits = SPLITS
+    state: PolyglotEpisode | None
+
+    def __init__(
+        self,
+        *,
+        source: str = "builtin",
+        language: str = "all",
+        split: str = "train",
+        sandbox: str = "docker",
+        edit_format: str = "whole",
+        level: int = 0,
+        timeout: float = 180.0,
+        tries: int = 2,
+        reflections: int = 3,
+        max_turns: int | None = None,
+        turn_weight: float = 0.0,
+        grammar: str = "hermes",
+        render_mode: str | None = None,
+    ) -> None:
+        one_of("language", language, ("all", *LANGUAGES))
+        one_of("split", split, SPLITS)
+        one_of("level", level, (0, *LEVELS))
+        one_of("sandbox", sandbox, PROVIDERS)
+        one_of("edit_format", edit_format, FORMATS)
+        if not timeout > 0:
+            raise ValueError(f"timeout={timeout!r}: the tests need some time, in seconds")
+        if tries < 1 or reflections < 0:
+            raise ValueError(f"tries={tries!r}, reflections={reflections!r}: at least 1 and 0 are needed")
+        longest = max(2, tries * (1 + reflections))
+        super().__init__(
+            max_turns=longest if max_turns is None else max_turns,
+            turn_weight=turn_weight,
+            grammar=grammar,
+            render_mode=render_mode,
+        )
+        self.split, self.sandbox, self.edit_format = split, sandbox, edit_format
+        self.timeout, self.tries, self.reflections = timeout, tries, reflections
+        self.tasks = _tasks(source, language, level)
+
+    # -- the world ---------------------------------------------------------------------------------
+
+    def begin(self, task: Puzzle) -> tuple[PolyglotEpisode, Observation]:
+        """Show the task and its files. Raises MachineError where the language cannot be played."""
+        require(task.language, self.sandbox)
+        asked = Message(role="user", content=wording.task(task.prompt, task.language, task.stubs))
+        return PolyglotEpisode(task), opening(
+            wording.system(task.language, self.edit_format, self.tries), [asked]
+        )
+
+    def hear(self, text: str) -> Observation | None:
+        """Read the answer, run the tests."""
+        state = self._playing
+        answer = self._read(text)
+        state.edited.update(answer.changed)
+        if answer.error is not None:
+            state.malformed += 1
+            state.reflections += 1
+            left = self.reflections - state.reflections
+            if left >= 0:
+                return _say(wording.malformed(answer.error, left))
+        verdict = self._test()
+        state.tries.append(verdict.passed)
+        state.share, state.reflections = verdict.share, 0
+        left = self.tries - len(state.tries)
+        if verdict.passed or not left:
+            return None
+        notes = answer.notes if answer.error is None else (f"Your answer cannot be used: {answer.error}.",)
+        return _say(wording.failed(verdict.output, self._files, notes, left))
+
+    def progress(self) -> float:
+        """The share of the tests that passed when they last ran."""
+        return self._playing.share
+
+    def grade(self) -> Score:
+        """1 if a run passed."""
+        state = self._playing
+        passed = float(any(state.tries))
+        parts = {
+            "first_try": float(state.tries[:1] == [True]),
+            "tests": state.share,
+            "well_formed": float(not state.malformed),
+        }
+        return Score(passed, parts)
+
+    def gold(self, task: Puzzle) -> list[str]:
+        """The example, in the format asked for. Raises TaskError for an exercise without a known solution."""
+        if not task.example:
+            wants = NO_EXAMPLE.get(task.id.partition("/")[2], "what is not here")
+            raise TaskError(f"task {task.id!r} has no solution to show: its reference needs {wants}")
+        fence = LANGUAGES[task.language].fence
+        if self.edit_format == "diff":
+            return [self.grammar.write(write_diff(task.example, task.stubs, fence))]
+        return [self.grammar.write(write_whole(task.example, fence))]
+
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """See AgentEnv."""
+        one_of("split", split, (None, *SPLITS))
+        return self.tasks.ids(split, n)
+
+    def find(self, task_id: str) -> Puzzle:
+        """Any exercise of the source, also of another language or split. Raises TaskError."""
+        return self.tasks.find(task_id)
+
+    def draw(self, rng: np.random.Generator) -> Puzzle:
+        """An exercise of the language and split."""
+        return self.tasks.draw(self.split, rng)
+
+    # -- parts of a turn -----------------------------------------------------------------------------
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        """An answer that cannot be used costs what a malformed call does."""
+        before = self._playing.malformed
+        said, penalties = super()._answer(action)
+        if self._playing.malformed > before:
+            penalties = {**penalties, "malformed": PENALTIES["malformed"]}
+        return said, penalties
+
+    @property
+    def _playing(self) -> PolyglotEpisode:
+        state = self.playing
+        assert isinstance(state, PolyglotEpisode)
+        return state
+
+    @property
+    def _files(self) -> Mapping[str, str]:
+        return self.task.files(self._playing.edited)
+
+    def _read(self, text: str) -> Answer:
+        read = read_diff if self.edit_format == "diff" else read_whole
+        language, task = LANGUAGES[self.task.language], self.task
+        return read(text, self._files, lambda path: language.may_add(path, task))
+
+    def _test(self) -> Verdict:
+        if all(self.task.stubs.get(path) == text for path, text in self._playing.edited.items()):
+            return Verdict(False, 0.0, wording.UNCHANGED)
+        task = self.task
+        if isinstance(task, Contest):
+            return judge_contest(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
+        assert isinstance(task, Exercise)
+        return judge(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
+
+
+def _tasks(source: str, language: str, level: int) -> Tasks:
+    if source != "contests":
+        if level:
+            raise ValueError(f"level={level}: only source='contests' has levels")
+        return Exercises(source, language)
+    if language not in ("all", "python"):
+        raise ValueError(f"language={language!r}: contests are written in python")
+    return Contests(level)
+
+
+def _say(text: str) -> Observation:
+    return (Message(role="user", content=text),)

@@ -1,0 +1,156 @@
+"""Runs an exercise's tests on what the agent wrote, in a fresh box, and says what really passed."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tarfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from shlex import quote
+
+from forge_envs.errors import MachineError
+from forge_envs.sandbox import Limits, Result, Sandbox, provider
+from forge_envs.worlds.polyglot.exercise import Exercise
+from forge_envs.worlds.polyglot.languages import LANGUAGES, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT
+from forge_envs.worlds.polyglot.toolchain import host_environment
+
+LIMITS = Limits(cpus=2.0, memory_mb=2048, pids=512, disk_mb=1024, lifetime=900.0)
+UNPACKING = 60.0
+"""Seconds to lay out an exercise, which are not taken from its time."""
+CHANGED = 98
+"""Status of a control run that did not begin because files are not what they were."""
+SHOWN = 5_000
+"""Characters of the output's head, and of its tail, that the agent reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run of the tests showed."""
+
+    passed: bool
+    """All tests ran and passed, the runner said so, and it can tell a test that fails."""
+    share: float
+    """Share of the tests that passed; 1 only if `passed`."""
+    output: str
+    """What the agent may read: the runner's own output, without durations and places."""
+    results: Results = NOTHING
+    timed_out: bool = False
+
+
+def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> Verdict:
+    """Run the tests of `exercise` on `files` (path to text) within `timeout` seconds.
+
+    Nothing survives the run: the box is fresh, holds the published tests, and is closed. A run that looks
+    passed is believed if no file that decides was changed meanwhile, and if in a second run a test that must
+    fail, planted among the others under a name drawn for the occasion, is the only one to fail. Raises
+    MachineError.
+    """
+    language = LANGUAGES[exercise.language]
+    control = Control(f"t{secrets.token_hex(6)}")
+    fixed = {path: text.encode() for path, text in language.prepare(exercise.tests, control).items()}
+    fixed = {**exercise.support, **fixed}
+    box = provider(sandbox).open(language.image, limits=LIMITS)
+    try:
+        run = _Run(box, exercise, language, control, host_environment(sandbox))
+        given = {path: text.encode("utf-8", "replace") for path, text in files.items()}
+        run.lay_out({**given, **fixed}, fixed)
+        verdict = run.test(timeout)
+        doubt = run.doubt(fixed, timeout) if verdict.passed else ""
+        return Verdict(False, 0.0, doubt, verdict.results) if doubt else verdict
+    finally:
+        box.close()
+
+
+def pack(files: Mapping[str, bytes], locked: Collection[str] = ()) -> bytes:
+    """Files by path as a tar; those in `locked` are not writable."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(data)
+            entry.mode = 0o444 if path in locked else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One box with one exercise in it."""
+
+    box: Sandbox
+    exercise: Exercise
+    language: Language
+    control: Control
+    env: Mapping[str, str]
+
+    @property
+    def folder(self) -> str:
+        return f"{self.box.workdir}/{self.exercise.name}"
+
+    def lay_out(self, files: Mapping[str, bytes], locked: Collection[str]) -> None:
+        """Put the files where the tests run. On its own, so that no program of the agent's can fail it."""
+        self.box.write("exercise.tar", pack(files, locked))
+        done = self._run(f"mkdir -p {REPORT} && tar -xf ../exercise.tar && rm ../exercise.tar", UNPACKING)
+        if done.code != 0:
+            text = f"exercise {self.exercise.id} could not be unpacked: {done.output[-500:]}"
+            raise MachineError(text, kind="unpack", stage="sandbox", retryable=True)
+
+    def test(self, timeout: float) -> Verdict:
+        """Run the tests."""
+        language, tests = self.language, self.exercise.tests
+        ran = self._run(language.command(self.exercise.name, tests, self.control), timeout)
+        report = self._report()
+        results = language.results(report, ran.output)
+        expected = language.expected(tests)
+        total = max(expected.total(), results.total)
+        missing = expected - results.passed
+        passed = ran.code == 0 and not ran.timed_out and not results.failed and not missing
+        share = 1.0 if passed else min(results.passed.total(), total - 1) / total
+        output = language.clean(clipped(language.human(report, ran.output)), self.control)
+        output = output.replace(f"{self.folder}/", "").replace(self.folder, ".")
+        if ran.timed_out:
+            output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
+        elif ran.code == 0 and not passed:
+            output = f"{output}\n\nThe run ended before {', '.join(sorted(missing))[:500]} passed.".lstrip()
+        return Verdict(passed, share, output, results, ran.timed_out)
+
+    def doubt(self, fixed: Mapping[str, bytes], timeout: float) -> str:
+        """Why not to believe a run that looks passed; empty where there is no reason."""
+        sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in fixed.items())
+        check = f"sha256sum --check --status <<'SUMS' || exit {CHANGED}\n{sums}SUMS\n"
+        command = self.language.control_command(self.exercise.name, self.exercise.tests, self.control)
+        ran = self._run(check + command, timeout)
+        if ran.code == CHANGED:
+            return "Files that are not yours to edit were changed while the tests ran."
+        results = self.language.results(self._report(), ran.output)
+        noticed = len(results.failed) == 1 and self.control.name in next(iter(results.failed))
+        if ran.code == 0 or not noticed or self.language.expected(self.exercise.tests) - results.passed:
+            return "With these files the test runner does not notice which tests fail."
+        return ""
+
+    def _run(self, command: str, timeout: float) -> Result:
+        there = f"mkdir -p {quote(self.folder)} && cd {quote(self.folder)} && rm -rf {REPORT}/report*"
+        ends = 2 * SHOWN
+        return self.box.run(f"{there}; {command}", timeout=timeout, env=self.env, head=ends, tail=ends)
+
+    def _report(self) -> str:
+        return (self._read(self.language.report) or b"").decode("utf-8", "replace")
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return self.box.read(f"{self.folder}/{path}")
+        except (OSError, ValueError):  # gone, replaced by a folder, or grown past all measure
+            return None
+
+
+def clipped(text: str, ends: int = SHOWN) -> str:
+    """The text's head and tail.
+
+    >>> clipped("abcdefghij", 2)
+    'ab\\n… 6 characters left out …\\nij'
+    """
+    left = len(text) - 2 * ends
+    return text if left <= 0 else f"{text[:ends]}\n… {left} characters left out …\n{text[-ends:]}"

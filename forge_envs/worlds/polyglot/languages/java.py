@@ -1,0 +1,91 @@
+"""Java: what `gradlew test` does, by javac and JUnit's console launcher."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
+from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.junit import read_junit
+
+_TEST = re.compile(
+    r"@(?:[\w.]+\.)?Test\b(?:\s*@[\w.]+(?:\([^)]*\))?)*\s*(?:(?:public|final)\s+)*void\s+(\w+)\s*\("
+)
+_DISABLED = re.compile(r"^[ \t]*@Disabled\([^\n]*\)[ \t]*\n", re.MULTILINE)
+_HELPER = re.compile(r"[A-Z]\w*\.java")
+JARS = "/usr/share/java"
+
+
+class Java(Language):
+    """javac, then JUnit 5; gradle itself would have to come from a registry."""
+
+    name, title, fence = "java", "Java", "java"
+    tools = ("javac", "java")
+    probe = (
+        "javac -version 2>&1 | cut -d' ' -f2 && "
+        f"ls {JARS}/junit-platform-console.jar {JARS}/assertj-core.jar >/dev/null"
+    )
+    least = (17,)
+    install = "apt-get install openjdk-17-jdk-headless junit5 libassertj-core-java libandroid-json-org-java"
+    report = f"{REPORT}/report/TEST-junit-jupiter.xml"
+    addable = " You may add classes in files of their own beside these."
+    noise = (r"^Test run finished after .*\n?", r"^\s*$\n", r"^Thanks for using JUnit!.*\n?")
+
+    def expected(self, tests: Mapping[str, str]) -> Counter[str]:
+        """Methods marked `@Test`."""
+        return Counter(name for text in tests.values() for name in _TEST.findall(text))
+
+    def unskipped(self, tests: Mapping[str, str]) -> dict[str, str]:
+        """`@Disabled` goes."""
+        return {path: _DISABLED.sub("", text) for path, text in tests.items()}
+
+    def plant(self, text: str, control: Control) -> str:
+        """A method at the end of the class."""
+        body, brace, rest = text.rpartition("}")
+        jupiter = "org.junit.jupiter.api"
+        method = (
+            f'    @{jupiter}.Test\n    @{jupiter}.Tag("{control.name}")\n'
+            f"    public void {control.name}() {{\n        {jupiter}.Assertions.assertEquals(1, 2);\n    }}\n"
+        )
+        return f"{body}\n{method}{brace}{rest}"
+
+    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """Compile everything, then launch what is not the control test."""
+        return f"{_COMPILE} && {_LAUNCH} --exclude-tag {control.name}"
+
+    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """Launch everything; the classes are there."""
+        return f"{_PATHS}; {_LAUNCH}"
+
+    def results(self, report: str, output: str) -> Results:
+        """From JUnit's XML."""
+        return read_junit(report)
+
+    def may_add(self, path: str, puzzle: Puzzle) -> bool:
+        """A helper class in a file of its own, beside the given ones."""
+        place = PurePosixPath(path)
+        beside = any(PurePosixPath(stub).parent == place.parent for stub in puzzle.stubs)
+        test = place.stem.endswith(("Test", "Tests"))
+        given = isinstance(puzzle, Exercise) and path in puzzle.support
+        return beside and bool(_HELPER.fullmatch(place.name)) and not test and not given
+
+
+_PATHS = (
+    f"jars=$(cd {JARS} && ls -d $PWD/junit-*.jar $PWD/opentest4j*.jar $PWD/apiguardian-api*.jar "
+    "$PWD/assertj-core*.jar $PWD/byte-buddy*.jar $PWD/picocli*.jar $PWD/univocity-parsers*.jar "
+    "$PWD/json-latest.jar 2>/dev/null | paste -sd:)"
+)
+_COMPILE = (
+    f"{_PATHS}; mkdir -p {REPORT}/classes && "
+    f'javac -encoding UTF-8 -nowarn -proc:none -d {REPORT}/classes -cp "$jars" $(find src -name "*.java")'
+)
+_LAUNCH = (
+    f'java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{REPORT}/classes:$jars" '
+    "org.junit.platform.console.ConsoleLauncher --disable-banner --disable-ansi-colors --details=tree "
+    f"--scan-classpath {REPORT}/classes --reports-dir {REPORT}/report"
+)
+LAUNCH_ALL = f"mkdir -p {REPORT}; {_COMPILE} && {_LAUNCH}"
+"""Compile and run everything, as `gradlew test` would."""

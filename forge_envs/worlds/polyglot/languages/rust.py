@@ -1,0 +1,59 @@
+"""Rust: `cargo test -- --include-ignored`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+
+_TEST = re.compile(
+    r"^\s*#\[test\](?:\s*(?://[^\n]*|#\[[^\n]*\]))*\s*(?:pub )?(?:async )?fn (\w+)", re.MULTILINE
+)
+_RESULT = re.compile(r"^test (?:\S+::)?(\w+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
+
+
+class Rust(Language):
+    """cargo, offline; the crates that three exercises declare come from Debian's packages."""
+
+    name, title, fence = "rust", "Rust", "rust"
+    tools = ("cargo", "rustc")
+    probe = "rustc --version | cut -d' ' -f2 && cargo --version"
+    least = (1, 70)
+    install = "apt-get install rustc-web cargo-web librust-rand-dev librust-time-dev librust-anyhow-dev"
+    report = f"{REPORT}/report.txt"
+    noise = (
+        r"; finished in \d+\.\d+s",
+        r"^ *(?:Finished|Running|Compiling|Doc-tests) .*\n?",
+        r"(?<=; )\d+ filtered out",
+    )
+
+    def expected(self, tests: Mapping[str, str]) -> Counter[str]:
+        """Functions marked `#[test]`."""
+        return Counter(name for text in tests.values() for name in _TEST.findall(text))
+
+    def plant(self, text: str, control: Control) -> str:
+        """A function at the end."""
+        return f"{text}\n\n#[test]\nfn {control.name}() {{\n    assert_eq!(1, 2);\n}}\n"
+
+    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """`cargo test` with ignored tests, without the control test."""
+        return f"{_CARGO} -- --include-ignored --skip {control.name} 2>&1 | tee {REPORT}/report.txt"
+
+    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+        """`cargo test` without exception."""
+        return f"{_CARGO} --no-fail-fast -- --include-ignored 2>&1 | tee {REPORT}/report.txt"
+
+    def results(self, report: str, output: str) -> Results:
+        """From libtest's lines."""
+        return Results.of([(m[1], m[2] == "ok") for m in _RESULT.finditer(report)])
+
+
+_REGISTRY = "/usr/share/cargo/registry"
+_CARGO = (
+    "set -o pipefail; export CARGO_NET_OFFLINE=true CARGO_TERM_COLOR=never; "
+    f"options=(); [ -d {_REGISTRY} ] && options=(--config 'source.crates-io.replace-with=\"debian\"' "
+    f"--config 'source.debian.directory=\"{_REGISTRY}\"'); "
+    'cargo test "${options[@]}"'
+)

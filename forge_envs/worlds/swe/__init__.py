@@ -1,0 +1,1 @@
+"""Real repositories in a sandbox: fix the issue, judged by hidden tests."""

@@ -1,0 +1,258 @@
+"""Forge/SWE-v0: mend a repository in a sandbox, judged by hidden tests as SWE-bench judges."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from forge_envs.env import AgentEnv, Episode, opening
+from forge_envs.errors import ToolError, one_of
+from forge_envs.messages import Message, Observation
+from forge_envs.rewards import Score
+from forge_envs.sandbox import Limits, Result, provider
+from forge_envs.worlds.swe import patch as patches
+from forge_envs.worlds.swe.judge import Verdict, judge
+from forge_envs.worlds.swe.place import Place
+from forge_envs.worlds.swe.rows import EXTRA, Tasks, load
+from forge_envs.worlds.swe.scaffold import SCAFFOLDS, Scaffold
+from forge_envs.worlds.swe.site import Ground
+from forge_envs.worlds.swe.task import SweTask
+
+NOBODY = "Nobody reads along. Use a tool; call submit when the work is done."
+
+
+@dataclass(kw_only=True)
+class SweEpisode(Episode[SweTask]):
+    """A box, and what came of it."""
+
+    place: Place
+    patch: bytes | None = None
+    """What was submitted."""
+    ran: bool = False
+    """Whether something ran in the box since progress was measured."""
+    measured: tuple[bytes, float] = (b"", 0.0)
+    """A patch, and the share of visible tests that it mends."""
+    verdict: Verdict | None = None
+
+
+class SweEnv(AgentEnv[SweTask]):
+    """Repositories with a bug: fix what the issue describes.
+
+    The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
+    mended pass, and all that passed still do. It is judged in a fresh box. An episode that ends without being
+    submitted earns 0.
+
+    Args:
+        source: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
+            .jsonl or .json, "swebench:NAME" of the Hub, "repo:PATH" for a swebench 5 task repository.
+        split: where tasks are drawn from; by default "train" if there is one, else the first. It also names
+            the rows of a file, and says which split of a dataset of the Hub to load ("test" by default).
+        scaffold: "tools" for bash, str_replace_edit and submit; "mini" for one bash block a turn.
+        sandbox: "docker", or "process", which is no jail and plays the builtin tasks only.
+        guard: leave out what a patch does to tests and runners, and doubt logs that contradict themselves;
+            False is the official verdict exactly.
+        visible_progress: progress is the share of visible failing tests that the changes mend, measured in a
+            fresh box after every turn that changed something; tasks without such tests have none.
+        max_turns, command_timeout, head, tail: turns, seconds a command, and the characters of its output
+            that are shown; by default the limits of the Klear-AgentForge paper.
+        eval_timeout: seconds that the tests may take.
+        patch_limit: bytes of a patch.
+        cpus, memory_mb, pids, disk_mb, lifetime: what a box may use, see `forge_envs.sandbox.Limits`.
+        turn_weight, render_mode: see AgentEnv.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
+    state: SweEpisode | None
+
+    def __init__(
+        self,
+        *,
+        source: str = "builtin",
+        split: str | None = None,
+        scaffold: str = "tools",
+        sandbox: str = "docker",
+        guard: bool = True,
+        visible_progress: bool = False,
+        max_turns: int = 200,
+        command_timeout: float = 60.0,
+        head: int = 5_000,
+        tail: int = 5_000,
+        eval_timeout: float = 1_800.0,
+        patch_limit: int = 4_000_000,
+        cpus: float = 1.0,
+        memory_mb: int = 2_048,
+        pids: int = 256,
+        disk_mb: int = 2_048,
+        lifetime: float = 7_200.0,
+        turn_weight: float = 0.0,
+        render_mode: str | None = None,
+    ) -> None:
+        one_of("scaffold", scaffold, SCAFFOLDS)
+        self._scaffold: type[Scaffold] = SCAFFOLDS[scaffold]
+        self.toolkit_type = self._scaffold
+        super().__init__(
+            max_turns=max_turns,
+            turn_weight=turn_weight,
+            grammar=self._scaffold.grammar,
+            render_mode=render_mode,
+        )
+        for name, flag in (("guard", guard), ("visible_progress", visible_progress)):
+            if not isinstance(flag, bool):
+                raise ValueError(f"{name}={flag!r}: it is true or false")
+        _at_least(0, head=head, tail=tail)
+        _at_least(1, patch_limit=patch_limit, pids=pids, memory_mb=memory_mb, disk_mb=disk_mb)
+        _positive(command_timeout=command_timeout, eval_timeout=eval_timeout, cpus=cpus, lifetime=lifetime)
+        provider(sandbox)
+        _check_tools(source, sandbox)
+        self.tasks: Tasks = load(source, split)
+        self.splits = tuple(self.tasks.splits)
+        if split is None:
+            split = "train" if "train" in self.splits else self.splits[0]
+        one_of("split", split, self.splits)
+        self.split, self.guard, self.visible_progress = split, guard, visible_progress
+        self.command_timeout, self.eval_timeout = command_timeout, eval_timeout
+        self._head, self._tail, self._patch_limit = head, tail, patch_limit
+        self._ground = Ground(
+            sandbox, Limits(cpus=cpus, memory_mb=memory_mb, pids=pids, disk_mb=disk_mb, lifetime=lifetime)
+        )
+        self._policy = self._scaffold.policy(timeout=command_timeout, head=head, tail=tail, turns=max_turns)
+        self._told = self.schemas if self._scaffold.tells_schemas else []
+
+    @property
+    def playing(self) -> SweEpisode:
+        """The episode in play. Raises ResetNeeded before the first reset."""
+        if self.state is None:
+            return super().playing  # type: ignore[return-value]  # raises
+        return self.state
+
+    @property
+    def toolkit(self) -> object:
+        """The scaffold's tools."""
+        return self._scaffold(self)
+
+    def begin(self, task: SweTask) -> tuple[Episode[SweTask], Observation]:
+        """A fresh box, and the issue."""
+        state = SweEpisode(task=task, place=Place(task, self._ground))
+        _ = state.place.site
+        issue = f"Solve this issue in the repository.\n\n<issue>\n{task.statement.strip()}\n</issue>"
+        return state, opening(self._policy, [Message(role="user", content=issue)], self._told)
+
+    def hear(self, text: str) -> Observation | None:
+        """Nobody is there to answer."""
+        return (Message(role="user", content=NOBODY),)
+
+    def progress(self) -> float:
+        """The share of visible failing tests that what the agent changed mends; 0 unless asked for."""
+        state = self.playing
+        task = state.task
+        if not self.visible_progress or not task.visible or not state.ran:
+            return state.measured[1]
+        state.ran = False
+        try:
+            patch = self._take() if state.patch is None else state.patch
+        except patches.PatchError:
+            return state.measured[1]
+        if patch != state.measured[0]:
+            shown = replace(task, fail_to_pass=task.visible, pass_to_pass=(), eval_script=task.visible_script)
+            share = judge(
+                shown, patch, self._ground, guard=self.guard, timeout=self.eval_timeout
+            ).fail_to_pass
+            state.measured = patch, share
+        return state.measured[1]
+
+    def grade(self) -> Score:
+        """The verdict on what was submitted. Nothing of the agent's is alive while it is judged."""
+        state = self.playing
+        state.place.close()
+        found = Verdict(False, "nothing was submitted")
+        if state.patch is not None:
+            found = judge(state.task, state.patch, self._ground, guard=self.guard, timeout=self.eval_timeout)
+        state.verdict = found
+        parts = {
+            "submitted": float(state.patch is not None),
+            "applied": float(found.applied),
+            "fail_to_pass": found.fail_to_pass,
+            "pass_to_pass": found.pass_to_pass,
+            "files_not_judged": float(len(found.dropped)),
+        }
+        return Score(float(found.resolved), parts)
+
+    def gold(self, task: SweTask) -> list[str]:
+        """Actions that apply the gold patch and submit it."""
+        return self._scaffold.gold(self.grammar, task.patch)
+
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """The first `n` tasks of a split, in the order of their source."""
+        split = self.split if split is None else split
+        one_of("split", split, self.splits)
+        return list(self.tasks.splits[split][:n])
+
+    def find(self, task_id: str) -> SweTask:
+        """The task of this id, which is its instance_id. Raises TaskError."""
+        return self.tasks.find(task_id)
+
+    def draw(self, rng: np.random.Generator) -> SweTask:
+        """A task of this world's split."""
+        ids = self.tasks.splits[self.split]
+        return self.tasks.by_id[ids[int(rng.integers(len(ids)))]]
+
+    def release(self) -> None:
+        """Remove the episode's box."""
+        if self.state is not None:
+            self.state.place.close()
+
+    # -- what the tools do ---------------------------------------------------------------------------
+
+    def execute(self, command: str) -> Result:
+        """Run a command of the agent's. Raises SandboxError, and ToolError for what no shell can be told."""
+        if "\0" in command:
+            raise ToolError("a command cannot hold a NUL character")
+        state = self.playing
+        state.ran = True
+        return state.place.site.run(command, timeout=self.command_timeout, head=self._head, tail=self._tail)
+
+    def shown(self, result: Result) -> str:
+        """Output as the agent reads it."""
+        if not result.elided:
+            return result.output
+        head, tail = result.output[: self._head], result.output[self._head :]
+        return f"{head}\n[… {result.elided} characters left out …]\n{tail}"
+
+    def submit(self) -> int:
+        """Take the patch and end the episode; returns its size in bytes. Raises PatchError."""
+        state = self.playing
+        state.patch = self._take()
+        state.over = True
+        return len(state.patch)
+
+    def _take(self) -> bytes:
+        return patches.take(self.playing.place.site, self._patch_limit)
+
+
+def _at_least(least: int, **values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}={value!r}: it must be a whole number of at least {least}")
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{name}={value!r}: it must be a number above 0")
+
+
+def _check_tools(source: str, sandbox: str) -> None:
+    """Raise ImportError or ValueError for what is missing, before anything is loaded."""
+    if importlib.util.find_spec("swebench") is None:
+        raise ImportError(f"Forge/SWE-v0 is judged by swebench: {EXTRA}")
+    if sandbox == "process":
+        if source != "builtin":
+            raise ValueError(
+                f"sandbox='process', source={source!r}: its repositories are in images; use sandbox='docker'"
+            )
+        if importlib.util.find_spec("pytest") is None:
+            raise ImportError("sandbox='process' runs the tests with this Python: pip install pytest")

@@ -1,0 +1,115 @@
+"""Which files a patch may not change: what runs the tests is not part of a solution.
+
+A file that gold changes as well is always allowed. Everything else that decides how tests are found, run and
+reported is left as it was: hidden tests and the folders of tests around them, `conftest.py`, modules that
+Python imports on its own, settings of test runners, the installer that runs before the tests, and modules at
+the top that would stand in for pytest or the standard library.
+"""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from forge_envs.worlds.swe.patch import Part, paths_of
+from forge_envs.worlds.swe.task import END, START, SweTask
+
+NAMES = frozenset(
+    {"conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py"}  # Python that runs on its own
+    | {"pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", ".coveragerc"}
+)
+SUFFIXES = frozenset({".pth", ".pyc", ".pyo"})
+FOLDERS = frozenset({"test", "tests", "testing"})
+SETTINGS = frozenset({"setup.cfg", "pyproject.toml"})
+"""Files of which only some sections decide about tests; see `decides`."""
+
+_SHADOWS = sys.stdlib_module_names | {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "xdist"}
+
+
+class Guard:
+    """The rule for one task."""
+
+    def __init__(self, task: SweTask) -> None:
+        self._gold = paths_of(task.patch)
+        self._hidden = paths_of(task.test_patch)
+        self._runners = set(_words(task.eval_script))
+        tests = (PurePosixPath(path).parent for path in self._hidden)
+        self._folders = {
+            folder for path in tests for folder in (path, *path.parents) if folder.name in FOLDERS
+        }
+
+    def forbids(self, path: str) -> bool:
+        """Whether a patch may not change this file."""
+        if path in self._gold:
+            return False
+        pure = PurePosixPath(path)
+        top = pure.parts[0].removesuffix(".py")
+        return (
+            path in self._hidden
+            or path in self._runners
+            or pure.name in NAMES
+            or pure.suffix in SUFFIXES
+            or not self._folders.isdisjoint(pure.parents)
+            or (top in _SHADOWS and f"{top}/" not in {f"{p.partition('/')[0]}/" for p in self._gold})
+        )
+
+    def split(self, found: Iterable[Part]) -> tuple[list[Part], list[str]]:
+        """The parts that are judged, and the files that are not."""
+        kept: list[Part] = []
+        dropped: list[str] = []
+        for part in found:
+            if self.forbids(part.path):
+                dropped.append(part.path)
+            else:
+                kept.append(part)
+        return kept, dropped
+
+    def settings(self, kept: Iterable[Part]) -> list[str]:
+        """Files among those kept whose sections about tests must be the same before and after."""
+        paths = (part.path for part in kept if part.path not in self._gold)
+        return [path for path in paths if PurePosixPath(path).name in SETTINGS]
+
+
+def _words(script: str) -> list[str]:
+    """Words of the command between the markers of an evaluation script, which may name its runner."""
+    words: list[str] = []
+    for line in script.partition(START)[2].partition(END)[0].splitlines():
+        try:
+            words += shlex.split(line, comments=True)
+        except ValueError:  # a quote that goes on in the next line
+            words += line.split()
+    return [str(PurePosixPath(word)) for word in words if not word.startswith("-")]
+
+
+def decides(path: str, text: str) -> Any:
+    """What a settings file says about tests and about being installed, comparable; None if it is broken.
+
+    >>> decides("setup.cfg", "[tool:pytest]\\naddopts = -x\\n[metadata]\\nname = a")
+    {'tool:pytest': {'addopts': '-x'}}
+    """
+    try:
+        if path.endswith(".toml"):
+            data = tomllib.loads(text)
+            tools = data.get("tool", {})
+            project = data.get("project", {})
+            return {
+                "build": data.get("build-system"),
+                "scripts": project.get("entry-points"),
+                **{key: value for key, value in tools.items() if key in ("pytest", "tox", "coverage")},
+                "commands": tools.get("setuptools", {}).get("cmdclass"),
+            }
+        parser = configparser.RawConfigParser(strict=False)
+        parser.read_string(text)
+        return {name: dict(parser[name]) for name in parser.sections() if name not in _HARMLESS}
+    except (tomllib.TOMLDecodeError, configparser.Error):
+        return None
+
+
+_HARMLESS = frozenset(
+    {"metadata", "options.extras_require", "options.package_data", "flake8", "isort", "mypy"}
+)

@@ -1,0 +1,246 @@
+"""Runs inside a box, by itself: a test suite again and again, each time with other files in place.
+
+`python3 driver.py JOB`: a JSON file with what to do, one result per line appended to the job's `out`. Every
+run is a fork of this process, which has pytest loaded and nothing of the package. Needs pytest and fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from typing import Any
+
+import pytest
+
+LONGEST = 1_500
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+class Recorder:
+    """A pytest plugin that writes down what happened to every test, and how it failed."""
+
+    def __init__(self, root: str, selected: set[str] | None, trace: bool) -> None:
+        self.root, self.selected, self.trace = root, selected, trace
+        self.tests: dict[str, str] = {}
+        self.failures: dict[str, dict[str, Any]] = {}
+        self.places: dict[str, list[Any]] = {}
+        self.reached: dict[str, list[list[Any]]] = {}
+        self.broken: list[str] = []
+        self._compared: list[str] | None = None
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the selected tests, and note where each is written."""
+        if self.selected is not None:
+            items[:] = [item for item in items if item.nodeid in self.selected]
+        for item in items:
+            code = getattr(inspect.unwrap(getattr(item, "function", None) or len), "__code__", None)
+            if code is not None:
+                self.places[item.nodeid] = [self._relative(code.co_filename), code.co_firstlineno]
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Files that could not be collected."""
+        if report.failed:
+            self.broken.append(f"{report.nodeid}: {str(report.longrepr)[-LONGEST:]}")
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        """Which functions of the repository a test reaches."""
+        self._compared = None
+        if not self.trace:
+            yield
+            return
+        codes: set[Any] = set()
+
+        def note(frame: Any, event: str, _: Any) -> None:
+            if event == "call":
+                codes.add(frame.f_code)
+
+        sys.setprofile(note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+        inside = [code for code in codes if code.co_filename.startswith(self.root + os.sep)]
+        self.reached[item.nodeid] = [[self._relative(c.co_filename), c.co_firstlineno] for c in inside]
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        """Both sides of the comparison that failed last."""
+        self._compared = [op, shown(left), shown(right)]
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
+        """The status of a test, and what is to be told of a failure."""
+        report = (yield).get_result()
+        status = report.outcome
+        if hasattr(report, "wasxfail"):
+            status = "xfailed" if report.skipped else "xpassed"
+        if report.when != "call" and status == "failed":
+            status = "error"
+        if report.when == "call" or status != "passed":
+            self.tests[item.nodeid] = status
+        if status == "failed" and call.excinfo is not None:
+            self.failures[item.nodeid] = self._facts(item, call.excinfo)
+
+    def _facts(self, item: Any, excinfo: Any) -> dict[str, Any]:
+        entries = [[self._relative(str(e.path)), e.lineno + 1, e.name] for e in excinfo.traceback]
+        callspec = getattr(item, "callspec", None)
+        params = dict(getattr(callspec, "params", {}))
+        fixtures = {
+            k: v for k, v in getattr(item, "funcargs", {}).items() if k not in params and k != "request"
+        }
+        return {
+            "entries": [entry for entry in entries if entry[0]][:8],
+            "last": self._relative(str(excinfo.traceback[-1].path)) if excinfo.traceback else "",
+            "type": excinfo.typename,
+            "message": ADDRESS.sub("", str(excinfo.value))[:LONGEST],
+            "compared": self._compared,
+            "params": {name: shown(value) for name, value in params.items()},
+            "fixtures": {name: shown(value) for name, value in fixtures.items()},
+            "own": self._own(item),
+        }
+
+    def _own(self, item: Any) -> dict[str, str]:
+        """What a test method reads from its instance, but for methods."""
+        code = getattr(inspect.unwrap(getattr(item, "function", None) or len), "__code__", None)
+        found = {}
+        for name in getattr(code, "co_names", ()) if getattr(item, "instance", None) is not None else ():
+            value = getattr(item.instance, name, None)
+            if value is not None and (isinstance(value, type) or not callable(value)):
+                found[name] = shown(value)
+        return found
+
+    def _relative(self, path: str) -> str:
+        path = os.path.realpath(os.path.join(self.root, path))
+        return os.path.relpath(path, self.root) if path.startswith(self.root + os.sep) else ""
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, cut and without addresses."""
+    try:
+        return ADDRESS.sub("", repr(value))[:LONGEST]
+    except Exception as error:
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def main(path: str) -> None:
+    """Do all that the job asks for."""
+    with open(path, encoding="utf-8") as file:
+        job = json.load(file)
+    root = os.path.realpath(job["root"])
+    sys.dont_write_bytecode = True
+    sys.path[0] = root  # as `python -m pytest` has it
+    os.chdir(root)
+    for folder, names, _ in os.walk(root):
+        if "__pycache__" in names:
+            shutil.rmtree(os.path.join(folder, "__pycache__"), ignore_errors=True)
+    for item in job["items"]:
+        result = run_item(job, root, item)
+        with open(job["out"], "a", encoding="utf-8") as out:
+            out.write(json.dumps(result) + "\n")
+
+
+def run_item(job: dict[str, Any], root: str, item: dict[str, Any]) -> dict[str, Any]:
+    """One item: its files in place, the tests that may notice, then all tests if one did."""
+    before: dict[str, bytes | None] = {}
+    began = time.monotonic()
+    try:
+        for path, text in item.get("files", {}).items():
+            full = os.path.join(root, path)
+            before[full] = place(full, None if text is None else text.encode("latin-1"))
+        result: dict[str, Any] = {}
+        if item.get("select"):
+            targets = sorted({nodeid.partition("::")[0] for nodeid in item["select"]})
+            result = fork(job, root, [*job["args"], "-x", *targets], set(item["select"]), False)
+            bad = {"failed", "error"} & set(result.get("tests", {}).values())
+            result["stage"] = "quick"
+            if result["end"] != "done" or not (bad or result["broken"]):
+                return {"key": item["key"], "seconds": time.monotonic() - began, **result}
+        result = fork(job, root, [*job["args"], *job["targets"]], None, bool(item.get("trace")))
+        return {"key": item["key"], "seconds": time.monotonic() - began, "stage": "full", **result}
+    finally:
+        for full, data in before.items():
+            place(full, data)
+
+
+def place(path: str, data: bytes | None) -> bytes | None:
+    """Write a file, or remove it for None; returns what it held, None if it was not there."""
+    before = None
+    if os.path.exists(path):
+        with open(path, "rb") as file:
+            before = file.read()
+    if data is None:
+        os.unlink(path)
+    else:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+    return before
+
+
+def fork(
+    job: dict[str, Any], root: str, args: list[str], select: set[str] | None, trace: bool
+) -> dict[str, Any]:
+    """One pytest run in a child: `end` is done, timeout or crash."""
+    answer = f"{job['out']}.child"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(answer)
+    child = os.fork()
+    if child == 0:
+        play(root, args, select, trace, answer)
+    until = time.monotonic() + float(job["timeout"])
+    while time.monotonic() < until:
+        done, _ = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+    late = time.monotonic() >= until
+    if late:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+    try:
+        with open(answer, encoding="utf-8") as file:
+            return {"end": "done", **json.load(file)}
+    except (OSError, ValueError):
+        return {"end": "timeout" if late else "crash", "tests": {}, "broken": []}
+
+
+def play(root: str, args: list[str], select: set[str] | None, trace: bool, answer: str) -> None:
+    """The child: run pytest quietly, leave the answer, end at once."""
+    code = 1
+    try:
+        os.setsid()
+        log = os.open(answer + ".log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        recorder = Recorder(root, select, trace)
+        status = int(pytest.main(args, plugins=[recorder]))
+        found = {
+            "exit": status,
+            "tests": recorder.tests,
+            "failures": recorder.failures,
+            "places": recorder.places if trace else {},
+            "reached": recorder.reached,
+            "broken": recorder.broken,
+        }
+        with open(answer + ".log", encoding="utf-8", errors="replace") as file:
+            found["log"] = file.read()[-LONGEST:] if status not in (0, 1) else ""
+        with open(answer + ".part", "w", encoding="utf-8") as file:
+            json.dump(found, file)
+        os.rename(answer + ".part", answer)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
