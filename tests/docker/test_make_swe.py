@@ -123,9 +123,8 @@ def tidy(engine: Engine) -> Iterator[Callable[[Path], None]]:
     folders: list[Path] = []
     yield folders.append
     for folder in folders:
-        for task in folder.glob("*/building/*"), folder.glob("tasks/*"):
-            for path in task:
-                images.remove(f"swebench/sweb.eval.x86_64.{path.name}:latest".replace("__", "_1776_"))
+        for task in [*folder.glob(".make/*/building/*"), *folder.glob("tasks/*")]:
+            images.remove(f"swebench/sweb.eval.x86_64.{task.name}:latest".replace("__", "_1776_"))
         for state in folder.glob(".make/*-*"):
             label = state.name.rpartition("-")[0]
             for user in ("forge", "root"):

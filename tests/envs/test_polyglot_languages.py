@@ -32,7 +32,8 @@ EXPECTED = {
     ),
     "rust": (
         {"tests/a.rs": "#[test]\nfn a() {}\n#[test]\n#[ignore]\nfn b() {}\nmod m {\n  #[test]\n  /// says\n"
-         "  fn a() {}\n}\n#[test] // why\n#[should_panic(expected = \"x\")]\nfn c() {}\nfn helper() {}"},
+         "  fn a() {}\n}\n#[test] // why\n#[should_panic(expected = \"x\")]\nfn c() {}\nfn helper() {}\n"
+         "#[cfg(feature = \"more\")]\n#[test]\n#[ignore]\nfn no() {}"},
         {"a": 2, "b": 1, "c": 1},
     ),
     "java": (
@@ -87,7 +88,7 @@ REPORTS = {
         '<testcase name="test_b"><failure message="x">trace</failure></testcase>'
         '<testcase name="test_c"><skipped/></testcase><testcase name="test_d"><error/></testcase>'
         "</testsuite></testsuites>",
-        ["test_a"], ["test_b", "test_c", "test_d"],
+        ["test_a"], ["test_b", "test_d"],
     ),
     "javascript": (
         '{"success": false, "testResults": [{"assertionResults": ['

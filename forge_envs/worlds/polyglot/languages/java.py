@@ -15,6 +15,7 @@ _TEST = re.compile(
     r"@(?:[\w.]+\.)?Test\b(?:\s*@[\w.]+(?:\([^)]*\))?)*\s*(?:(?:public|final)\s+)*void\s+(\w+)\s*\("
 )
 _DISABLED = re.compile(r"^[ \t]*@Disabled\([^\n]*\)[ \t]*\n", re.MULTILINE)
+_STILL = re.compile(r"@Disabled\b(?:\([^)]*\))?\s*@Test\b|@Test\s*@Disabled\b")
 _HELPER = re.compile(r"[A-Z]\w*\.java")
 JARS = "/usr/share/java"
 
@@ -35,8 +36,9 @@ class Java(Language):
     noise = (r"^Test run finished after .*\n?", r"^\s*$\n", r"^Thanks for using JUnit!.*\n?")
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:
-        """Methods marked `@Test`."""
-        return Counter(name for text in tests.values() for name in _TEST.findall(text))
+        """Methods marked `@Test`; the few that stay disabled are not among them."""
+        ready = self.unskipped(tests).values()
+        return Counter(name for text in ready for name in _TEST.findall(_STILL.sub("", text)))
 
     def unskipped(self, tests: Mapping[str, str]) -> dict[str, str]:
         """`@Disabled` goes."""

@@ -16,7 +16,7 @@ def parse(text: str) -> ET.Element | None:
 
 
 def read_junit(text: str) -> Results:
-    """Results from JUnit XML; a test passed if nothing in its element says otherwise.
+    """Results from JUnit XML; a test that ran passed if nothing in its element says otherwise.
 
     >>> read_junit('<testsuite><testcase name="a()"/><testcase name="b()"><failure/></testcase></testsuite>')
     Results(passed=Counter({'a': 1}), failed=Counter({'b': 1}))
@@ -24,11 +24,12 @@ def read_junit(text: str) -> Results:
     root = parse(text)
     if root is None:
         return NOTHING
-    bad = ("failure", "error", "skipped")
+    bad = ("failure", "error")
     return Results.of(
         [
             (case.get("name", "").removesuffix("()"), all(case.find(tag) is None for tag in bad))
             for case in root.iter("testcase")
+            if case.find("skipped") is None
         ]
     )
 

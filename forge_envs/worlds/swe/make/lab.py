@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -95,6 +95,18 @@ class Lab:
                     raise
                 self._boxes.pop(user).close()
         raise AssertionError("unreachable")
+
+    def rewritten(self, paths: Iterable[str]) -> set[str]:
+        """Those of these files that installing the package wrote: versions, mostly."""
+        found = set()
+        for path in paths:
+            try:
+                data = self._box("forge").read(f"/testbed/{path}")
+            except FileNotFoundError:
+                data = None
+            if data != self.package.files.get(path):
+                found.add(path)
+        return found
 
     def _box(self, user: str) -> Sandbox:
         if user not in self._boxes:

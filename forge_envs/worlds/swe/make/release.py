@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Pair:
     def id(self) -> str:
         """The id of its task."""
         return f"forge__{self.old.label}-to-{self.new.version.lower()}"
+
+    def without(self, paths: Collection[str]) -> Pair:
+        """The same releases, these sources taken as equal."""
+        before, after = ({p: d for p, d in side.items() if p not in paths} for side in self.sources)
+        return replace(self, sources=(before, after))
 
 
 def fetch_pair(pair: str, folder: Path) -> Pair:
@@ -69,6 +74,7 @@ def make_release(pair: str, settings: Settings, show: Progress) -> list[str]:
         show.step(f"{pair}: made before")
         return [releases.id]
     with open_lab(releases.old, settings, show) as (lab, old, state):
+        releases = releases.without(lab.rewritten({*releases.sources[0], *releases.sources[1]}))
         base, trial, places = _try(releases, lab, settings.repeats, old.options)
         if trial.reason:
             raise NoBugs(
