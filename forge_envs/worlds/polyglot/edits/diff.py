@@ -1,13 +1,7 @@
 """Answers that edit files by search and replace.
 
-src/lib.rs
-```rust
-<<<<<<< SEARCH
-lines as they are
-=======
-lines as they shall be
->>>>>>> REPLACE
-```
+After a file's name come, in a fence, the lines as they are between `<<<<<<< SEARCH` and `=======`, and the lines
+as they shall be up to `>>>>>>> REPLACE`.
 """
 
 from __future__ import annotations
