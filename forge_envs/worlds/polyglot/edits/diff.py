@@ -1,7 +1,7 @@
 """Answers that edit files by search and replace.
 
-After a file's name come, in a fence, the lines as they are between `<<<<<<< SEARCH` and `=======`, and the lines
-as they shall be up to `>>>>>>> REPLACE`.
+After a file's name come, in a fence, the lines as they are between `<<<<<<< SEARCH` and `=======`, and the
+lines as they shall be up to `>>>>>>> REPLACE`.
 """
 
 from __future__ import annotations
