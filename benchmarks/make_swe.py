@@ -92,7 +92,13 @@ def base_files(folder: Path) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as place:
         with tarfile.open(folder / "source.tar.gz") as tar:
             tar.extractall(place, filter="data")
-        command = ["git", "apply", "--whitespace=nowarn", str((folder / "base.patch").resolve())]
+        command = [
+            "git",
+            "apply",
+            "--allow-empty",
+            "--whitespace=nowarn",
+            str((folder / "base.patch").resolve()),
+        ]
         subprocess.run(command, cwd=place, check=True)
         root = Path(place)
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -161,9 +167,9 @@ def patches(tasks: Sequence[SweTask], out: Path, sample: int) -> dict[str, dict[
 
 
 def spread(tasks: Sequence[SweTask], sample: int) -> list[SweTask]:
-    """The first tasks of every package in turn."""
+    """The first tasks of every package in turn, those of two releases left out."""
     groups: dict[str, list[SweTask]] = defaultdict(list)
-    for task in tasks:
+    for task in (task for task in tasks if "-to-" not in task.id):
         groups[task.repo].append(task)
     longest = max(map(len, groups.values()))
     turns = [group[i] for i in range(longest) for group in groups.values() if i < len(group)]

@@ -21,6 +21,8 @@ NAMESPACES = (
     ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child=KILL"),
 )
 """Tried in this order. The end of a process namespace's first process is the end of all in it."""
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""The kernel ends what follows when we end."""
 TICK = 0.1
 CHUNK = 1 << 16
 LOOKS = 0.5
@@ -32,21 +34,28 @@ ENDING = 5.0
 SUPERVISOR = (sys.executable, "-I", "-S", str(Path(__file__).with_name("supervise.py")))
 
 
+ONLY_WITH_US = ("sh", "-c", '[ "$PPID" = "$0" ] || exit 124; exec "$@"')
+"""Goes on only if its parent is who the next word says: we may have ended before we could be waited for."""
+
+
 def words_before(isolate: bool) -> tuple[str, ...]:
     """What to put before a command so that all it starts ends with it, and with us."""
-    return (namespaces() if isolate else ()) or (*SUPERVISOR, str(os.getpid()))
+    me = str(os.getpid())
+    if isolate and (words := namespaces()):
+        return (*WITH_US, *ONLY_WITH_US, me, *words)
+    return (*SUPERVISOR, me)
 
 
 @functools.cache
 def namespaces() -> tuple[str, ...]:
     """The words that give a command its own network and process numbers; none if the kernel forbids."""
-    unshare, setpriv = shutil.which("unshare"), shutil.which("setpriv")
+    unshare, setpriv = shutil.which("unshare"), shutil.which(WITH_US[0])
     if not unshare or not setpriv:
         return ()
     for options in NAMESPACES:
-        words = (setpriv, "--pdeathsig", "KILL", unshare, *options)
+        words = (unshare, *options)
         try:
-            if subprocess.run([*words, "true"], capture_output=True, timeout=10).returncode == 0:
+            if subprocess.run([*WITH_US, *words, "true"], capture_output=True, timeout=10).returncode == 0:
                 return words
         except (OSError, subprocess.TimeoutExpired):
             continue

@@ -126,7 +126,7 @@ TRAINER = """
 from forge_envs.sandbox.process import ProcessProvider
 box = ProcessProvider(isolate={isolate}).open("")
 print(box.workdir, flush=True)
-box.run("(setsid sleep 4242 &); sleep 4242", timeout=600)
+box.run("(setsid sleep 4242 &); touch begun; sleep 4242", timeout=600)
 """
 
 
@@ -138,7 +138,7 @@ def test_a_killed_trainer_leaves_no_process_and_its_folder_is_removed(isolate: b
     assert trainer.stdout is not None
     workdir = Path(trainer.stdout.readline().strip())
     assert workdir.is_dir()
-    assert _wait(lambda: _running_in(workdir) > 0)
+    assert _wait((workdir / "begun").exists)
     trainer.send_signal(signal.SIGKILL)
     trainer.wait()
     assert _wait(lambda: _running_in(workdir) == 0)

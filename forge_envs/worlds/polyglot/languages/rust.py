@@ -11,7 +11,11 @@ from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language,
 _TEST = re.compile(
     r"^\s*#\[test\](?:\s*(?://[^\n]*|#\[[^\n]*\]))*\s*(?:pub )?(?:async )?fn (\w+)", re.MULTILINE
 )
-_CONDITIONAL = re.compile(r"^[ \t]*#\[cfg\([^\n]*\n(?:[ \t]*#\[[^\n]*\n)*", re.MULTILINE)
+_CONDITIONAL = re.compile(
+    r"^(?P<indent>[ \t]*)#\[cfg\([^\n]*\n[ \t]*mod \w+ \{\n.*?^(?P=indent)\}\n"  # a module
+    r"|^[ \t]*(?:#\[[^\n]*\n[ \t]*)*#\[cfg\([^\n]*\n(?:[ \t]*#\[[^\n]*\n)*",  # all attributes of a function
+    re.MULTILINE | re.DOTALL,
+)
 _RESULT = re.compile(r"^test (?:\S+::)?(\w+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", re.MULTILINE)
 
 
