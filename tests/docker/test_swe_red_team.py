@@ -230,9 +230,9 @@ def test_full_disk(env: SweEnv, docker: DockerProvider) -> None:
     )
     used = free - shutil.disk_usage("/").free
     assert used < 3 << 30
-    messages, *_, info = env.step(SUBMIT)
+    messages, *_, info = env.step(SUBMIT)  # zeros pack well: what fits into a patch may be submitted
     assert info.get("outcome", 0.0) == 0.0
-    if "error" not in info:
+    if not {"error", "outcome"} & info.keys():
         assert "nothing was submitted" in messages[0]["content"]
         env.step(bash("rm -f /testbed/big /tmp/big"))
         *_, info = env.step(SUBMIT)
