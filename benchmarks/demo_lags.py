@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from demo_seeds import ROOT, run, section
+from demo_seeds import ROOT, kept, run, section
 
 RESULTS = ROOT / "benchmarks" / "results" / "demo_lags.json"
 
@@ -33,9 +32,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="measure all of it anew")
     args = parser.parse_args()
-    results: list[dict[str, Any]] = (
-        [] if args.fresh or not RESULTS.exists() else json.loads(RESULTS.read_text())
-    )
+    results = [] if args.fresh else kept(RESULTS)
     for lag in args.lags:
         if any(result["max_lag"] == lag for result in results):
             continue

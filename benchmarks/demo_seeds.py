@@ -45,6 +45,11 @@ def equal_time_steps(events: list[dict[str, Any]], stages: dict[str, dict[str, A
     return max(len(times), round(seconds / pace))
 
 
+def kept(where: Path) -> list[dict[str, Any]]:
+    """What an earlier run measured."""
+    return json.loads(where.read_text()) if where.exists() else []
+
+
 def row(seed: int, stage: str, e: dict[str, Any], seconds: float) -> str:
     return (
         f"| {seed} | {stage} | {e['pass@1']:.1%} | {e['low']:.1%} to {e['high']:.1%} "
@@ -57,9 +62,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fresh", action="store_true", help="measure all of it anew")
     args = parser.parse_args()
-    results: list[dict[str, Any]] = (
-        [] if args.fresh or not RESULTS.exists() else json.loads(RESULTS.read_text())
-    )
+    results = [] if args.fresh else kept(RESULTS)
     for seed in args.seeds:
         if any(result["seed"] == seed for result in results):
             continue

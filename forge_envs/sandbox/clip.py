@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import signal
 from collections import deque
+
+from forge_envs.sandbox.base import Result
 
 
 class Clip:
@@ -41,6 +44,18 @@ class Clip:
         last = last[max(0, len(last) - self._tail) :]
         first = "".join(self._first)
         return first + last, self.seen - len(first) - len(last)
+
+    def result(self, code: int | None, *, filled: int | None = None) -> Result:
+        """How a command ended that said this.
+
+        `code` is None after its deadline; `filled` is the disk's limit, in MB, if it was ended because of it.
+        """
+        output, elided = self.end()
+        if filled is not None:
+            return Result(
+                128 + signal.SIGKILL, f"{output}\n[killed: more than {filled} MB on disk]\n", elided
+            )
+        return Result(124 if code is None else code, output, elided, timed_out=code is None)
 
     def _take(self, text: str) -> None:
         room = self._head - min(self.seen, self._head)

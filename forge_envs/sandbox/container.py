@@ -96,11 +96,8 @@ class Container(Sandbox):
             code = self._exec(argv, clip.feed, timeout, env)
             if code is not None:
                 self._end_processes()
-        output, elided = clip.end()
-        if code is None and self._watched.full.is_set():
-            limit = f"\n[killed: more than {self._started.limits.disk_mb} MB on disk]\n"
-            return Result(137, output + limit, elided)
-        return Result(124 if code is None else code, output, elided, timed_out=code is None)
+        ended = code is None and self._watched.full.is_set()
+        return clip.result(code, filled=self._started.limits.disk_mb if ended else None)
 
     def read(self, path: str, *, limit: int = 16_000_000) -> bytes:
         """See `Sandbox.read`."""

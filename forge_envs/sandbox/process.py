@@ -7,7 +7,6 @@ import errno
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -131,11 +130,7 @@ class ProcessBox(Sandbox):
         limits = bounds(self._limits, alone=self._group is None)
         shell = self._start([*self._before, "bash", "-c", RUN, "bash", limits, *argv], where, env)
         code, full = follow(shell, timeout, clip, Watch(self._place, self._limits.disk_mb << 20))
-        output, elided = clip.end()
-        if full:
-            limit = f"\n[killed: more than {self._limits.disk_mb} MB on disk]\n"
-            return Result(128 + signal.SIGKILL, output + limit, elided)
-        return Result(124 if code is None else code, output, elided, timed_out=code is None)
+        return clip.result(code, filled=self._limits.disk_mb if full else None)
 
     def read(self, path: str, *, limit: int = 16_000_000) -> bytes:
         """See `Sandbox.read`."""

@@ -33,7 +33,9 @@ EXPECTED = {
     "rust": (
         {"tests/a.rs": "#[test]\nfn a() {}\n#[test]\n#[ignore]\nfn b() {}\nmod m {\n  #[test]\n  /// says\n"
          "  fn a() {}\n}\n#[test] // why\n#[should_panic(expected = \"x\")]\nfn c() {}\nfn helper() {}\n"
-         "#[cfg(feature = \"more\")]\n#[test]\n#[ignore]\nfn no() {}"},
+         "#[cfg(feature = \"more\")]\n#[test]\n#[ignore]\nfn no() {}\n"
+         "#[test]\n#[ignore]\n#[cfg(feature = \"more\")]\nfn nor() {}\n"
+         "  #[cfg(feature = \"io\")]\n  mod io {\n    #[test]\n    fn neither() {\n    }\n  }\n"},
         {"a": 2, "b": 1, "c": 1},
     ),
     "java": (
