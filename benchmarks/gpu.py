@@ -1,14 +1,16 @@
 """A randomly initialised Qwen3 of a real size through learner and engine: what a machine makes of it.
 
-    python benchmarks/gpu.py --size 8B --device cuda --dtype bfloat16 --engine vllm     # on a GPU
-    python benchmarks/gpu.py                                                            # tries it on a CPU
+    python benchmarks/gpu.py --size 8B --device cuda --dtype bfloat16 --engine vllm --recompute    # one H200
+    python benchmarks/gpu.py --size 4B --device cuda --dtype bfloat16 --engine vllm --recompute    # one H100
+    python benchmarks/gpu.py --engine vllm                                                # tries it on a CPU
 
 Learner: whole `update`s on groups of 8 multi-turn trajectories, positions and sampled tokens a second, and
 model FLOPs utilisation: 6 FLOPs for each weight that is multiplied and position, and 12 for each layer,
-head dimension and pair of a query with what it attends to (halved: causal), over seconds and the peak of
-the device (--peak, in TFLOPS; known for H100, H200 and A100 in bfloat16). Positions are those that were
-forwarded, shared prefixes once. Engine: sampled tokens a second of `--requests` conversations at once, in
-process or on a vLLM server of its own (`make vllm`). Peak memory is torch's, of the learner's process.
+dimension of its heads and pair of a query with what it attends to (halved: causal), over seconds and the
+peak of the device (--peak, in TFLOPS; known for H100, H200 and A100 in bfloat16). Positions are those that
+were forwarded, shared prefixes once. Weights, gradients and both moments are fp32, 16 bytes a weight: 131 GB
+for 8B. Engine: sampled tokens a second of `--requests` conversations at once, in process or on a vLLM server
+of its own (`make vllm`). Peak memory is torch's, of the learner's process; on a CPU the process's own.
 Writes benchmarks/results/gpu.json.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -35,7 +38,7 @@ from forge_train.trajectory import Trajectory
 
 HERE = Path(__file__).parent
 SIZES = {  # hidden, intermediate, layers, heads, kv heads, tied: the published configs of Qwen3
-    "tiny": (64, 192, 2, 4, 2, True),
+    "tiny": (64, 192, 2, 2, 1, True),
     "0.6B": (1024, 3072, 28, 16, 8, True),
     "1.7B": (2048, 6144, 28, 16, 8, True),
     "4B": (2560, 9728, 36, 32, 8, True),
@@ -55,7 +58,7 @@ def qwen3(size: str, device: str) -> Qwen3ForCausalLM:
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
-        head_dim=16 if size == "tiny" else 128,
+        head_dim=32 if size == "tiny" else 128,
         max_position_embeddings=8192,
         tie_word_embeddings=tied,
         bos_token_id=None,
@@ -75,7 +78,8 @@ def flops(model: Qwen3ForCausalLM, group: list[Trajectory], positions: float) ->
     weights += head if config.tie_word_embeddings else 0
     lengths = [len(segment.tokens) for t in group for segment in t.segments]
     pairs = positions * sum(lengths) / len(lengths) / 2
-    return 6 * weights * positions + 12 * config.num_hidden_layers * config.hidden_size * pairs
+    width = config.num_attention_heads * config.head_dim
+    return 6 * weights * positions + 12 * config.num_hidden_layers * width * pairs
 
 
 def learn(model: Qwen3ForCausalLM, args: argparse.Namespace) -> dict[str, Any]:
@@ -169,8 +173,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         row |= asyncio.run(sample(engine_of(model, args, Path(folder)), args.requests, args.tokens))
     row |= learn(model, args)
-    if args.device == "cuda":
-        row["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    cuda = args.device == "cuda"
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    )
+    row["peak_gb"] = round(peak / 1e9, 2)
     print(json.dumps(row))
     out = HERE / "results" / "gpu.json"
     out.parent.mkdir(exist_ok=True)

@@ -8,6 +8,8 @@ d head_dim, R rows that want logits.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,12 @@ from forge_train.engines.pages import PAGE, Pages
 SUPPORTED = ("qwen3", "qwen2", "llama")
 STATIC_ROPE = ("default", "linear", "llama3")
 """Rotary frequencies that do not depend on the length of the sequence."""
+WORTH_A_THREAD = 16_000_000
+"""Multiplications in a product of matrices below which waking a second thread costs more than it spares.
+
+A thread that sleeps until it is needed (OMP_WAIT_POLICY=PASSIVE) takes 0.1 ms to wake, one core of 2026 about
+2 ms for four times as many; where threads wait awake, one alone is as fast within a few percent.
+"""
 
 
 @dataclass(slots=True)
@@ -55,6 +63,7 @@ class Decoder:
         self.head_dim: int = attention.head_dim
         self.scale: float = attention.scaling * math.log2(math.e)  # see `attention`
         self.vocab = self.embedding.shape[0]
+        self.widest = max(p.numel() for p in self.layers[0].parameters())
         self.dtype, self.device = self.embedding.dtype, self.embedding.device
         # Functions of the position alone, nothing learned. The first half of the sine is negated, so
         # that rotate_half (RoFormer, arXiv 2104.09864, eq. 34) is a roll.
@@ -63,6 +72,19 @@ class Decoder:
         half = self.head_dim // 2
         self.cos = cos[0, :, None]
         self.sin = torch.cat([-sin[0, :, None, :half], sin[0, :, None, half:]], dim=-1)
+
+    @contextmanager
+    def threads(self, tokens: int) -> Iterator[None]:
+        """One thread for a pass over `tokens` tokens that is too small for several."""
+        before = torch.get_num_threads()
+        few = before > 1 and self.device.type == "cpu" and tokens * self.widest < WORTH_A_THREAD
+        if few:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if few:
+                torch.set_num_threads(before)
 
     def forward(self, batch: Ragged, pages: Pages) -> torch.Tensor:
         """Write the new tokens' keys and values into `pages`; returns logits [R, vocab]."""

@@ -259,20 +259,19 @@ class LocalEngine:
             else:
                 continue
             self._make_room(request, request.chain.computed + count)
-        batch, ready = self._batch(singles, prefills)
-        logits = self._decoder.forward(batch, self._pages)
+        with self._decoder.threads(len(singles) + sum(count for _, count in prefills)):
+            batch, ready = self._batch(singles, prefills)
+            logits = self._decoder.forward(batch, self._pages)
+            draws = uniforms([r.seed for r in ready], [len(r.tokens) for r in ready])
+            said = sample(logits, [r.sampling for r in ready], draws) if ready else ([], [])
         self.counters.steps += 1
         for request, count in [(r, 1) for r in singles] + prefills:
             fed_back = request.chain.computed + count - max(request.prompt, request.chain.computed)
             self.counters.decoded += max(0, fed_back)
             self.counters.prefilled += count - max(0, fed_back)
             self._pages.computed(request.chain, count)
-        if ready:
-            draws = uniforms([r.seed for r in ready], [len(r.tokens) for r in ready])
-            for request, token, logprob in zip(
-                ready, *sample(logits, [r.sampling for r in ready], draws), strict=True
-            ):
-                self._said(request, token, logprob)
+        for request, token, logprob in zip(ready, *said, strict=True):
+            self._said(request, token, logprob)
 
     def _batch(
         self, singles: list[_Request], prefills: list[tuple[_Request, int]]

@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from forge_train.engine import Completion, Engine, Sampling
+from forge_train.engines.decoder import WORTH_A_THREAD, Decoder
 from forge_train.engines.local import WORTH_WAITING, LocalEngine
 from forge_train.engines.pages import PAGE
 from forge_train.engines.sampler import sample, uniforms
@@ -481,6 +482,23 @@ def test_uniforms_look_uniform() -> None:
 
 
 # ------------------------------------------------------------------------------------- errors and endings
+
+
+def test_small_passes_take_one_thread() -> None:
+    before = torch.get_num_threads()
+    decoder = Decoder(qwen3(), max_context=64)
+    many = (WORTH_A_THREAD - 1) // (32 * 64)  # tokens, times the widest matrix: q_proj, 4 heads of 16
+    try:
+        torch.set_num_threads(2)
+        for tokens, expected in [(1, 1), (many, 1), (many + 1, 2)]:
+            with decoder.threads(tokens):
+                assert torch.get_num_threads() == expected
+            assert torch.get_num_threads() == 2
+        with pytest.raises(KeyError), decoder.threads(1):
+            raise KeyError("in the middle of a pass")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_context_is_a_limit() -> None:
