@@ -27,6 +27,7 @@ check: $(VENV)/.installed
 
 results: $(VENV)/.installed
 	$(BIN)/python benchmarks/demo_seeds.py
+	$(BIN)/python benchmarks/demo_variants.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/env_throughput.py

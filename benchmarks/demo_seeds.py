@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,15 @@ OUT = ROOT / "runs" / "seeds"
 RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
 
 
-def run(name: str, *overrides: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], float]:
+def run(
+    name: str, *overrides: str, command: Sequence[str] = ("demo",)
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], float]:
     """Run the demo with overrides in a fresh folder: evaluations by stage, events, wall seconds."""
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "forge_train.cli", "demo", f"run.out={folder}", *overrides]
+    whole = [sys.executable, "-m", "forge_train.cli", *command, f"run.out={folder}", *overrides]
     began = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(whole, cwd=ROOT, check=True)
     wall = time.perf_counter() - began
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     return {e["stage"]: e for e in events if e["event"] == "evaluation"}, events, wall

@@ -274,9 +274,9 @@ def _refuse_code(value: Any, where: str) -> None:
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """No advice of the library to set up processes where there is one."""
+    """No advice of the library to set up processes where there is one; others go on warning meanwhile."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message=r"torch\.distributed is .* in a single process")
         yield
 
 

@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +137,43 @@ def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
     from forge_train.servers import Servers, keep_serving
 
-    servers = Servers(
-        args.model,
-        python=args.python,
-        logs=args.logs,
-        count=args.count,
-        port=args.port,
-        max_context=args.max_context,
-        dtype=args.dtype,
-        flags=args.flags,
-    )
-    asyncio.run(keep_serving(servers))
+    with _served(args.model, args.logs, args.dtype) as model:
+        servers = Servers(
+            model,
+            python=args.python,
+            logs=args.logs,
+            count=args.count,
+            host=args.host,
+            port=args.port,
+            max_context=args.max_context,
+            dtype=args.dtype,
+            flags=args.flags,
+            gpus=args.gpus,
+        )
+        asyncio.run(keep_serving(servers))
     return 0
+
+
+@contextmanager
+def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
+    """What servers start from: a hub name, or a copy of a folder's model, below `above`.
+
+    A run goes on and removes old checkpoints; and a head that is tied would stay stale: see `save_policy`.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        yield model
+        return
+    import torch
+
+    from forge_train.checkpoint import load_model
+    from forge_train.weights import Scratch, save_policy
+
+    scratch = Scratch(above)
+    try:
+        yield save_policy(*load_model(folder, dtype=dtype), scratch.path, dtype=getattr(torch, dtype))
+    finally:
+        scratch.close()
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -210,20 +236,26 @@ def _parser() -> argparse.ArgumentParser:
     write.add_argument("run", type=Path)
     write.set_defaults(command=report)
 
+    _add_serve(commands)
+    return parser
+
+
+def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     server = commands.add_parser(
         "serve",
         help="keep vLLM servers up for runs with rollout.engine=vllm",
         epilog="What follows -- goes to vLLM, e.g. -- --tensor-parallel-size 2.",
     )
-    server.add_argument("model", help="a model folder or hub name")
+    server.add_argument("model", help="a run folder, a checkpoint, any model folder, or a hub name")
     server.add_argument("--count", type=int, default=1, help="servers, each with a copy of the model")
+    server.add_argument("--gpus", nargs="+", default=[], help="those of each server, e.g. 0,1 2,3")
+    server.add_argument("--host", default="127.0.0.1", help="of this machine; another for a trusted network")
     server.add_argument("--port", type=int, default=8000, help="of the first; the others follow")
     server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
     server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
     server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
-    return parser
 
 
 def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

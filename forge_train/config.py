@@ -38,6 +38,7 @@ from forge_train.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.unused import refuse_unused
 
 __all__ = [
     "CRITIC_ESTIMATORS",
@@ -89,6 +90,17 @@ class Config(Section):
         engine = self.vllm.dtype if self.rollout.engine == "vllm" else "float32"
         return self.model.dtype == engine == "float32"
 
+    @property
+    def idle(self) -> float:
+        """Seconds in which processes that only help to learn may have nothing to do.
+
+        That is while all worlds are judged and the next groups played, and two hours for what has no clock of
+        its own: servers that start, gold episodes, a checkpoint.
+        """
+        rollout, worlds = self.rollout, len(self.worlds)
+        judged = worlds * (1 + self.eval.tasks * self.eval.repeats / rollout.in_flight)
+        return 7200.0 + rollout.deadline_s * judged + rollout.patience
+
     @model_validator(mode="after")
     def _across(self) -> Self:
         if not self.worlds:
@@ -129,10 +141,12 @@ class Config(Section):
                     f'eval.split = "{self.eval.split}": worlds.{i} trains on it, so the score would not '
                     'be one on unseen tasks; use another, e.g. "test"'
                 )
+        refuse_unused(self)
         return self
 
 
-# What a resumed run may change, because it does not change what any step computes.
+# What a resumed run may change, because it changes a step's results by rounding at most: where it is computed
+# and in how much memory, what is kept and shown, and how long one waits for what may never come.
 _FREE = frozenset(
     f"{section}.{key}"
     for section, keys in {
@@ -141,12 +155,12 @@ _FREE = frozenset(
             "keep_groups", "max_bugs",
         ),
         "vllm": (
-            "urls", "count", "gpus", "python", "port", "folder", "in_flight", "deadline_s", "attempt_s",
-            "attempts", "health_s", "load_s", "start_s", "restarts",
+            "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
+            "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
         ),
-        "rollout": ("workers", "worker_count", "placement"),
-        "model": ("kernels",),
-        "optim": ("gradient_checkpointing", "shard"),
+        "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
+        "model": ("kernels", "device"),
+        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
     }.items()
     for key in keys
 )  # fmt: skip
@@ -155,14 +169,15 @@ _FREE = frozenset(
 def results_of(config: Config) -> dict[str, Any]:
     """The dotted keys and values that decide what a run computes.
 
-    Left out: names and places, the number of steps (a run may be prolonged), threads (rounding only),
-    what is saved, shown and tolerated (`run.*` except the seed), how many servers there are and how patient
-    one is with them (`vllm.*` except what they compute), and what is not used (the shape of a tiny model).
+    Left out: names and places, the number of steps (a run may be prolonged), what only rounding depends on
+    (threads, devices, how work is cut), what is saved, shown and tolerated (`run.*` except the seed), how one
+    waits, the servers (`vllm.*` except their precision), and what is not used (the shape of a tiny model).
     """
     flat = flatten(config.model_dump(mode="json"))
-    unused = ["model.tiny."] if config.model.path else []
-    unused += ["vllm."] if config.rollout.engine != "vllm" else []
-    return {k: v for k, v in flat.items() if k not in _FREE and not k.startswith(tuple(unused))}
+    free = [f"{key}." for key in _FREE]  # a table of them, as vllm.env
+    free += ["model.tiny."] if config.model.path else []
+    free += ["vllm."] if config.rollout.engine != "vllm" else []
+    return {k: v for k, v in flat.items() if k not in _FREE and not k.startswith(tuple(free))}
 
 
 def fingerprint(config: Config) -> str:

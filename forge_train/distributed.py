@@ -68,7 +68,7 @@ class Processes:
     deadline: float
     """Seconds that a collective of an update, and rank 0's wait for the others, may take."""
     idle: float
-    """Seconds that the others wait for work of rank 0, which may be busy playing."""
+    """Seconds that the others wait for work of rank 0, which may be busy playing (`Config.idle`)."""
     control: dist.ProcessGroup
     """Where work is waited for: apart, so that its deadline is not that of an update."""
 
@@ -86,7 +86,8 @@ class Processes:
     def hear(self) -> Any:
         """The others: wait for what rank 0 tells."""
         box = [None]
-        with self.waiting(f"waiting for work of {self.names[0]}, {self.idle:g} s at most", roll_call=False):
+        limit = f"{self.idle:g} s at most, which rollout.deadline_s decides"
+        with self.waiting(f"waiting for work of {self.names[0]}, {limit}", roll_call=False):
             dist.monitored_barrier(self.control, timedelta(seconds=self.idle))
             dist.broadcast_object_list(box, src=0)
         return box[0]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Finish = Literal["stop", "length"]
 
@@ -76,6 +77,10 @@ class EngineFailed(Exception):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It travels between processes, which an argument by name does not do by itself."""
+        return partial(type(self), retryable=self.retryable), self.args
 
 
 def completion(

@@ -16,7 +16,10 @@ class ConfigError(ValueError):
 
     def __init__(self, problems: Sequence[str]):
         self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(self.problems)  # as they came: it is pickled with them
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 _KINDS = {

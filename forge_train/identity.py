@@ -6,6 +6,7 @@ temperature or template all show here first, as a gap that rounding cannot expla
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,9 @@ async def probe(
     said = await engine.prove(opening, sampling, seed=learner.version)
     if not said:
         return 0.0
-    scored = learner.logprobs([_trajectory(opening, s) for s in said.values()], temperature=temperature)
+    proofs = [_trajectory(opening, s) for s in said.values()]
+    # Beside the loop: others play on, and with many processes the learner waits for the slowest.
+    scored = await asyncio.to_thread(learner.logprobs, proofs, temperature=temperature)
     largest = 0.0
     for (name, one), rows in zip(said.items(), scored, strict=True):
         gaps = [abs(a - b) for a, b in zip(one.logprobs, rows[0][len(opening) :], strict=True)]
@@ -74,6 +77,7 @@ def _judge(gap: float, version: int, tolerance: float, who: str = "engine") -> N
     if not gap <= tolerance:  # NaN is no agreement
         raise IdentityError(
             f"{who} and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "
-            f"tolerance {tolerance:.2g}. The engine may hold stale weights or a stale cache, or sample from "
-            "another distribution (temperature, top_p, top_k)"
+            f"tolerance {tolerance:.2g}. The engine may hold stale weights or a stale cache, sample from "
+            "another distribution (temperature, top_p, top_k), or compute in a precision too far from the "
+            'learner\'s (vllm.dtype, model.dtype: "float32" in both agrees best)'
         )

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import ctypes
+import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -51,6 +53,10 @@ class NCCLTransfer:
     `dtype` on `device` (two bytes a weight in bfloat16), so that a server that comes back late gets whole
     ones. Servers take turns: broadcasts of two communicators from one GPU may block each other.
     """
+
+    needs: Mapping[str, str] = {
+        "weight_transfer_config": """--weight-transfer-config '{"backend": "nccl"}'"""
+    }
 
     def __init__(
         self,
@@ -136,18 +142,44 @@ class NCCLTransfer:
     ) -> None:
         """Both ends of a collective at once. When one end fails, the other would wait for ever: abort it."""
         asking = asyncio.ensure_future(receive)
-        sending = asyncio.create_task(asyncio.to_thread(send))
+        sending = _on_a_thread_of_its_own(send)
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.gather(asking, sending)
         except BaseException as error:
             asking.cancel()
+            sending.cancel()  # what NCCL holds on to is not waited for
             self._links.pop(server.url).abort()
             await asyncio.gather(asking, sending, return_exceptions=True)
             if isinstance(error, TimeoutError | NCCLError):
                 what = f"NCCL: {error}" if str(error) else f"NCCL: not done within {timeout:g} s"
                 raise ServerError(server.url, what) from error
             raise
+
+
+def _on_a_thread_of_its_own(call: Callable[[], None]) -> asyncio.Future[None]:
+    """What `call` returns or raises. Nobody waits for the thread, not even the end of the process.
+
+    An executor's threads are waited for there, and a communicator that others never enter blocks for ever.
+    """
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if not done.done():
+            done.set_exception(error) if error is not None else done.set_result(None)
+
+    def run() -> None:
+        told: BaseException | None = None
+        try:
+            call()
+        except BaseException as error:  # it is raised where the call is awaited
+            told = error
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(tell, told)
+
+    threading.Thread(target=run, name="NCCL", daemon=True).start()
+    return done
 
 
 class NCCLError(RuntimeError):
@@ -161,11 +193,15 @@ class NCCLLink:
         self._nccl = _library()
         self._unique, self._size, self._device = _UniqueId.from_buffer_copy(unique), size, device
         self._comm = ctypes.c_void_p()
+        self._left = False
 
     def join(self) -> None:
         """Enter, and take part in the one-element all-reduce that a worker of vLLM begins with."""
         with torch.cuda.device(self._device):
             self._check(self._nccl.ncclCommInitRank(ctypes.byref(self._comm), self._size, self._unique, 0))
+            if self._left:  # while it waited for the others
+                self.abort()
+                raise NCCLError("the link was given up before all had joined")
             one = torch.zeros(1, device=self._device)
             where = ctypes.c_void_p(one.data_ptr())
             self._check(
@@ -188,7 +224,8 @@ class NCCLLink:
             torch.cuda.current_stream(self._device).synchronize()
 
     def abort(self) -> None:
-        """Leave; calls under way on other threads return with an error."""
+        """Leave; calls under way on other threads return with an error, `join` when the others have come."""
+        self._left = True
         if self._comm:
             self._nccl.ncclCommAbort(self._comm)
             self._comm = ctypes.c_void_p()

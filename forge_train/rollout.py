@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -46,12 +46,11 @@ async def play(
             record.opened(messages)
             conversation = player.open(messages, task=task, name=f"{group}#{seed}", seed=seed)
             while True:
-                asked = time.perf_counter()
-                action = await conversation.act()
-                record.said(action, time.perf_counter() - asked)
-                asked = time.perf_counter()
-                messages, reward, terminated, truncated, info = await seat.step(action)
-                record.world_seconds += time.perf_counter() - asked
+                with record.clock("generate_seconds"):
+                    action = await conversation.act()
+                record.said(action)
+                with record.clock("world_seconds"):
+                    messages, reward, terminated, truncated, info = await seat.step(action)
                 record.answered(messages, reward, info)
                 if terminated or truncated:
                     ending = "terminated" if terminated else "max_turns"
@@ -291,19 +290,27 @@ class _Record:
     def __init__(self, world: World, task: str, seed: int, group: str) -> None:
         self.broken = False
         """Whether the world failed: its environment is not to be used again."""
-        self.generate_seconds = self.world_seconds = 0.0
+        self._seconds = {"generate_seconds": 0.0, "world_seconds": 0.0}
         self._messages: list[dict[str, Any]] = []
         self._parts: dict[str, float] = {}
         info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
         info |= {"messages": self._messages, "parts": self._parts}
         self._trajectory = Trajectory(group=group, info=info)
 
+    @contextmanager
+    def clock(self, what: str) -> Iterator[None]:
+        """Count the seconds of waiting for engine or world, also when nothing comes of it."""
+        asked = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[what] += time.perf_counter() - asked
+
     def opened(self, messages: list[dict[str, Any]]) -> None:
         self._trajectory.info["opening"] = len(messages)
         self._messages += messages
 
-    def said(self, action: str, seconds: float) -> None:
-        self.generate_seconds += seconds
+    def said(self, action: str) -> None:
         self._messages.append({"role": "assistant", "content": action})
 
     def answered(self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any]) -> None:
@@ -335,7 +342,5 @@ class _Record:
         trajectory.rewards += [0.0] * unanswered
         trajectory.turn_rewards += [0.0] * unanswered
         trajectory.ending = ending
-        trajectory.info["seconds"] = seconds
-        trajectory.info["generate_seconds"] = self.generate_seconds
-        trajectory.info["world_seconds"] = self.world_seconds
+        trajectory.info |= {"seconds": seconds, **self._seconds}
         return trajectory

@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from forge_train import checkpoint, sft
 from forge_train.adapters import has_lora
@@ -30,12 +28,12 @@ from forge_train.journal import Journal
 from forge_train.leader import Leader, LeadingCritic, dismiss, follow
 from forge_train.learner import Learner
 from forge_train.live import Live, Progress
-from forge_train.log import RunFolder, read_lines, rollout_record, standing
+from forge_train.log import RunFolder, read_lines, rollout_record
 from forge_train.placement import placement_of
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
 from forge_train.renderer import renderer_for
 from forge_train.report import write_report
-from forge_train.results import told
+from forge_train.results import evaluations, told
 from forge_train.rollout import TokenPlayer, derive_seed
 from forge_train.rollouts import Rollouts
 from forge_train.trainer import Runner, Trainer
@@ -49,7 +47,7 @@ def train(config: Config) -> Path | None:
     Under torchrun rank 0 does; the other processes help it to learn, until it is done, and return None.
     Raises ValueError for what a user can mend: a config, a world, a folder, a checkpoint.
     """
-    processes = join(device=config.model.device)
+    processes = join(device=config.model.device, idle=config.idle)
     if processes and not processes.leads:
         torch.set_num_threads(config.run.threads)
         follow(processes)
@@ -105,7 +103,7 @@ class Run:
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
                 learner = self.current.learner or self.learner(config.optim)
-                self.save(self.folder.checkpoints, 0, learner, fresh=True)
+                await asyncio.to_thread(self.save, self.folder.checkpoints, 0, learner, fresh=True)
             if config.run.steps:
                 await self.reinforce()
         finally:
@@ -150,7 +148,7 @@ class Run:
         self.folder.rewind(start)
         exact = config.rollout.max_lag == 0 and self.engine.reproducible
         journal = Journal(self.folder, step=start, exact=exact)
-        began = time.perf_counter() - self._spent(start)
+        began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
             try:
@@ -158,26 +156,33 @@ class Run:
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
                         metrics, groups, credit = await trainer.step(step)
+                        metrics["seconds"]["checkpoint"] = saving  # the one after the step before
+                        metrics["seconds"]["total"] += saving
                         self.folder.rollouts(step, self._stored(groups, credit))
                         self.folder.metrics(step, metrics)
                         live.step(metrics)
-                        await self._after(step + 1, trainer, journal, began)
+                        saving = await self._after(step + 1, trainer, journal, began)
             finally:
                 await trainer.close()
-        if not self._judged("after RL", config.run.steps):
+        judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
+        if ("after RL", config.run.steps) not in judged:
             await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
 
-    async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> None:
-        """Save and evaluate where the config says so, when `done` steps are."""
-        last = done == self.config.run.steps
+    async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> float:
+        """Save and evaluate where the config says so, when `done` steps are; returns the seconds of saving.
+
+        Groups are played meanwhile. Nothing changes what a thread saves: the next update waits for it.
+        """
+        last, saving = done == self.config.run.steps, 0.0
         if self._due(done) or last:
-            self.save(self.folder.checkpoints, done, trainer.learner)
+            saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
             if trainer.engine.version != done:  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
+        return saving
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
@@ -235,6 +240,7 @@ class Run:
             refill=rollout.refill,
             max_bugs=config.run.max_bugs,
             journal=journal,
+            bugs=max((line.get("bugs", 0) for line in self._before(start)), default=0),
             critic=self.critic,
             placement=placement_of(config, self.engine, learner, self.critic),
         )
@@ -278,8 +284,9 @@ class Run:
 
     # -- what stages share ---------------------------------------------------------------------
 
-    def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> None:
-        """A checkpoint of model, tokenizer and learner; `fresh` when its optimizer is not to go on."""
+    def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
+        """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""
+        began = time.perf_counter()
 
         def moments(aside: Path) -> None:
             learner.save_moments(aside)
@@ -302,7 +309,9 @@ class Run:
             keep=self.config.run.keep_checkpoints,
             also=None if fresh else moments,
         )
-        self.folder.event("checkpoint", step=step if folder == self.folder.checkpoints else 0)
+        told, seconds = step if folder == self.folder.checkpoints else 0, time.perf_counter() - began
+        self.folder.event("checkpoint", step=told, seconds=round(seconds, 4))
+        return seconds
 
     def _load(self, learner: Learner, folder: Path) -> int:
         """Continue `learner` from the newest checkpoint of a stage; returns the step to go on with."""
@@ -314,16 +323,14 @@ class Run:
             learner.load_moments(saved.path, **state["learner"])
         if self.critic is not None and "critic" in state:
             self.critic.load(saved.path, **state["critic"])
-        rng: Tensor = state["rng"]
-        torch.set_rng_state(rng)
+        torch.set_rng_state(state["rng"])
         return saved.step
 
     def _stored(self, groups: list[Any], credit: list[Any]) -> list[dict[str, Any]]:
         """The episodes a step keeps for the report: those of its first groups."""
-        decode: Callable[[list[int]], str] = self.tokenizer.decode
         keep = self.config.run.keep_groups
         return [
-            rollout_record(trajectory, advantages, decode)
+            rollout_record(trajectory, advantages, self.tokenizer.decode)
             for group, rows in zip(groups[:keep], credit[:keep], strict=True)
             for trajectory, advantages in zip(group, rows, strict=True)
         ]
@@ -332,18 +339,14 @@ class Run:
         every = self.config.run.checkpoint_every
         return bool(every) and done % every == 0
 
-    def _events(self) -> list[dict[str, Any]]:
-        return standing(read_lines(self.folder.path / "events.jsonl"))
-
-    def _judged(self, stage: str, step: int) -> bool:
-        return any((e.get("stage"), e.get("step")) == (stage, step) for e in self._events())
+    def _before(self, start: int) -> list[dict[str, Any]]:
+        """Metrics of the steps before `start`."""
+        return [line for line in read_lines(self.folder.path / "metrics.jsonl") if line["step"] < start]
 
     def _spent(self, start: int) -> float:
         """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
-        supervised = [e["seconds"] for e in self._events() if e.get("stage") == "after SFT"]
-        lines = read_lines(self.folder.path / "metrics.jsonl")
-        steps = [line["seconds"]["total"] for line in lines if line["step"] < start]
-        return math.fsum(supervised[-1:] + steps)
+        supervised = [e["seconds"] for e in evaluations(self.folder.path) if e["stage"] == "after SFT"]
+        return math.fsum(supervised[-1:] + [line["seconds"]["total"] for line in self._before(start)])
 
 
 async def evaluate_model(

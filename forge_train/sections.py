@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BeforeValidator,
@@ -13,6 +14,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -132,6 +134,14 @@ class WorldConfig(Section):
         return self.name or self.id.split(":")[-1]
 
 
+WORKER_ATTEMPTS = 3
+"""How often a group may be played, or a worker in Ray started, when workers die of it."""
+WORKER_START_S = 120.0
+"""Seconds a worker may take to start: a process, imports, worlds, a tokenizer."""
+WORKER_GRACE_S = 60.0
+"""Seconds a worker may take to answer a short call, or to hand in a group after its deadline."""
+
+
 class RolloutConfig(Section):
     """How episodes are played while training."""
 
@@ -172,9 +182,17 @@ class RolloutConfig(Section):
 
     @property
     def patience(self) -> float:
-        """Seconds in which the groups of an update must be there: all that may play, at their slowest."""
-        episodes = (1 + self.max_lag) * self.groups * self.group_size
-        return self.deadline_s * (2 + episodes / self.in_flight)
+        """Seconds in which the groups of an update must be there: all that may play, at their slowest.
+
+        A place that gets free is taken at once, so the last ends within all work over all places, and the
+        longest chain (Graham 1966): a group, then refills one after the other. One more is to spare.
+        """
+        slowest, places = self.deadline_s, self.in_flight
+        if self.workers == "ray":  # lost with its worker and begun anew, until it counts as failed
+            slowest = WORKER_ATTEMPTS * (self.deadline_s + WORKER_GRACE_S + WORKER_START_S)
+            places -= places % (self.worker_count * self.group_size)
+        episodes = ((1 + self.max_lag) * self.groups + self.refill) * self.group_size
+        return slowest * (episodes / places + 2 + self.refill)
 
     @model_validator(mode="after")
     def _reach(self) -> Self:
@@ -227,6 +245,9 @@ class VLLMConfig(Section):
     """Servers to start; with several GPUs, `gpus` says which are whose."""
     python: str = ".venv-vllm/bin/python"
     """Interpreter of the environment vLLM is installed in (`make vllm`)."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """Address of this machine at which servers we start listen and are reached. For workers on other machines
+    it is that of a network you trust: whoever reaches a server controls it."""
     port: NonNegativeInt = 0
     """Port of the first server, the others follow; 0 takes free ones."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
@@ -257,6 +278,15 @@ class VLLMConfig(Section):
     """Seconds a server has to start."""
     restarts: NonNegativeInt = 10
     """Times a server of ours that ended is started again."""
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or "/v1" in parts.path:
+                raise ValueError(f'"{url}" is no address of a server; write it as "http://host:8000"')
+        return tuple(url.rstrip("/") for url in urls)
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

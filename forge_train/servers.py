@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import logging
 import os
 import signal
@@ -29,6 +30,8 @@ _GRACE = 10.0
 """Seconds a server has to end when asked to."""
 _LOOK = 0.25
 """Seconds between looks at a server that is starting."""
+_CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""The head_dim that its attention on CPUs has kernels for (`cpu_attn.py` of 0.32)."""
 _LIBC = ctypes.CDLL(None)  # here, because nothing may be loaded between fork and exec
 
 
@@ -50,10 +53,11 @@ class _Server:
 class Servers:
     """`count` vLLM servers of one model on this machine.
 
-    `model`: folder or hub name. `python`: the interpreter of vLLM's environment. `port`: the first one; 0
-    takes free ones. `flags` and `env` come after ours, so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each
-    server. `logs`: folder for server-N.log. A server that ends is started again, `restarts` times, with the
-    weights it was first started with: whoever uses it must load newer ones (`VLLMEngine` does).
+    `model`: folder or hub name. `python`: the interpreter of vLLM's environment. `host`: the address they
+    listen on and are reached at. `port`: the first one; 0 takes free ones. `flags` and `env` come after ours,
+    so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each server. `logs`: folder for server-N.log. A server
+    that ends is started again, `restarts` times, with the weights it was first started with: whoever uses it
+    must load newer ones (`VLLMEngine` does). Raises ValueError for what cannot work.
 
     Servers get SIGTERM when this process dies, however it dies (on Linux).
     """
@@ -65,6 +69,7 @@ class Servers:
         python: str | Path,
         logs: Path,
         count: int = 1,
+        host: str = "127.0.0.1",
         port: int = 0,
         max_context: int | None = None,
         dtype: str = "auto",
@@ -80,15 +85,18 @@ class Servers:
                 f"vllm.python = {str(python)!r}: no such file; install vLLM with `make vllm`, or give the "
                 "interpreter of an environment that has it"
             )
+        _refuse_places(host, count, gpus)
+        _refuse_heads(Path(model) / "config.json")
         self._model, self._max_context, self._dtype = str(model), max_context, dtype
+        self._host = host
         self._flags, self._env = list(flags), dict(env or {})
         self._start_s, self._restarts = start_s, restarts
         self._free = asyncio.Event()
         self._free.set()
         logs.mkdir(parents=True, exist_ok=True)
-        ports = _free_ports(count) if port == 0 else range(port, port + count)
+        ports = _free_ports(host, count) if port == 0 else range(port, port + count)
         self._servers = {
-            f"http://127.0.0.1:{p}": _Server(p, logs / f"server-{i}.log", gpus[i] if gpus else None)
+            f"http://{host}:{p}": _Server(p, logs / f"server-{i}.log", gpus[i] if gpus else None)
             for i, p in enumerate(ports)
         }
 
@@ -156,7 +164,7 @@ class Servers:
         length = [] if self._max_context is None else ["--max-model-len", str(self._max_context)]
         return [
             str(self._python), "-m", "vllm.entrypoints.openai.api_server",
-            "--model", self._model, "--host", "127.0.0.1", "--port", str(port), *length,
+            "--model", self._model, "--host", self._host, "--port", str(port), *length,
             "--dtype", self._dtype, "--logprobs-mode", "processed_logprobs", "--enable-scale-out",
             "--generation-config", "vllm", "--disable-uvicorn-access-log", *_whole_prompts(), *self._flags,
         ]  # fmt: skip
@@ -195,7 +203,7 @@ class Servers:
                 log.error("%s ended %d times and is given up; %s", url, server.starts, _tail(server.log))
                 server.process = None
                 return
-            log.warning("%s ended with %s; starting it again", url, process.returncode)
+            log.warning("%s ended with %s; starting it again; why: %s", url, process.returncode, server.log)
             if not up:
                 await asyncio.sleep(min(60.0, 2.0**server.starts))
 
@@ -263,7 +271,10 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await asyncio.wait_for(process.wait(), _GRACE)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    try:
+        await asyncio.wait_for(process.wait(), _GRACE)
+    except TimeoutError:  # it waits for a device or a disk, and nothing but them can end it
+        log.error("process %d of a server does not end, even killed; it keeps its memory", process.pid)
 
 
 def _end_with_parent() -> None:
@@ -279,9 +290,44 @@ def _whole_prompts() -> list[str]:
     return [] if torch.cuda.is_available() else ["--no-enable-chunked-prefill"]
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+def _refuse_places(host: str, count: int, gpus: Sequence[str]) -> None:
+    """Servers that nobody could reach, or that would all take the first GPU. Raises ValueError."""
+    if host in ("0.0.0.0", "::"):
+        raise ValueError(
+            f'vllm.host = "{host}": nobody is reached there; give the address of this machine in the network'
+        )
+    if gpus and len(gpus) != count:
+        raise ValueError(f"vllm.gpus = {list(gpus)}: name those of each server; there are {count} (count)")
+    if count > 1 and not gpus and torch.cuda.is_available():
+        each = [str(i) for i in range(count)]
+        raise ValueError(
+            f"vllm.count = {count}: all would take the first GPU; say which are whose, for example "
+            f"vllm.gpus = {json.dumps(each)} (serve --gpus {' '.join(each)})"
+        )
+
+
+def _refuse_heads(config: Path) -> None:
+    """On a CPU vLLM 0.32 starts with other heads too and dies of the first request. Raises ValueError."""
+    if torch.cuda.is_available() or not config.is_file():
+        return
+    told = json.loads(config.read_text(encoding="utf-8"))
+    heads = told.get("num_attention_heads") or 1
+    size = told.get("head_dim") or told.get("hidden_size", 0) // heads
+    if size and size not in _CPU_HEADS:
+        raise ValueError(
+            f"{config}: head_dim = {size}; on a CPU vLLM 0.32 takes {', '.join(map(str, _CPU_HEADS))}: take "
+            'a model with one of these, or set rollout.engine = "local"'
+        )
+
+
+def _free_ports(host: str, count: int) -> list[int]:
+    """Ports that are free now, all different. Raises ValueError for an address that is not this machine's."""
+    try:
+        sockets = [socket.create_server((host, 0)) for _ in range(count)]
+    except OSError as error:
+        raise ValueError(
+            f'vllm.host = "{host}": {error}; give an address of this machine, as `hostname -I` says'
+        ) from None
     try:
         return [int(s.getsockname()[1]) for s in sockets]
     finally:

@@ -14,8 +14,13 @@ OUT_OF_ROOM: frozenset[Ending] = frozenset({"context", "tokens"})
 
 
 def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
-    """Success, rewards, turns and endings of the groups of one step."""
+    """Success, rewards, turns and endings of the groups of one step.
+
+    And the mean seconds that their episodes waited for the engine and for the world, which tell them apart
+    also where the learner worked meanwhile: `split` knows only how long it waited for groups.
+    """
     everyone = [t for group in groups for t in group]
+    timed = [t for t in everyone if "world_seconds" in t.info]  # lost with its worker: nobody knows
     judged = [t for t in everyone if t.trainable or t.ending in OUT_OF_ROOM]
     by_world: dict[str, list[Trajectory]] = {}
     for t in judged:
@@ -28,6 +33,8 @@ def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
         "tokens_per_episode": _mean([float(t.sampled) for t in judged]),
         "sampled_tokens": sum(t.sampled for t in everyone),
         "episodes": len(everyone),
+        "generate_seconds": _mean([t.info["generate_seconds"] for t in timed]),
+        "world_seconds": _mean([t.info["world_seconds"] for t in timed]),
         "endings": dict(Counter(t.ending for t in everyone)),
         "worlds": {name: {"success": _mean([t.outcome or 0.0 for t in ts])} for name, ts in by_world.items()},
     }

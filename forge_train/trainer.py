@@ -71,6 +71,7 @@ class Trainer:
     finished: dict[int, Group] = field(default_factory=dict)
     rejected: dict[int, Group] = field(default_factory=dict)
     bugs: int = 0
+    """Episodes of this run so far that failed by a bug in a world."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _failure: BaseException | None = None
 
@@ -119,6 +120,7 @@ class Trainer:
             "trained": len(trained),
             "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
             "refilled": len(useless),
+            "bugs": self.bugs,
             "seconds": {
                 **split(collected - began, groups, overlapped=self.admission.max_lag > 0),
                 "placement": placed - collected,

@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -34,6 +35,9 @@ _CONTROL = 30.0
 
 class WeightTransfer(Protocol):
     """Ships the learner's weights to servers, one version after the other."""
+
+    needs: Mapping[str, str]
+    """Flags that servers must be started with, by the section of vLLM's configuration that they fill."""
 
     async def publish(self, version: int) -> None:
         """Take the learner's weights as they are and call them `version`; the learner may go on after."""
@@ -67,6 +71,8 @@ class FolderTransfer:
     Only the newest version stays on disk. Tied embeddings are written under both names: see `save_policy`.
     """
 
+    needs: Mapping[str, str] = {}
+
     def __init__(
         self,
         model: nn.Module,
@@ -82,7 +88,10 @@ class FolderTransfer:
         self.folder = self._scratch.path
 
     async def publish(self, version: int) -> None:
-        """Write the weights, in a thread, and put them in the place of older ones in one go."""
+        """Write the weights, in a thread; they are there whole or not at all.
+
+        Raises ValueError when the folder has no room. Older ones go first: memory may not hold two.
+        """
         await asyncio.to_thread(self._write, version)
 
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
@@ -110,23 +119,23 @@ class FolderTransfer:
         self._scratch.close()
 
     def _write(self, version: int) -> None:
-        path, aside = self.path(version), self.folder / ".writing"
-        shutil.rmtree(aside, ignore_errors=True)
-        save_weights(self._model, self.weights(), aside, dtype=self._dtype)
-        shutil.rmtree(path, ignore_errors=True)
-        aside.rename(path)
-        for old in self.folder.glob("version-*"):
-            if old != path:
-                shutil.rmtree(old, ignore_errors=True)
+        for old in self.folder.iterdir():
+            shutil.rmtree(old, ignore_errors=True)
+        aside = self.folder / ".writing"
+        save_weights(self._model, self.weights(), aside, dtype=self._dtype, key="vllm.folder")
+        aside.rename(self.path(version))
 
 
 class AdapterTransfer:
-    """A LoRA adapter, a few megabytes, under a new name for each version.
+    """A LoRA adapter, a few megabytes, under a new name each time it is published.
 
     `save(folder)` writes it in PEFT's format (`PeftModel.save_pretrained` does). Servers run with
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, --enable-lora and --max-loras of at least `keep`. Requests in flight
-    end under the adapter they began with, so the newest `keep` stay loaded and no action spans two versions.
+    end under the adapter they began with, so the newest `keep` stay loaded and no action spans two versions:
+    with groups that are trained up to `max_lag` updates late, an action may need 1 + `max_lag` of them.
     """
+
+    needs: Mapping[str, str] = {"lora_config": "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"}
 
     def __init__(self, save: Callable[[Path], Any], folder: Path | None = None, *, keep: int = 2) -> None:
         if keep < 2:
@@ -135,27 +144,36 @@ class AdapterTransfer:
         self._keep = keep
         self._scratch = Scratch(folder)
         self.folder = self._scratch.path
-        self._loaded: dict[str, list[str]] = {}
+        self._names: dict[int, str] = {}
+        """Of the versions that are kept, the newest last."""
 
     async def publish(self, version: int) -> None:
         """Write the adapter."""
-        await asyncio.to_thread(self._save, self.folder / self.model(version))
-        for old in sorted(self.folder.iterdir())[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+        # Never a name again: a server may serve another run's adapter, or older weights, under it.
+        name = f"{_ADAPTER}{version:06d}-{secrets.token_hex(4)}"
+        await asyncio.to_thread(self._save, self.folder / name)
+        self._names.pop(version, None)
+        self._names = dict([*self._names.items(), (version, name)][-self._keep :])
+        for old in self.folder.iterdir():
+            if old.name not in self._names.values():
+                shutil.rmtree(old, ignore_errors=True)
 
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
-        """Load it beside the others; the oldest beyond `keep` is unloaded."""
-        name = self.model(version)
+        """Load it beside those that are kept; older ones, and what another run left, are unloaded."""
+        name, kept = self.model(version), set(self._names.values())
         there = await server.models(_CONTROL)  # a server that was started anew has none
         if name not in there:
             await server.load_adapter(name, self.folder / name, timeout)
-        for old in sorted(n for n in there if n.startswith(_ADAPTER) and n != name)[: -(self._keep - 1)]:
-            await server.unload_adapter(old, _CONTROL)
+        for old in there:
+            if old.startswith(_ADAPTER) and old not in kept:
+                await server.unload_adapter(old, _CONTROL)
         await server.name_version(str(version), _CONTROL)
 
     def model(self, version: int) -> str:
-        """The adapter's name."""
-        return f"{_ADAPTER}{version:06d}"
+        """The adapter's name; raises ValueError for a version that is not, or no longer, published."""
+        if version not in self._names:
+            raise ValueError(f"version {version} is not published; those that are: {list(self._names)}")
+        return self._names[version]
 
     def close(self) -> None:
         """Remove the folder."""
@@ -173,7 +191,8 @@ def save_policy(
     Tied embeddings are written as two matrices and the config says that they are not tied: vLLM 0.32 on a CPU
     packs a tied output head once and keeps it when weights are reloaded (mean gap 1.8 nats).
     """
-    save_weights(model, (weights or partial(plain_weights, model))(), folder, dtype=dtype)
+    gathered = (weights or partial(plain_weights, model))()
+    save_weights(model, gathered, folder, dtype=dtype, key="run.out (serve --logs)")
     with quiet():
         tokenizer.save_pretrained(folder)
     path = folder / "config.json"
@@ -186,10 +205,13 @@ def plain_weights(model: nn.Module) -> dict[str, Tensor]:
     return gather_weights(model, list(weight_names(model)))
 
 
-def save_weights(model: Any, weights: Mapping[str, Tensor], folder: Path, *, dtype: torch.dtype) -> None:
+def save_weights(
+    model: Any, weights: Mapping[str, Tensor], folder: Path, *, dtype: torch.dtype, key: str
+) -> None:
     """Write `weights` as safetensors under the names a checkpoint of `model` has, floats as `dtype`.
 
-    An output head that shares its matrix with the embeddings is written too, as a matrix of its own.
+    An output head that shares its matrix with the embeddings is written too, as a matrix of its own. Raises
+    ValueError when there is no room in `folder`, which is where the setting `key` says.
     """
     cast = {n: w.detach().to("cpu", dtype if w.is_floating_point() else w.dtype) for n, w in weights.items()}
     if getattr(model.config, "tie_word_embeddings", False):
@@ -198,6 +220,12 @@ def save_weights(model: Any, weights: Mapping[str, Tensor], folder: Path, *, dty
         matrix = next(cast[name] for name in names if name in cast)
         cast |= {name: matrix.clone() for name in names}  # where memory is shared, only one is written
     folder.mkdir(parents=True, exist_ok=True)
+    size, free = sum(w.nbytes for w in cast.values()), shutil.disk_usage(folder).free
+    if size > free:
+        raise ValueError(
+            f"{folder}: {size / 1e9:.2f} GB of weights, and {free / 1e9:.2f} GB are free there; set {key} to "
+            "a place with more room (in a container memory is small: docker run --shm-size)"
+        )
     with quiet():
         model.save_pretrained(folder, state_dict=cast)
 

@@ -28,15 +28,9 @@ from forge_train.engines.wrapped import WrappedEngine
 from forge_train.renderer import renderer_for
 from forge_train.rollout import TokenPlayer, derive_seed, gather
 from forge_train.rollouts import Rollouts, group_seed
+from forge_train.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_START_S
 from forge_train.trajectory import Trajectory
 from forge_train.world import World
-
-ATTEMPTS = 3
-"""How often a group may be played, or a worker started, when workers die of it."""
-START = 120.0
-"""Seconds a worker may take to start: a process, imports, worlds, a tokenizer."""
-GRACE = 60.0
-"""Seconds a worker may take to answer a short call, or to hand in a group after its deadline."""
 
 
 class WorkersFailed(RuntimeError):
@@ -139,8 +133,8 @@ class RayWorkers:
         count: int,
         *,
         in_flight: int,
-        attempts: int = ATTEMPTS,
-        grace: float = GRACE,
+        attempts: int = WORKER_ATTEMPTS,
+        grace: float = WORKER_GRACE_S,
     ) -> None:
         """At most `in_flight` episodes at a time in all workers together."""
         if count < 1 or in_flight < count * recipe.group_size:
@@ -275,7 +269,7 @@ class RayWorkers:
                 .remote(self.recipe, self.places * self.recipe.group_size)
             )
             try:
-                pid = await self._answer(actor.start.remote(), START)
+                pid = await self._answer(actor.start.remote(), WORKER_START_S)
                 told = None
                 while told != self.version:  # it may change while a worker starts
                     told = self.version

@@ -130,8 +130,11 @@ class WorldFailed(Exception):
     """The world could not go on: `error` says whether its machine failed or its code has a bug."""
 
     def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error['kind']} in {error['stage']}: {error.get('message', '')}")
+        super().__init__(error)  # as it came: it is pickled with it
         self.error = error
+
+    def __str__(self) -> str:
+        return f"{self.error['kind']} in {self.error['stage']}: {self.error.get('message', '')}"
 
 
 class Seat:

@@ -47,11 +47,24 @@ class Result:
     timed_out: bool = False
 
 
+ONE_BOX = frozenset({"gone", "no_exec", "no_shell", "box_full"})
+"""Kinds of SandboxError after which a fresh box of the same image may do."""
+
+
 class SandboxError(MachineError):
     """The box failed, not what ran in it: no daemon, no image, no space, a box that is gone."""
 
     def __init__(self, message: str, *, kind: str, retryable: bool, stage: str = "sandbox") -> None:
         super().__init__(message, kind=kind, stage=stage, retryable=retryable)
+
+    @property
+    def one_box(self) -> bool:
+        """Whether this box alone takes no more commands; else the daemon, the image or the machine failed.
+
+        >>> SandboxError("removed", kind="gone", retryable=True).one_box
+        True
+        """
+        return self.kind in ONE_BOX
 
 
 class Sandbox(ABC):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from forge_envs.sandbox.engine import Engine
 
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS, PROC = Path("/sys/fs/cgroup"), Path("/proc")
 
 
 def census_file(pid: int, box: str) -> Path | None:
@@ -16,7 +16,7 @@ def census_file(pid: int, box: str) -> Path | None:
     Reading it takes microseconds, asking the daemon some 20 ms.
     """
     try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        lines = (PROC / str(pid) / "cgroup").read_text().splitlines()
     except OSError:
         return None
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from forge_envs.sandbox.base import Limits
 ROOT = Path("/sys/fs/cgroup")
 PERIOD = 100_000
 """Microseconds over which processor time is shared out, the kernel's own default."""
+SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 JOIN = 'while [ "$1" != -- ]; do echo 0 >"$1" || exit 125; shift; done; shift; exec "$@"'
 """Joins groups, given as the files to write to before a "--", and becomes the words behind it."""
 
@@ -28,6 +30,23 @@ class Group:
         """What to put before a command so that it, and all that it starts, is in the group."""
         files = [str(folder / "cgroup.procs") for folder in self.folders]
         return ["bash", "-c", JOIN, "bash", *files, "--"]
+
+    def end_all(self, patience: float = 2.0) -> None:
+        """Kill what is in it, as often as it takes: who is being killed may still make others."""
+        until = time.monotonic() + patience
+        while (members := self._members()) and time.monotonic() < until:
+            for pid in members:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+    def _members(self) -> list[int]:
+        """Its processes; 0 is one that we cannot see from here, which is not ours to kill."""
+        try:
+            found = (self.folders[0] / "cgroup.procs").read_text().split()
+        except (OSError, IndexError):
+            return []
+        return [int(pid) for pid in found if pid != "0"]
 
     def close(self, patience: float = 2.0) -> None:
         """Remove it; the kernel lets go of it a moment after its last process."""
@@ -48,7 +67,7 @@ def make(name: str, limits: Limits) -> Group | None:
             folder.mkdir()
             made.append(folder)
             for file, value in settings.items():
-                if file == "memory.memsw.limit_in_bytes" and not (folder / file).exists():
+                if file in SWAP and not (folder / file).exists():
                     continue  # a kernel that does not count swap
                 (folder / file).write_text(value)
     except OSError:

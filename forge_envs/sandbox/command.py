@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from forge_envs.sandbox.base import Limits
+from forge_envs.sandbox.base import Limits, SandboxError
 from forge_envs.sandbox.clip import Clip
 
 NAMESPACES = (
@@ -25,8 +26,8 @@ WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """The kernel ends what follows when we end."""
 TICK = 0.1
 CHUNK = 1 << 16
-LOOKS = 0.5
-"""Seconds between two looks at the disk."""
+LOOKS = 0.1
+"""Seconds between two looks at the free space."""
 NOTICED = 16 << 20
 ENDING = 5.0
 """Seconds that a supervisor gets to end what it looks after."""
@@ -85,7 +86,10 @@ def _threads() -> int:
 
 
 class Watch:
-    """Whether a folder has grown beyond its limit; asked often, it looks when free space has shrunk."""
+    """Whether a folder has grown beyond its limit; asked often, it looks when free space has shrunk.
+
+    Raises OSError if there is no folder above `place`; `place` itself may vanish, and is empty then.
+    """
 
     def __init__(self, place: Path, limit: int) -> None:
         self._place, self._limit = place, limit
@@ -104,10 +108,12 @@ class Watch:
             return False
         self._free = free
         before, self._size = self._size, _size(self._place)
-        return self._size > self._limit and (before is None or self._size > before)
+        if before is None:  # what is there may be an earlier command's
+            before, self._size = self._size, _size(self._place)
+        return self._size > max(self._limit, before)
 
     def _seen_free(self) -> int:
-        found = os.statvfs(self._place)
+        found = os.statvfs(self._place.parent)
         return found.f_bavail * found.f_frsize
 
 
@@ -127,7 +133,10 @@ def follow(
     shell: subprocess.Popen[bytes], timeout: float, clip: Clip, watch: Watch
 ) -> tuple[int | None, bool]:
     """Read a command's output until it ends: its exit status, None at the deadline; and whether it was ended
-    because it filled the disk. Afterwards nothing that it started is alive."""
+    because it filled the disk. Afterwards nothing that it started is alive.
+
+    Raises SandboxError and OSError.
+    """
     until, code, full = time.monotonic() + timeout, None, False
     out = shell.stdout
     assert out is not None
@@ -159,21 +168,26 @@ def _end(shell: subprocess.Popen[bytes]) -> None:
     """End what still runs, by a signal to who ends the rest, and wait until that is done.
 
     A supervisor ends its own when told to. A namespace ends when its first process does, the only child of
-    the program that made it, which the kernel reports dead after all others.
+    the program that made it, which the kernel reports dead after all others. Any of them may be gone by now.
     """
     inside = _children(shell.pid)
     if SUPERVISOR[-1] in _words(shell.pid):
         shell.terminate()
     elif inside:
         for pid in inside:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     else:
         shell.kill()
     try:
         shell.wait(ENDING)
     except subprocess.TimeoutExpired:
         os.killpg(shell.pid, signal.SIGKILL)
-        shell.wait()
+        try:
+            shell.wait(ENDING)
+        except subprocess.TimeoutExpired as error:
+            text = f"process {shell.pid} was killed and has not ended within {ENDING:g} s"
+            raise SandboxError(text, kind="timeout", retryable=True) from error
 
 
 def _words(pid: int) -> list[str]:

@@ -142,7 +142,7 @@ class Container(Sandbox):
                 return self._engine.exec(
                     self.id, argv, take,
                     user=self._started.user, timeout=timeout, env=env, data=data,
-                    stop=self._watched.full, end=self._end_processes,
+                    stop=self._watched.full, end=self._sweep,
                 )  # fmt: skip
             except SandboxError as error:
                 if error.kind != "no_exec" or not again:
@@ -176,7 +176,7 @@ class Container(Sandbox):
         if self._watched.removed:
             limit = f"its limit is {self._started.limits.disk_mb} MB"
             text = f"the box filled the host's disk ({limit}) and was removed"
-            return SandboxError(text, kind="disk_full", retryable=False)
+            return SandboxError(text, kind="box_full", retryable=False)
         text = f"box {self.id[:12]} is gone: somebody removed it, or its lifetime is over"
         return SandboxError(text, kind="gone", retryable=True)
 
@@ -190,18 +190,19 @@ class Container(Sandbox):
         raise OSError(number, os.strerror(number), path)  # becomes FileNotFoundError and so on by its number
 
     def _end_processes(self) -> None:
-        """Make sure that the container's first process is its only one.
+        """Make sure that the first process is the only one. Normally it is: the command's own shell swept."""
+        if not alone(self._engine, self.id, self._census, DYING[0]):
+            self._sweep()
 
-        Normally it is: the command's own shell swept. If not we sweep; and should even that leave something
-        (a fork bomb lets no new process in), a restart ends all and keeps the files.
+    def _sweep(self) -> None:
+        """Kill every process but the first.
+
+        Should that leave something, as a fork bomb lets no new process in, a restart ends all; files stay.
         """
-        soon, later = DYING
-        if alone(self._engine, self.id, self._census, soon):
-            return
         argv, user = ["bash", "-c", SWEEP], self._started.user
         try:
             self._engine.exec(self.id, argv, _drop, user=user, timeout=MENDING, end=_leave)
-            if alone(self._engine, self.id, self._census, later):
+            if alone(self._engine, self.id, self._census, DYING[1]):
                 return
         except SandboxError as error:
             if error.kind != "no_exec":

@@ -1,9 +1,9 @@
-"""What boxes write, watched: most daemons cannot limit it.
+"""What boxes write, watched: few daemons can limit it.
 
-The kernel keeps any one file below the limit (RLIMIT_FSIZE). Docker limits the sum only where its folder lies
-on xfs with project quotas, so we do not rely on it: this watch looks ten times a second at the free space of
+The kernel keeps any one file below the limit (RLIMIT_FSIZE), and `forge_envs.sandbox.daemon` has the daemon
+limit the sum where it can. Elsewhere this watch must do: it looks fifty times a second at the free space of
 the daemon's disk, which costs nothing, and asks for the boxes' sizes when it shrinks, or every few seconds. A
-box may exceed its limit for a moment, by what it writes until we see it. Holes in files count as files.
+box exceeds its limit by what it writes until we see it. Holes in files count as files.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from forge_envs.sandbox.base import SandboxError
 from forge_envs.sandbox.engine import Engine
 
-PAUSE, SELDOM = 0.1, 5.0
+PAUSE, SELDOM = 0.02, 5.0
 """Seconds between two looks at the free space, and between two at the sizes when it does not shrink."""
 NOTICED = 64 << 20
 """Bytes by which the free space must have shrunk to ask for sizes at once."""
 RESERVE = 1 << 30
-"""Free bytes below which a box over its limit is removed at once, whatever it does."""
+"""Free bytes below which a box over its limit is removed at once, whatever it does, and no box is opened."""
 
 
 @dataclass(eq=False)
@@ -33,13 +33,15 @@ class Watched:
     box: str
     limit: int
     """Bytes."""
-    size: int = 0
-    """Bytes when last looked at."""
+    size: int | None = 0
+    """Bytes when last looked at; None if something wrote since whose end nobody saw."""
+    turn: int = 0
+    """How many verbs began."""
     running: bool = False
     ran: bool = False
-    """Whether anything ran since then."""
+    """Whether anything ran since the last look."""
     full: threading.Event = field(default_factory=threading.Event)
-    """Set when a command made the box larger than its limit: end the command."""
+    """Set when the verb that runs made the box larger than its limit: end it."""
     removed: bool = False
     """Whether the box was removed because the disk was nearly full."""
 
@@ -47,12 +49,12 @@ class Watched:
 class DiskWatch:
     """One thread that watches all boxes of a provider while any of them is open."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, root: str | None) -> None:
+        """`root` is the daemon's folder, None where it is not on this host."""
+        self._engine, self._root = engine, root
         self._boxes: set[Watched] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._root = _root(engine)
 
     def add(self, box: str, limit: int) -> Watched:
         """Watch a box until `drop`."""
@@ -67,13 +69,18 @@ class DiskWatch:
 
     @contextmanager
     def running(self, watched: Watched) -> Iterator[None]:
-        """While a command runs in the box."""
-        watched.full.clear()
-        watched.running = watched.ran = True
+        """While a verb works in the box."""
+        with self._changed:
+            watched.full.clear()
+            if watched.ran:
+                watched.size = None  # what an earlier verb wrote is not this one's doing
+            watched.turn += 1
+            watched.running = watched.ran = True
         try:
             yield
         finally:
-            watched.running = False
+            with self._changed:
+                watched.running = False
 
     def drop(self, watched: Watched) -> None:
         """Watch it no longer."""
@@ -90,47 +97,54 @@ class DiskWatch:
             return None
         return found.f_bavail * found.f_frsize
 
+    def require_room(self) -> None:
+        """Raises SandboxError when the daemon's disk is nearly full: one more box would harm the others."""
+        free = self.free()
+        if free is not None and free < RESERVE:
+            text = f"the Docker daemon's disk has {free >> 20} MB left. `docker system prune` frees space"
+            raise SandboxError(text, kind="disk_full", retryable=True)
+
     def _watch(self) -> None:
-        asked, before = 0.0, self.free()
+        asked, took, before = 0.0, 0.0, self.free()
         while True:
             with self._changed:
                 while not self._boxes:
                     self._changed.wait()
-            time.sleep(PAUSE)
-            now = self.free()
+            time.sleep(max(PAUSE, took))  # at most half of the time is spent on sizes
+            now, began = self.free(), time.monotonic()
             shrunk = now is not None and before is not None and before - now > NOTICED
-            if not shrunk and time.monotonic() - asked < SELDOM:
+            if not shrunk and began - asked < SELDOM:
+                took = 0.0
                 continue
             with self._changed:
                 boxes = [watched for watched in self._boxes if watched.ran]
-            for watched in boxes:
-                self._look(watched, now)
+            for watched in sorted(boxes, key=lambda watched: not watched.running):
+                with suppress(SandboxError):  # it is closing; a daemon that fails is told by the verbs
+                    self.look(watched, now)
             asked, before = time.monotonic(), now
+            took = min(asked - began, 1.0)
 
-    def _look(self, watched: Watched, free: int | None) -> None:
-        watched.ran = watched.running
-        try:
+    def look(self, watched: Watched, free: int | None) -> None:
+        """Ask for a box's size. End the verb that runs there if it, and no earlier one, made it too large.
+
+        Raises SandboxError.
+        """
+        while True:
+            with self._changed:
+                turn, before = watched.turn, watched.size
+                watched.ran = watched.running
             with self._engine.asking(f"box {watched.box[:12]}"):
                 size = int(self._engine.size(watched.box))
-            grown, watched.size = size > watched.size, size
-            if size <= watched.limit:
-                return
+            with self._changed:
+                same = watched.turn == turn
+                watched.size = size if same else None
+                if size <= watched.limit:
+                    return
+                if same and watched.running and before is not None and size > before:
+                    watched.full.set()
             if free is not None and free < RESERVE:
                 watched.removed = True
                 self._engine.remove(watched.box)
-            elif grown:
-                watched.full.set()
-        except SandboxError:
-            pass  # it is closing; a daemon that fails is told by the verbs
-
-
-def _root(engine: Engine) -> str | None:
-    """The daemon's folder, if it is a folder of this host too."""
-    with engine.asking("the daemon"):
-        found = engine.api.info()
-    root = found.get("DockerRootDir")
-    try:
-        boot = os.uname().nodename == found.get("Name")
-        return root if boot and root and os.statvfs(root) else None
-    except OSError:
-        return None
+                return
+            if before is not None or not same:
+                return

@@ -12,18 +12,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from forge_envs.sandbox.base import DEFAULT, Limits, Sandbox, SandboxError
 from forge_envs.sandbox.census import alone, census_file
 from forge_envs.sandbox.container import Container, Started
-from forge_envs.sandbox.disk import RESERVE, DiskWatch
+from forge_envs.sandbox.daemon import Daemon
+from forge_envs.sandbox.disk import DiskWatch
 from forge_envs.sandbox.engine import Engine
 from forge_envs.sandbox.owner import Owner
 from forge_envs.sandbox.pool import IDLE, Pool, Recipe
 from forge_envs.sandbox.pull import ensure
 from forge_envs.sandbox.reaper import Watchdog, labels, sweep
-from forge_envs.sandbox.scripts import FIRST
 
 WARM = 4
 """Boxes that a provider keeps ready."""
@@ -31,9 +30,6 @@ AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
 """Boxes that are started at the same time; more would only make each other wait."""
 PATIENCE = 180.0
 """Seconds that opening one box may wait for its turn."""
-ROOT = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID")
-"""What root may do in an image whose user is root, fewer than Docker's own list; other users get nothing."""
-OPEN_FILES = 4096
 WAKING = 60.0
 """Seconds that the first command of an image's first box may take."""
 PROBE = 'printf .; id -u && id -g && { [ -d "$1" ] && echo there || echo not there; }'
@@ -55,7 +51,8 @@ class Session:
         self.pid = os.getpid()
         self.owner, self.name = Owner.me(), uuid.uuid4().hex
         self.engine = Engine()
-        self.disk = DiskWatch(self.engine)
+        self.daemon = Daemon(self.engine)
+        self.disk = DiskWatch(self.engine, self.daemon.folder)
         self.watchdog = Watchdog(self.owner, self.name)
         self.turns = threading.BoundedSemaphore(AT_ONCE)
         self.places: dict[tuple[str, str], Place] = {}
@@ -71,10 +68,7 @@ class Session:
     def open(self, image: str, workdir: str | None, limits: Limits) -> Sandbox:
         """A box that nobody has used."""
         recipe = self._recipe(image, workdir, limits)
-        free = self.disk.free()
-        if free is not None and free < RESERVE:
-            text = f"the Docker daemon's disk has {free >> 20} MB left. `docker system prune` frees space"
-            raise SandboxError(text, kind="disk_full", retryable=True)
+        self.disk.require_room()
         while (started := self.pool.take(recipe)) is not None:
             if self._is_ready(started):
                 break
@@ -96,16 +90,7 @@ class Session:
         """Make and start a container. Raises SandboxError and leaves none then."""
         limits, api = recipe.limits, self.engine.api
         until = int(time.time() + limits.lifetime + IDLE)
-        with self.engine.asking(f"a box of {recipe.name!r}"):
-            box = api.create_container(
-                recipe.image,
-                entrypoint=["sh", "-c", FIRST.format(until=until)],
-                command=[],
-                user="0",
-                working_dir="/",
-                labels=labels(self.owner, self.name, until),
-                host_config=_host(api, recipe),
-            )["Id"]
+        box = self.daemon.create(recipe, labels(self.owner, self.name, until), until)
         self.boxes.add(box)
         try:
             with self.engine.asking(f"a box of {recipe.name!r}"):
@@ -201,30 +186,6 @@ class Session:
             raise SandboxError(text, kind="no_image", retryable=False)
         uid, gid, there = said.decode().split(maxsplit=2)
         return Place(int(uid), int(gid), there.strip() == "there")
-
-
-def _host(api: Any, recipe: Recipe) -> Any:
-    """The limits of a container, in Docker's words."""
-    from docker.types import Ulimit
-
-    limits = recipe.limits
-    memory, disk = limits.memory_mb << 20, limits.disk_mb << 20
-    return api.create_host_config(
-        network_mode="none",
-        mem_limit=memory,
-        memswap_limit=memory,  # no swap on top
-        pids_limit=limits.pids,
-        nano_cpus=int(limits.cpus * 1e9),
-        ulimits=[
-            Ulimit(name="fsize", soft=disk, hard=disk),
-            Ulimit(name="core", soft=0, hard=0),
-            Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES),
-        ],
-        cap_drop=["ALL"],
-        cap_add=list(ROOT) if recipe.user.partition(":")[0] in ("0", "root") else [],
-        security_opt=["no-new-privileges"],
-        auto_remove=True,
-    )
 
 
 class DockerProvider:

@@ -16,11 +16,13 @@ from forge_envs.sandbox.base import SandboxError
 
 ASKING = 60.0
 """Seconds that one request to the daemon may take."""
-TICK, ASKED_AGAIN = 0.25, 1.0
+TICK, ASKED_AGAIN = 0.1, 1.0
 """Seconds between two looks at the clock, and after which we ask whether a silent command still runs."""
 BEGINNING, ENDING, DRAINING = 120.0, 60.0, 5.0
 """Seconds that a busy host may take to begin a command, to tell how it ended, and to pass on its last words
 after a deadline."""
+MUTE = 30.0
+"""Seconds that a shell of a box may run and say nothing at all: then it is no shell of ours any more."""
 CHUNK = 1 << 18
 MARK = b"."
 """What every command of ours says first."""
@@ -132,7 +134,7 @@ class Engine:
             try:
                 output.feed(_unread(stream, connection))
                 _send(connection, data, output.until)
-                if not self._listen(connection, made, output, end, stop or threading.Event()):
+                if not self._listen(connection, made, box, output, end, stop or threading.Event()):
                     return None
             except OSError as error:
                 broken = error
@@ -148,6 +150,7 @@ class Engine:
         self,
         connection: socket.socket,
         made: str,
+        box: str,
         output: Output,
         end: Callable[[], None],
         stop: threading.Event,
@@ -157,23 +160,25 @@ class Engine:
         False if the command had to be ended. Raises SandboxError if nothing began or the stream stays open.
         Ending goes on beside reading: the daemon tells nothing new while it cannot get rid of output.
         """
-        asked, late = time.monotonic(), False
+        asked, late, mute = time.monotonic(), False, False
         ending: Future[None] | None = None
         while ending is None or not ending.done() or time.monotonic() < output.until:
             now = time.monotonic()
             if ending is None and (now > output.until or stop.is_set()):
                 if not (output.began or stop.is_set()):
-                    raise _failure("timeout", f"no command began within {BEGINNING:g} s", retryable=True)
+                    raise _unbegun(box, mute)
                 late, ending, output.until = True, _aside(end), now + DRAINING
             connection.settimeout(max(0.01, min(TICK, output.until - now)))
             try:
                 data = connection.recv(CHUNK)
             except TimeoutError:
                 if ending is None and now - asked > ASKED_AGAIN:
-                    asked = now
-                    if not self.api.exec_inspect(made)["Running"]:
+                    asked, found = now, self.api.exec_inspect(made)
+                    if not found["Running"]:
                         # something that it started may hold its output open
                         ending, output.until = _aside(end), now + ENDING
+                    elif found["Pid"] and not (output.began or mute):
+                        mute, output.until = True, min(output.until, now + MUTE)
                 continue
             if not data:
                 break
@@ -290,6 +295,15 @@ def _failure(kind: str, text: str, *, retryable: bool) -> SandboxError:
 
 def _gone(what: str) -> SandboxError:
     return _failure("gone", f"{what} is gone: somebody removed it, or its lifetime is over", retryable=True)
+
+
+def _unbegun(box: str, mute: bool) -> SandboxError:
+    """A command that did not begin: `mute` when its shell was seen to run."""
+    what = f"box {box[:12]}"
+    if mute:
+        text = f"{what}: its shell ran for {MUTE:g} s and said nothing: it takes no more commands"
+        return _failure("no_shell", text, retryable=True)
+    return _failure("timeout", f"{what}: no command began within {BEGINNING:g} s", retryable=True)
 
 
 def _refused(what: str, error: Any) -> SandboxError:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from forge_envs.sandbox import cgroup
@@ -121,15 +122,27 @@ class ProcessBox(Sandbox):
         if not os.path.isdir(where):
             if cwd:
                 return Result(1, f"bash: cd: {cwd}: No such file or directory\n")
-            where = str(self._place)  # the command removed its own folder, and may make it again
+            # the command removed its own folder, and may make it again
+            where = str(self._place) if self._place.is_dir() else "/"
         argv = ["-c", text.decode()]
         if len(text) > LONGEST:
             script = self._place / "command"
-            script.write_bytes(text)
+            try:
+                script.write_bytes(text)
+            except OSError as error:  # what the box's commands did to their folder is their own affair
+                return Result(126, f"bash: {script}: {error.strerror}\n")
             argv = [str(script)]
         limits = bounds(self._limits, alone=self._group is None)
-        shell = self._start([*self._before, "bash", "-c", RUN, "bash", limits, *argv], where, env)
-        code, full = follow(shell, timeout, clip, Watch(self._place, self._limits.disk_mb << 20))
+        try:
+            watch = Watch(self._place, self._limits.disk_mb << 20)
+            shell = self._start([*self._before, "bash", "-c", RUN, "bash", limits, *argv], where, env)
+            code, full = follow(shell, timeout, clip, watch)
+        except OSError as error:
+            said = f"no command can be run: {error}"
+            raise SandboxError(said, kind="no_process", retryable=True) from error
+        finally:
+            if self._group:
+                self._group.end_all()  # whoever killed the supervisor too
         return clip.result(code, filled=self._limits.disk_mb if full else None)
 
     def read(self, path: str, *, limit: int = 16_000_000) -> bytes:
@@ -180,26 +193,21 @@ class ProcessBox(Sandbox):
         return os.path.join(self.workdir, path.encode("utf-8", "replace").decode())
 
     def _start(self, argv: list[str], where: str, env: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                argv,
-                cwd=where,
-                env={**self._environment(), **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise SandboxError(
-                f"no process can be started: {error}", kind="no_exec", retryable=True
-            ) from error
+        return subprocess.Popen(
+            argv,
+            cwd=where,
+            env={**self._environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        toolchains = Path.home() / ".rustup"
-        if toolchains.is_dir():
-            kept.setdefault("RUSTUP_HOME", str(toolchains))  # else rustup looks in the box's HOME
+        toolchains = os.path.expanduser("~/.rustup")  # who has no home, or none to look into, has none
+        if os.path.isdir(toolchains):
+            kept.setdefault("RUSTUP_HOME", toolchains)  # else rustup looks in the box's HOME
         return {
             "PATH": PATH,
             "HOME": str(self._place / "home"),
@@ -211,6 +219,11 @@ class ProcessBox(Sandbox):
 
 def _remove(place: Path) -> None:
     """Remove a folder, also one whose owner took away his own rights to it."""
-    for folder, _, _ in os.walk(place):
-        os.chmod(folder, 0o700)
+    with suppress(OSError):
+        os.chmod(place, 0o700)
+    for folder, names, _ in os.walk(place):
+        for path in (os.path.join(folder, name) for name in names):
+            if not os.path.islink(path):
+                with suppress(OSError):
+                    os.chmod(path, 0o700)  # before it is listed
     shutil.rmtree(place, ignore_errors=True)

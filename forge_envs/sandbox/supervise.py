@@ -1,8 +1,8 @@
 """Runs a command and ends all that it started, on kernels that give us no process namespace.
 
 Run as a file, `python supervise.py PARENT COMMAND…`, PARENT being who asks. Orphans of the command
-become children of this process, however they detached themselves, so it finds and kills them; only a command
-that kills this process escapes it.
+become children of this process, however they detached themselves, so it finds and kills them. A command that
+kills this process escapes it; then only the box's control group, if it has one, ends what is left.
 """
 
 from __future__ import annotations

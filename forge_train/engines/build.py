@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
@@ -37,7 +40,8 @@ def vllm_engine(
             'rollout.placement = "colocated": there is no GPU here, and on a CPU vLLM 0.32 cannot sleep; set '
             'rollout.placement = "separate"'
         )
-    transfer, flags = _transfer(vllm, model, weights)
+    _refuse_strangers(config)
+    transfer, flags = _transfer(config, model, weights)
     flags = (*flags, "--enable-sleep-mode") if colocated else flags
     servers = None
     if not vllm.urls:
@@ -56,10 +60,9 @@ def vllm_engine(
     )
 
 
-def _transfer(
-    vllm: VLLMConfig, model: Any, weights: Weights | None
-) -> tuple[WeightTransfer, tuple[str, ...]]:
+def _transfer(config: Config, model: Any, weights: Weights | None) -> tuple[WeightTransfer, tuple[str, ...]]:
     """How weights travel, and what servers must be told to take them that way."""
+    vllm = config.vllm
     folder = Path(vllm.folder).expanduser() if vllm.folder else None
     if vllm.transfer == "folder":
         return FolderTransfer(model, folder, dtype=_dtype(vllm), weights=weights), ()
@@ -75,8 +78,9 @@ def _transfer(
     rank = next((r for r in _RANKS if r >= model.lora[0]), None)
     if rank is None:
         raise ValueError(f"model.lora_rank = {model.lora[0]}: vLLM serves adapters up to rank {_RANKS[-1]}")
-    flags = ("--enable-lora", "--max-loras", "2", "--max-lora-rank", str(rank))
-    return AdapterTransfer(partial(_save_adapter, model), folder), flags
+    keep = max(2, 1 + config.rollout.max_lag)
+    flags = ("--enable-lora", "--max-loras", str(keep), "--max-lora-rank", str(rank))
+    return AdapterTransfer(partial(_save_adapter, model), folder, keep=keep), flags
 
 
 def _servers(
@@ -91,6 +95,7 @@ def _servers(
         python=vllm.python,
         logs=folder,
         count=vllm.count,
+        host=vllm.host,
         port=vllm.port,
         max_context=config.rollout.max_context,
         dtype=vllm.dtype,
@@ -100,6 +105,40 @@ def _servers(
         start_s=vllm.start_s,
         restarts=vllm.restarts,
     )
+
+
+def _refuse_strangers(config: Config) -> None:
+    """Machines that cannot see each other's weights or servers; ValueError with the key that joins them."""
+    vllm = config.vllm
+    away = [url for url in vllm.urls if not _here(url)]
+    if away and vllm.transfer != "nccl" and not vllm.folder:
+        raise ValueError(
+            f'vllm.folder = "": weights are left in the memory of this machine, and {away[0]} may be '
+            'another; name a folder that both see (when it is this one, "/dev/shm")'
+        )
+    cluster = os.environ.get("RAY_ADDRESS") or "local"
+    if config.rollout.workers != "ray" or cluster in ("local", "auto") or _here(cluster):
+        return
+    near = [url for url in vllm.urls or (f"http://{vllm.host}",) if _here(url)]
+    if near:
+        key = "vllm.urls" if vllm.urls else "vllm.host"
+        raise ValueError(
+            f'rollout.workers = "ray" on {cluster}: workers on other machines do not reach {near[0]}; set '
+            f"{key} to the address of the servers' machine in the network"
+        )
+
+
+def _here(address: str) -> bool:
+    """Whether an address is for this machine alone.
+
+    >>> _here("http://localhost:8000"), _here("127.0.0.1:6379"), _here("ray://10.0.0.7:10001")
+    (True, True, False)
+    """
+    host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _dtype(vllm: VLLMConfig) -> torch.dtype:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from forge_train.config import VLLMConfig
 from forge_train.engine import EngineFailed
@@ -31,6 +32,8 @@ class Server:
     up: bool = False
     asleep: bool = False
     """It was sent to sleep, and has not been seen awake since."""
+    loaded: bool = False
+    """It took weights from here: what it calls them is no other run's word."""
     proved: bool = False
     """It showed an action since its weights were loaded: see `Engine.prove`."""
     asked: int = 0
@@ -87,8 +90,8 @@ class Fleet:
         if self._processes is not None:
             await self._processes.start()
         await asyncio.gather(*(self._admit(server) for server in self.servers))
-        await self.load(self.version)
         self._watcher = asyncio.create_task(self._watch(), name="watch vLLM servers")
+        await self.load(self.version)
 
     async def wait(self) -> None:
         """Wait until at least one is up."""
@@ -180,7 +183,7 @@ class Fleet:
         """Put one server to sleep; the error when it keeps its memory."""
         server.asleep = True
         # A full load replaces all weights; adapters need those under them.
-        level = 1 if self.transfer is not None and self.transfer.model(0) else 2
+        level = 1 if self._adapters() else 2
         try:
             await server.client.sleep(level, self._config.load_s)
         except ServerError as error:
@@ -208,7 +211,11 @@ class Fleet:
         await self.transfer.load(server.client, version, limit, asleep=asleep)
         if asleep:
             await server.client.wake("kv_cache", limit)
-        server.asleep = server.proved = False
+        server.loaded, server.asleep, server.proved = True, False, False
+
+    def _adapters(self) -> bool:
+        """Whether a version is something beside the model."""
+        return self.transfer is not None and self.transfer.model(self.version) is not None
 
     # -- health --------------------------------------------------------------------------------
 
@@ -226,10 +233,17 @@ class Fleet:
                         await asyncio.sleep(1.0)
         except TimeoutError:
             raise EngineFailed(f"{client.url} did not start: {error}", retryable=True) from error
+        await self._refuse_wrong(client)
+
+    async def _refuse_wrong(self, client: Client) -> None:
+        """Raise ValueError, with the flag, when a server was started in a way that cannot work."""
+        needs = {} if self.transfer is None else self.transfer.needs
+        settings: dict[str, Any] = {}
         try:
             models = await client.models(self._health)
             await client.version(self._health)
-            able = not self._sleeps or await client.can_sleep(self._config.start_s)
+            if needs or self._sleeps:
+                settings = await client.settings(self._config.start_s)
         except ServerError as error:
             if error.status not in (403, 404):
                 raise EngineFailed(f"{error}", retryable=True) from error
@@ -243,7 +257,13 @@ class Fleet:
                 f"{client.url} takes {longest} tokens and rollout.max_context is {self._max_context}: lower "
                 f"that, or start the server with --max-model-len {self._max_context}"
             )
-        if not able:
+        for section, flag in needs.items():
+            if not settings.get(section):
+                raise ValueError(
+                    f"{client.url} was started without {flag}, which vllm.transfer needs: start it with that "
+                    'or set vllm.transfer = "folder"'
+                )
+        if self._sleeps and not settings.get("model_config", {}).get("enable_sleep_mode"):
             raise ValueError(
                 f'{client.url} cannot sleep, which rollout.placement = "colocated" needs: start it with '
                 '--enable-sleep-mode (vLLM has none on a CPU), or set rollout.placement = "separate"'
@@ -282,7 +302,7 @@ class Fleet:
             if self.transfer is None:
                 if named == NOTHING_LOADED:
                     return
-            elif server.asleep or named != str(self.version) or self.transfer.model(0):
+            elif not server.loaded or server.asleep or named != str(self.version) or self._adapters():
                 await self._give(server, self.version)
             else:
                 await server.client.resume(self._health)

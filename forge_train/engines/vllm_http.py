@@ -31,9 +31,12 @@ class ServerError(Exception):
     """
 
     def __init__(self, url: str, what: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
-        super().__init__(f"{url}: {what}")
+        super().__init__(url, what)  # as they came: it is pickled with them
         self.status = status
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
     @property
     def busy(self) -> bool:
@@ -164,12 +167,12 @@ class Client:
         if part == "kv_cache" and (not isinstance(answer, dict) or answer.get("status") != "awake"):
             raise ServerError(self.url, f"it does not wake: {answer!r:.200}")
 
-    async def can_sleep(self, timeout: float) -> bool:
-        """Whether it was started with sleep mode. It may take a while: the server looks at its machine."""
+    async def settings(self, timeout: float) -> dict[str, Any]:
+        """What it was started with, in vLLM's words. It may take a while: the server looks at its machine."""
         answer = await self._get("/server_info?config_format=json", timeout=timeout)
         try:
-            return answer["vllm_config"]["model_config"]["enable_sleep_mode"] is True
-        except (KeyError, TypeError) as error:
+            return dict(answer["vllm_config"])
+        except (KeyError, TypeError, ValueError) as error:
             raise ServerError(self.url, f"/server_info makes no sense ({error!r}): {answer!r:.200}") from None
 
     async def reload(self, folder: Path, timeout: float) -> None:

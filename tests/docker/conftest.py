@@ -6,6 +6,7 @@ Without a daemon the tests are skipped; with FORGE_REQUIRE_DOCKER=1 that is an e
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,6 +67,9 @@ def docker(engine: Engine) -> Iterator[DockerProvider]:
     assert isinstance(found, DockerProvider)
     yield found
     found.close()
+    until = time.monotonic() + 30
+    while mine(engine) and time.monotonic() < until:
+        time.sleep(0.1)  # one whose removal somebody else began may still be seen
     assert not mine(engine), "tests left containers"
 
 

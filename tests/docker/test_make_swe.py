@@ -160,10 +160,11 @@ def test_tasks_of_a_package_hold_for_our_judge(tmp_path, ground, tidy):
             function = nodeid.rpartition("::")[2].partition("[")[0]
             assert f"def {function}(" in task.test_patch  # it is hidden, and comes back to judge
         idle = git_diff({}, {"NOTE.txt": b"nothing\n"})
-        tampered = git_diff({}, {"conftest.py": HOOK, "tests/conftest.py": HOOK})
-        verdicts = [judge(task, patch, ground) for patch in (task.patch.encode(), idle)]
-        verdicts += [judge(task, tampered, ground, guard=False)]
-        assert [verdict.resolved for verdict in verdicts] == [True, False, False], verdicts
+        hooks = git_diff({}, {"conftest.py": HOOK, "tests/conftest.py": HOOK})
+        plugin = git_diff({}, {"x.dist-info/entry_points.txt": b"[pytest11]\nx = hook\n", "hook.py": HOOK})
+        verdicts = [judge(task, patch, ground) for patch in (task.patch.encode(), idle, plugin)]
+        verdicts += [judge(task, patch, ground, guard=False) for patch in (hooks, plugin)]
+        assert [verdict.resolved for verdict in verdicts] == [True, False, False, False, False], verdicts
     assert len({json.dumps(tasks.find(name).row["problem_statement"]) for name in made}) == 4
 
 

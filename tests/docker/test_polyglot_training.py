@@ -1,4 +1,4 @@
-"""The trainer on real containers: two steps of a tiny model on Forge/Polyglot-v0, solutions imitated."""
+"""The trainer on real containers: two steps of a tiny model on Forge/Polyglot-v0."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SMALL = [
     "model.tiny.layers=1",
     "model.tiny.vocab=512",
     'worlds.0.id="forge_envs:Forge/Polyglot-v0"',
-    'worlds.0.args={sandbox = "docker", language = "python", turn_weight = 1.0, reflections = 0}',
     "worlds.0.tasks=1",
-    "sft.episodes=2",
-    "sft.epochs=1",
-    "rollout.groups=2",
+    "sft.episodes=1",
+    "sft.epochs=84",  # enough to say the answer often, too few to say it always
+    "sft.batch=1",
+    "rollout.groups=1",
     "rollout.group_size=4",
     "rollout.max_context=4096",
     "rollout.max_action=24",
@@ -36,6 +36,24 @@ SMALL = [
     "eval.repeats=1",
     "eval.k=[1]",
 ]
+
+
+def checkout(folder: Path) -> Path:
+    """A benchmark so short that a tiny model learns its answer in seconds; one name is in each split."""
+    for name in ("two", "pair"):
+        place = folder / "python" / "exercises" / "practice" / name
+        lists = {"solution": ["a.py"], "test": ["a_test.py"], "example": [".meta/example.py"]}
+        files = {
+            "a.py": "",
+            "a_test.py": "import a\n\n\ndef test_it():\n    assert a.x == 1\n",
+            ".meta/example.py": "x=1",
+            ".docs/instructions.md": "Set x to 1.",
+            ".meta/config.json": json.dumps({"files": lists}),
+        }
+        for path, text in files.items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_text(text)
+    return folder
 
 
 def test_two_steps(
@@ -54,15 +72,17 @@ def test_two_steps(
 
     judge = world.judge
     monkeypatch.setattr(world, "judge", noted)
-    report = train(load(cli.DEMO, [*SMALL, f'run.out="{tmp_path / "run"}"']))
+    source = checkout(tmp_path / "checkout")
+    args = f'{{source = "{source}", language = "python", turn_weight = 1.0, reflections = 0}}'
+    report = train(load(cli.DEMO, [*SMALL, f"worlds.0.args={args}", f'run.out="{tmp_path / "run"}"']))
     assert report.is_file()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1]
     for line in lines:
-        assert line["episodes"] == 8 == sum(line["endings"].values())
-        assert "error" not in line["endings"], line
-    assert (
-        sum(verdict.passed for verdict in verdicts) >= 1
-    )  # the solutions that were imitated were really run
+        assert line["episodes"] == 4 == sum(line["endings"].values())
+        assert set(line["endings"]) <= {"terminated", "tokens"}, line
+    assert max(line["success"] for line in lines) > 0, lines  # what the policy wrote passed in a container
+    assert sum(line["optimizer_steps"] for line in lines) >= 1, lines  # and was learned from
+    assert sum(verdict.passed for verdict in verdicts) >= 2  # the episode that was imitated, and a rollout
     docker.close()
     assert not mine(engine), "the trainer left containers"

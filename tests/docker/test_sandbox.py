@@ -81,6 +81,21 @@ def test_root_can_do_there_what_its_image_was_made_for(docker: DockerProvider, r
         box.close()
 
 
+def test_a_box_whose_shell_was_replaced_takes_no_more_commands(
+    docker: DockerProvider, root_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_envs.sandbox.engine.MUTE", 1.0)
+    box = docker.open(root_image)
+    try:
+        box.write("mute", b"#!/bin/sh\nexec sleep 600\n", executable=True)
+        box.run("mv mute /bin/bash")
+        with pytest.raises(SandboxError, match="said nothing") as caught:
+            box.run("echo x")
+        assert (caught.value.kind, caught.value.one_box) == ("no_shell", True)
+    finally:
+        box.close()
+
+
 # -- what hostile commands get -----------------------------------------------------------------------------
 
 
@@ -124,8 +139,9 @@ def test_hostile_commands_end_and_the_box_goes_on(box: Container, engine: Engine
 
 
 def test_a_full_disk_is_the_commands_own_affair(box: Container) -> None:
-    full = box.run("for i in $(seq 100); do head -c 30M /dev/zero > x$i; sleep 0.2; done", timeout=60.0)
-    assert full.code == 137 and full.output.endswith("[killed: more than 64 MB on disk]\n")
+    fill = "for i in $(seq 100); do head -c 30M /dev/zero > x$i || exit 9; sleep 0.2; done"
+    full = box.run(fill, timeout=60.0)  # its own write fails where the daemon limits the disk
+    assert full.code == 9 or full.output.endswith("[killed: more than 64 MB on disk]\n")
     assert box.run("rm x*; echo fine").output == "fine\n"
     with pytest.raises(OSError, match="File too large"):
         box.write("big", bytes(65 << 20))
@@ -304,6 +320,7 @@ def test_a_box_that_was_removed_is_gone(docker: DockerProvider, swe_image: str, 
     threading.Timer(1.0, engine.remove, [box.id]).start()
     with pytest.raises(SandboxError) as caught:
         box.run("sleep 60")
+        box.run("true")  # the kill may be seen before the removal
     assert (caught.value.kind, caught.value.retryable) == ("gone", True), caught.value
     with pytest.raises(SandboxError):
         box.read("x")

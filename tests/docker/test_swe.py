@@ -69,7 +69,11 @@ def build(
         (folder / "Dockerfile").write_text(DOCKERFILE + extra)
         name = f"forge-test/{task.id}-{len(made)}:latest"
         with engine.asking(f"image {name}", patience=300.0):
-            said = list(engine.api.build(path=str(folder), tag=name, rm=True, decode=True, timeout=300))
+            said = list(
+                engine.api.build(
+                    path=str(folder), tag=name, network_mode="none", rm=True, decode=True, timeout=300
+                )
+            )
         assert not any("error" in line for line in said), said[-5:]
         made.append(name)
         return name
@@ -116,6 +120,48 @@ def test_the_future_is_not_in_the_box(build: Build, tmp_path: Path) -> None:
         *_, info = made.step(action)
     assert info["outcome"] == 1.0, made.playing.verdict
     made.close()
+
+
+# -- images of root's -------------------------------------------------------------------------------------
+
+WAYS_OUT = (
+    "rm -rf /bin /usr/bin",
+    "rm -f /usr/bin/bash && printf '#!/bin/sh\\nsleep 1000' > /usr/bin/bash && chmod +x /usr/bin/bash",
+)
+"""What breaks a box from within, so that no command runs there any more."""
+
+
+def test_who_breaks_the_box_loses_and_is_scored(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forge_envs.sandbox.engine.BEGINNING", 10.0)  # seconds that a shell may say nothing
+    row = {**own().row, "image": build(own())}
+    (tmp_path / "rows.json").write_text(json.dumps([row]))
+    source = f"swebench:{tmp_path}/rows.json"
+    made = gym.make("Forge/SWE-v0", source=source, scaffold="mini").unwrapped
+    assert isinstance(made, SweEnv)
+    for command in WAYS_OUT:
+        made.reset(options={"task": ID})
+        made.step(made.gold_actions(ID)[0])
+        for words in (command, "true", "true"):
+            *_, terminated, truncated, info = made.step(
+                BASH.write(calls=[ToolCall("bash", {"command": words})])
+            )
+            if terminated or truncated:
+                break
+        assert terminated and "error" not in info and info["outcome"] == 0.0, (command, info)
+        assert made.playing.place._broken, "the box was broken: so it was an attack"
+    solution = "import os; os.system('rm -rf /bin /usr/bin')"
+    found = judge(task_of(row, "here"), added(solution), Ground("docker"), timeout=60.0)
+    assert not found.resolved and found.applied
+    made.close()
+
+
+def added(line: str) -> bytes:
+    """A patch that puts a line in front of what the hidden tests import."""
+    files = dict(own().files or {})
+    path = sorted(paths_of(own().patch))[0]
+    return diff(files, {**files, path: f"{line}\n{files[path]}"}).encode()
 
 
 # -- the official harness ---------------------------------------------------------------------------------

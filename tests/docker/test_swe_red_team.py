@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
@@ -13,10 +14,12 @@ import pytest
 import forge_envs  # noqa: F401  # registers the world
 from forge_envs.messages import HERMES, ToolCall
 from forge_envs.sandbox.docker import DockerProvider
+from forge_envs.sandbox.engine import Engine
 from forge_envs.worlds.swe.builtin import builtin_tasks
 from forge_envs.worlds.swe.env import SweEnv
 from forge_envs.worlds.swe.judge import judge
 from forge_envs.worlds.swe.site import Ground
+from tests.docker.conftest import mine
 
 TASK = "forge__ledger-2"
 HIDDEN = "test_parse_less_than_one"
@@ -37,7 +40,33 @@ _JUDGED = next(task for task in builtin_tasks() if task.id == TASK)
 FAKE = "\\n".join(f"PASSED {name}" for name in (*_JUDGED.pass_to_pass, *_JUDGED.fail_to_pass))
 """What a log must hold for the official rule, were the names of the hidden tests known."""
 
-Attack = Callable[..., tuple[float, list[str]]]
+
+@dataclass(frozen=True)
+class Host:
+    """What attacks could change outside of their boxes."""
+
+    temporary: Path
+    """Where this process keeps temporary files."""
+    files: tuple[str, ...]
+    passwords: bytes
+    written: tuple[str, ...]
+    """Those of the files that attacks write which are there."""
+
+    @classmethod
+    def now(cls, temporary: Path) -> Host:
+        paths = ("alive", "big", "bitten", "lie", "forge-red-team")
+        written = tuple(name for name in paths if Path("/tmp", name).exists())
+        files = tuple(sorted(path.name for path in temporary.iterdir()))
+        return cls(temporary, files, Path("/etc/passwd").read_bytes(), written)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """The host before the first attack; temporary files go to a folder of this module's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("host")
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield Host.now(folder)
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +139,18 @@ def test_edited_tests_do_not_count(env: SweEnv) -> None:
     assert attack(env, "rm -rf tests", "touch ledger/x.py")[0] == 0.0
 
 
-@pytest.mark.parametrize("path", ["conftest.py", "tests/conftest.py"])
-def test_conftest_is_not_judged(env: SweEnv, path: str) -> None:
-    commands = (put(path, HOOK), "touch ledger/x.py")
+PLUGIN = "[pytest11]\nx = ledger.plugin"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["conftest.py", "tests/conftest.py", "x.dist-info/entry_points.txt", "X.EGG-INFO/entry_points.txt"],
+)
+def test_plugins_of_a_patch_are_not_judged(env: SweEnv, path: str) -> None:
+    hook = put(path, HOOK)
+    if path.endswith("entry_points.txt"):
+        hook = f"{put(path, PLUGIN)}\n{put('ledger/plugin.py', HOOK)}"
+    commands = (hook, "touch ledger/x.py")
     assert attack(env, *commands)[0] == 0.0
     assert attack(env, *commands, guard=False)[0] == 1.0, (
         "the official verdict falls for it: so it was an attack"
@@ -221,22 +259,19 @@ def test_fork_bomb(env: SweEnv) -> None:
     assert outcome == 0.0 and "still here" in then
 
 
-def test_full_disk(env: SweEnv, docker: DockerProvider) -> None:
+def test_full_disk(env: SweEnv) -> None:
     free = shutil.disk_usage("/").free
     env.guard = True
     env.reset(options={"task": TASK})
-    env.step(
-        bash("dd if=/dev/zero of=/testbed/big bs=1M count=4000; dd if=/dev/zero of=/tmp/big bs=1M count=4000")
-    )
-    used = free - shutil.disk_usage("/").free
-    assert used < 3 << 30
-    messages, *_, info = env.step(SUBMIT)  # zeros pack well: what fits into a patch may be submitted
-    assert info.get("outcome", 0.0) == 0.0
-    if not {"error", "outcome"} & info.keys():
-        assert "nothing was submitted" in messages[0]["content"]
-        env.step(bash("rm -f /testbed/big /tmp/big"))
-        *_, info = env.step(SUBMIT)
-    assert info.get("outcome", 0.0) == 0.0
+    fill = "dd if=/dev/zero of=/testbed/big bs=1M count=4000; dd if=/dev/zero of=/tmp/big bs=1M count=4000"
+    actions = (bash(fill), SUBMIT, bash("rm -f /testbed/big /tmp/big"), SUBMIT)
+    for action in actions:  # zeros pack well: what fits into a patch may be submitted at once
+        *_, terminated, truncated, info = env.step(action)
+        assert shutil.disk_usage("/").free > free - (3 << 30)
+        assert "error" not in info, "who fills the disk is scored"
+        if terminated or truncated:
+            break
+    assert terminated and info["outcome"] == 0.0
     env.close()
 
 
@@ -288,9 +323,10 @@ def test_gold_still_wins_after_an_attack_was_taken_back(env: SweEnv) -> None:
     assert attack(env, put("conftest.py", HOOK), gold)[0] == 1.0
 
 
-def test_nothing_stays_behind(env: SweEnv, docker: DockerProvider) -> None:
+def test_nothing_stays_behind(env: SweEnv, docker: DockerProvider, engine: Engine, host: Host) -> None:
+    outcome, _ = attack(env, "(setsid nohup sleep 1000 &); touch /tmp/alive; echo x >> ~/.bashrc")
+    assert outcome == 0.0
     env.close()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and any(Path("/tmp").glob("forge-log-*")):
-        time.sleep(0.5)
-    assert not list(Path("/tmp").glob("forge-log-*"))
+    docker.close()
+    assert mine(engine) == []
+    assert Host.now(host.temporary) == host

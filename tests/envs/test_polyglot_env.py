@@ -6,6 +6,7 @@ import pytest
 import forge_envs  # noqa: F401  (registers the world)
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.testing import check_world
+from forge_envs.worlds.polyglot import judge as judging
 from forge_envs.worlds.polyglot import toolchain
 from forge_envs.worlds.polyglot.judge import judge
 from forge_envs.worlds.polyglot.languages import LANGUAGES
@@ -182,6 +183,60 @@ def test_a_solution_that_edits_the_tests_after_it_solved_the_task_is_not_believe
     code = task.example["water_meter.py"] + CHEATS["edits the tests"].rpartition("def consumption")[0]
     verdict = judge(task, {"water_meter.py": code}, sandbox="process", timeout=60)
     assert not verdict.passed and "were changed while the tests ran" in verdict.output
+
+
+def killed_in(*runs):
+    return (
+        "import os, pathlib\nseen = pathlib.Path('seen')\nseen.touch()\n"
+        "seen.write_text(seen.read_text() + '.')\n"
+        f"if len(seen.read_text()) in {runs}:\n    os.kill(os.getpid(), 9)\n"
+    )
+
+
+def test_a_control_run_that_is_killed_is_tried_again_and_then_the_machines_failure(world):
+    task = world().find(TASK)
+    solution = task.example["water_meter.py"]
+    verdict = judge(task, {"water_meter.py": solution + killed_in(2)}, sandbox="process", timeout=60)
+    assert verdict.passed
+    with pytest.raises(MachineError, match="were cut short when they ran again") as caught:
+        judge(task, {"water_meter.py": solution + killed_in(2, 3)}, sandbox="process", timeout=60)
+    assert (caught.value.kind, caught.value.retryable) == ("control", True)
+
+
+def test_tests_that_are_killed_fail(world):
+    verdict = judge(world().find(TASK), {"water_meter.py": killed_in(1)}, sandbox="process", timeout=60)
+    assert not verdict.passed and verdict.share == 0
+
+
+def test_what_fails_on_a_full_disk_is_the_machines_failure(world, monkeypatch):
+    monkeypatch.setattr(judging, "RESERVE", 1 << 60)
+    task = world().find(TASK)
+    assert judge(task, task.example, sandbox="process", timeout=60).passed
+    with pytest.raises(MachineError, match=r"failed on a disk with \d+ MB left") as caught:
+        judge(task, {"water_meter.py": HALF}, sandbox="process", timeout=60)
+    assert (caught.value.kind, caught.value.retryable) == ("disk_full", True)
+
+
+READERS = {
+    "prints them": "print(text)",
+    "writes them past pytest": "os.write(2, text.encode())",
+    "raises them": "if digits == 0: raise KeyError(text) from ValueError(text)",
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_hidden_tests_that_a_program_prints_are_not_shown(world, name):
+    task = world().find(TASK)
+    (test,) = task.tests.values()
+    calls = [line.strip() for line in test.splitlines() if "consumption(" in line]
+    assert len(calls) == 11
+    head, _, body = HALF.partition("    return")
+    reader = f"    text = open('water_meter_test.py').read()\n    {READERS[name]}\n"
+    code = f"import os\n{head}{reader}    return{body}"
+    verdict = judge(task, {"water_meter.py": code}, sandbox="process", timeout=60)
+    assert "lines of the hidden tests left out" in verdict.output
+    quoted = [line for line in calls if line in verdict.output]
+    assert len(quoted) <= 4, verdict.output  # of the tests that fail, by pytest itself
 
 
 def test_a_solution_that_never_ends_is_stopped_and_said_to_be_late(world):

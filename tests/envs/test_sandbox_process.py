@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,15 +18,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.sandbox import Limits, Sandbox, SandboxError, archive, cgroup, provider
+from forge_envs.sandbox import Limits, Sandbox, SandboxError, archive, cgroup, command, provider
 from forge_envs.sandbox.check import promises
 from forge_envs.sandbox.clip import Clip
-from forge_envs.sandbox.command import namespaces
+from forge_envs.sandbox.command import Watch, namespaces
 from forge_envs.sandbox.engine import MARK, Output
 from forge_envs.sandbox.owner import Owner
-from forge_envs.sandbox.process import PREFIX, ProcessProvider
-from forge_envs.sandbox.promises import PROMISES
+from forge_envs.sandbox.process import PATH, PREFIX, ProcessBox, ProcessProvider
+from forge_envs.sandbox.promises import PROMISES, Check
 
+NOBODY = 65534
 SMALL = Limits(memory_mb=256, pids=64, disk_mb=64)
 
 
@@ -33,6 +36,38 @@ def box() -> Iterator[Sandbox]:
     found = ProcessProvider()
     yield found.open("", limits=SMALL)
     found.close()
+
+
+@pytest.fixture
+def for_everybody(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What supervises lies where everybody may look, which the project and its Python need not."""
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        script = shutil.copy(command.SUPERVISOR[-1], place)
+        python = shutil.which("python3", path=PATH) or sys.executable
+        monkeypatch.setattr(command, "SUPERVISOR", (python, "-I", "-S", script))
+        yield
+
+
+def unprivileged(act: Callable[[], None]) -> None:
+    """Do it as a user without rights: in a child of this process if we are root."""
+    if os.geteuid() != 0:
+        return act()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            namespaces.cache_clear()  # other rights, other namespaces
+            act()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def folders() -> set[str]:
@@ -52,6 +87,19 @@ def test_it_keeps_every_promise(isolate: bool) -> None:
     assert [str(promise) for promise in seen if not promise.kept] == []
     assert len(seen) == len(PROMISES)
     assert folders() == before
+
+
+@pytest.mark.parametrize(
+    "isolate", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["namespaces", "supervised"]
+)
+@pytest.mark.usefixtures("for_everybody")
+def test_an_ordinary_user_gets_the_same(isolate: bool) -> None:
+    def act() -> None:
+        for name in ("run", "files", "close", *(() if isolate else ("limits",))):
+            with Check(ProcessProvider(isolate=isolate), "", SMALL) as check:
+                PROMISES[name](check)
+
+    unprivileged(act)
 
 
 def test_it_says_that_it_is_no_jail(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,10 +145,43 @@ def test_a_removed_workdir_can_be_made_again(box: Sandbox) -> None:
     assert box.run("pwd").output == box.workdir + "\n"
 
 
-def test_a_box_without_rights_to_itself_is_removed(box: Sandbox) -> None:
-    box.run("mkdir -p a/b; touch a/b/c; chmod 000 a/b a .")
-    box.close()
-    assert not Path(box.workdir).parent.exists()
+def test_a_removed_box_is_what_the_command_did(box: Sandbox) -> None:
+    lost = box.run(
+        'rm -rf "$(dirname "$PWD")"; f=$(mktemp -p /tmp); head -c 40M /dev/zero >$f; sleep 0.5; rm $f; echo x'
+    )
+    assert (lost.code, lost.output) == (0, "x\n")
+    assert box.run("pwd").output == "/\n"
+    assert box.run("# " + "x" * 200_000).code == 126  # there is no place for so long a command
+    with pytest.raises(FileNotFoundError):
+        box.read("x")
+    assert box.run(f"mkdir -p {box.workdir}").code == 0
+    assert box.run("pwd").output == box.workdir + "\n"
+
+
+def test_what_the_host_refuses_to_run_is_a_machines_failure(box: Sandbox) -> None:
+    with pytest.raises(SandboxError, match="no command can be run") as caught:
+        box.run("true", env={"X": "x" * 4_000_000})  # more than the kernel hands on
+    assert (caught.value.kind, caught.value.one_box) == ("no_process", False)
+
+
+def test_a_command_that_ends_while_it_is_being_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    shell = subprocess.Popen(["sleep", "0.1"])
+    monkeypatch.setattr(command, "_children", lambda pid: [gone.pid])
+    command._end(shell)
+    assert shell.returncode == 0
+
+
+@pytest.mark.usefixtures("for_everybody")
+def test_a_box_without_rights_to_itself_is_removed() -> None:
+    def act() -> None:
+        box = ProcessProvider().open("", limits=SMALL)
+        assert box.run("mkdir -p a/b; touch a/b/c; ln -s / a/root; chmod 000 a/b a .").code == 0
+        box.close()
+        assert not Path(box.workdir).parent.exists()
+
+    unprivileged(act)  # root may do all that anyway
 
 
 def test_a_full_temporary_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +189,21 @@ def test_a_full_temporary_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SandboxError, match="no temporary folder") as caught:
         ProcessProvider().open("")
     assert caught.value.kind == "disk_full"
+
+
+def test_who_kills_the_supervisor_is_ended_by_the_control_group() -> None:
+    provider = ProcessProvider(isolate=False)
+    box = provider.open("", limits=SMALL)
+    assert isinstance(box, ProcessBox)
+    try:
+        if box._group is None:
+            pytest.skip("no control group can be made here")
+        supervisor = "$(cut -d' ' -f4 /proc/$PPID/stat)"
+        killed = box.run(f"setsid sleep 4242 & kill -9 {supervisor}; sleep 4242", timeout=60.0)
+        assert (killed.code, killed.timed_out) == (137, False)
+        assert _running_in(Path(box.workdir)) == 0
+    finally:
+        provider.close()
 
 
 def test_archives_name_what_is_wrong(box: Sandbox) -> None:
@@ -167,6 +263,18 @@ def _wait(until: Callable[[], bool], seconds: float = 60.0) -> bool:
     while not until() and time.monotonic() < end:
         time.sleep(0.05)
     return until()
+
+
+def test_only_who_makes_a_box_too_large_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "LOOKS", 0.0)
+    monkeypatch.setattr(command, "NOTICED", -(1 << 62))
+    (tmp_path / "old").write_bytes(bytes(2 << 20))
+    watch = Watch(tmp_path, 1 << 20)
+    assert not watch.full() and not watch.full(), "an earlier command wrote that"
+    (tmp_path / "new").write_bytes(bytes(1 << 20))
+    assert watch.full()
+    (tmp_path / "old").unlink()
+    assert not watch.full(), "it makes room"
 
 
 # -- parts -------------------------------------------------------------------------------------------------

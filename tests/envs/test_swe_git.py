@@ -84,6 +84,34 @@ def test_the_future_is_gone(box: Sandbox, packed: bool, detached: bool) -> None:
     run(box, "git fsck --strict")
 
 
+INNER = r"""
+set -e
+git init -q -b main ../inner; cd ../inner
+echo base > a.txt; git add -A; git commit -qm base
+echo SECRET > a.txt; git commit -qam SECRET-inside
+cd ../work; git init -q -b main .
+git -c protocol.file.allow=always submodule --quiet add ../inner module
+git -C module checkout -q HEAD~1
+git add -A; git commit -qm base
+cp -a ../inner vendored; git -C vendored checkout -q HEAD~1
+"""
+
+
+def test_repositories_inside_have_no_future_either(box: Sandbox) -> None:
+    run(box, INNER)
+    search = "for place in . module vendored; do git -C $place log --all --format=%s; done"
+    assert run(box, search).count("SECRET-inside") == 2
+    tools, tree = start(box)
+    objects = "find . -name .git -o -path './.git/modules*'; git cat-file --batch-all-objects --batch-check"
+    assert "SECRET" not in run(box, f"{search}; {EVERYTHING} true")
+    assert run(box, objects).split("\n")[0] == "./.git" and "./.git/" not in run(box, objects)
+    assert run(box, "git status --short; cat module/a.txt vendored/a.txt") == "?? vendored/\nbase\nbase\n"
+    run(box, "echo mine > module/a.txt; echo mine > vendored/a.txt")
+    run(box, git.take(tools, tree))
+    patch = run(box, f"cat {tools}/take/patch")
+    assert "diff --git a/vendored/a.txt" in patch and "module" not in patch
+
+
 def test_a_folder_without_git_starts_as_well(box: Sandbox) -> None:
     run(box, "echo x > a; mkdir __pycache__; touch __pycache__/a.pyc")
     tools, tree = start(box)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +103,13 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda row: row.update(image_assets='{"test_patch": [{"path": "a.png", "url": "u"}]}'),
         "a.png.*repo:PATH",
     ),
+    **{
+        f"assets: {value!r}": (
+            lambda row, value=value: row.update(image_assets=value),
+            r"image_assets of .* must be \{\"test_patch\".*, not ",
+        )
+        for value in ("{", "[1]", [1], {"patch": ["a.png"]}, {"test_patch": 1})
+    },
 }
 
 
@@ -124,6 +136,10 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(TaskError, match=message):
             load(f"swebench:{tmp_path / name}")
+    for name in ("e.json", "e.jsonl"):
+        (tmp_path / name).write_bytes(b'"\xff"')
+        with pytest.raises(TaskError, match=f"{name} is not UTF-8 text"):
+            load(f"swebench:{tmp_path / name}")
     with pytest.raises(TaskError, match="there is no file"):
         load(f"swebench:{tmp_path}/none.parquet")
 
@@ -132,6 +148,38 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
 def test_unknown_sources_are_refused(source: str) -> None:
     with pytest.raises(ValueError, match="known are"):
         load(source)
+
+
+# -- the Hub ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"HF_HUB_OFFLINE": "1"},
+            r"forge-nobody/silent' here, and the Hub gives no split 'dev' .*: \w+Error: ",
+        ),
+        (
+            {"HF_ENDPOINT": "http://127.0.0.1:PORT"},
+            "no split 'dev' of such a dataset within 0.5 s. Look at the",
+        ),
+    ],
+)
+def test_a_hub_that_gives_nothing_is_named(settings: dict[str, str], said: str) -> None:
+    seconds = 0.5 if "PORT" in str(settings) else 60.0
+    code = (
+        f"from forge_envs.worlds.swe import rows\nrows.HUB = {seconds}\n"
+        "rows.load('swebench:forge-nobody/silent', 'dev')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:  # nobody answers who connects
+        port = str(server.getsockname()[1])
+        told = {name: value.replace("PORT", port) for name, value in settings.items()}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, env={**os.environ, **told}, capture_output=True, text=True, timeout=120
+        )
+    assert done.returncode == 1 and re.search(f"TaskError: .*{said}", done.stderr), done.stderr
 
 
 # -- task repositories ----------------------------------------------------------------------------------

@@ -143,6 +143,56 @@ def test_a_critic_compares_nobody_and_refuses_what_contradicts_it() -> None:
     assert "earned the same teaches as much" in problem(*alone, "rollout.refill=1")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["vllm.count=2", "vllm.port=9"], ["vllm.count = 2, vllm.port = 9: vllm.urls", "none is started"]),
+        *(
+            ([f"vllm.{key}"], ["drop vllm.urls, or leave it out"])
+            for key in ("python=p", "host=h", "flags=['-x']", "gpus=['0']", "env={A = '1'}", "restarts=0")
+        ),
+        (["algorithm.objective=nll", "algorithm.clip_low=0.1"], ["clip_low = 0.1", "no ratio"]),
+        (
+            ["algorithm.objective=nll", "algorithm.importance_range=[0.5, 2]"],
+            ["importance_range", "no ratio"],
+        ),
+        (["algorithm.objective=ppo", "algorithm.importance_cap=5.0"], ["importance_cap = 5.0", '"clipped"']),
+        (["rollout.max_lag=1", "algorithm.importance_cap=0.0"], ["max_lag = 1", '"auto" is "ppo"']),
+        (["optim.decay_steps=9"], ["optim.decay_steps = 9", 'use "linear" or "cosine"']),
+        (
+            ["critic.lr=0.5", "critic.clip=0.0"],
+            ["critic.lr = 0.5, critic.clip = 0.0", '"grpo" asks no critic'],
+        ),
+        (["algorithm.turn_gamma=0.5"], ["turn_gamma = 0.5", "bilevel_gae, gae, turn_gae"]),
+        (["algorithm.advantage=gae", "algorithm.turn_lambda=0.5"], ["turn_lambda = 0.5", "tokens for steps"]),
+        (["algorithm.advantage=turn_gae", "algorithm.gamma=0.5"], ["gamma = 0.5", "turns for steps"]),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused(overrides: list[str], words: list[str]) -> None:
+    said = problem("vllm.urls=['http://one']", *overrides)
+    assert len(said.splitlines()) == 1 and all(word in said for word in words)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["vllm.count=2", "vllm.gpus=['0', '1']"],
+        ["vllm.urls=['http://one']", "vllm.count=1", "vllm.folder=f", "vllm.in_flight=9", "vllm.start_s=9.0"],
+        ["algorithm.objective=nll", "algorithm.importance_level=sequence", "algorithm.importance_cap=9.0"],
+        ["algorithm.objective=ppo", "algorithm.importance_range=[0.5, 2]", "algorithm.clip_low=0.1"],
+        ["algorithm.importance_level=sequence", "rollout.max_lag=1", "algorithm.importance_cap=9.0"],
+        ["algorithm.importance_cap=9.0"],
+        ["algorithm.advantage=gae", "algorithm.gamma=0.9", "critic.lr=0.5", "algorithm.whiten=false"],
+        ["algorithm.advantage=turn_gae", "algorithm.turn_gamma=0.9", "algorithm.gae_lambda=1.0"],
+        ["algorithm.advantage=bilevel_gae", "algorithm.gamma=0.9", "algorithm.turn_gamma=0.9"],
+    ],
+)
+def test_a_key_that_something_reads_is_not(overrides: list[str], tmp_path: Path) -> None:
+    config = load(None, [WORLD, *overrides])
+    (tmp_path / "config.toml").write_text(dump(config))
+    assert load(tmp_path / "config.toml") == config, "with every default written out"
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "bad.toml"
     path.write_text("[run]\nsed = 3\nsteps = -2\n[optim]\nlr = 'x'\n")
@@ -252,22 +302,53 @@ def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
 FREE = [
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
     "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_groups=0", "run.max_bugs=9",
-    "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.port=9", "vllm.folder=weights",
-    "vllm.gpus=['0', '1']", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
+    "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.host=10.0.0.1", "vllm.port=9",
+    "vllm.gpus=['0']", "vllm.folder=weights", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
     "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
     "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
-    "optim.gradient_checkpointing=true", "optim.shard=false",
+    "vllm.flags=['--max-num-seqs', '8']", "vllm.env={A = '1'}", "vllm.transfer=nccl", "rollout.in_flight=64",
+    "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
+    "optim.micro_tokens=512", "optim.packing=padded",
 ]  # fmt: skip
 
 
-def test_the_fingerprint_ignores_what_changes_no_result() -> None:
+@pytest.mark.parametrize("override", FREE)
+def test_the_fingerprint_ignores_what_changes_no_result(override: str) -> None:
     servers = [WORLD, "rollout.engine=vllm"]
-    assert fingerprint(load(None, [*servers, *FREE])) == fingerprint(load(None, servers))
-    # Every such key is either free or decides something, so that a new one must be decided on.
-    decide = {"run.seed", "vllm.dtype", "vllm.flags", "vllm.env", "vllm.transfer"}
+    changed = load(None, [*servers, override])
+    assert changed != load(None, servers) and fingerprint(changed) == fingerprint(load(None, servers))
+
+
+def test_of_run_and_servers_a_new_key_must_be_decided_on() -> None:
+    decide = {"run.seed", "vllm.dtype"}
     assert {f.split("=")[0] for f in FREE} | decide >= {
         k for k, _ in fields(Config) if k.startswith(("run.", "vllm."))
     }
+
+
+@given(
+    st.integers(1, 5), st.integers(2, 5), st.integers(0, 2), st.integers(0, 3), st.integers(5, 40)
+)  # fmt: skip
+def test_the_slowest_that_may_be_is_waited_for(
+    groups: int, size: int, lag: int, refill: int, in_flight: int
+) -> None:
+    """Every group takes its deadline, and the one that is refilled is the last to begin, each time."""
+    rollout = RolloutConfig(
+        groups=groups, group_size=size, max_lag=lag, refill=refill, in_flight=in_flight, deadline_s=10.0
+    )
+    free = [0.0] * in_flight  # when each place is
+    for group in range((1 + lag) * groups + refill):
+        after = max(free) if group >= (1 + lag) * groups else 0.0
+        for _ in range(size):
+            free.remove(soonest := min(free))
+            free.append(max(soonest, after) + rollout.deadline_s)
+    assert max(free) <= rollout.patience
+
+
+def test_helpers_outlast_an_evaluation_and_the_wait_for_groups_after_it() -> None:
+    slow = load(None, [WORLD, "rollout.deadline_s=3600.0", "eval.tasks=512", "eval.repeats=1", "eval.k=[1]"])
+    assert slow.idle > slow.rollout.patience + 3 * 3600
+    assert load(None, [WORLD]).idle < slow.idle
 
 
 def test_servers_count_for_nothing_where_there_are_none() -> None:
@@ -320,7 +401,13 @@ CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_the_fingerprint_sees_every_other_key(key: str) -> None:
-    said = [WORLD, "optim.decay_steps=50", "algorithm.denominator=constant", "algorithm.constant=9.0"]
+    said = [
+        WORLD,
+        "optim.schedule=cosine",
+        "optim.decay_steps=50",
+        "algorithm.denominator=constant",
+        "algorithm.constant=9.0",
+    ]
     base = load(None, [*said, *(["rollout.engine=vllm"] if key.startswith("vllm.") else [])])
 
     def changed(section: BaseModel, parts: list[str]) -> BaseModel:

@@ -225,7 +225,7 @@ class TestFailure:
         [
             ("dies", 0, "rank 1 ("),
             ("hangs", 0, "no sign of rank 1 ("),
-            ("leader dies", 1, "waiting for work of rank 0 ("),
+            ("leader dies", 1, "at most, which rollout.deadline_s decides: lost one of rank 0 ("),
         ],
     )
     def test_nobody_waits_for_the_dead(self, tmp_path, job, survivor, said):

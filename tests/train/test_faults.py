@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -17,10 +18,13 @@ import pytest
 
 from forge_train.config import Config, dump, load
 from forge_train.engines.unreliable import UnreliableEngine
-from forge_train.log import read_lines
+from forge_train.engines.vllm import VLLMEngine
+from forge_train.log import RunFolder, read_lines
+from forge_train.run import Run
 from forge_train.trajectory import Ending
 from tests.train import faulty
 from tests.train.rehearsal import rehearse
+from tests.train.served import Loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 RARE = 0.05
@@ -87,6 +91,7 @@ def test_a_run_survives_five_percent_of_every_fault(max_lag: int, tmp_path: Path
     groups = stored(tmp_path)
     errors = Counter(t["info"]["error"]["kind"] for group in groups for t in group if "error" in t["info"])
     assert set(errors) == {"engine", "bug", "sandbox"} and errors.total() == counted["failed"]
+    assert metrics[-1]["bugs"] == errors["bug"], "what a run that goes on begins to count from"
     partial = 0
     for group in groups:
         survivors = [t for t in group if t["ending"] == "terminated"]
@@ -105,9 +110,57 @@ def test_a_run_survives_five_percent_of_every_fault(max_lag: int, tmp_path: Path
     faulty.GATE.clear()
 
 
+class Failing(Loaded):
+    """A server that dies for good, or refuses some requests, in episodes played by weights of version 1."""
+
+    def __init__(self, *, dies: bool = False, refuses: int = 0) -> None:
+        super().__init__()
+        self.dies, self.refuses, self.refused = dies, refuses, 0
+
+    async def _generate(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        proof = body["sampling_params"]["seed"] == 1  # of the identity check
+        if self.version == "1" and not proof and self.dies:
+            await self.die()
+        if self.version == "1" and not proof and self.refused < self.refuses:
+            self.refused += 1
+            return 400, "", b'{"error": {"message": "not today"}}'
+        return await super()._generate(body)
+
+
+def test_a_run_survives_a_server_that_dies_and_one_that_refuses(tmp_path: Path) -> None:
+    servers = [Failing(), Failing(dies=True), Failing(refuses=4)]
+
+    async def play() -> int:
+        for server in servers:
+            await server.start()
+        urls = ", ".join(f'"{server.url}"' for server in servers)
+        more = ["rollout.engine=vllm", f"vllm.urls=[{urls}]", "vllm.dtype=float32", "vllm.health_s=0.2"]
+        with RunFolder.create(config(tmp_path, "FaultyQuick", *more)) as folder:
+            run = Run(folder=folder, config=load(tmp_path / "config.toml"))
+            assert isinstance(run.engine, VLLMEngine)
+            try:
+                await run.all()
+            finally:
+                for server in servers:
+                    await server.stop()
+            return run.engine.lost
+
+    assert asyncio.run(play()) >= 1, "a server died"
+    metrics, events = (read_lines(tmp_path / f"{name}.jsonl") for name in ("metrics", "events"))
+    assert [line["step"] for line in metrics] == list(range(STEPS))
+    taken = [i for e in events if e["event"] == "consume" for i in e["groups"]]
+    assert taken == list(range(STEPS * GROUPS)), "each group is trained once, and none is lost"
+    errors = [t["info"]["error"] for group in stored(tmp_path) for t in group if "error" in t["info"]]
+    assert len(errors) == servers[2].refused == 4, "what died was asked elsewhere"
+    assert all(e["kind"] == "engine" and "not today" in e["message"] for e in errors)
+    assert [line["endings"].get("failed", 0) for line in metrics] == [0, 4, 0, 0]
+    assert "step-000004" in {path.name for path in (tmp_path / "checkpoints").iterdir()}
+
+
 def numbers(folder: Path) -> list[dict[str, Any]]:
     return [
-        {k: v for k, v in line.items() if k != "seconds"} for line in read_lines(folder / "metrics.jsonl")
+        {k: v for k, v in line.items() if not k.endswith("seconds")}
+        for line in read_lines(folder / "metrics.jsonl")
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -178,6 +179,23 @@ def test_one_that_cannot_prove_itself_gets_no_requests_and_stops_nothing(tmp_pat
             servers[1]._generate = breaks  # type: ignore[assignment,method-assign]
             assert await probe(at.engine, at.learner, opened(), 1.0, TOLERANCE) < TOLERANCE
             assert servers[0].url in at.engine.up and at.engine.lost >= 1
+
+    asyncio.run(play())
+
+
+def test_others_play_on_while_the_proof_is_scored(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with desk(tmp_path, [Loaded()]) as at:
+            loop, score = asyncio.get_running_loop(), at.learner.logprobs
+
+            def patient(*args: Any, **kwargs: Any) -> list[list[list[float]]]:
+                turn = threading.Event()
+                loop.call_soon_threadsafe(turn.set)
+                assert turn.wait(30), "nothing else went on while it scored"
+                return score(*args, **kwargs)
+
+            at.learner.logprobs = patient  # type: ignore[method-assign]
+            assert await probe(at.engine, at.learner, opened(), 1.0, TOLERANCE) < TOLERANCE
 
     asyncio.run(play())
 

@@ -89,6 +89,7 @@ def test_out_of_tokens_keeps_the_unfinished_action_and_leaves_the_world_ungraded
     t = run(World(ECHO), player(says("7 and so on"), max_tokens=4))
     consistent(t)
     assert (t.ending, t.outcome, t.trainable, t.rewards) == ("tokens", None, False, [0.0])
+    assert t.info["generate_seconds"] > 0, "the action that came to nothing was waited for too"
     assert t.segments[0].action[-4:] == [0] * 4
 
 
@@ -159,6 +160,7 @@ def test_an_environment_stuck_at_the_deadline_is_replaced_and_counted():
     t = run(world, player(engine), deadline=0.2)
     consistent(t)
     assert (t.ending, t.outcome, len(t.rewards)) == ("deadline", None, 2)
+    assert t.info["world_seconds"] > t.info["generate_seconds"]
     assert world.lost == 1 and world._free == [] and engine.open == set()
     worlds.GATE.set()
     assert run(world, player(engine)).ending == "terminated"  # one thread, and it is not the stuck one

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, load
-from forge_train.log import read_lines, standing
-from forge_train.run import train
+from forge_train.journal import Journal
+from forge_train.log import RunFolder, read_lines, standing
+from forge_train.run import Run, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +48,7 @@ def small(folder: Path, *more: str) -> Config:
 def steps(folder: Path) -> list[dict[str, Any]]:
     """Metrics without the clock."""
     lines = read_lines(folder / "metrics.jsonl")
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in lines]
 
 
 def verdicts(folder: Path) -> list[Any]:
@@ -98,10 +101,77 @@ def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -
     assert verdicts(tmp_path / "killed")[-2:] == verdicts(tmp_path / "whole")[-2:]
 
 
+ODD = [
+    "run.threads=1",
+    "model.tiny.hidden=32",
+    "model.tiny.layers=1",
+    "model.tiny.vocab=512",
+    "sft.episodes=160",
+    "sft.epochs=1",
+    "sft.lr=1e-2",
+    "sft.warmup=0",
+    "rollout.groups=2",
+    "rollout.group_size=4",
+    "rollout.max_action=16",
+    "worlds.0.id=tests.train.test_ppo:Test/Odd-v0",
+    "worlds.0.args={}",
+    "eval.tasks=2",
+    "eval.repeats=1",
+    "eval.k=[1]",
+]
+"""A run in whose world a newborn policy earns something, and not always."""
+
+
+def test_two_processes_train_and_resume_and_one_takes_over(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for count in (1, 2):
+        done = subprocess.run(
+            [*torchrun, "-m", "forge_train.cli", "demo", *ODD, f"run.out={folder}", f"run.steps={count}"],
+            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert len(list(folder.glob(f"checkpoints/step-{count:06d}/moments/*.safetensors"))) == 2
+    train(load(cli.DEMO, [*ODD, f'run.out="{folder}"', "run.steps=3"]))
+    assert [line["step"] for line in steps(folder)] == [0, 1, 2]
+    assert all(line["grad_norm"] > 0 and line["optimizer_steps"] == 1 for line in steps(folder))
+    stages = [stage for stage, *_ in verdicts(folder)]
+    assert stages == ["untrained", "after SFT", "after RL", "after RL", "after RL"]
+
+
+def test_killed_while_late_it_trains_every_group_once_and_plays_none_again(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    late = ["rollout.max_lag=1", "run.steps=24", "run.checkpoint_every=2", f"run.out={folder}"]
+    command = [sys.executable, "-m", "forge_train.cli", "demo", *ODD, *late]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not (folder / "metrics.jsonl").exists() or len(steps(folder)) < 3:
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    before = steps(folder)
+    assert len(before) < 24, "it ended before it could be killed"
+    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+
+    assert [line["step"] for line in steps(folder)] == list(range(24))
+    assert steps(folder)[: len(before)] == before, "an update is repeated with what it took"
+    assert max(line["lag"]["group_max"] for line in steps(folder)) == 1
+    events = read_lines(folder / "events.jsonl")
+    taken = [e["groups"] for e in events if e["event"] == "consume"]
+    assert sorted(i for groups in taken for i in groups) == list(range(48))
+    played = [e["group"] for e in events if e["event"] == "finish"]
+    assert sorted(played) == list(range(48)), "what was finished is not played again"
+
+
 def test_a_run_with_lag_is_late_by_no_more_and_tells_so(tmp_path: Path) -> None:
     train(small(tmp_path / "run", "rollout.max_lag=2", "run.steps=4", "sft.episodes=0"))
-    lines = steps(tmp_path / "run")
+    lines = read_lines(tmp_path / "run" / "metrics.jsonl")
     assert [line["lag"]["group_max"] for line in lines] == [0, 1, 2, 2]
+    for line in lines:
+        assert line["seconds"].keys() & {"wait", "generate", "world"} == {"wait"}
+        assert line["generate_seconds"] > 0, "while groups played beside the learner"
     events = read_lines(tmp_path / "run" / "events.jsonl")
     consumed = [e["groups"] for e in events if e["event"] == "consume"]
     assert consumed == [[0, 1], [2, 3], [4, 5], [6, 7]]
@@ -109,6 +179,42 @@ def test_a_run_with_lag_is_late_by_no_more_and_tells_so(tmp_path: Path) -> None:
     assert started == list(range(8)), "nothing starts that no update would take"
     kept = sorted(int(p.name.split(".")[0]) for p in (tmp_path / "run" / "finished").iterdir())
     assert kept == [4, 5, 6, 7], "only what the older checkpoint would need to go on from"
+
+
+class Patient(Run):
+    """Saves only once the loop has had a turn."""
+
+    async def all(self) -> Path:
+        self.loop = asyncio.get_running_loop()
+        return await super().all()
+
+    def save(self, *args: Any, **kwargs: Any) -> float:
+        turn = threading.Event()
+        self.loop.call_soon_threadsafe(turn.set)
+        assert turn.wait(30), "nothing else went on while it saved"
+        return super().save(*args, **kwargs)
+
+
+def test_a_slow_checkpoint_holds_up_nobody_and_is_counted(tmp_path: Path) -> None:
+    config = small(tmp_path / "run", "rollout.max_lag=1", "sft.episodes=0", "run.checkpoint_every=2")
+    with RunFolder.create(config) as folder:
+        asyncio.run(Patient(config, folder).all())
+    events = read_lines(tmp_path / "run" / "events.jsonl")
+    saved = {e["step"]: e["seconds"] for e in events if e["event"] == "checkpoint"}
+    assert saved.keys() == {0, 2, 3} and min(saved.values()) > 0
+    told = [line["seconds"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")]
+    assert [s["checkpoint"] for s in told] == [0.0, 0.0, pytest.approx(saved[2], abs=1e-3)]
+    assert all(sum(s.values()) - s["total"] <= s["total"] + 1e-9 for s in told), "the total has every part"
+
+
+def test_bugs_before_the_checkpoint_count_when_the_run_goes_on(tmp_path: Path) -> None:
+    config = small(tmp_path / "run", "sft.episodes=0")
+    with RunFolder.create(config) as folder:
+        for step, bugs in enumerate((1, 4, 6)):
+            folder.metrics(step, {"bugs": bugs, "seconds": {"total": 1.0}})
+        run = Run(config, folder)
+        learner, journal = run.learner(config.optim), Journal(folder)
+        assert [run.trainer(learner, journal, start).bugs for start in range(4)] == [0, 1, 4, 6]
 
 
 def test_a_finished_run_only_shows_what_it_has(tmp_path: Path) -> None:

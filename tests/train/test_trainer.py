@@ -9,7 +9,7 @@ from forge_train.advantages import ESTIMATORS
 from forge_train.config import AlgorithmConfig
 from forge_train.curriculum import Curriculum
 from forge_train.identity import IdentityError, check_gap
-from forge_train.summary import summary
+from forge_train.summary import split, summary
 from forge_train.trainer import BugError, Trainer
 from forge_train.trajectory import Ending, Segment, Trajectory
 
@@ -104,3 +104,13 @@ def test_every_trajectory_is_counted_in_exactly_one_ending() -> None:
     assert told["endings"] == {"terminated": 2, "failed": 1, "tokens": 1}
     assert told["episodes"] == 4
     assert told["success"] == pytest.approx(1 / 3), "the failed machine is in no mean"
+
+
+def test_what_episodes_waited_for_is_told_whatever_the_learner_did() -> None:
+    group = [trajectory(1.0), trajectory(0.0), trajectory(None, "failed")]
+    for member, (engine, world) in zip(group, ((4.0, 1.0), (2.0, 0.0)), strict=False):
+        member.info |= {"generate_seconds": engine, "world_seconds": world}
+    told = summary([group])
+    assert (told["generate_seconds"], told["world_seconds"]) == (3.0, 0.5), "what was lost has no seconds"
+    assert split(9.0, [group], overlapped=True) == {"wait": 9.0}
+    assert split(9.0, [group[:2]], overlapped=False) == pytest.approx({"generate": 54 / 7, "world": 9 / 7})

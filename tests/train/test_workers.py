@@ -22,6 +22,7 @@ from forge_train.config import (
     LossConfig,
     OptimConfig,
     RolloutConfig,
+    RunConfig,
     TinyConfig,
     VLLMConfig,
     WorldConfig,
@@ -30,13 +31,15 @@ from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.scripted import ScriptedEngine
+from forge_train.engines.vllm import VLLMEngine
 from forge_train.learner import Learner
 from forge_train.renderer import ChatML
 from forge_train.rollout import TokenPlayer
 from forge_train.rollouts import Rollouts
+from forge_train.sections import WORKER_START_S
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Trajectory
-from forge_train.workers import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, vllm_player
+from forge_train.workers import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
 from forge_train.world import World
 from tests.train.faulty import dies, dies_later, echoing
 from tests.train.served import Served, Talker
@@ -217,29 +220,54 @@ def test_a_group_that_always_kills_fails_alone(pool: tuple[Run[Any], RayWorkers]
         assert Trajectory.from_dict(member).as_dict() == member
 
 
-def test_workers_reach_servers_over_http(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_workers_are_hired_as_the_config_says_and_reach_its_servers(
+    pool: tuple[Run[Any], RayWorkers],
+) -> None:
     run, _ = pool
+    rollout = RolloutConfig(
+        workers="ray", engine="vllm", worker_count=2, group_size=SIZE, in_flight=4 * SIZE, max_action=8
+    )
+    wanted = draws("quick", 6)
 
     async def scene() -> None:
         server = await Talker().start()
         server.version = "3"
-        player = partial(
-            vllm_player, [server.url], VLLMConfig(), tokenizer(), "chatml", Sampling(max_tokens=8), 2048
+        config = Config(
+            run=RunConfig(seed=7), worlds=(QUICK,), rollout=rollout, vllm=VLLMConfig(urls=(server.url,))
         )
-        made, wanted = recipe(QUICK, player=player), draws("quick", 6)
+        engine = VLLMEngine([server.url], config.vllm, max_context=rollout.max_context)
+        player = partial(
+            vllm_player, [server.url], config.vllm, tokenizer(), "chatml", Sampling(max_tokens=8), 2048
+        )
         try:
-            groups, lost = await play_there(made, wanted)
+            await engine.start()
+            async with hired(config, engine, tokenizer()) as (announced, workers):
+                assert workers is not None and (workers.count, workers.places) == (2, 2)
+                groups = [told(group) for group in await asyncio.gather(*(workers(draw) for draw in wanted))]
+                await announced.weights_changed(4)
+                assert workers.version == engine.version == 4 and workers.lost == 0
+            assert not workers.pids, "they are let go"
             asked = sorted(body["sampling_params"]["seed"] for body in server.asked)
             server.asked.clear()
-            assert (groups, lost) == (await play_here(made, wanted), 0)
+            assert groups == await play_here(recipe(QUICK, player=player), wanted)
             assert asked == sorted(body["sampling_params"]["seed"] for body in server.asked)
             members = [member for group in groups for member in group]
             assert {m["outcome"] for m in members} == {0.0, 1.0}
             assert {version for m in members for version in m["versions"]} == {3}
         finally:
+            await engine.close()
             await server.stop()
 
     run(scene())
+
+
+def test_without_workers_the_engine_is_the_run_s_own() -> None:
+    async def scene() -> None:
+        engine = ScriptedEngine([])
+        async with hired(Config(worlds=(QUICK,)), engine, tokenizer()) as (same, workers):
+            assert same is engine and workers is None
+
+    asyncio.run(scene())
 
 
 def imitator() -> tuple[Learner, PreTrainedTokenizerFast]:
@@ -345,6 +373,15 @@ def test_the_config_says_what_workers_need() -> None:
     with pytest.raises(ValueError, match=r'set vllm\.transfer = "folder"'):
         Config(worlds=(QUICK,), rollout=roomy, vllm=VLLMConfig(transfer="adapter"))
     assert Config(worlds=(QUICK,), rollout=roomy).rollout.worker_count == 4
+
+
+def test_a_group_that_always_hangs_has_failed_before_the_run_gives_up() -> None:
+    rollout = RolloutConfig(workers="ray", engine="vllm", group_size=SIZE)
+    workers = RayWorkers(
+        recipe(QUICK, deadline=rollout.deadline_s), rollout.worker_count, in_flight=rollout.in_flight
+    )
+    longest = workers.attempts * (rollout.deadline_s + workers.grace + WORKER_START_S)
+    assert rollout.patience > longest + rollout.deadline_s, "it has its worker to itself at last: others end"
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

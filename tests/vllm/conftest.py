@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-DEFAULT = Path(__file__).parents[2] / ".venv-vllm/bin/python"
+ROOT = Path(__file__).parents[2]
+DEFAULT = ROOT / ".venv-vllm/bin/python"
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,14 @@ def vllm_python() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return python
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """Stands where the interpreter of vLLM's environment would, and starts doubles."""
+    script = tmp_path / "python"
+    script.write_text(
+        f'#!/bin/sh\ncd "{ROOT}"\nNOTES="{tmp_path}" exec "{sys.executable}" -m tests.vllm.double "$@"\n'
+    )
+    script.chmod(0o755)
+    return script

@@ -21,8 +21,10 @@ class Double:
     garbage: 200 with half an answer. unwell: 500. refusing: 400. deaf: never. stale: at once, from weights
     without a version.
 
-    `faults` are requests of control that fail, by path and query; `drowsy` says yes and goes on sleeping.
-    `heard` are the requests of control so far.
+    `faults` are requests of control that fail, by path and query, and `fatal` those it dies of; `drowsy` says
+    yes and goes on sleeping.
+    `settings` are what it says it was started with, `heard` the requests of control so far, `adapters` the
+    folders of those it serves, by name.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -34,10 +36,13 @@ class Double:
         self.version = "default"
         self.paused = False
         self.sleep_mode = self.drowsy = False
+        self.settings: dict[str, Any] = {"lora_config": {"max_loras": 2}, "weight_transfer_config": None}
         self.sleeping: set[str] = set()
         self.faults: set[str] = set()
+        self.fatal: set[str] = set()
         self.heard: list[str] = []
         self.loads: list[str] = []
+        self.adapters: dict[str, str] = {}
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
         self.port = 0
@@ -65,6 +70,7 @@ class Double:
             writer.transport.abort()
         self._server, self.version, self.paused = None, "default", False
         self.sleeping.clear()
+        self.adapters.clear()
         self._going.set()
         await asyncio.sleep(0)
 
@@ -81,7 +87,11 @@ class Double:
                 sizes = [line.split(":")[1] for line in head if line.lower().startswith("content-length")]
                 raw = await reader.readexactly(int(sizes[0]) if sizes else 0)
                 asked = head[0].split()[1]
+                if asked in self.fatal:
+                    await self.die()
+                    return
                 if asked in self.faults:
+                    self.heard.append(asked)
                     status, extra, body = 500, "", b'{"error": {"message": "CUDA error: out of memory"}}'
                 else:
                     self._hear(asked)
@@ -133,9 +143,15 @@ class Double:
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
-            return said({"vllm_config": {"model_config": {"enable_sleep_mode": self.sleep_mode}}})
+            model = {"model_config": {"enable_sleep_mode": self.sleep_mode}}
+            return said({"vllm_config": self.settings | model})
         elif path == "/v1/models":
-            return said({"data": [{"id": "m", "max_model_len": 64}]})
+            return said({"data": [{"id": name, "max_model_len": 64} for name in ("m", *self.adapters)]})
+        elif path == "/v1/load_lora_adapter":
+            assert body["lora_name"] not in self.adapters, "vLLM refuses a name that is taken"
+            self.adapters[body["lora_name"]] = body["lora_path"]
+        elif path == "/v1/unload_lora_adapter":
+            del self.adapters[body["lora_name"]]
         elif path != "/health":
             return 404, "", b'{"error": {"message": "Not Found"}}'
         return said({})
@@ -157,6 +173,8 @@ class Double:
                 return 400, "", b'{"error": {"message": "token 999 is out of vocabulary"}}'
             if self.mood == "deaf":
                 await asyncio.Event().wait()
+            if body.get("model", "m") not in ("m", *self.adapters):
+                return 404, "", b'{"error": {"message": "The model does not exist."}}'
             return 200, "", json.dumps(self._said(body["sampling_params"])).encode()
         finally:
             self.at_once -= 1
@@ -180,14 +198,14 @@ def main(argv: list[str]) -> None:
     """Be a server process, as `forge_train.servers` starts one: -m MODULE --model M ... --port P ...
 
     "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
-    arguments and the process id of a worker that it starts are written beside the model.
+    arguments and the process id of a worker that it starts are written to the folder NOTES.
     """
     if "--wrong" in argv:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
     told = {name: os.environ.get(name) for name in ("VLLM_CPU_OMP_THREADS_BIND", "CUDA_VISIBLE_DEVICES")}
     note = {"argv": argv, "worker": worker.pid, "env": told}
-    Path(argv[argv.index("--model") + 1], f"started-{os.getpid()}.json").write_text(json.dumps(note))
+    Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
         double = Double()

@@ -23,11 +23,13 @@ from tests.vllm.double import Double, Mood
 
 STOP = 2
 QUICK: dict[str, Any] = {"attempt_s": 0.3, "deadline_s": 5.0, "health_s": 0.05, "load_s": 0.5, "start_s": 0.5}
+PATIENT: dict[str, Any] = {"attempt_s": 30.0, "deadline_s": 60.0, "load_s": 30.0, "start_s": 30.0}
+"""Where nothing is to be given up, on a busy machine."""
 
 
-def tiny() -> Qwen3ForCausalLM:
+def tiny(head_dim: int = 4) -> Qwen3ForCausalLM:
     torch.manual_seed(0)
-    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4}
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": head_dim}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
     return Qwen3ForCausalLM(Qwen3Config(vocab_size=16, **size, **heads, tie_word_embeddings=False))
 
@@ -42,7 +44,7 @@ async def fleet(
         VLLMConfig(**{**QUICK, **config}),
         max_context=32,
         transfer=FolderTransfer(tiny(), tmp_path),
-        health=0.5,
+        health=1.0,
     )
     try:
         await engine.start()
@@ -97,7 +99,7 @@ def test_says_what_the_server_said(tmp_path: Path) -> None:
 
 def test_a_conversation_stays_with_its_server(tmp_path: Path) -> None:
     async def play() -> None:
-        async with fleet(tmp_path, 2) as (engine, doubles):
+        async with fleet(tmp_path, 2, **PATIENT) as (engine, doubles):
             for double in doubles:
                 double.mood, double.delay = "late", 0.05
             await asyncio.gather(*(ask(engine, f"c{i}") for i in range(8)))
@@ -113,7 +115,7 @@ def test_a_conversation_stays_with_its_server(tmp_path: Path) -> None:
 
 def test_no_more_requests_at_once_than_the_config_says(tmp_path: Path) -> None:
     async def play() -> None:
-        async with fleet(tmp_path, in_flight=2) as (engine, [double]):
+        async with fleet(tmp_path, in_flight=2, **PATIENT) as (engine, [double]):
             double.mood, double.delay = "late", 0.05
             said = await asyncio.gather(*(ask(engine, f"c{i}") for i in range(7)))
             assert len(said) == 7 and double.most_at_once == 2

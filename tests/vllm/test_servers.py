@@ -10,7 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,15 +18,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from forge_train.config import OptimConfig, TinyConfig, VLLMConfig
+from forge_train.config import OptimConfig, TinyConfig, VLLMConfig, load
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
 from forge_train.identity import IdentityError, probe
 from forge_train.learner import Learner
+from forge_train.log import read_lines, rollout_files
 from forge_train.renderer import ChatML
 from forge_train.rollout import TokenPlayer, play_group
+from forge_train.run import train
 from forge_train.servers import Servers, ServersFailed
 from forge_train.tiny import tiny_model
 from forge_train.trajectory import Segment, Trajectory
@@ -36,6 +38,7 @@ from tests.train.tokens import tokenizer
 
 pytestmark = pytest.mark.slow
 T = TypeVar("T")
+KEYS = [field.name for field in fields(Trajectory)]
 TOKENIZER = tokenizer()
 CONTEXT = 1024
 PROMPTS = [[i, 40, 50 + i, 60] for i in range(10, 18)]
@@ -93,6 +96,7 @@ def house(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         python=vllm_python,
         logs=tmp / "logs",
         count=2,
+        gpus=["0", "0"],
         max_context=CONTEXT,
         dtype="float32",
         flags=FLAGS,
@@ -293,6 +297,43 @@ def test_an_adapter_is_the_model_with_its_update_merged(house: House) -> None:
         assert gap(await house.ask()) < 1e-4, "the model itself is as it was"
 
     house.run(play)
+
+
+def test_a_run_trains_on_them_and_its_journal_has_every_rollout_once(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    config = load(
+        None,
+        [
+            f'run.out="{folder}"', "run.steps=2", "run.threads=1", "optim.lr=1e-3",
+            f'model.path="{house.tmp / "policy"}"', "model.renderer=chatml",
+            "worlds.0.id=tests.train.worlds:Test/Echo-v0", "worlds.0.args={turns=2}",
+            "rollout.engine=vllm", f'vllm.urls=["{house.servers.urls[0]}"]', "vllm.dtype=float32",
+            "vllm.attempt_s=300.0", "vllm.deadline_s=900.0", "rollout.deadline_s=900.0",
+            "rollout.max_lag=1", "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=8",
+            f"rollout.max_context={CONTEXT}", "algorithm.train_out_of_tokens=true",
+            "eval.tasks=1", "eval.repeats=1", "eval.k=[1]",
+        ],
+    )  # fmt: skip
+    train(config)
+    events = read_lines(folder / "events.jsonl")
+    began = [(e["group"], e["step"]) for e in events if e["event"] == "dispatch"]
+    ended = {e["group"]: e["endings"] for e in events if e["event"] == "finish"}
+    taken = [e["groups"] for e in events if e["event"] == "consume"]
+    assert began == [(0, 0), (1, 0), (2, 0), (3, 0)] and taken == [[0, 1], [2, 3]]
+    assert len([e for e in events if e["event"] == "finish"]) == len(ended) == 4
+    assert all(sum(endings.values()) == 3 and "failed" not in endings for endings in ended.values())
+    assert [e["step"] for e in events if e["event"] == "weights"] == [1, 2]
+    for step, path in enumerate(rollout_files(folder)):
+        played = [Trajectory.from_dict({k: row[k] for k in KEYS}) for row in read_lines(path)]
+        assert len(played) == 6
+        for trajectory in played:
+            versions = trajectory.token_versions()
+            assert len(versions) == trajectory.sampled > 0
+            assert versions == sorted(versions) and set(versions) <= {max(step - 1, 0), step}
+            assert [v for v in trajectory.versions if v not in versions] == []
+    assert len(rollout_files(folder)) == 2
+    house.run(lambda: house.engine.weights_changed(house.engine.version + 9))
+    assert gap(house.run(house.ask)) < 1e-4, "the servers have the weights of the tests again"
 
 
 def test_a_server_killed_mid_run_costs_no_rollout_and_comes_back(house: House) -> None:

@@ -9,30 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from forge_train.checkpoint import load_model, save
 from forge_train.cli import main
 from forge_train.config import VLLMConfig
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
-from forge_train.servers import Servers, ServersFailed
+from forge_train.servers import Servers, ServersFailed, _end
+from tests.train.tokens import tokenizer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import ask, scene, until
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """Stands where the interpreter of vLLM's environment would."""
-    script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\ncd "{ROOT}"\nexec "{sys.executable}" -m tests.vllm.double "$@"\n')
-    script.chmod(0o755)
-    return script
 
 
 def servers(tmp_path: Path, python: Path, **options: Any) -> Servers:
@@ -95,7 +90,7 @@ def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weight
     tmp_path: Path, python: Path
 ) -> None:
     async def play() -> None:
-        house = servers(tmp_path, python, count=2)
+        house = servers(tmp_path, python, count=2, gpus=["0", "1"])
         config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0)
         engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
         await engine.start()
@@ -118,6 +113,8 @@ def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weight
 class Named:
     """Weights that are only a name."""
 
+    needs: Mapping[str, str] = {}
+
     async def publish(self, version: int) -> None: ...
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
         await server.name_version(str(version), timeout)
@@ -130,7 +127,7 @@ def test_one_that_dies_or_will_not_sleep_is_not_started_before_the_learner_is_do
     tmp_path: Path, python: Path
 ) -> None:
     async def play() -> None:
-        house = servers(tmp_path, python, count=2, flags=["--sleepless"])
+        house = servers(tmp_path, python, count=2, gpus=["0", "1"], flags=["--sleepless"])
         config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0, load_s=60.0)
         engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
         await engine.start()
@@ -171,9 +168,31 @@ def test_the_budget_of_restarts_ends(tmp_path: Path, python: Path) -> None:
     scene(play)
 
 
+def test_a_run_is_served_from_a_copy_that_goes_with_the_servers(tmp_path: Path, python: Path) -> None:
+    """Its head is tied, which the copy says it is not: see `save_policy`."""
+    size = {"hidden_size": 32, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 32}
+    heads = {"num_attention_heads": 1, "num_key_value_heads": 1}
+    model = Qwen3ForCausalLM(Qwen3Config(vocab_size=512, **size, **heads, tie_word_embeddings=True))
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    save(run / "checkpoints", 3, model=model, tokenizer=tokenizer(), state={})
+    command = [sys.executable, "-m", "forge_train.cli", "serve", str(run), "--port", "0"]
+    command += ["--python", str(python), "--logs", str(logs), "--dtype", "float32", "--gpus", "3"]
+    serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert serving.stdout is not None and serving.stdout.readline()
+    [note] = notes(tmp_path)
+    served = Path(note["argv"][note["argv"].index("--model") + 1])
+    assert served.is_relative_to(logs) and note["env"]["CUDA_VISIBLE_DEVICES"] == "3"
+    assert json.loads((served / "config.json").read_text())["tie_word_embeddings"] is False
+    again, _ = load_model(served)
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    serving.terminate()
+    assert serving.wait(60) == 0 and not served.exists()
+
+
 def test_serve_says_where_they_are_and_ends_them_when_it_is_ended(tmp_path: Path, python: Path) -> None:
-    command = [sys.executable, "-m", "forge_train.cli", "serve", str(tmp_path), "--port", "0", "--count", "2"]
-    command += ["--python", str(python), "--logs", str(tmp_path / "logs"), "--", "--more", "2"]
+    command = [sys.executable, "-m", "forge_train.cli", "serve", "a/model", "--port", "0", "--count", "2"]
+    command += ["--python", str(python), "--logs", str(tmp_path / "logs"), "--gpus", "0", "1"]
+    command += ["--", "--more", "2"]
     serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert serving.stdout is not None
     lines = [serving.stdout.readline() for _ in range(5)]
@@ -187,7 +206,7 @@ def test_serve_says_where_they_are_and_ends_them_when_it_is_ended(tmp_path: Path
 
 
 def test_they_end_with_a_parent_that_is_killed(tmp_path: Path, python: Path) -> None:
-    command = [sys.executable, "-m", "forge_train.cli", "serve", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-m", "forge_train.cli", "serve", "a/model", "--port", "0"]
     command += ["--python", str(python), "--logs", str(tmp_path / "logs")]
     serving = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert serving.stdout is not None and serving.stdout.readline()
@@ -203,6 +222,64 @@ def test_serve_without_vllm_says_how_to_get_it(capsys: pytest.CaptureFixture[str
     missing = str(tmp_path / "no/python")
     assert main(["serve", "model", "--python", missing, "--logs", str(tmp_path)]) == 2
     assert missing in (told := capsys.readouterr().err) and "make vllm" in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes any head")
+@pytest.mark.parametrize(
+    "told", [{"head_dim": 16, "hidden_size": 64}, {"hidden_size": 64, "num_attention_heads": 4}]
+)
+def test_heads_that_a_server_on_a_cpu_would_die_of_are_refused(
+    tmp_path: Path, python: Path, told: dict[str, int]
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match=r'head_dim = 16; .* 32, 64, .*rollout\.engine = "local"'):
+        servers(tmp_path, python)
+    config.write_text(json.dumps({**told, "head_dim": 64}))
+    servers(tmp_path, python)
+
+
+def test_they_are_where_their_host_says(tmp_path: Path, python: Path) -> None:
+    async def play() -> None:
+        house = servers(tmp_path, python, host="localhost")
+        await house.start()
+        [url], [note] = house.urls, notes(tmp_path)
+        assert url.startswith("http://localhost:") and "--host localhost" in " ".join(note["argv"])
+        await house.stop()
+
+    scene(play)
+    for host in ("0.0.0.0", "192.0.2.1"):  # the second is nobody's (RFC 5737)
+        with pytest.raises(ValueError, match=rf'vllm\.host = "{host}".*address of this machine'):
+            servers(tmp_path, python, host=host)
+
+
+def test_several_on_gpus_must_say_which_are_whose(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"vllm\.gpus = \['0'\]: .* there are 2"):
+        servers(tmp_path, python, count=2, gpus=["0"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    servers(tmp_path, python, count=2, gpus=["0", "0"])
+    servers(tmp_path, python)
+    with pytest.raises(ValueError, match=r'vllm\.gpus = \["0", "1"\] \(serve --gpus 0 1\)'):
+        servers(tmp_path, python, count=2)
+
+
+def test_one_that_not_even_a_kill_ends_is_told_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck:
+        """A process that waits for a device: no signal ends it."""
+
+        pid = 2**22 + 1  # beyond what Linux gives out, so that nobody gets the signals
+
+        async def wait(self) -> int:
+            await asyncio.Event().wait()
+            return 0
+
+    monkeypatch.setattr("forge_train.servers._GRACE", 0.05)
+    scene(lambda: _end(cast(asyncio.subprocess.Process, Stuck())))
+    assert str(Stuck.pid) in caplog.text and "keeps its memory" in caplog.text
 
 
 def holds(condition: Callable[[], bool]) -> None:

@@ -59,7 +59,9 @@ class PolyglotEnv(AgentEnv[Puzzle]):
         level: of contests: 1 one pass; 2 two pointers, sorting, stacks; 3 dynamic programming and shortest
             ways; 0 mixes them.
         timeout: seconds that the tests may take, build included.
-        tries: how often the tests run.
+        tries: how often the tests run. With more than 1 the agent sees what they say, as in Aider's protocol,
+            and may answer a case that it has seen by heart; `forge_envs.worlds.polyglot.hidden` leaves tests
+            that a program prints wholesale out of it.
         reflections: unusable answers that a try forgives before the tests run on the files as they are.
         max_turns, turn_weight, grammar, render_mode: see AgentEnv. By default no episode is cut short.
     """

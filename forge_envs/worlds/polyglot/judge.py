@@ -6,13 +6,15 @@ import io
 import secrets
 import tarfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from shlex import quote
 
 from forge_envs.errors import MachineError
 from forge_envs.sandbox import Limits, Result, Sandbox, provider
+from forge_envs.sandbox.disk import RESERVE
 from forge_envs.worlds.polyglot.exercise import Exercise
+from forge_envs.worlds.polyglot.hidden import without_tests
 from forge_envs.worlds.polyglot.languages import LANGUAGES, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT
 from forge_envs.worlds.polyglot.toolchain import host_environment
@@ -20,8 +22,11 @@ from forge_envs.worlds.polyglot.toolchain import host_environment
 LIMITS = Limits(cpus=2.0, memory_mb=2048, pids=512, disk_mb=1024, lifetime=900.0)
 UNPACKING = 60.0
 """Seconds to lay out an exercise, which are not taken from its time."""
-CHANGED = 98
-"""Status of a control run that did not begin because files are not what they were."""
+CHANGED, KILLED = 98, 137
+"""Status of a control run that did not begin because files are not what they were, and of one that was killed
+from outside, for memory or disk."""
+CONTROLS = 2
+"""How often a control run that was cut short is tried."""
 SHOWN = 5_000
 """Characters of the output's head, and of its tail, that the agent reads."""
 
@@ -35,7 +40,7 @@ class Verdict:
     share: float
     """Share of the tests that passed; 1 only if `passed`."""
     output: str
-    """What the agent may read: the runner's own output, without durations and places."""
+    """What the agent may read: the runner's own output, without durations, places and the tests' text."""
     results: Results = NOTHING
     timed_out: bool = False
 
@@ -46,19 +51,23 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
     Nothing survives the run: the box is fresh, holds the published tests, and is closed. A run that looks
     passed is believed if no file that decides was changed meanwhile, and if in a second run a test that must
     fail, planted among the others under a name drawn for the occasion, is the only one to fail. Raises
-    MachineError.
+    MachineError, also where the tests fail and the host's disk is nearly full, and where the second run is
+    cut short twice: a program that brings this about gets no verdict, and earns nothing by it.
     """
     language = LANGUAGES[exercise.language]
     control = Control(f"t{secrets.token_hex(6)}")
-    fixed = {path: text.encode() for path, text in language.prepare(exercise.tests, control).items()}
-    fixed = {**exercise.support, **fixed}
-    box = provider(sandbox).open(language.image, limits=LIMITS)
+    tests = language.prepare(exercise.tests, control)
+    fixed = {**exercise.support, **{path: text.encode() for path, text in tests.items()}}
+    limits = replace(LIMITS, lifetime=LIMITS.lifetime + (1 + CONTROLS) * timeout)
+    box = provider(sandbox).open(language.image, limits=limits)
     try:
-        run = _Run(box, exercise, language, control, host_environment(sandbox))
+        run = _Run(box, exercise, language, control, tests, host_environment(sandbox))
         given = {path: text.encode("utf-8", "replace") for path, text in files.items()}
         run.lay_out({**given, **fixed}, fixed)
         verdict = run.test(timeout)
         doubt = run.doubt(fixed, timeout) if verdict.passed else ""
+        if doubt or not verdict.passed:
+            run.require_space()
         return Verdict(False, 0.0, doubt, verdict.results) if doubt else verdict
     finally:
         box.close()
@@ -84,6 +93,8 @@ class _Run:
     exercise: Exercise
     language: Language
     control: Control
+    tests: Mapping[str, str]
+    """The test files as they lie in the box."""
     env: Mapping[str, str]
 
     @property
@@ -92,7 +103,11 @@ class _Run:
 
     def lay_out(self, files: Mapping[str, bytes], locked: Collection[str]) -> None:
         """Put the files where the tests run. On its own, so that no program of the agent's can fail it."""
-        self.box.write("exercise.tar", pack(files, locked))
+        try:
+            self.box.write("exercise.tar", pack(files, locked))
+        except OSError as error:
+            text = f"exercise {self.exercise.id} could not be written: {error}"
+            raise MachineError(text, kind="unpack", stage="sandbox", retryable=True) from error
         done = self._run(f"mkdir -p {REPORT} && tar -xf ../exercise.tar && rm ../exercise.tar", UNPACKING)
         if done.code != 0:
             text = f"exercise {self.exercise.id} could not be unpacked: {done.output[-500:]}"
@@ -109,7 +124,8 @@ class _Run:
         missing = expected - results.passed
         passed = ran.code == 0 and not ran.timed_out and not results.failed and not missing
         share = 1.0 if passed else min(results.passed.total(), total - 1) / total
-        output = language.clean(clipped(language.human(report, ran.output)), self.control)
+        said = without_tests(language.human(report, ran.output), self.tests.values(), language.begins)
+        output = language.clean(clipped(said), self.control)
         output = output.replace(f"{self.folder}/", "").replace(self.folder, ".")
         if ran.timed_out:
             output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
@@ -122,14 +138,26 @@ class _Run:
         sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in fixed.items())
         check = f"sha256sum --check --status <<'SUMS' || exit {CHANGED}\n{sums}SUMS\n"
         command = self.language.control_command(self.exercise.name, self.exercise.tests, self.control)
-        ran = self._run(check + command, timeout)
-        if ran.code == CHANGED:
-            return "Files that are not yours to edit were changed while the tests ran."
-        results = self.language.results(self._report(), ran.output)
-        noticed = len(results.failed) == 1 and self.control.name in next(iter(results.failed))
-        if ran.code == 0 or not noticed or self.language.expected(self.exercise.tests) - results.passed:
-            return "With these files the test runner does not notice which tests fail."
-        return ""
+        for _ in range(CONTROLS):
+            ran = self._run(check + command, timeout)
+            if ran.code == CHANGED:
+                return "Files that are not yours to edit were changed while the tests ran."
+            results = self.language.results(self._report(), ran.output)
+            noticed = len(results.failed) == 1 and self.control.name in next(iter(results.failed))
+            if ran.code != 0 and noticed and not self.language.expected(self.exercise.tests) - results.passed:
+                return ""
+            if not ran.timed_out and ran.code != KILLED:
+                return "With these files the test runner does not notice which tests fail."
+        text = f"the tests of {self.exercise.id} passed, and were cut short when they ran again"
+        raise MachineError(text, kind="control", stage="sandbox", retryable=True)
+
+    def require_space(self) -> None:
+        """Return if the disk that the box shares with its host has room, or if it has one of its own."""
+        said = self.box.run("df --output=size,avail -B1 . | tail -1", timeout=UNPACKING).output.split()
+        size, free = map(int, said) if len(said) == 2 and "".join(said).isdecimal() else (0, 0)
+        if size > LIMITS.disk_mb << 20 and free < RESERVE:
+            text = f"tests of {self.exercise.id} failed on a disk with {free >> 20} MB left: free some"
+            raise MachineError(text, kind="disk_full", stage="sandbox", retryable=True)
 
     def _run(self, command: str, timeout: float) -> Result:
         there = f"mkdir -p {quote(self.folder)} && cd {quote(self.folder)} && rm -rf {REPORT}/report*"

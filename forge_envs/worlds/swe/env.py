@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -15,14 +16,18 @@ from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Score
 from forge_envs.sandbox import Limits, Result, provider
 from forge_envs.worlds.swe import patch as patches
-from forge_envs.worlds.swe.judge import Verdict, judge
-from forge_envs.worlds.swe.place import Place
+from forge_envs.worlds.swe.judge import APPLYING, Verdict, judge
+from forge_envs.worlds.swe.place import Broken, Place
 from forge_envs.worlds.swe.rows import EXTRA, Tasks, load
 from forge_envs.worlds.swe.scaffold import SCAFFOLDS, Scaffold
-from forge_envs.worlds.swe.site import Ground
+from forge_envs.worlds.swe.site import STARTING, Ground, Site
 from forge_envs.worlds.swe.task import SweTask
 
+T = TypeVar("T")
+
 NOBODY = "Nobody reads along. Use a tool; call submit when the work is done."
+THINKING = 60.0
+"""Seconds of a box's lifetime for what happens outside of it in a turn."""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +49,7 @@ class SweEnv(AgentEnv[SweTask]):
 
     The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
     mended pass, and all that passed still do. It is judged in a fresh box. An episode that ends without being
-    submitted earns 0.
+    submitted earns 0, also when the agent broke its box and no command runs there any more.
 
     Args:
         source: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
@@ -61,7 +66,8 @@ class SweEnv(AgentEnv[SweTask]):
             that are shown; by default the limits of the Klear-AgentForge paper.
         eval_timeout: seconds that the tests may take.
         patch_limit: bytes of a patch.
-        cpus, memory_mb, pids, disk_mb, lifetime: what a box may use, see `forge_envs.sandbox.Limits`.
+        cpus, memory_mb, pids, disk_mb: what a box may use, see `forge_envs.sandbox.Limits`.
+        lifetime: seconds after which a box is removed; by default longer than turns and tests can take.
         turn_weight, render_mode: see AgentEnv.
     """
 
@@ -87,7 +93,7 @@ class SweEnv(AgentEnv[SweTask]):
         memory_mb: int = 2_048,
         pids: int = 256,
         disk_mb: int = 2_048,
-        lifetime: float = 7_200.0,
+        lifetime: float | None = None,
         turn_weight: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
@@ -105,7 +111,10 @@ class SweEnv(AgentEnv[SweTask]):
                 raise ValueError(f"{name}={flag!r}: it is true or false")
         _at_least(0, head=head, tail=tail)
         _at_least(1, patch_limit=patch_limit, pids=pids, memory_mb=memory_mb, disk_mb=disk_mb)
-        _positive(command_timeout=command_timeout, eval_timeout=eval_timeout, cpus=cpus, lifetime=lifetime)
+        _positive(command_timeout=command_timeout, eval_timeout=eval_timeout, cpus=cpus)
+        if lifetime is None:
+            lifetime = max(max_turns * (command_timeout + THINKING), eval_timeout) + STARTING + APPLYING
+        _positive(lifetime=lifetime)
         provider(sandbox)
         _check_tools(source, sandbox)
         self.tasks: Tasks = load(source, split)
@@ -153,8 +162,8 @@ class SweEnv(AgentEnv[SweTask]):
             return state.measured[1]
         state.ran = False
         try:
-            patch = self._take() if state.patch is None else state.patch
-        except patches.PatchError:
+            patch = state.place.use(self._take) if state.patch is None else state.patch
+        except (patches.PatchError, Broken):
             return state.measured[1]
         if patch != state.measured[0]:
             shown = replace(task, fail_to_pass=task.visible, pass_to_pass=(), eval_script=task.visible_script)
@@ -211,9 +220,9 @@ class SweEnv(AgentEnv[SweTask]):
         """Run a command of the agent's. Raises SandboxError, and ToolError for what no shell can be told."""
         if "\0" in command:
             raise ToolError("a command cannot hold a NUL character")
-        state = self.playing
-        state.ran = True
-        return state.place.site.run(command, timeout=self.command_timeout, head=self._head, tail=self._tail)
+        self.playing.ran = True
+        timeout, head, tail = self.command_timeout, self._head, self._tail
+        return self._use(lambda site: site.run(command, timeout=timeout, head=head, tail=tail))
 
     def shown(self, result: Result) -> str:
         """Output as the agent reads it."""
@@ -223,14 +232,22 @@ class SweEnv(AgentEnv[SweTask]):
         return f"{head}\n[… {result.elided} characters left out …]\n{tail}"
 
     def submit(self) -> int:
-        """Take the patch and end the episode; returns its size in bytes. Raises PatchError."""
+        """Take the patch and end the episode; returns its size in bytes. Raises PatchError, SandboxError."""
         state = self.playing
-        state.patch = self._take()
+        state.patch = patch = self._use(self._take)
         state.over = True
-        return len(state.patch)
+        return len(patch)
 
-    def _take(self) -> bytes:
-        return patches.take(self.playing.place.site, self._patch_limit)
+    def _take(self, site: Site) -> bytes:
+        return patches.take(site, self._patch_limit)
+
+    def _use(self, act: Callable[[Site], T]) -> T:
+        """Do something in the agent's box. One that the agent broke ends the episode: Broken."""
+        try:
+            return self.playing.place.use(act)
+        except Broken:
+            self.playing.over = True
+            raise
 
 
 def _at_least(least: int, **values: int) -> None:

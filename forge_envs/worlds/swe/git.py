@@ -29,7 +29,8 @@ stage() { # bring the index to what the work tree holds, without what tools leav
 
 _SCRUB = r"""
 scrub() { # forget all but the history of HEAD and its tags, and what was cached; HEAD stays where it is
-  find . -name .git -prune -o -type d \( -name __pycache__ -o -name .pytest_cache \) -prune -print0 \
+  find . -path ./.git -prune -o -name .git -prune -print0 \
+    -o -type d \( -name __pycache__ -o -name .pytest_cache \) -prune -print0 \
     -o -type f \( -name '*.py[co]' -o -path '*.egg-info/SOURCES.txt' \) -print0 | xargs -0r rm -rf --
   [ -d .git ] && git rev-parse -q --verify HEAD > /dev/null || return 0
   for name in $(git remote); do git remote remove "$name"; done
@@ -38,7 +39,7 @@ scrub() { # forget all but the history of HEAD and its tags, and what was cached
   git for-each-ref --format='%(refname)' | sort | comm -23 - "$tools/keep" | sed 's/^/delete /' |
     git update-ref --no-deref --stdin
   find .git -mindepth 1 -maxdepth 1 ! -name HEAD ! -name config ! -name description ! -name hooks \
-    ! -name index ! -name info ! -name modules ! -name objects ! -name packed-refs ! -name refs \
+    ! -name index ! -name info ! -name objects ! -name packed-refs ! -name refs \
     ! -name shallow -exec rm -rf -- {} +
   rm -rf .git/refs/original .git/objects/pack/*.keep
   local loose kinds
@@ -53,7 +54,8 @@ scrub() { # forget all but the history of HEAD and its tags, and what was cached
 }
 """
 """Commits after the base and their tags, remotes, reflogs, stashes and dangling objects go. A repository that
-has no commit but those of HEAD loses loose objects only: rewriting a large one takes seconds."""
+has no commit but those of HEAD loses loose objects only: rewriting a large one takes seconds. Repositories in
+it, submodules too, become plain folders."""
 
 APPLY = """\
 first=1

@@ -1,9 +1,9 @@
 """Which files a patch may not change: what runs the tests is not part of a solution.
 
 A file that gold changes as well is always allowed. Everything else that decides how tests are found, run and
-reported is left as it was: hidden tests and the folders of tests around them, `conftest.py`, modules that
-Python imports on its own, settings of test runners, the installer that runs before the tests, and modules at
-the top that would stand in for pytest or the standard library.
+reported is left as it was: hidden tests, folders of tests and of what tests are written with, `conftest.py`,
+modules that Python imports on its own, what tells pytest of plugins, settings of test runners, the installer
+that runs before the tests, and modules at the top that would stand in for pytest or the standard library.
 """
 
 from __future__ import annotations
@@ -22,13 +22,23 @@ from forge_envs.worlds.swe.task import END, START, SweTask
 NAMES = frozenset(
     {"conftest.py", "sitecustomize.py", "usercustomize.py", "setup.py"}  # Python that runs on its own
     | {"pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", ".coveragerc"}
+    | {"entry_points.txt"}  # of an installed package: pytest loads what it names
+    | {"runtests.py", "run_tests.py", "testing.py", "_testing.py", "pytest.py"}  # runners, and their words
 )
 SUFFIXES = frozenset({".pth", ".pyc", ".pyo"})
-FOLDERS = frozenset({"test", "tests", "testing"})
+INSTALLED = (".dist-info", ".egg-info")
+"""Ends of names, whatever their case, under which Python finds an installed package."""
+FOLDERS = frozenset({"test", "tests", "testing", "_testing", "testutils"})
+"""Of tests, and of what runs them or what they are written with."""
 SETTINGS = frozenset({"setup.cfg", "pyproject.toml"})
 """Files of which only some sections decide about tests; see `decides`."""
 
-_SHADOWS = sys.stdlib_module_names | {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "xdist"}
+_IMPORTABLE = (".py", ".so", ".pyd")
+_SHADOWS = (
+    sys.stdlib_module_names
+    | {"pytest", "_pytest", "py", "pluggy", "iniconfig", "packaging", "xdist", "execnet"}
+    | {"attr", "attrs", "exceptiongroup", "tomli", "importlib_metadata", "typing_extensions", "pygments"}
+)
 
 
 class Guard:
@@ -38,24 +48,22 @@ class Guard:
         self._gold = paths_of(task.patch)
         self._hidden = paths_of(task.test_patch)
         self._runners = set(_words(task.eval_script))
-        tests = (PurePosixPath(path).parent for path in self._hidden)
-        self._folders = {
-            folder for path in tests for folder in (path, *path.parents) if folder.name in FOLDERS
-        }
+        self._free = _folders(self._gold) - _folders(self._hidden)
+        self._own = {_module(path) for path in self._gold}
 
     def forbids(self, path: str) -> bool:
         """Whether a patch may not change this file."""
         if path in self._gold:
             return False
         pure = PurePosixPath(path)
-        top = pure.parts[0].removesuffix(".py")
         return (
             path in self._hidden
             or path in self._runners
             or pure.name in NAMES
             or pure.suffix in SUFFIXES
-            or not self._folders.isdisjoint(pure.parents)
-            or (top in _SHADOWS and f"{top}/" not in {f"{p.partition('/')[0]}/" for p in self._gold})
+            or any(part.lower().endswith(INSTALLED) for part in pure.parts)
+            or not _folders([path]) <= self._free
+            or _module(path) in _SHADOWS - self._own
         )
 
     def split(self, found: Iterable[Part]) -> tuple[list[Part], list[str]]:
@@ -73,6 +81,17 @@ class Guard:
         """Files among those kept whose sections about tests must be the same before and after."""
         paths = (part.path for part in kept if part.path not in self._gold)
         return [path for path in paths if PurePosixPath(path).name in SETTINGS]
+
+
+def _folders(paths: Iterable[str]) -> set[PurePosixPath]:
+    """The folders of tests that these files are in."""
+    return {folder for path in paths for folder in PurePosixPath(path).parents if folder.name in FOLDERS}
+
+
+def _module(path: str) -> str:
+    """What `import` must say to get this file, or what it is in, from the top of the repository; or ""."""
+    top = PurePosixPath(path).parts[0]
+    return top.partition(".")[0] if top != path or top.endswith(_IMPORTABLE) else ""
 
 
 def _words(script: str) -> list[str]:
@@ -95,21 +114,18 @@ def decides(path: str, text: str) -> Any:
     try:
         if path.endswith(".toml"):
             data = tomllib.loads(text)
-            tools = data.get("tool", {})
             project = data.get("project", {})
-            return {
-                "build": data.get("build-system"),
-                "scripts": project.get("entry-points"),
-                **{key: value for key, value in tools.items() if key in ("pytest", "tox", "coverage")},
-                "commands": tools.get("setuptools", {}).get("cmdclass"),
-            }
+            tools = {key: value for key, value in data.get("tool", {}).items() if key not in _READERS}
+            return {"build": data.get("build-system"), "plugins": project.get("entry-points"), "tool": tools}
         parser = configparser.RawConfigParser(strict=False)
         parser.read_string(text)
         return {name: dict(parser[name]) for name in parser.sections() if name not in _HARMLESS}
-    except (tomllib.TOMLDecodeError, configparser.Error):
+    except (tomllib.TOMLDecodeError, configparser.Error, AttributeError, RecursionError):
         return None
 
 
-_HARMLESS = frozenset(
-    {"metadata", "options.extras_require", "options.package_data", "flake8", "isort", "mypy"}
+_READERS = frozenset(
+    {"black", "ruff", "isort", "flake8", "pylint", "pydocstyle", "codespell", "mypy", "pyright", "towncrier"}
 )
+"""Tools that read or format code, and take no part in installing or testing it."""
+_HARMLESS = _READERS | {"metadata", "options.extras_require", "options.package_data"}

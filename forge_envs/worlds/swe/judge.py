@@ -9,22 +9,25 @@ leave with status 0. Only tests in another process than the solution could tell,
 from __future__ import annotations
 
 import json
+import re
 import secrets
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
+from forge_envs.sandbox import SandboxError
 from forge_envs.worlds.swe import git
 from forge_envs.worlds.swe.guard import Guard, decides
-from forge_envs.worlds.swe.logs import contradiction
+from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import Part, PatchError, join, parts
-from forge_envs.worlds.swe.site import Ground, Site, open_site
+from forge_envs.worlds.swe.site import Ground, Site, broke, open_site, require_box, unwell
 from forge_envs.worlds.swe.task import START, SweTask
 
 APPLYING = 300.0
+_NO_SPACE = re.compile(r"No space left|Errno 28\b|disk is full")
+BROKEN = "["
+"""Stands for settings that cannot be read."""
 LOG = 16_000_000
 """Characters that are kept of a log at each end."""
 
@@ -69,17 +72,41 @@ def judge(
     site = open_site(task, ground, judged=True)
     try:
         settings = {path: _text(site, path) for path in rule.settings(kept)}
-        if not _apply(site, patch):
+        applied = _apply(site, patch)
+        if not applied:
+            if applied is None and not _gold_applies(task, ground):
+                raise unwell(f"no patch can be applied in a fresh box of {task.image!r}")
             return Verdict(False, "the patch does not apply", dropped=tuple(dropped))
         dropped += _restore(site, settings)
-        return _evaluate(task, site, guard=guard, timeout=timeout, dropped=tuple(dropped))
+        try:
+            found = _evaluate(task, site, guard=guard, timeout=timeout, dropped=tuple(dropped))
+        except SandboxError as error:
+            if not broke(site.box, error, task, ground):
+                raise
+            return Verdict(False, f"the tests broke their box: {error}", True, dropped=tuple(dropped))
     finally:
         site.close()
+    if not found.resolved and _NO_SPACE.search(found.log):
+        require_box(task, ground)
+    return found
 
 
-def _apply(site: Site, patch: bytes) -> bool:
+def _apply(site: Site, patch: bytes) -> bool | None:
+    """Whether it applies; None where git was stopped, or the disk was full, before it could say."""
     path = site.put("patch.diff", patch)
-    return site.run(git.APPLY, timeout=APPLYING, env={"PATCH": path}).code == 0
+    done = site.run(git.APPLY, timeout=APPLYING, env={"PATCH": path})
+    if done.timed_out or done.code > 128 or _NO_SPACE.search(done.output):
+        return None
+    return done.code == 0
+
+
+def _gold_applies(task: SweTask, ground: Ground) -> bool:
+    """The same with gold, which tells a patch that is too much for its box from a machine that fails."""
+    site = open_site(task, ground, judged=True)
+    try:
+        return _apply(site, task.patch.encode()) is True
+    finally:
+        site.close()
 
 
 def _restore(site: Site, settings: Mapping[str, str]) -> list[str]:
@@ -96,8 +123,10 @@ def _restore(site: Site, settings: Mapping[str, str]) -> list[str]:
 def _text(site: Site, path: str) -> str:
     try:
         return site.box.read(path).decode("utf-8", "replace")
-    except (OSError, ValueError):
+    except OSError:
         return ""
+    except ValueError:  # longer than any settings are
+        return BROKEN
 
 
 def _evaluate(task: SweTask, site: Site, *, guard: bool, timeout: float, dropped: tuple[str, ...]) -> Verdict:
@@ -133,10 +162,8 @@ def _official(task: SweTask, spec: Any, log: str) -> dict[str, Any]:
     from swebench.harness.grading import get_eval_report
 
     prediction = {"instance_id": task.id, "model_name_or_path": "agent", "model_patch": "patch"}
-    with tempfile.TemporaryDirectory(prefix="forge-log-") as folder:
-        path = Path(folder, "test_output.txt")
-        path.write_text(log, encoding="utf-8", newline="")
-        report: dict[str, Any] = get_eval_report(spec, prediction, str(path), True)[task.id]
+    with as_file(log) as path:
+        report: dict[str, Any] = get_eval_report(spec, prediction, path, True)[task.id]
     return report
 
 

@@ -8,6 +8,9 @@ was printed while they ran. What a program fakes from the first letter to the ex
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from forge_envs.worlds.swe.task import END, START
 
@@ -21,6 +24,15 @@ _BANNER = re.compile(r"^=+ .+ =+$", re.MULTILINE)
 _LETTERS = re.compile(r"^\S+\.py (?:<- \S+ )?[.sxXFE]*[FE][.sxXFE]*(?: +\[ *\d+%\])?$", re.MULTILINE)
 _STATUS = re.compile(r"^(?:PASSED|FAILED|ERROR|SKIPPED|XFAIL) .*::", re.MULTILINE)
 _FAILED = re.compile(r"^(FAILED|ERROR)\b", re.MULTILINE)
+
+
+@contextmanager
+def as_file(log: str) -> Iterator[str]:
+    """The path of a log, for who reads only files; it has no name on disk, so nothing can leave it behind."""
+    with tempfile.TemporaryFile("w", encoding="utf-8", newline="") as file:
+        file.write(log)
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
 
 
 def contradiction(log: str) -> str | None:

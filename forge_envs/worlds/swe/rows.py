@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from forge_envs.errors import TaskError
 from forge_envs.worlds.swe.builtin import builtin_tasks
@@ -15,6 +18,12 @@ from forge_envs.worlds.swe.task import SweTask, task_of
 
 KNOWN = '"builtin", "swebench:FILE.parquet|.jsonl|.json", "swebench:HUB/NAME" and "repo:FOLDER"'
 EXTRA = "pip install 'agentforge[swe]'"
+
+
+HUB = 600.0
+"""Seconds that a dataset of the Hub may take."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,14 +95,32 @@ def _load_hub(source: str, name: str, split: str) -> Tasks:
         from swebench.harness.utils import load_swebench_dataset
     except ImportError as error:
         raise ImportError(f"source={source!r} needs swebench: {EXTRA}") from error
+    words = (
+        f"source={source!r}: no file {name!r} here, and the Hub gives no split {split!r} of such a dataset"
+    )
     try:
-        rows = load_swebench_dataset(name, split)
-    except Exception as error:  # the Hub's client raises dozens of kinds
+        rows = within(HUB, partial(load_swebench_dataset, name, split))
+    except TimeoutError as error:
         raise TaskError(
-            f"source={source!r}: no file {name!r} here, and the Hub gives no split {split!r} of such a "
-            f"dataset: {type(error).__name__}: {error}"
+            f"{words} within {HUB:g} s. Look at the network, or fetch its Parquet file and name that"
         ) from error
+    except Exception as error:  # the Hub's client raises dozens of kinds
+        raise TaskError(f"{words}: {type(error).__name__}: {error}") from error
     return _index(source, _tasks_of([dict(row) for row in rows], f"{name} ({split})"), split)
+
+
+def within(seconds: float, act: Callable[[], T]) -> T:
+    """What `act` returns or raises; TimeoutError after so many seconds, and it goes on unheard."""
+    done: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(act())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="forge-hub", daemon=True).start()
+    return done.result(seconds)
 
 
 def _tasks_of(rows: list[Any], where: str) -> Iterable[SweTask]:
@@ -117,15 +144,24 @@ def _read_parquet(path: Path) -> list[Any]:
 
 
 def _read_json(path: Path) -> list[Any]:
-    rows = _parse(path, path.read_text(encoding="utf-8"))
+    rows = _parse(path, _text_of(path))
     if isinstance(rows, dict) and "instance_id" not in rows:
         rows = list(rows.values())
     return rows if isinstance(rows, list) else [rows]
 
 
 def _read_lines(path: Path) -> list[Any]:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = _text_of(path).split("\n")
     return [_parse(f"{path}, line {i}", line) for i, line in enumerate(lines, 1) if line.strip()]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is not UTF-8 text: {error}; is it compressed, or Parquet?") from error
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error}") from error
 
 
 def _parse(where: object, text: str) -> Any:

@@ -21,6 +21,9 @@ STARTING = 600.0
 """Seconds that a start may take; only a large repository with a future to forget takes more than a few."""
 EDIT = "edit_via_str_replace"
 
+MACHINE = ("no_daemon", "no_image")
+"""Kinds of failure that nothing in a box can bring about."""
+
 _ENV = {
     "PAGER": "cat",
     "GIT_PAGER": "cat",
@@ -98,13 +101,51 @@ def unwell(text: str) -> MachineError:
     return SandboxError(text, kind="fresh_box", retryable=True)
 
 
+def broke(box: Sandbox, error: SandboxError, task: SweTask, ground: Ground) -> bool:
+    """Whether what ran in a box broke it; else the machine failed, and nobody is to blame.
+
+    It did if the box takes no command any more, and a fresh one of the same image does.
+    """
+    return error.kind not in MACHINE and not _takes(box) and _is_well(task, ground)
+
+
+def _is_well(task: SweTask, ground: Ground) -> bool:
+    """Whether a fresh box of the task's image takes a command."""
+    try:
+        require_box(task, ground)
+    except SandboxError:
+        return False
+    return True
+
+
+def require_box(task: SweTask, ground: Ground) -> None:
+    """Raises SandboxError, such as for a full disk, where a fresh box of the task takes no command."""
+    box = _open(task, ground)
+    try:
+        if not _takes(box):
+            raise unwell(f"a fresh box of {task.image!r} takes no command")
+    finally:
+        box.close()
+
+
+def _takes(box: Sandbox) -> bool:
+    try:
+        return box.run("true").code == 0
+    except SandboxError:
+        return False
+
+
+def _open(task: SweTask, ground: Ground) -> Sandbox:
+    return provider(ground.sandbox).open(task.image, workdir=WORKDIR, limits=ground.limits)
+
+
 def open_site(task: SweTask, ground: Ground, *, judged: bool = False) -> Site:
     """A fresh box with the task's repository at its base commit, and our tools beside it.
 
     For an agent it forgets what came after the base commit, and commands get an environment that suits
     agents. Where a patch is `judged`, image and environment stay as they are. Raises SandboxError.
     """
-    box = provider(ground.sandbox).open(task.image, workdir=WORKDIR, limits=ground.limits)
+    box = _open(task, ground)
     try:
         return _prepare(box, task, ground, judged)
     except OSError as error:

@@ -87,7 +87,7 @@ def task_of(row: Mapping[str, Any], where: str, assets: Mapping[str, bytes] | No
     if missing:
         older = _OLDER if "eval_script" in missing and "instance_id" not in missing else ""
         raise TaskError(f"{where}: {name} lacks {', '.join(missing)}{older}")
-    wanted = _assets(row)
+    wanted = _assets(row, where)
     if wanted - set(assets or ()):
         first = min(wanted - set(assets or ()))
         raise TaskError(
@@ -132,11 +132,18 @@ def _tests(row: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _assets(row: Mapping[str, Any]) -> set[str]:
+def _assets(row: Mapping[str, Any], where: str) -> set[str]:
+    """The paths of the binary files that a row needs."""
     value = row.get("image_assets") or {}
-    declared = json.loads(value) if isinstance(value, str) else value
-    found = (entry.get("path") for key in ("test_patch", "patch") for entry in declared.get(key) or ())
-    return {path for path in found if path}
+    try:
+        declared = json.loads(value) if isinstance(value, str) else value
+        found = (entry.get("path") for key in ("test_patch", "patch") for entry in declared.get(key) or ())
+        return {str(path) for path in found if path}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise TaskError(
+            f"{where}: image_assets of {row['instance_id']} must be "
+            f'{{"test_patch": [{{"path": ...}}]}} or its JSON, not {value!r:.80}: {error}'
+        ) from error
 
 
 def _image(name: str) -> str:

@@ -66,6 +66,8 @@ class Language(ABC):
     """The oldest version that will do."""
     install: ClassVar[str]
     """What to type where tools are missing."""
+    begins: ClassVar[str]
+    """A pattern of a test's first line."""
     addable: ClassVar[str] = ""
     """What the agent is told of files that it may add, with a blank in front."""
     noise: ClassVar[tuple[str, ...]] = ()

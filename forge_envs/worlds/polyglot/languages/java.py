@@ -32,6 +32,7 @@ class Java(Language):
     least = (17,)
     install = "apt-get install openjdk-17-jdk-headless junit5 libassertj-core-java libandroid-json-org-java"
     report = f"{REPORT}/report/TEST-junit-jupiter.xml"
+    begins = r"@(?:[\w.]+\.)?Test\b"
     addable = " You may add classes in files of their own beside these."
     noise = (r"^Test run finished after .*\n?", r"^\s*$\n", r"^Thanks for using JUnit!.*\n?")
 
@@ -89,5 +90,3 @@ _LAUNCH = (
     "org.junit.platform.console.ConsoleLauncher --disable-banner --disable-ansi-colors --details=tree "
     f"--scan-classpath {REPORT}/classes --reports-dir {REPORT}/report"
 )
-LAUNCH_ALL = f"mkdir -p {REPORT}; {_COMPILE} && {_LAUNCH}"
-"""Compile and run everything, as `gradlew test` would."""

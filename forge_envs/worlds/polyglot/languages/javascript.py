@@ -29,6 +29,7 @@ class JavaScript(Language):
         "core-js@3.37.1"
     )
     report = f"{REPORT}/report.json"
+    begins = r"(?:test|it)\b"
     noise = (
         r"^Time: .*\n?",
         r" \([\d.]+ m?s\)",

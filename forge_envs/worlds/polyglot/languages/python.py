@@ -20,6 +20,7 @@ class Python(Language):
     least = (3, 8)
     install = "apt-get install python3 python3-pytest   (or: pip install pytest)"
     report = f"{REPORT}/report.xml"
+    begins = r"(?:async )?def test"
     noise = (r" in \d+\.\d+s(?: \(\S+\))?", r", 1 deselected", r" / 1 deselected / \d+ selected")
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:

@@ -28,6 +28,7 @@ class Rust(Language):
     least = (1, 70)
     install = "apt-get install rustc-web cargo-web librust-rand-dev librust-time-dev librust-anyhow-dev"
     report = f"{REPORT}/report.txt"
+    begins = r"#\[test\]"
     noise = (
         r"; finished in \d+\.\d+s",
         r"^ *(?:Finished|Running|Compiling|Doc-tests) .*\n?",

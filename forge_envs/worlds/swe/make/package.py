@@ -7,7 +7,6 @@ import hashlib
 import io
 import re
 import subprocess
-import sys
 import tarfile
 import tomllib
 import zipfile
@@ -19,9 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forge_envs.worlds.swe.make.errors import MakeError, NoTests, UnknownPackage
+from forge_envs.worlds.swe.make.index import download
 
 LARGEST = 5_000_000
 """Bytes; a file that is larger is left out."""
+GIT = 120.0
+"""Seconds that one git command may take."""
 TEST_FOLDERS = frozenset({"test", "tests"})
 LEFT_OUT = frozenset(
     {".git", ".hg", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", ".eggs", "dist"}
@@ -165,7 +167,7 @@ def fetch(spec: str, folder: Path) -> Package:
             f"{spec!r} is no file or folder here and no package: write NAME==VERSION, the path of a source "
             "distribution (.tar.gz, .zip), or the path of a checkout"
         )
-    return from_sdist(_download(spec, match[1], match[3], folder))
+    return from_sdist(download(spec, match[1], match[3], folder))
 
 
 def from_sdist(path: Path) -> Package:
@@ -240,50 +242,14 @@ def _read_files(root: Path, paths: Iterable[str]) -> tuple[dict[str, bytes], fro
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=GIT)
+    except FileNotFoundError as error:
+        raise MakeError("git is not installed, and checkouts are read by it: apt-get install git") from error
+    except subprocess.TimeoutExpired as error:
+        raise MakeError(f"{root}: git {arguments[0]} needs more than {GIT:g} s; is the disk well?") from error
     if done.returncode != 0:
         raise MakeError(
             f"{root}: git {arguments[0]} failed: {done.stderr.strip()}; is it a checkout with a commit?"
         )
     return done.stdout
-
-
-def _download(spec: str, name: str, version: str | None, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    if version and (found := _downloaded(folder, name, version)):
-        return found
-    before = set(folder.iterdir())
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--no-binary",
-        name,
-        "-d",
-        str(folder),
-        spec,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")][-2:] or done.stderr[
-            -400:
-        ]
-        raise UnknownPackage(
-            f"pip has no source distribution for {spec!r}: {' '.join(said)} Check name and version on "
-            "the index, or give the path of a source distribution or checkout"
-        )
-    new = sorted(set(folder.iterdir()) - before) or sorted(filter(None, [_downloaded(folder, name, version)]))
-    if not new:
-        raise UnknownPackage(f"pip says it downloaded {spec!r}, but there is no new file in {folder}")
-    return new[0]
-
-
-def _downloaded(folder: Path, name: str, version: str | None) -> Path | None:
-    plain = re.sub(r"[-_.]+", "-", name).lower()
-    for path in sorted(folder.iterdir(), reverse=True):
-        stem, _, rest = re.sub(r"\.(tar\.\w+|zip)$", "", path.name).rpartition("-")
-        if re.sub(r"[-_.]+", "-", stem).lower() == plain and version in (None, rest):
-            return path
-    return None

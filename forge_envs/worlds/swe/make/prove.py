@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forge_envs.sandbox import Sandbox, SandboxError, provider
+from forge_envs.worlds.swe.logs import as_file
 from forge_envs.worlds.swe.make import image, store
 from forge_envs.worlds.swe.make.lab import LIMITS
+from forge_envs.worlds.swe.patch import parts
 
 LOG = 16_000_000
 """Characters of a log that are kept at each end."""
 GOOD = frozenset({"PASSED", "XFAIL"})
+GOLD = ".forge-gold.json"
+SEARCH = f"""
+import json, os, sys
+with open("{GOLD}") as file:
+    gold = json.load(file)
+os.remove("{GOLD}")
+for place in sys.path:
+    for folder, _, names in os.walk(place if place and not place.startswith(os.getcwd()) else ""):
+        for name in names:
+            path = os.path.join(folder, name)
+            for ending, added in gold.items():
+                if path.endswith("/" + ending):
+                    with open(path, errors="replace") as file:
+                        if set(added) <= {{line.strip() for line in file}}:
+                            print(path)
+"""
+"""Prints the files that Python can import from outside the repository and that have what gold adds."""
 ATTEMPTS = 2
 """A machine that is busy enough loses a run, so one refusal is no verdict."""
 
@@ -48,6 +67,8 @@ def prove(folder: Path, timeout: float = 600.0) -> str:
 def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
     box = provider("docker").open(row["image"], limits=LIMITS)
     try:
+        if copies := elsewhere(box, str(row["patch"])):
+            return f"the fix can be imported from {copies[0]}, which is in the image"
         commit = box.run("git rev-parse HEAD", timeout=timeout).output.strip()
         before = _statuses(box, row, timeout)
         box.write("/tmp/gold.patch", str(row["patch"]).encode())
@@ -70,6 +91,25 @@ def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
     return ""
 
 
+def elsewhere(box: Sandbox, patch: str) -> list[str]:
+    """Files of the image outside the repository that gold's fix can be read in; raises SandboxError.
+
+    These are copies that other packages carry with them, such as pip's of packaging: files of the same name
+    in a folder of the same name that have all lines that gold adds.
+    """
+    gold = {}
+    for part in parts(patch.encode()):
+        ending = [name for name in PurePosixPath(part.path).parts[-2:] if name not in ("src", "lib")]
+        lines = part.data.decode("utf-8", "replace").split("\n")
+        added = {line[1:].strip() for line in lines if line.startswith("+") and not line.startswith("+++ ")}
+        gold["/".join(ending)] = sorted(added - {""})
+    box.write(GOLD, json.dumps(gold).encode())
+    done = box.run('python3 -c "$SEARCH"', env={"SEARCH": SEARCH}, timeout=300.0, tail=100_000)
+    if done.code != 0:
+        raise SandboxError(f"a search in a fresh box failed: {done.output}", kind="fresh_box", retryable=True)
+    return done.output.split("\n")[:-1]
+
+
 def _statuses(box: Sandbox, row: Mapping[str, Any], timeout: float) -> dict[str, str] | None:
     """What swebench's own parser reads in a run of the evaluation script; None where it refuses to."""
     from swebench.harness.grading import get_logs_eval
@@ -78,8 +118,6 @@ def _statuses(box: Sandbox, row: Mapping[str, Any], timeout: float) -> dict[str,
     spec = make_test_spec(dict(row))
     box.write("/tmp/eval.sh", spec.eval_script.encode())
     ran = box.run("/bin/bash /tmp/eval.sh", timeout=timeout, head=LOG, tail=LOG)
-    with tempfile.TemporaryDirectory(prefix="forge-log-") as place:
-        path = Path(place, "log.txt")
-        path.write_text(ran.output, encoding="utf-8", newline="")
-        statuses, valid = get_logs_eval(spec, str(path))
+    with as_file(ran.output) as path:
+        statuses, valid = get_logs_eval(spec, path)
     return dict(statuses) if valid and not ran.timed_out else None

@@ -12,11 +12,12 @@ from typing import Any
 from forge_envs.sandbox.progress import Progress
 from forge_envs.worlds.swe.make.choose import Trial, weigh
 from forge_envs.worlds.swe.make.errors import MakeError, NoBugs
+from forge_envs.worlds.swe.make.hide import CannotHide
 from forge_envs.worlds.swe.make.lab import Baseline, Lab, token
 from forge_envs.worlds.swe.make.package import Package, fetch, is_test
 from forge_envs.worlds.swe.make.prove import prove
 from forge_envs.worlds.swe.make.settings import Settings, open_lab
-from forge_envs.worlds.swe.make.statement import examples_of, write_statement
+from forge_envs.worlds.swe.make.statement import examples_of, leaks, write_statement
 from forge_envs.worlds.swe.make.store import Draft, write_task
 
 PAIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+):([A-Za-z0-9.!+_-]+)")
@@ -137,6 +138,10 @@ def _write(
     statement = write_statement(
         pair.old.name, pair.old.version, examples, count, seed=f"{settings.seed}/{pair.id}", style="release"
     )
+    before, after = pair.sources
+    for path in sorted({*before, *after}):
+        if told := leaks(statement, path, "", before.get(path, b""), after.get(path, b"")):
+            raise NoBugs(f"{pair.id}: the statement leaks {told[:3]} of {path}; choose other releases")
     draft = Draft(
         pair.id,
         pair.old,
@@ -147,4 +152,7 @@ def _write(
         tuple(map(token, trial.passed)),
         {"made_by": "release", "made_in": f"{pair.old.version}:{pair.new.version}"},
     )
-    write_task(draft, folder, base, shared, settings.split)
+    try:
+        write_task(draft, folder, base, shared, settings.split)
+    except CannotHide as error:
+        raise MakeError(str(error)) from error

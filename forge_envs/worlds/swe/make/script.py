@@ -11,18 +11,10 @@ STEERING = (
     *("pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml"),
 )
 """Files that decide how tests are found and run, in any folder."""
-SHADOWS = (
-    "pytest",
-    "_pytest",
-    "pluggy",
-    "iniconfig",
-    "packaging",
-    "pytest.py",
-    "pluggy.py",
-    "iniconfig.py",
-    "py.py",
-)
-"""What at the top would be imported in place of pytest."""
+PLUGINS = ("*.dist-info/**", "*.egg-info/**")
+"""Folders in which pytest finds plugins, whatever their case."""
+SHADOWS = ("pytest", "_pytest", "pluggy", "iniconfig", "packaging", "py")
+"""What at the top would be imported in place of pytest, as a folder or a module of any kind."""
 
 
 def eval_script(
@@ -37,7 +29,9 @@ def eval_script(
     `restored` are files of the base commit that are put back, `tests` the folders and files where whatever is
     not in the base commit goes. Tests that a patch brings are not run, nor are its settings of pytest heard.
     """
-    words = [f":(glob)**/{name}" for name in STEERING] + list(SHADOWS) + list(tests)
+    words = [f":(glob)**/{name}" for name in STEERING]
+    words += [f":(glob,icase)**/{name}" for name in PLUGINS]
+    words += [word for name in SHADOWS for word in (name, f":(glob){name}.*")] + list(tests)
     clean = "git clean -fdxq -- " + " ".join(map(quote, words))
     restore = "git checkout HEAD -- " + " ".join(map(quote, restored))
     extra = "".join(f" {quote(option)}" for option in options)

@@ -103,7 +103,10 @@ def _bullet(example: Example) -> str:
 
 
 def leaks(text: str, path: str, function: str, before: bytes, after: bytes) -> list[str]:
-    """What a statement says of the change: its file, a line number, lines that differ, a private name."""
+    """What a statement says of the change: its file, a line number, lines that differ, a private name.
+
+    Lines that only import something do not count: every example has some.
+    """
     pure = PurePosixPath(path)
     own = (pure.name,) if pure.name != "__init__.py" else ()
     told = [word for word in (path, *own) if word in text]
@@ -115,11 +118,12 @@ def leaks(text: str, path: str, function: str, before: bytes, after: bytes) -> l
         and re.search(rf"\b{re.escape(private)}\b", text)
     ):
         told.append(private)
-    told += [line for line in _changed(before, after) if len(line) >= SHORTEST and line in text]
+    changed = [line for line in _changed(before, after) if not line.startswith(("import ", "from "))]
+    told += [line for line in changed if len(line) >= SHORTEST and line in text]
     return told
 
 
 def _changed(before: bytes, after: bytes) -> Iterable[str]:
-    old, new = (data.decode("utf-8").splitlines() for data in (before, after))
+    old, new = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
     both = set(old) & set(new)
     return [line.strip() for line in dict.fromkeys([*old, *new]) if line not in both and line.strip()]

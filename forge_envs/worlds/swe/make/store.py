@@ -71,9 +71,9 @@ def write_task(draft: Draft, folder: Path, base: Baseline, shared: Path, split: 
     agent = {**draft.source_before, **draft.tests_before}
     touched = {path: package.files[path] for path in agent if path in package.files}
     patches = {
-        "base.patch": git_diff(touched, agent),
-        "gold.patch": git_diff(draft.source_before, draft.source_after),
-        "test.patch": git_diff(draft.tests_before, draft.tests_after),
+        "base.patch": git_diff(touched, agent, folder),
+        "gold.patch": git_diff(draft.source_before, draft.source_after, folder),
+        "test.patch": git_diff(draft.tests_before, draft.tests_after, folder),
     }
     for name, patch in patches.items():
         (folder / name).write_bytes(patch)

@@ -1,0 +1,66 @@
+"""Keys of a config that were set and that nothing would read: better refused than believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from forge_train.explain import show
+from forge_train.hyperparameters import CRITIC_ESTIMATORS
+from forge_train.section import Section
+
+if TYPE_CHECKING:
+    from forge_train.config import Config
+
+STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts")
+"""Keys of [vllm] about servers that we start."""
+TOKEN_CREDIT = ("gamma", "gae_lambda")
+TURN_CREDIT = ("turn_gamma", "turn_lambda")
+"""Keys of [algorithm] by which a critic's estimator carries credit, from token to token or turn to turn."""
+
+
+def refuse_unused(config: Config) -> None:
+    """Raise ValueError when keys differ from their defaults and do nothing: which, why, and the way out.
+
+    A default that was written out is fine, so that a resolved config (`config.dump`) loads.
+    """
+    for name, keys, why in _rules(config):
+        section: Section = getattr(config, name)
+        fields = type(section).model_fields
+        found = [
+            f"{name}.{key} = {show(value)}"
+            for key in keys
+            if (value := getattr(section, key)) != fields[key].get_default(call_default_factory=True)
+        ]
+        if found:
+            raise ValueError(f"{', '.join(found)}: {why}, or leave {'them' if len(found) > 1 else 'it'} out")
+
+
+def _rules(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Of this config: a section, keys of it that nothing reads, and why."""
+    algorithm, lag = config.algorithm, config.rollout.max_lag
+    if config.vllm.urls:
+        yield "vllm", STARTED, "vllm.urls names servers that run, and none is started; drop vllm.urls"
+    if algorithm.objective == "nll":
+        weighs = () if algorithm.importance_level == "sequence" else ("importance_cap", "importance_range")
+        why = 'algorithm.objective = "nll" has no ratio of probabilities; use "clipped"'
+        yield "algorithm", ("clip_low", "clip_high", *weighs), why
+    elif algorithm.objective == "ppo":
+        why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
+        yield "algorithm", ("importance_cap",), why
+    elif algorithm.objective == "auto" and lag and algorithm.importance_level == "token":
+        late = (
+            f'with rollout.max_lag = {lag} algorithm.objective = "auto" is "ppo", which puts no weight on its'
+        )
+        yield "algorithm", ("importance_cap",), f'{late} ratio; set it to "clipped"'
+    if config.optim.schedule == "constant":
+        yield "optim", ("decay_steps",), 'optim.schedule = "constant" never falls; use "linear" or "cosine"'
+    asked = f'algorithm.advantage = "{algorithm.advantage}"'
+    if algorithm.advantage not in CRITIC_ESTIMATORS:
+        why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
+        yield "algorithm", (*TOKEN_CREDIT, *TURN_CREDIT, "whiten"), why
+        yield "critic", tuple(type(config.critic).model_fields), why
+    elif algorithm.advantage == "gae":
+        yield "algorithm", TURN_CREDIT, f'{asked} has tokens for steps; use "turn_gae" or "bilevel_gae"'
+    elif algorithm.advantage == "turn_gae":
+        yield "algorithm", TOKEN_CREDIT, f'{asked} has turns for steps; use "gae" or "bilevel_gae"'
