@@ -21,7 +21,6 @@ from pydantic import Field, ValidationError, model_validator
 from forge_train.explain import ConfigError, explain, show
 from forge_train.hyperparameters import (
     CRITIC_ESTIMATORS,
-    GROUP_ESTIMATORS,
     AlgorithmConfig,
     CriticConfig,
     LossConfig,
@@ -42,7 +41,6 @@ from forge_train.unused import refuse_unused
 
 __all__ = [
     "CRITIC_ESTIMATORS",
-    "GROUP_ESTIMATORS",
     "AlgorithmConfig",
     "Config",
     "ConfigError",
@@ -106,7 +104,7 @@ class Config(Section):
         if not self.worlds:
             raise ValueError('worlds: none given; add [[worlds]] with id = "module:Name-v0"')
         size, advantage = self.rollout.group_size, self.algorithm.advantage
-        if size < 2 and advantage in GROUP_ESTIMATORS:
+        if size < 2 and advantage not in CRITIC_ESTIMATORS:
             raise ValueError(
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"

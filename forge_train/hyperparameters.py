@@ -8,10 +8,11 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from forge_train.section import Section, known
 
-GROUP_ESTIMATORS = frozenset({"grpo", "dr_grpo", "rloo"})
-"""Estimators that compare the members of a group: with one member nothing is left to learn from."""
 CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
-"""Estimators that compare an episode with what a critic expected of it: PPO."""
+"""Estimators that compare an episode with what a critic expected of it: PPO.
+
+All others compare the members of a group: with one member nothing is left to learn from.
+"""
 
 
 class LossConfig(Section):

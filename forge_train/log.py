@@ -20,6 +20,7 @@ import math
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -270,11 +271,29 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
+        "commit": _commit(),
         "python": platform.python_version(),
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU",
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
+
+
+def _commit() -> str:
+    """The commit of this checkout, "-dirty" when files differ from it; empty where there is no checkout."""
+    here = Path(__file__)
+    told = ""
+    for asked in (
+        ["ls-files", "--error-unmatch", here.name],
+        ["describe", "--always", "--dirty", "--abbrev=12"],
+    ):
+        command = ["git", "-C", str(here.parent), *asked]  # the first fails in a foreign repository's .venv
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        told = run.stdout.strip()
+    return told
 
 
 def _refuse_strangers(path: Path) -> None:

@@ -25,7 +25,7 @@ SHOWN_STEPS = 4
 """Steps whose episodes are shown: the first, the last, and some between."""
 
 ENDINGS = ("terminated", "max_turns", "tokens", "context", "deadline", "failed", "cancelled")
-SPENT = ("generate", "world", "wait", "placement", "logprobs", "values", "update", "weights", "other")
+SPENT = tuple("generate world wait placement logprobs values update weights checkpoint other".split())
 """Parts of a step, bottom to top. A synchronous run plays its groups (generate, world) and then learns; in an
 overlapped one the learner only waits for those that are not there yet."""
 

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
+
 from forge_train.admission import Admission
 from forge_train.advantages import ESTIMATORS
-from forge_train.config import GROUP_ESTIMATORS, AlgorithmConfig
+from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
 from forge_train.critic import Critic
 from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Engine
@@ -225,7 +227,7 @@ class Trainer:
         endings = OUT_OF_ROOM if self.algorithm.train_out_of_tokens else frozenset()
         members = [i for i, t in enumerate(group) if t.trainable or t.ending in endings]
         rows: Credit = [[] for _ in group]
-        if len(members) < self.min_members and self.algorithm.advantage in GROUP_ESTIMATORS:
+        if len(members) < self.min_members and self.algorithm.advantage not in CRITIC_ESTIMATORS:
             return rows
         estimated = ESTIMATORS[self.algorithm.advantage]([group[i] for i in members])
         for i, advantages in zip(members, estimated, strict=True):
@@ -234,7 +236,9 @@ class Trainer:
 
     async def beside(self, work: Callable[[], T]) -> T:
         """Do the learner's work: in a thread beside the rollouts, unless they read the same weights."""
-        return work() if self.engine.shares_weights else await asyncio.to_thread(work)
+        if self.engine.shares_weights:
+            return work()
+        return await asyncio.to_thread(_on_threads, torch.get_num_threads(), work)
 
     async def update_engine(self) -> None:
         """The engine gets the learner's weights as they are: to begin with, or to be judged."""
@@ -279,6 +283,12 @@ class Trainer:
             task.cancel()
         await asyncio.gather(*self.playing.values(), return_exceptions=True)
         self.playing.clear()
+
+
+def _on_threads(count: int, work: Callable[[], T]) -> T:
+    """A fresh thread would take as many as an engine's pass has just now."""
+    torch.set_num_threads(count)
+    return work()
 
 
 def teaches(rows: Credit) -> bool:
