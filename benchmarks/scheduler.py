@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_train.admission import Admission
-from forge_train.simulate import DropsLate, Simulation, simulate
-from forge_train.stages import Placement, load
+from forge_train.simulator.simulate import DropsLate, Simulation, simulate
+from forge_train.simulator.stages import Placement, load
 
 HERE = Path(__file__).parent
 FILE = HERE / "stage_times.toml"

@@ -14,7 +14,7 @@ has finished would keep the bound only by luck: as many groups start for every v
 one taken early leaves an older one over.) With `max_lag = 0` training is synchronous.
 
 There is no clock and no queue here: the trainer runs this code in real
-time and `forge_train.simulate` in virtual time.
+time and `forge_train.simulator.simulate` in virtual time.
 """
 
 from __future__ import annotations

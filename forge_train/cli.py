@@ -41,7 +41,7 @@ def train(args: argparse.Namespace) -> int:
     """Run or continue the stages of a config."""
     from forge_train import run
     from forge_train.config import load
-    from forge_train.results import show_run
+    from forge_train.show.results import show_run
 
     config = load(args.config, args.set)
     report = run.train(config)
@@ -54,7 +54,7 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Judge a checkpoint, any model folder, or a model behind an endpoint, on a world's tasks."""
-    from forge_train.results import show_evaluation
+    from forge_train.show.results import show_evaluation
 
     if (args.model is None) == (args.engine is None):
         raise ValueError("judge what? Give a model folder, or --engine openai:MODEL@URL")
@@ -127,7 +127,7 @@ def collect(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace) -> int:
     """Write the report of a run folder."""
-    from forge_train.report import write_report
+    from forge_train.show.report import write_report
 
     print(write_report(args.run))
     return 0
@@ -135,7 +135,7 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.servers import Servers, keep_serving
+    from forge_train.engines.servers import Servers, keep_serving
 
     with _served(args.model, args.logs, args.dtype) as model:
         servers = Servers(
@@ -167,7 +167,7 @@ def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
     import torch
 
     from forge_train.checkpoint import load_model
-    from forge_train.weights import Scratch, save_policy
+    from forge_train.engines.weights import Scratch, save_policy
 
     scratch = Scratch(above)
     try:

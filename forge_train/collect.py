@@ -21,10 +21,10 @@ from forge_train.chat import ChatEndpoint, ChatPlayer
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluate import SUCCESS, verdict
-from forge_train.live import Progress
 from forge_train.log import read_lines, repair, write_atomic
 from forge_train.renderer import Message, renderer_for
 from forge_train.rollout import Player, TokenPlayer, derive_seed, gather, play
+from forge_train.show.live import Progress
 from forge_train.trajectory import Segment, Trajectory
 from forge_train.world import World
 

@@ -15,13 +15,13 @@ from typing import Any
 import tomli_w
 
 from forge_train.chat import ChatEndpoint, ChatPlayer
+from forge_train.config.sections import WorldConfig
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.evaluate import Evaluation, evaluate
-from forge_train.live import Progress
 from forge_train.log import environment, write_atomic
-from forge_train.report import write_report
-from forge_train.results import told
-from forge_train.sections import WorldConfig
+from forge_train.show.live import Progress
+from forge_train.show.report import write_report
+from forge_train.show.results import told
 from forge_train.trajectory import Trajectory
 from forge_train.world import World
 

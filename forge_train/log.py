@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, Self
 
 from forge_train.advantages import by_action
 from forge_train.config import Config, dump, load, results_of
-from forge_train.explain import ConfigError, show
+from forge_train.config.explain import ConfigError, show
 from forge_train.trajectory import Trajectory
 
 LOCK = "forge.lock"

@@ -23,19 +23,19 @@ from forge_train.curriculum import Curriculum
 from forge_train.distributed import Processes, join
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
+from forge_train.engines.placement import placement_of
 from forge_train.evaluate import Evaluation, evaluate
 from forge_train.journal import Journal
 from forge_train.leader import Leader, LeadingCritic, dismiss, follow
 from forge_train.learner import Learner
-from forge_train.live import Live, Progress
 from forge_train.log import RunFolder, read_lines, rollout_record
-from forge_train.placement import placement_of
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
 from forge_train.renderer import renderer_for
-from forge_train.report import write_report
-from forge_train.results import evaluations, told
 from forge_train.rollout import TokenPlayer, derive_seed
 from forge_train.rollouts import Rollouts
+from forge_train.show.live import Live, Progress
+from forge_train.show.report import write_report
+from forge_train.show.results import evaluations, told
 from forge_train.trainer import Runner, Trainer
 from forge_train.workers import hired
 from forge_train.world import World

@@ -26,10 +26,10 @@ from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
 from forge_train.critic import Critic
 from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Engine
-from forge_train.identity import IdentityError, check_gap, probe
+from forge_train.engines.identity import IdentityError, check_gap, probe
+from forge_train.engines.placement import Placement, Separate
 from forge_train.journal import Group, Journal
 from forge_train.learner import Learner
-from forge_train.placement import Placement, Separate
 from forge_train.summary import OUT_OF_ROOM, Metrics, lags, split, summary
 from forge_train.trajectory import Trajectory
 

@@ -22,13 +22,13 @@ from importlib import import_module
 from typing import Any, Literal
 
 from forge_train.config import Config, VLLMConfig, WorldConfig
+from forge_train.config.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_START_S
 from forge_train.curriculum import Draw
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
 from forge_train.renderer import renderer_for
 from forge_train.rollout import TokenPlayer, derive_seed, gather
 from forge_train.rollouts import Rollouts, group_seed
-from forge_train.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_START_S
 from forge_train.trajectory import Trajectory
 from forge_train.world import World
 

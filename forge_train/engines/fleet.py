@@ -15,9 +15,9 @@ from typing import Any
 
 from forge_train.config import VLLMConfig
 from forge_train.engine import EngineFailed
+from forge_train.engines.servers import Servers
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, Generated, ServerError
-from forge_train.servers import Servers
-from forge_train.weights import WeightTransfer
+from forge_train.engines.weights import WeightTransfer
 
 MISSES = 3
 """Looks at a server, or answers of it, that fail in a row before it counts as down."""

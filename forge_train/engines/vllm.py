@@ -20,9 +20,9 @@ from typing import NoReturn
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.fleet import Fleet, Server
+from forge_train.engines.servers import Servers
 from forge_train.engines.vllm_http import Generated, ServerError
-from forge_train.servers import Servers
-from forge_train.weights import WeightTransfer
+from forge_train.engines.weights import WeightTransfer
 
 _PAUSE = 0.25
 """Seconds before the first retry; doubled each time, up to `_LONGEST`."""

@@ -18,8 +18,8 @@ from forge_train.config import AlgorithmConfig, Config, OptimConfig, TinyConfig
 from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.copied import CopiedEngine
+from forge_train.engines.identity import IdentityError
 from forge_train.engines.local import LocalEngine
-from forge_train.identity import IdentityError
 from forge_train.journal import Journal
 from forge_train.learner import Learner
 from forge_train.log import RunFolder

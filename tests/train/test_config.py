@@ -23,7 +23,7 @@ from forge_train.config import (
     load,
     results_of,
 )
-from forge_train.explain import ConfigError, fields
+from forge_train.config.explain import ConfigError, fields
 
 WORLD = 'worlds.0.id="forge_envs:Forge/Retail-v0"'
 

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from forge_train.config import Config, load
-from forge_train.live import Live, Progress
 from forge_train.log import (
     RunFolder,
     read_lines,
@@ -32,6 +31,7 @@ from forge_train.log import (
     step_of,
     token_pieces,
 )
+from forge_train.show.live import Live, Progress
 from forge_train.trajectory import Segment, Trajectory
 
 WORLD = "worlds.0.id=a:World-v0"

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.admission import Admission
-from forge_train.charts import BINS, Chart, Point, Series, draw, smooth, ticks
 from forge_train.config import load
 from forge_train.log import RunFolder, rollout_record
-from forge_train.report import gather, write_report
-from forge_train.simulate import simulate
-from forge_train.stages import Placement, Speeds, Workload
-from forge_train.trace import LANES, UPDATES, trace
+from forge_train.show.charts import BINS, Chart, Point, Series, draw, smooth, ticks
+from forge_train.show.report import gather, write_report
+from forge_train.show.trace import LANES, UPDATES, trace
+from forge_train.show.transcript import choose, episode, said
+from forge_train.simulator.simulate import simulate
+from forge_train.simulator.stages import Placement, Speeds, Workload
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.transcript import choose, episode, said
 
 SYSTEM = (
     "You are the service desk of a shop. Find out who is speaking before you tell or change anything. "

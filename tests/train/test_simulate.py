@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_train.admission import Admission
-from forge_train.simulate import DropsLate, Simulation, ks_distance, simulate
-from forge_train.stages import Placement, Speeds, Workload, load
+from forge_train.simulator.simulate import DropsLate, Simulation, ks_distance, simulate
+from forge_train.simulator.stages import Placement, Speeds, Workload, load
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE_TIMES = ROOT / "benchmarks" / "stage_times.toml"

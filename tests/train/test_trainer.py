@@ -8,7 +8,7 @@ from forge_train.admission import Admission
 from forge_train.advantages import ESTIMATORS
 from forge_train.config import AlgorithmConfig
 from forge_train.curriculum import Curriculum
-from forge_train.identity import IdentityError, check_gap
+from forge_train.engines.identity import IdentityError, check_gap
 from forge_train.summary import split, summary
 from forge_train.trainer import BugError, Trainer
 from forge_train.trajectory import Ending, Segment, Trajectory

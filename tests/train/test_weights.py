@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from forge_train.config import Config
 from forge_train.engines.build import vllm_engine
+from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, ServerError
-from forge_train.nccl import NCCLTransfer
-from forge_train.weights import AdapterTransfer, FolderTransfer, Scratch, plain_weights, save_policy
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Scratch, plain_weights, save_policy
 from tests.train.tokens import tokenizer
 
 SIZE = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4, "vocab_size": 16}
@@ -117,7 +117,7 @@ def test_tied_embeddings_are_written_twice_and_the_config_says_untied(
 
 
 def test_what_a_killed_process_left_in_memory_is_removed_by_the_next(tmp_path: Path) -> None:
-    code = "import os, pathlib, sys; from forge_train.weights import Scratch; "
+    code = "import os, pathlib, sys; from forge_train.engines.weights import Scratch; "
     code += "s = Scratch(pathlib.Path(sys.argv[1])); (s.path / 'w').write_text('x'); os._exit(7)"
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 7
     assert len(list(tmp_path.glob("*/w"))) == 1

@@ -27,6 +27,7 @@ from forge_train.config import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.sections import WORKER_START_S
 from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
@@ -36,7 +37,6 @@ from forge_train.learner import Learner
 from forge_train.renderer import ChatML
 from forge_train.rollout import TokenPlayer
 from forge_train.rollouts import Rollouts
-from forge_train.sections import WORKER_START_S
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Trajectory
 from forge_train.workers import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player

@@ -11,7 +11,7 @@ import pytest
 
 from forge_train.config import VLLMConfig
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.weights import AdapterTransfer
+from forge_train.engines.weights import AdapterTransfer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import PATIENT, QUICK, ask, scene, until
 

@@ -18,7 +18,7 @@ from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, Engine, EngineFailed, Sampling
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import generated
-from forge_train.weights import FolderTransfer
+from forge_train.engines.weights import FolderTransfer
 from tests.vllm.double import Double, Mood
 
 STOP = 2

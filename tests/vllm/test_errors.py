@@ -9,9 +9,9 @@ from importlib import import_module
 import pytest
 
 import forge_train
+from forge_train.config.explain import ConfigError
 from forge_train.engine import EngineFailed
 from forge_train.engines.vllm_http import ServerError
-from forge_train.explain import ConfigError
 from forge_train.world import WorldFailed
 
 MADE: dict[type[Exception], Exception] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from forge_train.config import VLLMConfig
+from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.nccl import NCCLTransfer
-from forge_train.weights import AdapterTransfer, FolderTransfer, WeightTransfer
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer, WeightTransfer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import PATIENT, QUICK, ask, fleet, scene, tiny, until
 

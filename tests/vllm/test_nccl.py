@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.vllm_http import Client, ServerError
-from forge_train.nccl import NCCLTransfer
 from tests.vllm.test_engine import tiny
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from forge_train.weights import FolderTransfer, plain_weights, save_policy
+from forge_train.engines.weights import FolderTransfer, plain_weights, save_policy
 from tests.train.tokens import tokenizer
 from tests.vllm.test_engine import tiny
 

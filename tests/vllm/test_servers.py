@@ -20,19 +20,19 @@ from safetensors.torch import save_file
 
 from forge_train.config import OptimConfig, TinyConfig, VLLMConfig, load
 from forge_train.engine import Completion, Sampling
+from forge_train.engines.identity import IdentityError, probe
 from forge_train.engines.local import LocalEngine
+from forge_train.engines.servers import Servers, ServersFailed
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
-from forge_train.identity import IdentityError, probe
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer, save_policy
 from forge_train.learner import Learner
 from forge_train.log import read_lines, rollout_files
 from forge_train.renderer import ChatML
 from forge_train.rollout import TokenPlayer, play_group
 from forge_train.run import train
-from forge_train.servers import Servers, ServersFailed
 from forge_train.tiny import tiny_model
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.weights import AdapterTransfer, FolderTransfer, save_policy
 from forge_train.world import World
 from tests.train.tokens import tokenizer
 

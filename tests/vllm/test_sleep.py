@@ -12,7 +12,7 @@ import pytest
 from forge_train.config import VLLMConfig
 from forge_train.engine import EngineFailed
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.weights import AdapterTransfer, FolderTransfer
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import QUICK, ask, scene, tiny, until
 

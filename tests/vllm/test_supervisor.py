@@ -20,9 +20,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from forge_train.checkpoint import load_model, save
 from forge_train.cli import main
 from forge_train.config import VLLMConfig
+from forge_train.engines.servers import Servers, ServersFailed, _end
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
-from forge_train.servers import Servers, ServersFailed, _end
 from tests.train.tokens import tokenizer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import ask, scene, until
@@ -277,7 +277,7 @@ def test_one_that_not_even_a_kill_ends_is_told_and_not_waited_for(
             await asyncio.Event().wait()
             return 0
 
-    monkeypatch.setattr("forge_train.servers._GRACE", 0.05)
+    monkeypatch.setattr("forge_train.engines.servers._GRACE", 0.05)
     scene(lambda: _end(cast(asyncio.subprocess.Process, Stuck())))
     assert str(Stuck.pid) in caplog.text and "keeps its memory" in caplog.text
 

@@ -22,9 +22,9 @@ from forge_envs.chat import chat
 from forge_envs.errors import MachineError
 from forge_envs.users import Brief, ModelUser
 from forge_train.config import TinyConfig
-from forge_train.servers import Servers
+from forge_train.engines.servers import Servers
+from forge_train.engines.weights import save_policy
 from forge_train.tiny import tiny_model, train_tokenizer
-from forge_train.weights import save_policy
 
 pytestmark = pytest.mark.slow
 WORLDS = {"Forge/Retail-v0": "retail/small/train/4/0", "Forge/Airline-v0": "airline/small/train/3/0"}

@@ -85,4 +85,6 @@ def load(path: Path, variant: str = "") -> tuple[Workload, Speeds]:
         workload, speeds = (tables[name] | changes.get(name, {}) for name in ("workload", "speeds"))
         return Workload(**workload), Speeds(**speeds)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: {error}; see Workload and Speeds in forge_train/stages.py") from None
+        raise ValueError(
+            f"{path}: {error}; see Workload and Speeds in forge_train/simulator/stages.py"
+        ) from None

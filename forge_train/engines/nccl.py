@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, ServerError
-from forge_train.weights import Weights, plain_weights
+from forge_train.engines.weights import Weights, plain_weights
 
 _CONTROL = 30.0
 """Seconds for requests that move no weights."""

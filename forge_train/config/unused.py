@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forge_train.explain import show
-from forge_train.hyperparameters import CRITIC_ESTIMATORS
-from forge_train.section import Section
+from forge_train.config.explain import show
+from forge_train.config.hyperparameters import CRITIC_ESTIMATORS
+from forge_train.config.section import Section
 
 if TYPE_CHECKING:
     from forge_train.config import Config

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from forge_train.section import Section
+from forge_train.config.section import Section
 
 
 def _plain(value: Any, where: str = "args") -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from forge_train.section import Section, known
+from forge_train.config.section import Section, known
 
 CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
 """Estimators that compare an episode with what a critic expected of it: PPO.

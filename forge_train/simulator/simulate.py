@@ -27,7 +27,7 @@ from itertools import count
 from typing import Any
 
 from forge_train.admission import Admission
-from forge_train.stages import Placement, Speeds, Workload
+from forge_train.simulator.stages import Placement, Speeds, Workload
 
 TASK_SHARE = 0.7
 """Share of the variance of (log) turns that lies between tasks; the rest is between members of a group."""

@@ -18,8 +18,8 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from forge_train.explain import ConfigError, explain, show
-from forge_train.hyperparameters import (
+from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
     AlgorithmConfig,
     CriticConfig,
@@ -27,8 +27,8 @@ from forge_train.hyperparameters import (
     OptimConfig,
     SFTConfig,
 )
-from forge_train.section import Section
-from forge_train.sections import (
+from forge_train.config.section import Section
+from forge_train.config.sections import (
     EvalConfig,
     ModelConfig,
     RolloutConfig,
@@ -37,7 +37,7 @@ from forge_train.sections import (
     VLLMConfig,
     WorldConfig,
 )
-from forge_train.unused import refuse_unused
+from forge_train.config.unused import refuse_unused
 
 __all__ = [
     "CRITIC_ESTIMATORS",

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from forge_train.explain import closest
+from forge_train.config.explain import closest
 
 
 def known(what: str, *registries: str) -> AfterValidator:

@@ -11,11 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from forge_train.charts import Chart, Format, Number, Point, Series, draw, tell
-from forge_train.live import duration
 from forge_train.log import read_lines, rollout_files, standing, step_of, write_atomic
-from forge_train.trace import trace
-from forge_train.transcript import choose, episode
+from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
+from forge_train.show.live import duration
+from forge_train.show.trace import trace
+from forge_train.show.transcript import choose, episode
 
 Line = dict[str, Any]
 Names = Mapping[str, tuple[str | tuple[str, ...], ...]]
@@ -25,7 +25,20 @@ SHOWN_STEPS = 4
 """Steps whose episodes are shown: the first, the last, and some between."""
 
 ENDINGS = ("terminated", "max_turns", "tokens", "context", "deadline", "failed", "cancelled")
-SPENT = tuple("generate world wait placement logprobs values update weights checkpoint other".split())
+SPENT = tuple(
+    [
+        "generate",
+        "world",
+        "wait",
+        "placement",
+        "logprobs",
+        "values",
+        "update",
+        "weights",
+        "checkpoint",
+        "other",
+    ]
+)
 """Parts of a step, bottom to top. A synchronous run plays its groups (generate, world) and then learns; in an
 overlapped one the learner only waits for those that are not there yet."""
 

@@ -3,7 +3,7 @@
 One lane is the learner: updates, and weights on their way to the engines. Every other lane is a place that
 admission gives to a group: a bar while it is played, a thin line while it is finished and waits to be
 trained. The shade is its lag, the updates between the weights it started with and those it trains.
-Works on the events of `forge_train.simulate` as well.
+Works on the events of `forge_train.simulator.simulate` as well.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_train.charts import tell, ticks
+from forge_train.show.charts import tell, ticks
 
 UPDATES = 6
 """Updates that are shown."""
