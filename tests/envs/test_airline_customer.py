@@ -219,7 +219,7 @@ def test_a_clear_no_is_heard_and_may_be_questioned_once(kind: str) -> None:
         st.one_of(st.text(max_size=80), st.sampled_from([said for _, said in YES + NO + DONE])), max_size=8
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("airline/small/train/5/1")
     user, other = Customer(task), Customer(task)

@@ -176,7 +176,7 @@ def test_a_yes_is_one_in_the_words_of_people(line: str, yes: bool) -> None:
     assert agrees(line) is yes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(list(DESKS.values())),
     st.sampled_from(LEVELS),

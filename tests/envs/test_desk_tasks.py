@@ -77,7 +77,7 @@ def test_ten_thousand_tasks(desk: DeskWorld, size: str) -> None:
     st.integers(0, 10**6),
     st.integers(0, 10**6),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_request_is_in_both_splits(desk: DeskWorld, size: str, level: int, n: int, m: int) -> None:
     train, test = (
         desk.find_task(desk.task_id(size, split, level, k)) for split, k in (("train", n), ("test", m))

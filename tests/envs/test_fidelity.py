@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
@@ -76,7 +76,6 @@ def test_the_scripted_customer_has_no_fault_with_gold(name: str, size: str) -> N
     assert {fault: rate.findings for fault, rate in found.rates.items()} == dict.fromkeys(FAULTS, 0)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_scripted_customer_has_no_fault_with_any_agent(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(WORLDS)))
@@ -310,7 +309,6 @@ def test_examples_are_few_and_of_every_fault() -> None:
     assert found.examples == []
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(1, 1000))
 def test_an_interval_holds_its_share_and_narrows_with_tasks(share: float, count: int) -> None:
     low, high = wilson(share, count)

@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
@@ -165,7 +165,6 @@ def test_texts_are_found_as_the_official_rule_does() -> None:
     assert heard(asks("10"), "There are 10.", strict=True) == {0}
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=8), st.text(max_size=30))
 def test_what_is_heard_strictly_is_heard(want: str, line: str) -> None:
     assert heard(asks(want), line, strict=True) <= heard(asks(want), line)

@@ -43,7 +43,7 @@ def grows(heights: Sequence[float]) -> bool:
     return all(before <= after + 1e-12 for before, after in itertools.pairwise(heights))
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(list(DESKS.values())),
     st.sampled_from(["full", "small", "tiny"]),
@@ -109,7 +109,6 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> OfficialEnv:
     return env
 
 
-@settings(deadline=None)
 @given(st.permutations([*range(4), "It is 17.5, right?", "There are two, right?"]))
 def test_a_published_task_in_any_order(official: OfficialEnv, order: list[Any]) -> None:
     gold = official.gold_actions("a")

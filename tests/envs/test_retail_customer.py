@@ -333,7 +333,7 @@ def test_patience_ends() -> None:
         st.one_of(st.text(max_size=80), st.sampled_from([said for _, said in YES + NO + DONE])), max_size=8
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("retail/small/train/5/1")
     user, other = Customer(task), Customer(task)

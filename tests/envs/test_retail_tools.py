@@ -368,7 +368,7 @@ def _arguments() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
 
 
 @given(st.lists(_arguments(), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_call_crashes_or_touches_the_shared_rows(calls: list[tuple[str, dict[str, Any]]]) -> None:
     base = database("tiny")
     before = copy.deepcopy((base.users.rows, base.orders.rows, base.products.rows))

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.chat import ChatSpec, chat
@@ -275,7 +275,6 @@ def test_a_recording_that_cannot_be_written_is_a_failed_machine(tmp_path):
     assert caught.value.kind == "recording"
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), st.text() | st.integers(), max_size=4))
 def test_a_key_follows_from_the_request_alone(request):
     assert key_of(request) == key_of(dict(reversed(request.items())))

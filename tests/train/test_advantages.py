@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.advantages import ESTIMATORS, count_actions, dr_grpo, grpo, rloo
@@ -23,7 +23,6 @@ def firsts(advantages: list[list[float]]) -> list[float]:
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 class TestEveryEstimator:
-    @settings(deadline=None)
     @given(GROUPS)
     def test_gives_each_action_of_a_trajectory_the_same_number(self, name, members):
         group = [play(total, turns) for total, turns in members]
@@ -31,7 +30,6 @@ class TestEveryEstimator:
             assert len(row) == len(trajectory.rewards)
             assert len(set(row)) == 1
 
-    @settings(deadline=None)
     @given(RETURNS, st.integers(1, 8))
     def test_equal_returns_are_exactly_zero(self, name, total, size):
         assert firsts(ESTIMATORS[name]([play(total)] * size)) == [0.0] * size
@@ -42,7 +40,6 @@ class TestEveryEstimator:
     def test_an_empty_group_is_empty(self, name):
         assert ESTIMATORS[name]([]) == []
 
-    @settings(deadline=None)
     @given(GROUPS, st.randoms(use_true_random=False))
     def test_order_of_the_group_does_not_matter(self, name, members, rng):
         group = [play(total) for total, _ in members]
@@ -51,13 +48,11 @@ class TestEveryEstimator:
         after = firsts(ESTIMATORS[name]([group[i] for i in order]))
         assert after == pytest.approx([before[i] for i in order], abs=1e-6)
 
-    @settings(deadline=None)
     @given(GROUPS)
     def test_advantages_of_a_group_sum_to_zero(self, name, members):
         group = [play(total) for total, _ in members]
         assert math.fsum(firsts(ESTIMATORS[name](group))) == pytest.approx(0, abs=1e-6)
 
-    @settings(deadline=None)
     @given(GROUPS)
     def test_turns_do_not_enter_the_statistics(self, name, members):
         long = [play(total, turns) for total, turns in members]
@@ -65,7 +60,6 @@ class TestEveryEstimator:
         assert firsts(ESTIMATORS[name](long)) == firsts(ESTIMATORS[name](short))
 
 
-@settings(deadline=None)
 @given(GROUPS)
 def test_rloo_leaves_the_member_out_of_its_baseline(members):
     totals = [total for total, _ in members]
@@ -74,7 +68,6 @@ def test_rloo_leaves_the_member_out_of_its_baseline(members):
     assert firsts(rloo([play(t) for t in totals])) == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(GROUPS)
 def test_rloo_is_the_centred_return_scaled(members):
     group = [play(total) for total, _ in members]
@@ -82,7 +75,6 @@ def test_rloo_is_the_centred_return_scaled(members):
     assert firsts(rloo(group)) == pytest.approx([scale * a for a in firsts(dr_grpo(group))], abs=1e-9)
 
 
-@settings(deadline=None)
 @given(GROUPS, st.floats(0.5, 20))
 def test_grpo_forgets_the_scale_of_rewards(members, scale):
     group = firsts(grpo([play(total) for total, _ in members]))

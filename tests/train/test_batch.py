@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.batch import microbatches, samples, token_weights
@@ -34,7 +34,6 @@ def made(plays):
     return list(trajectories), samples(trajectories, advantages)
 
 
-@settings(deadline=None)
 @given(PLAYS)
 def test_each_sampled_token_is_trained_once_with_its_own_action(plays):
     trajectories, found = made(plays)
@@ -110,13 +109,11 @@ class TestWeights:
         weights = token_weights(found, denominator, constant=10.0)
         assert [w.tolist() for w in weights] == [pytest.approx(e) for e in expected]
 
-    @settings(deadline=None)
     @given(PLAYS, st.sampled_from(["token", "turn", "trajectory"]))
     def test_means_sum_to_one(self, plays, denominator):
         _, found = made(plays)
         assert sum(w.sum().item() for w in token_weights(found, denominator)) == pytest.approx(1)
 
-    @settings(deadline=None)
     @given(PLAYS)
     def test_every_unit_weighs_the_same(self, plays):
         _, found = made(plays)
@@ -144,14 +141,12 @@ class TestWeights:
 
 
 class TestMicrobatches:
-    @settings(deadline=None)
     @given(PLAYS, st.integers(1, 60))
     def test_every_sample_is_in_exactly_one(self, plays, max_tokens):
         _, found = made(plays)
         batches = microbatches(found, max_tokens)
         assert sorted(i for b in batches for i in b.samples) == list(range(len(found)))
 
-    @settings(deadline=None)
     @given(PLAYS, st.integers(1, 60))
     def test_budget_holds_unless_one_row_alone_exceeds_it(self, plays, max_tokens):
         _, found = made(plays)
@@ -159,7 +154,6 @@ class TestMicrobatches:
             assert batch.positions <= max_tokens or len(batch.samples) == 1
             assert batch.tokens_BT.shape[1] == max(found[i].forwarded for i in batch.samples)
 
-    @settings(deadline=None)
     @given(PLAYS, st.integers(1, 60))
     def test_positions_point_at_the_token_before_the_target(self, plays, max_tokens):
         _, found = made(plays)
@@ -170,7 +164,6 @@ class TestMicrobatches:
                 assert torch.equal(before_N, found[i].tokens[found[i].at_N - 1])
                 assert torch.equal(after_N, found[i].tokens[found[i].at_N])
 
-    @settings(deadline=None)
     @given(PLAYS)
     def test_rows_are_padded_on_the_right(self, plays):
         _, found = made(plays)

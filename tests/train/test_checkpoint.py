@@ -155,7 +155,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(state=st.dictionaries(st.text(max_size=5), plain, max_size=4))
 def test_any_plain_state_round_trips(tmp_path: Path, state: dict[str, Any]) -> None:
     save(tmp_path, 1, model=MODEL, tokenizer=TOKENIZER, state=state, keep=1)

@@ -288,7 +288,7 @@ def configs(draw: st.DrawFn) -> Config:
     return Config.model_validate(tree)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(configs())
 def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactory, config: Config) -> None:
     path = tmp_path_factory.mktemp("c") / "config.toml"

@@ -17,7 +17,7 @@ from forge_train.config import LossConfig, OptimConfig
 from forge_train.learner import Learner
 from forge_train.trajectory import WORLD, Segment, Trajectory
 
-FEW = settings(max_examples=10, deadline=None)
+FEW = settings(max_examples=10)
 SEEDS = st.integers(0, 2**16)
 CORRECTIONS = {
     "token": LossConfig(),

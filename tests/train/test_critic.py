@@ -24,7 +24,7 @@ from forge_train.gae import Estimate, estimate
 from forge_train.trajectory import WORLD, Ending, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
 
-FEW = settings(max_examples=12, deadline=None)
+FEW = settings(max_examples=12)
 SEEDS = st.integers(0, 2**16)
 GAE = AlgorithmConfig(advantage="gae")
 DENOMINATORS = ["token", "turn", "trajectory", "constant"]
@@ -170,7 +170,6 @@ class TestValues:
 class TestLoss:
     NUMBERS = st.lists(st.floats(-3, 3, width=16), min_size=4, max_size=4).map(torch.tensor)
 
-    @settings(deadline=None)
     @given(NUMBERS, NUMBERS, NUMBERS)
     def test_clipping_never_makes_an_error_smaller(self, value, before, target):
         plain, _ = value_loss(value, before, target, 0)

@@ -55,7 +55,6 @@ def test_golden_bilevel() -> None:
         assert ours == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(ROWS, NUMBERS, UNIT, UNIT)
 def test_is_the_discounted_sum_of_surprises(rows, last, gamma, lam):
     rewards, values = [r for r, _ in rows], [*(v for _, v in rows), last]
@@ -67,7 +66,6 @@ def test_is_the_discounted_sum_of_surprises(rows, last, gamma, lam):
     assert gae(rewards, values, gamma, lam) == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(ROWS, NUMBERS)
 def test_with_lambda_one_it_is_what_came_less_what_was_expected(rows, last):
     rewards, values = [r for r, _ in rows], [*(v for _, v in rows), last]
@@ -76,7 +74,6 @@ def test_with_lambda_one_it_is_what_came_less_what_was_expected(rows, last):
     assert gae(rewards, values, 1.0, 1.0) == pytest.approx(expected, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(ROWS, NUMBERS, UNIT)
 def test_with_lambda_zero_it_is_one_surprise(rows, last, gamma):
     rewards, values = [r for r, _ in rows], [*(v for _, v in rows), last]
@@ -110,7 +107,7 @@ def test_turns_stand_on_the_value_before_their_first_token() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 4), NUMBERS), min_size=1, max_size=5), st.data())
 def test_what_the_world_says_and_where_history_was_cut_are_no_steps(name, turns, data):
     total = sum(tokens for tokens, _ in turns)
@@ -168,7 +165,6 @@ def test_an_episode_without_a_word_teaches_nothing(name: str) -> None:
 # --- the step as a whole ---------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.integers(1, 4), NUMBERS), min_size=1, max_size=3), min_size=1, max_size=4)
 )

@@ -18,7 +18,7 @@ from forge_train.losses import OBJECTIVES
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
 
-FEW = settings(max_examples=15, deadline=None)
+FEW = settings(max_examples=15)
 SEEDS = st.integers(0, 2**16)
 
 
@@ -310,7 +310,6 @@ class TestUpdate:
         assert metrics["ratio"] != 1
         assert metrics["tokens_trained"] == sum(t.sampled for t in group)
 
-    @settings(deadline=None)
     @given(st.integers(1, 9), st.integers(1, 5), SEEDS)
     def test_minibatches_share_trajectories_out_evenly(self, count, parts, version):
         split = module.split(count, parts, seed=version)
@@ -352,7 +351,6 @@ class TestUpdate:
 
 
 class TestSchedule:
-    @settings(deadline=None)
     @given(st.integers(0, 10), st.integers(1, 20), st.sampled_from(["constant", "linear", "cosine"]))
     def test_rises_to_one_and_falls_to_zero(self, warmup, length, kind):
         optim = OptimConfig(warmup=warmup, schedule=kind, decay_steps=warmup + length)

@@ -181,7 +181,7 @@ def test_a_conversation_may_take_back_what_it_said() -> None:
     asyncio.run(run())
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     plays=st.lists(
         st.tuples(st.integers(0, 1), st.sampled_from([1, 63, 64, 65, 130]), st.integers(1, 3)),

@@ -182,7 +182,7 @@ records = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records, st.data())
 def test_a_file_cut_anywhere_loses_at_most_its_torn_line(
     tmp_path_factory: pytest.TempPathFactory, items: list[dict[str, Any]], data: st.DataObject

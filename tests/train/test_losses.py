@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.batch import samples
@@ -34,7 +34,6 @@ def gradient(objective, current_N, *rest):
     return leaf.grad
 
 
-@settings(deadline=None)
 @given(LOGPROBS, ADVANTAGES)
 def test_on_policy_the_clipped_gradient_is_that_of_reinforce(logprobs, advantages):
     ours = gradient(clipped, logprobs, logprobs, logprobs, advantages)
@@ -43,7 +42,6 @@ def test_on_policy_the_clipped_gradient_is_that_of_reinforce(logprobs, advantage
     assert torch.equal(reinforce, -advantages)
 
 
-@settings(deadline=None)
 @given(LOGPROBS, ADVANTAGES)
 def test_on_policy_the_ppo_gradient_is_that_of_reinforce(logprobs, advantages):
     assert torch.equal(gradient(ppo, logprobs, logprobs, logprobs, advantages), -advantages)
@@ -77,7 +75,6 @@ def test_ppo_pushes_no_token_further_than_the_clip_from_where_it_was_sampled():
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(deadline=None)
 @given(current=LOGPROBS, proximal=LOGPROBS, behaviour=LOGPROBS)
 def test_no_advantage_no_loss_no_gradient(name, current, proximal, behaviour):
     none = torch.zeros(4)
@@ -86,7 +83,6 @@ def test_no_advantage_no_loss_no_gradient(name, current, proximal, behaviour):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(deadline=None)
 @given(current=LOGPROBS, proximal=LOGPROBS, behaviour=LOGPROBS, advantages=ADVANTAGES)
 def test_losses_and_gradients_are_finite(name, current, proximal, behaviour, advantages):
     far = 1e4 * (current - proximal)
@@ -97,7 +93,6 @@ def test_losses_and_gradients_are_finite(name, current, proximal, behaviour, adv
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(deadline=None)
 @given(st.permutations(range(4)), LOGPROBS, LOGPROBS, LOGPROBS, ADVANTAGES)
 def test_a_token_does_not_depend_on_its_neighbours(name, order, current, proximal, behaviour, advantages):
     columns = (current, proximal, behaviour, advantages)
@@ -145,7 +140,6 @@ def weights(proximal, behaviour, config):
     return token * sequence_correction(proximal, behaviour, SEQUENCES, config)[0]
 
 
-@settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_importance_is_truncated_and_can_be_left_out(proximal, behaviour):
     weight, figures = token_correction(proximal, behaviour, CONFIG)
@@ -155,7 +149,6 @@ def test_importance_is_truncated_and_can_be_left_out(proximal, behaviour):
 
 
 @pytest.mark.parametrize("config", CORRECTIONS)
-@settings(deadline=None)
 @given(LOGPROBS, ADVANTAGES)
 def test_where_learner_and_engine_agree_no_correction_changes_anything(config, logprobs, advantages):
     assert torch.equal(weights(logprobs, logprobs, config), torch.ones(4))
@@ -165,7 +158,6 @@ def test_where_learner_and_engine_agree_no_correction_changes_anything(config, l
 
 
 @pytest.mark.parametrize("config", CORRECTIONS)
-@settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_corrections_are_finite_bounded_and_without_gradient(config, proximal, behaviour):
     weight = weights(proximal.requires_grad_(), behaviour, config)
@@ -173,7 +165,6 @@ def test_corrections_are_finite_bounded_and_without_gradient(config, proximal, b
     assert (weight <= max(config.importance_cap, 1.0)).all()
 
 
-@settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_icepop_leaves_out_what_is_far_off_and_keeps_the_ratio_of_the_rest(proximal, behaviour):
     weight, figures = token_correction(proximal, behaviour, CORRECTIONS[2])
@@ -183,7 +174,6 @@ def test_icepop_leaves_out_what_is_far_off_and_keeps_the_ratio_of_the_rest(proxi
     assert torch.equal(figures["importance_masked"], (~inside).float())
 
 
-@settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_at_the_level_of_sequences_every_token_has_the_product_of_its_trajectory(proximal, behaviour):
     config = LossConfig(importance_level="sequence", importance_cap=3.0)
@@ -207,7 +197,6 @@ def test_masking_one_end_does_not_hide_a_logprob_that_is_not_a_number():
     assert figures["importance_masked"].tolist() == [1]
 
 
-@settings(deadline=None)
 @given(st.permutations(range(4)), LOGPROBS, LOGPROBS, st.sampled_from(CORRECTIONS))
 def test_sequences_may_be_mixed_and_numbered_as_one_likes(order, proximal, behaviour, config):
     factor, _ = sequence_correction(proximal, behaviour, SEQUENCES, config)
@@ -256,7 +245,6 @@ def test_importance_scales_the_gradient_but_has_none():
     assert not token_correction(proximal, behaviour, CONFIG)[0].requires_grad
 
 
-@settings(deadline=None)
 @given(LOGPROBS, LOGPROBS)
 def test_k3_is_a_divergence(current, behaviour):
     assert (k3(current, behaviour) >= 0).all()

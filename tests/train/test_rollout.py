@@ -205,7 +205,7 @@ def test_quick_worlds_let_each_other_play_even_when_no_player_ever_waits():
     assert len(world._free) == 2  # one after the other would have shared one environment
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     fault=st.sampled_from(["", "machine", "reset", "bug", "shape"]),
     at=st.integers(1, 4),

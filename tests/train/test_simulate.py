@@ -97,7 +97,7 @@ speeds = st.builds(
 places = st.sampled_from([Placement(1, 1), Placement(4, 2), Placement(3, 3, shared=True)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(works, speeds, places, st.integers(0, 5), st.integers(0, 9))
 def test_nothing_is_lost_and_nothing_is_later_than_max_lag(
     work: Workload, speed: Speeds, place: Placement, max_lag: int, seed: int
@@ -112,7 +112,7 @@ def test_nothing_is_lost_and_nothing_is_later_than_max_lag(
         assert step["total"] == pytest.approx(sum(v for k, v in step.items() if k != "total"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(works, speeds, st.integers(0, 3), st.integers(0, 9))
 def test_the_events_tell_the_same_story(work: Workload, speed: Speeds, max_lag: int, seed: int) -> None:
     done = simulate(

@@ -29,8 +29,8 @@ from forge_train.tree import cut, grow, trie_of
 from forge_train.tree_attention import attend_flex, attend_tiles, block_mask_of, prepare, tiles_of
 
 VOCAB = 32
-FEW = settings(max_examples=12, deadline=None)
-MANY = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=12)
+MANY = settings(max_examples=60)
 SEEDS = st.integers(0, 2**16)
 # Three ids and short sequences: shared prefixes, duplicates and sequences within others are common.
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=12)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -298,7 +298,6 @@ def test_without_a_transfer_the_version_is_the_servers(tmp_path: Path) -> None:
     scene(play)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=5))
 def test_weight_versions_become_one_version_for_each_token(runs: list[tuple[int, int]]) -> None:
     spans, at = [], 0
