@@ -30,8 +30,8 @@ _GRACE = 10.0
 """Seconds a server has to end when asked to."""
 _LOOK = 0.25
 """Seconds between looks at a server that is starting."""
-_CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""The head_dim that its attention on CPUs has kernels for (`cpu_attn.py` of 0.32)."""
+_CPU_HEADS = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
+"""The head_dim that vLLM 0.32 has kernels for on a CPU, asked of itself; its own list leaves out 48."""
 _LIBC = ctypes.CDLL(None)  # here, because nothing may be loaded between fork and exec
 
 

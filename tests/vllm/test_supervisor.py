@@ -18,8 +18,8 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from forge_train.checkpoint import load_model, save
-from forge_train.cli import main
-from forge_train.config import VLLMConfig
+from forge_train.cli import DEMO, main
+from forge_train.config import VLLMConfig, load
 from forge_train.engines.servers import Servers, ServersFailed, _end
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
@@ -233,10 +233,12 @@ def test_heads_that_a_server_on_a_cpu_would_die_of_are_refused(
 ) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps(told))
-    with pytest.raises(ValueError, match=r'head_dim = 16; .* 32, 64, .*rollout\.engine = "local"'):
+    with pytest.raises(ValueError, match=r'head_dim = 16; .* 32, 48, .*rollout\.engine = "local"'):
         servers(tmp_path, python)
-    config.write_text(json.dumps({**told, "head_dim": 64}))
-    servers(tmp_path, python)
+    demo = load(DEMO).model.tiny
+    for taken in (demo.hidden // demo.heads, 64):
+        config.write_text(json.dumps({**told, "head_dim": taken}))
+        servers(tmp_path, python)
 
 
 def test_they_are_where_their_host_says(tmp_path: Path, python: Path) -> None:
