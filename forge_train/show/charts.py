@@ -273,8 +273,8 @@ def _summary(chart: Chart) -> str:
 
 
 def _color(series: int) -> int:
-    """One of the seven colours of the style sheet."""
-    return series % 7 + 1
+    """One of the ten colours of the style sheet, as many as a step has parts."""
+    return series % 10 + 1
 
 
 def _rounded(value: Number) -> Number:

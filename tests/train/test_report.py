@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from forge_train.admission import Admission
 from forge_train.config import load
 from forge_train.log import RunFolder, rollout_record
+from forge_train.show import charts, report
 from forge_train.show.charts import BINS, Chart, Point, Series, draw, smooth, ticks
 from forge_train.show.report import gather, write_report
 from forge_train.show.trace import LANES, UPDATES, trace
@@ -618,3 +619,10 @@ def test_the_report_of_an_overlapped_run(tmp_path: Path, max_lag: int) -> None:
     assert names == [*played_for, "logprobs", "update", "weights", "other"]
     assert charts["Where the time goes"]["hover"]["rows"][-1]["v"] == pytest.approx([0.3] * 10)
     assert ("Lag" in charts) == (max_lag > 0)
+
+
+def test_every_part_of_a_step_has_a_colour_of_its_own() -> None:
+    style = (Path(report.__file__).parent / "report.css.jinja").read_text()
+    colours = {charts._color(part) for part in range(len(report.SPENT))}
+    assert len(colours) == len(report.SPENT)
+    assert all(style.count(f"--c{colour}:") == 2 for colour in colours)  # light and dark
