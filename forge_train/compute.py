@@ -1,12 +1,30 @@
-"""How a forward is computed, not what: activations kept or computed again, plain or fused kernels."""
+"""How a forward is computed, not what: beside the loop, activations kept or computed again, plain or fused."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Compute beside the loop, on as many threads as the loop's own work has.
+
+    By itself a new thread would take as many as an engine's pass on the loop has just then.
+    """
+    return await asyncio.to_thread(_on, torch.get_num_threads(), work)
+
+
+def _on(threads: int, work: Callable[[], T]) -> T:
+    torch.set_num_threads(threads)
+    return work()
 
 
 def blocks(model: Any) -> list[nn.Module]:

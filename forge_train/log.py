@@ -281,19 +281,17 @@ def environment() -> dict[str, Any]:
 
 def _commit() -> str:
     """The commit of this checkout, "-dirty" when files differ from it; empty where there is no checkout."""
-    here = Path(__file__)
-    told = ""
-    for asked in (
-        ["ls-files", "--error-unmatch", here.name],
-        ["describe", "--always", "--dirty", "--abbrev=12"],
-    ):
-        command = ["git", "-C", str(here.parent), *asked]  # the first fails in a foreign repository's .venv
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return ""
-        told = run.stdout.strip()
-    return told
+    known = _git("ls-files", Path(__file__).name)  # not in the .venv of another repository
+    return known and _git("describe", "--always", "--dirty", "--abbrev=12")
+
+
+def _git(*words: str) -> str:
+    """What git says about this folder; nothing if it cannot."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _refuse_strangers(path: Path) -> None:

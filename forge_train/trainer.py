@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
-
 from forge_train.admission import Admission
 from forge_train.advantages import ESTIMATORS
+from forge_train.compute import in_thread
 from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
 from forge_train.critic import Critic
 from forge_train.curriculum import Curriculum, Draw
@@ -238,7 +237,7 @@ class Trainer:
         """Do the learner's work: in a thread beside the rollouts, unless they read the same weights."""
         if self.engine.shares_weights:
             return work()
-        return await asyncio.to_thread(_on_threads, torch.get_num_threads(), work)
+        return await in_thread(work)
 
     async def update_engine(self) -> None:
         """The engine gets the learner's weights as they are: to begin with, or to be judged."""
@@ -283,12 +282,6 @@ class Trainer:
             task.cancel()
         await asyncio.gather(*self.playing.values(), return_exceptions=True)
         self.playing.clear()
-
-
-def _on_threads(count: int, work: Callable[[], T]) -> T:
-    """A fresh thread would take as many as an engine's pass has just now."""
-    torch.set_num_threads(count)
-    return work()
 
 
 def teaches(rows: Credit) -> bool:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from forge_envs.sandbox.aside import aside
 from forge_envs.sandbox.base import SandboxError
 
 ASKING = 60.0
@@ -167,7 +168,7 @@ class Engine:
             if ending is None and (now > output.until or stop.is_set()):
                 if not (output.began or stop.is_set()):
                     raise _unbegun(box, mute)
-                late, ending, output.until = True, _aside(end), now + DRAINING
+                late, ending, output.until = True, aside(end), now + DRAINING
             connection.settimeout(max(0.01, min(TICK, output.until - now)))
             try:
                 data = connection.recv(CHUNK)
@@ -176,7 +177,7 @@ class Engine:
                     asked, found = now, self.api.exec_inspect(made)
                     if not found["Running"]:
                         # something that it started may hold its output open
-                        ending, output.until = _aside(end), now + ENDING
+                        ending, output.until = aside(end), now + ENDING
                     elif found["Pid"] and not (output.began or mute):
                         mute, output.until = True, min(output.until, now + MUTE)
                 continue
@@ -250,21 +251,6 @@ class Output:
             piece = piece[len(MARK) :]
         if piece:
             self._take(piece)
-
-
-def _aside(act: Callable[[], None]) -> Future[None]:
-    """Do something on a thread of its own."""
-    done: Future[None] = Future()
-
-    def work() -> None:
-        try:
-            act()
-            done.set_result(None)
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=work, name="forge-end", daemon=True).start()
-    return done
 
 
 def _send(connection: socket.socket, data: bytes, until: float) -> None:

@@ -6,10 +6,11 @@ temperature or template all show here first, as a gap that rounding cannot expla
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from forge_train.compute import in_thread
 from forge_train.engine import Completion, Engine, Sampling
 from forge_train.learner import Learner
 from forge_train.trajectory import Segment, Trajectory
@@ -50,7 +51,7 @@ async def probe(
         return 0.0
     proofs = [_trajectory(opening, s) for s in said.values()]
     # Beside the loop: others play on, and with many processes the learner waits for the slowest.
-    scored = await asyncio.to_thread(learner.logprobs, proofs, temperature=temperature)
+    scored = await in_thread(partial(learner.logprobs, proofs, temperature=temperature))
     largest = 0.0
     for (name, one), rows in zip(said.items(), scored, strict=True):
         gaps = [abs(a - b) for a, b in zip(one.logprobs, rows[0][len(opening) :], strict=True)]

@@ -25,20 +25,10 @@ SHOWN_STEPS = 4
 """Steps whose episodes are shown: the first, the last, and some between."""
 
 ENDINGS = ("terminated", "max_turns", "tokens", "context", "deadline", "failed", "cancelled")
-SPENT = tuple(
-    [
-        "generate",
-        "world",
-        "wait",
-        "placement",
-        "logprobs",
-        "values",
-        "update",
-        "weights",
-        "checkpoint",
-        "other",
-    ]
-)
+SPENT = (
+    "generate", "world", "wait", "placement", "logprobs", "values", "update", "weights", "checkpoint",
+    "other",
+)  # fmt: skip
 """Parts of a step, bottom to top. A synchronous run plays its groups (generate, world) and then learns; in an
 overlapped one the learner only waits for those that are not there yet."""
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from forge_envs.errors import TaskError
+from forge_envs.sandbox.aside import aside
 from forge_envs.worlds.swe.builtin import builtin_tasks
 from forge_envs.worlds.swe.task import SweTask, task_of
 
@@ -22,8 +21,6 @@ EXTRA = "pip install 'agentforge[swe]'"
 
 HUB = 600.0
 """Seconds that a dataset of the Hub may take."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +96,7 @@ def _load_hub(source: str, name: str, split: str) -> Tasks:
         f"source={source!r}: no file {name!r} here, and the Hub gives no split {split!r} of such a dataset"
     )
     try:
-        rows = within(HUB, partial(load_swebench_dataset, name, split))
+        rows = aside(partial(load_swebench_dataset, name, split)).result(HUB)
     except TimeoutError as error:
         raise TaskError(
             f"{words} within {HUB:g} s. Look at the network, or fetch its Parquet file and name that"
@@ -107,20 +104,6 @@ def _load_hub(source: str, name: str, split: str) -> Tasks:
     except Exception as error:  # the Hub's client raises dozens of kinds
         raise TaskError(f"{words}: {type(error).__name__}: {error}") from error
     return _index(source, _tasks_of([dict(row) for row in rows], f"{name} ({split})"), split)
-
-
-def within(seconds: float, act: Callable[[], T]) -> T:
-    """What `act` returns or raises; TimeoutError after so many seconds, and it goes on unheard."""
-    done: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            done.set_result(act())
-        except BaseException as error:
-            done.set_exception(error)
-
-    threading.Thread(target=work, name="forge-hub", daemon=True).start()
-    return done.result(seconds)
 
 
 def _tasks_of(rows: list[Any], where: str) -> Iterable[SweTask]:
