@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forge_envs.tables import Base, Row
-from forge_envs.worlds.airline.rules import statuses
+from forge_envs.worlds.airline.database import statuses
 from forge_envs.worlds.desk.goals import DeskTask, amounts
 
 

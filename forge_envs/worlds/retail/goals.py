@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forge_envs.tables import Base, Row
+from forge_envs.worlds.desk.database import people
 from forge_envs.worlds.desk.goals import DeskTask, amounts
-from forge_envs.worlds.desk.people import people
 
 REASONS = ("no longer needed", "ordered by mistake")
 """Why a customer may cancel."""
