@@ -19,7 +19,7 @@ from forge_envs.worlds.swe.make.package import Package
 from forge_envs.worlds.swe.make.script import STEERING, eval_script
 
 DATASET = "forge/made"
-EXTRA = "pip install 'agentforge[swe]'"
+EXTRA = "pip install 'forge-envs[swe]'"
 PARSER = "parse_log_pytest"
 
 
