@@ -1,4 +1,4 @@
-"""How a forward is computed, not what: beside the loop, activations kept or computed again, plain or fused."""
+"""How a forward is computed, not what: in a thread, activations kept or not, plain or fused kernels."""
 
 from __future__ import annotations
 
