@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.hands import Hands
-from forge_envs.judges import Verdict, judge_of
 from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.people.chat import chat_of
+from forge_envs.people.hands import Hands
+from forge_envs.people.judges import Verdict, judge_of
+from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Score
-from forge_envs.users import ModelUser, User
 from forge_envs.worlds.official.benchmark import Benchmark, load
 from forge_envs.worlds.official.customer import PlainCustomer
 from forge_envs.worlds.official.domain import Desk, Domain
@@ -66,8 +66,8 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
         split: one that the files name, e.g. "train", "test", "base".
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, and then gold proves only
-            that the database can be reached.
+            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, and then gold proves
+            only that the database can be reached.
         judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
             episode ends; "" has none, and tasks whose verdict needs them are gaps.
         gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and

@@ -9,8 +9,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from forge_envs.judges import Verdict
 from forge_envs.messages import ToolCall
+from forge_envs.people.judges import Verdict
 from forge_envs.rewards import Score
 from forge_envs.worlds.official.benchmark import Benchmark
 from forge_envs.worlds.official.domain import Desk

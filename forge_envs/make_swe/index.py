@@ -17,7 +17,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from forge_envs.worlds.swe.make.errors import MakeError, UnknownPackage
+from forge_envs.make_swe.errors import MakeError, UnknownPackage
 
 INDEX = "https://pypi.org/simple"
 """Where PIP_INDEX_URL does not name another; PIP_EXTRA_INDEX_URL may name more."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from forge_envs.make_swe import store
+from forge_envs.make_swe.bugs import BugMaker
+from forge_envs.make_swe.errors import MakeError
+from forge_envs.make_swe.kinds import known_kinds
+from forge_envs.make_swe.package import fetch
+from forge_envs.make_swe.release import make_release
+from forge_envs.make_swe.settings import Settings, open_lab
 from forge_envs.sandbox.progress import Progress, progress
-from forge_envs.worlds.swe.make import store
-from forge_envs.worlds.swe.make.bugs import BugMaker
-from forge_envs.worlds.swe.make.errors import MakeError
-from forge_envs.worlds.swe.make.kinds import known_kinds
-from forge_envs.worlds.swe.make.package import fetch
-from forge_envs.worlds.swe.make.release import make_release
-from forge_envs.worlds.swe.make.settings import Settings, open_lab
 
 
 def make(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from forge_envs.chat import Chat
 from forge_envs.errors import MachineError
-from forge_envs.hands import Hands
 from forge_envs.messages import HERMES
+from forge_envs.people.chat import Chat
+from forge_envs.people.hands import Hands
 
 
 class User(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 from typing import Any
 
-from forge_envs.worlds.swe.make.edits import Function, Source
+from forge_envs.make_swe.edits import Function, Source
 
 LONGEST_CODE = 30
 """Lines."""

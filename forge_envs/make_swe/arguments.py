@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `forge-envs make-swe`. Raises ValueError, ImportError and SandboxError for the caller to tell."""
-    from forge_envs.worlds.swe.make.main import make
-    from forge_envs.worlds.swe.make.settings import Settings
+    from forge_envs.make_swe.main import make
+    from forge_envs.make_swe.settings import Settings
 
     settings = Settings(args.out, args.tasks, args.seed, args.kinds, args.split, args.repeats, args.timeout)
     made = make(args.specs, args.pairs, settings)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from forge_envs.worlds.swe.make.example import Example, read_example
+from forge_envs.make_swe.example import Example, read_example
 
 SHOWN = 3
 """Further examples in a list."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from forge_envs.errors import MachineError, one_of
-from forge_envs.recording import Recording, key_of, recording
+from forge_envs.people.recording import Recording, key_of, recording
 
 if TYPE_CHECKING:
     import httpx2

@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 import gymnasium as gym
 
-from forge_envs.chat import ChatSpec
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError
 from forge_envs.messages import ToolCall
-from forge_envs.stored import Stored
+from forge_envs.people.chat import ChatSpec
+from forge_envs.people.stored import Stored
 
 FAULTS = ("early_disclosure", "contradiction", "premature_stop", "out_of_character")
 CONFIDENCE_Z = 1.96

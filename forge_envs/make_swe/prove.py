@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from forge_envs.make_swe import image, store
+from forge_envs.make_swe.lab import LIMITS
 from forge_envs.sandbox import Sandbox, SandboxError, provider
 from forge_envs.worlds.swe.logs import as_file
-from forge_envs.worlds.swe.make import image, store
-from forge_envs.worlds.swe.make.lab import LIMITS
 from forge_envs.worlds.swe.patch import parts
 
 LOG = 16_000_000

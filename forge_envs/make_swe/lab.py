@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from forge_envs.make_swe.errors import TestsFail
+from forge_envs.make_swe.package import Package
 from forge_envs.sandbox import Limits, Sandbox, SandboxError, provider
-from forge_envs.worlds.swe.make.errors import TestsFail
-from forge_envs.worlds.swe.make.package import Package
 
 ARGUMENTS = ("-q", "--tb=no", "-p", "no:cacheprovider")
 PLACE = "/tmp/forge-make"

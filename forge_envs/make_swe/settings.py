@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from forge_envs.make_swe import image
+from forge_envs.make_swe.lab import Baseline, Lab, load, save
+from forge_envs.make_swe.package import Package
 from forge_envs.sandbox.progress import Progress
-from forge_envs.worlds.swe.make import image
-from forge_envs.worlds.swe.make.lab import Baseline, Lab, load, save
-from forge_envs.worlds.swe.make.package import Package
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from forge_envs.worlds.swe.make import kinds_logic, kinds_shape, kinds_values  # noqa: F401  they register
-from forge_envs.worlds.swe.make.edits import Edit, Function, Source, apply_edits
-from forge_envs.worlds.swe.make.kind import KINDS
+from forge_envs.make_swe import kinds_logic, kinds_shape, kinds_values  # noqa: F401  they register
+from forge_envs.make_swe.edits import Edit, Function, Source, apply_edits
+from forge_envs.make_swe.kind import KINDS
 
 
 @dataclass(frozen=True, slots=True)

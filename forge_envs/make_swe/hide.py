@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping
 
-from forge_envs.worlds.swe.make.edits import Definition, Edit, Source, apply_edits
+from forge_envs.make_swe.edits import Definition, Edit, Source, apply_edits
 
 MOST = 0.5
 """Share of the test functions that may be hidden."""

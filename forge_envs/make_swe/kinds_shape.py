@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from forge_envs.worlds.swe.make.edits import Edit, Source
-from forge_envs.worlds.swe.make.kind import kind
-from forge_envs.worlds.swe.make.kinds_logic import TIGHT, blocks, exchanged, whole_lines
+from forge_envs.make_swe.edits import Edit, Source
+from forge_envs.make_swe.kind import kind
+from forge_envs.make_swe.kinds_logic import TIGHT, blocks, exchanged, whole_lines
 
 WRAPPERS = frozenset(
     {"str", "int", "float", "list", "tuple", "set", "frozenset", "dict", "sorted", "abs", "reversed"}

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forge_envs.worlds.swe.make.kinds import Bug
-from forge_envs.worlds.swe.make.lab import Baseline
+from forge_envs.make_swe.kinds import Bug
+from forge_envs.make_swe.lab import Baseline
 
 MOST = 0.5
 """Share of the tests that a bug may break."""

@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from forge_envs.worlds.swe.make.errors import MakeError, NoTests, UnknownPackage
-from forge_envs.worlds.swe.make.index import download
+from forge_envs.make_swe.errors import MakeError, NoTests, UnknownPackage
+from forge_envs.make_swe.index import download
 
 LARGEST = 5_000_000
 """Bytes; a file that is larger is left out."""

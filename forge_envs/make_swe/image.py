@@ -6,10 +6,10 @@ import time
 from collections import deque
 from pathlib import Path
 
+from forge_envs.make_swe.errors import MakeError
+from forge_envs.make_swe.package import Package
 from forge_envs.sandbox import SandboxError, images, provider
 from forge_envs.sandbox.engine import Engine
-from forge_envs.worlds.swe.make.errors import MakeError
-from forge_envs.worlds.swe.make.package import Package
 
 PATIENCE = 1_800.0
 FIRST_DAY = "2024-01-01T00:00:00Z"

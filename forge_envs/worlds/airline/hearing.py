@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forge_envs.worlds.desk.language import Ear
+from forge_envs.worlds.desk.hearing import Ear
 
 _DID = (
     "cancelled|canceled|refunded|changed|updated|modified|moved|rebooked|rescheduled|upgraded|downgraded|"

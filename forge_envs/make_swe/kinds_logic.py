@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from forge_envs.worlds.swe.make.edits import Edit, Source, Token
-from forge_envs.worlds.swe.make.kind import kind
+from forge_envs.make_swe.edits import Edit, Source, Token
+from forge_envs.make_swe.kind import kind
 
 BOUNDARY: dict[type[ast.AST], str] = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
 OPPOSITE: dict[type[ast.AST], str] = {

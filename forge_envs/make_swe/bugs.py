@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forge_envs.make_swe.choose import Chooser, Trial, weigh
+from forge_envs.make_swe.edits import Source
+from forge_envs.make_swe.errors import NoBugs
+from forge_envs.make_swe.hide import MOST, CannotHide, hide
+from forge_envs.make_swe.kinds import Bug, plant
+from forge_envs.make_swe.lab import Baseline, Lab, token
+from forge_envs.make_swe.package import Package
+from forge_envs.make_swe.prove import prove
+from forge_envs.make_swe.statement import examples_of, leaks, write_statement
+from forge_envs.make_swe.store import Draft, write_task
 from forge_envs.sandbox.progress import Progress
-from forge_envs.worlds.swe.make.choose import Chooser, Trial, weigh
-from forge_envs.worlds.swe.make.edits import Source
-from forge_envs.worlds.swe.make.errors import NoBugs
-from forge_envs.worlds.swe.make.hide import MOST, CannotHide, hide
-from forge_envs.worlds.swe.make.kinds import Bug, plant
-from forge_envs.worlds.swe.make.lab import Baseline, Lab, token
-from forge_envs.worlds.swe.make.package import Package
-from forge_envs.worlds.swe.make.prove import prove
-from forge_envs.worlds.swe.make.statement import examples_of, leaks, write_statement
-from forge_envs.worlds.swe.make.store import Draft, write_task
 
 BATCH = 8
 """Bugs that are tried in one go."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.errors import MakeError
-from forge_envs.worlds.swe.make.hide import CannotHide
-from forge_envs.worlds.swe.make.image import task_dockerfile
-from forge_envs.worlds.swe.make.lab import Baseline
-from forge_envs.worlds.swe.make.package import Package
-from forge_envs.worlds.swe.make.script import STEERING, eval_script
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.errors import MakeError
+from forge_envs.make_swe.hide import CannotHide
+from forge_envs.make_swe.image import task_dockerfile
+from forge_envs.make_swe.lab import Baseline
+from forge_envs.make_swe.package import Package
+from forge_envs.make_swe.script import STEERING, eval_script
 
 DATASET = "forge/made"
 EXTRA = "pip install 'forge-envs[swe]'"

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from forge_envs.make_swe.choose import Trial, weigh
+from forge_envs.make_swe.errors import MakeError, NoBugs
+from forge_envs.make_swe.hide import CannotHide
+from forge_envs.make_swe.lab import Baseline, Lab, token
+from forge_envs.make_swe.package import Package, fetch, is_test
+from forge_envs.make_swe.prove import prove
+from forge_envs.make_swe.settings import Settings, open_lab
+from forge_envs.make_swe.statement import examples_of, leaks, write_statement
+from forge_envs.make_swe.store import Draft, write_task
 from forge_envs.sandbox.progress import Progress
-from forge_envs.worlds.swe.make.choose import Trial, weigh
-from forge_envs.worlds.swe.make.errors import MakeError, NoBugs
-from forge_envs.worlds.swe.make.hide import CannotHide
-from forge_envs.worlds.swe.make.lab import Baseline, Lab, token
-from forge_envs.worlds.swe.make.package import Package, fetch, is_test
-from forge_envs.worlds.swe.make.prove import prove
-from forge_envs.worlds.swe.make.settings import Settings, open_lab
-from forge_envs.worlds.swe.make.statement import examples_of, leaks, write_statement
-from forge_envs.worlds.swe.make.store import Draft, write_task
 
 PAIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+):([A-Za-z0-9.!+_-]+)")
 Files = Mapping[str, bytes | None]

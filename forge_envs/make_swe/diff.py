@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from forge_envs.worlds.swe.make.errors import MakeError
-from forge_envs.worlds.swe.make.package import GIT
+from forge_envs.make_swe.errors import MakeError
+from forge_envs.make_swe.package import GIT
 
 SETTINGS = ("core.autocrlf=false", "core.safecrlf=false", "core.fileMode=false", "core.quotePath=true")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from forge_envs.worlds.swe.make.edits import Edit, Source
+from forge_envs.make_swe.edits import Edit, Source
 
 Maker = Callable[[Source, ast.AST], Iterator[list[Edit]]]
 KINDS: dict[str, tuple[tuple[type[ast.AST], ...], Maker]] = {}
