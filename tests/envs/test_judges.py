@@ -19,7 +19,7 @@ from forge_envs.errors import MachineError, TaskError
 from forge_envs.judges import conversation, judge_of, read_verdict
 from forge_envs.messages import HERMES, Message, ToolCall
 from forge_envs.recording import recording
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.env import OfficialEnv
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, cancelling, pending, play, task, write_tau2
 
