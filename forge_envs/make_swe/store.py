@@ -19,7 +19,7 @@ from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.script import STEERING, eval_script
 
 DATASET = "forge/made"
-EXTRA = "pip install 'agentforge[swe]'"
+EXTRA = "pip install 'forge-envs[swe]'"
 PARSER = "parse_log_pytest"
 
 

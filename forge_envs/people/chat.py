@@ -4,7 +4,7 @@
     openai:MODEL@URL#key=value&key=value  …#temperature=0.7&record=users.jsonl
 
 One string holds all of it, so that a config reproduces the world. Needs httpx2 (`pip install
-agentforge[users]`), which is imported when the first request is sent.
+forge-envs[users]`), which is imported when the first request is sent.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Chat:
         if spec.key and not spec.replay and not os.environ.get(spec.key):
             raise ValueError(f"{text!r}: the environment variable {spec.key} is not set")
         if not spec.replay and find_spec("httpx2") is None:
-            raise ValueError(f"{text!r} needs httpx2: pip install agentforge[users]")
+            raise ValueError(f"{text!r} needs httpx2: pip install 'forge-envs[users]'")
         self.spec = spec
         self._text = text
         self._places = threading.BoundedSemaphore(spec.limit)

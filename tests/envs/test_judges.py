@@ -19,7 +19,7 @@ from forge_envs.messages import HERMES, Message, ToolCall
 from forge_envs.people.chat import chat
 from forge_envs.people.judges import conversation, judge_of, read_verdict
 from forge_envs.people.recording import recording
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.env import OfficialEnv
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, cancelling, pending, play, task, write_tau2
 

@@ -246,7 +246,7 @@ def test_without_httpx2_the_extra_is_named():
         "except ValueError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install agentforge[users]" in run.stdout, run.stderr
+    assert "pip install 'forge-envs[users]'" in run.stdout, run.stderr
 
 
 # -- recordings ----------------------------------------------------------------------------------------

@@ -18,12 +18,12 @@ from forge_envs.people.hands import Hands
 from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Score
-from forge_envs.worlds.official.benchmark import Benchmark, load
-from forge_envs.worlds.official.customer import PlainCustomer
-from forge_envs.worlds.official.domain import Desk, Domain
-from forge_envs.worlds.official.fidelity import OfficialWatch
-from forge_envs.worlds.official.grade import Standing, heard, standing, verdict
-from forge_envs.worlds.official.task import OfficialTask
+from forge_envs.worlds.tau.benchmark import Benchmark, load
+from forge_envs.worlds.tau.customer import PlainCustomer
+from forge_envs.worlds.tau.domain import Desk, Domain
+from forge_envs.worlds.tau.fidelity import OfficialWatch
+from forge_envs.worlds.tau.grade import Standing, heard, standing, verdict
+from forge_envs.worlds.tau.task import OfficialTask
 
 TURNS = {"tau1": 30, "tau2": 100}
 """The official runners' limits; τ²-bench counts 200 messages, which are half the customer's or the tools'."""
@@ -62,7 +62,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
     off, by `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
 
     Args:
-        domain: tables and tools, e.g. `forge_envs.worlds.retail.official:RETAIL`.
+        domain: tables and tools, e.g. `forge_envs.worlds.tau.retail:RETAIL`.
         source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
         split: one that the files name, e.g. "train", "test", "base".
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a

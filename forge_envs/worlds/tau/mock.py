@@ -13,7 +13,7 @@ from typing import Literal
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Table
 from forge_envs.tools import tool
-from forge_envs.worlds.official.domain import Contract, Domain
+from forge_envs.worlds.tau.domain import Contract, Domain
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from forge_envs.errors import TaskError
 from forge_envs.tables import Row
-from forge_envs.worlds.official.domain import Domain, Kind
+from forge_envs.worlds.tau.domain import Domain, Kind
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -14,10 +14,10 @@ from typing import TypeAlias
 from forge_envs.errors import TaskError, ToolError
 from forge_envs.tables import Base, Row, Table
 from forge_envs.tools import BadArguments, Tool, tools_of
-from forge_envs.worlds.official import tau1, tau2
-from forge_envs.worlds.official.domain import Contract, Desk, Domain, Kind
-from forge_envs.worlds.official.files import locate, read_text
-from forge_envs.worlds.official.task import OfficialTask
+from forge_envs.worlds.tau import tau1, tau2
+from forge_envs.worlds.tau.domain import Contract, Desk, Domain, Kind
+from forge_envs.worlds.tau.files import locate, read_text
+from forge_envs.worlds.tau.task import OfficialTask
 
 Key: TypeAlias = tuple[str, str]
 """(table, row id)."""

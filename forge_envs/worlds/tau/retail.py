@@ -1,16 +1,21 @@
-"""The shop by the contract of τ²-bench, where it is not that of τ-bench."""
+"""The retail domain of τ-bench and τ²-bench, and the one door to all retail worlds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from forge_envs.env import AgentEnv
 from forge_envs.errors import ToolError
-from forge_envs.tables import Row, copy_json
+from forge_envs.tables import Base, Row, Table, copy_json
 from forge_envs.tools import tool
+from forge_envs.worlds.retail.database import make_database
+from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.tools import Shop
+from forge_envs.worlds.tau.domain import Contract, Domain
+from forge_envs.worlds.tau.env import open_door
 
 
 @dataclass(kw_only=True)
@@ -61,3 +66,42 @@ class Tau2Shop(Shop):
         for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
             line = next(line for line in lines if line["item_id"] == item_id)
             line |= {"item_id": new_item_id, "price": last["price"], "options": copy_json(last["options"])}
+
+
+def _shop(kind: type[Shop]) -> Contract:
+    def prepare(tables: Mapping[str, Base]) -> Callable[[], Shop]:
+        database = make_database(tables["users"], tables["orders"], tables["products"])
+        return lambda: kind(database=database, users=Table(database.users), orders=Table(database.orders))
+
+    return Contract(tools=kind, prepare=prepare, changing=("users", "orders"))
+
+
+RETAIL = Domain(
+    name="retail",
+    address=f"{__name__}:RETAIL",
+    fields={
+        "users": ("name", "address", "email", "payment_methods", "orders"),
+        "orders": ("order_id", "user_id", "address", "items", "fulfillments", "status", "payment_history"),
+        "products": ("name", "product_id", "variants"),
+    },
+    nulls={
+        "orders": (
+            "cancel_reason",
+            "exchange_items",
+            "exchange_new_items",
+            "exchange_payment_method_id",
+            "exchange_price_difference",
+            "return_items",
+            "return_payment_method_id",
+        )
+    },
+    contracts={"tau1": _shop(Shop), "tau2": _shop(Tau2Shop)},
+)
+
+
+def make_retail(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any]:
+    """`RetailEnv` for generated tasks, `OfficialEnv` for "tau1:PATH" and "tau2:PATH".
+
+    Raises ValueError for a source that is neither, or an argument that the one chosen does not take.
+    """
+    return open_door(RETAIL, RetailEnv, source, arguments)

@@ -12,8 +12,8 @@ from forge_envs.tools import tool
 from forge_envs.worlds.airline.database import make_database
 from forge_envs.worlds.airline.env import AirlineEnv
 from forge_envs.worlds.airline.tools import Airline
-from forge_envs.worlds.official.domain import Contract, Domain
-from forge_envs.worlds.official.env import open_door
+from forge_envs.worlds.tau.domain import Contract, Domain
+from forge_envs.worlds.tau.env import open_door
 
 
 @dataclass(kw_only=True)

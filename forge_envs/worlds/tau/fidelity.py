@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from forge_envs.messages import ToolCall
 from forge_envs.tools import Tool
-from forge_envs.worlds.official.task import OfficialTask
+from forge_envs.worlds.tau.task import OfficialTask
 
 _KINDS = {
     "email": (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "mail"),

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from forge_envs.messages import ToolCall
 from forge_envs.people.judges import Verdict
 from forge_envs.rewards import Score
-from forge_envs.worlds.official.benchmark import Benchmark
-from forge_envs.worlds.official.domain import Desk
-from forge_envs.worlds.official.task import OfficialTask
+from forge_envs.worlds.tau.benchmark import Benchmark
+from forge_envs.worlds.tau.domain import Desk
+from forge_envs.worlds.tau.task import OfficialTask
 
 
 def heard(task: OfficialTask, text: str, *, strict: bool = False) -> set[int]:
