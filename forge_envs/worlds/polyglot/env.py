@@ -42,7 +42,7 @@ class PolyglotEpisode(Episode[Puzzle]):
     """Answers of the episode that could not be used as they were."""
 
 
-class PolyglotEnv(AgentEnv[Puzzle]):
+class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
     """Programming exercises after the Aider polyglot benchmark, by its protocol: files are given, the agent
     answers with edits, hidden tests run, and where they fail the agent sees what they say and tries again.
 
@@ -68,7 +68,6 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
     splits = SPLITS
-    state: PolyglotEpisode | None
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def hear(self, text: str) -> Observation | None:
         """Read the answer, run the tests."""
-        state = self._playing
+        state = self.playing
         answer = self._read(text)
         state.edited.update(answer.changed)
         if answer.error is not None:
@@ -139,11 +138,11 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def progress(self) -> float:
         """The share of the tests that passed when they last ran."""
-        return self._playing.share
+        return self.playing.share
 
     def grade(self) -> Score:
         """1 if a run passed."""
-        state = self._playing
+        state = self.playing
         passed = float(any(state.tries))
         parts = {
             "first_try": float(state.tries[:1] == [True]),
@@ -179,21 +178,15 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
         """An answer that cannot be used costs what a malformed call does."""
-        before = self._playing.malformed
+        before = self.playing.malformed
         said, penalties = super()._answer(action)
-        if self._playing.malformed > before:
+        if self.playing.malformed > before:
             penalties = {**penalties, "malformed": PENALTIES["malformed"]}
         return said, penalties
 
     @property
-    def _playing(self) -> PolyglotEpisode:
-        state = self.playing
-        assert isinstance(state, PolyglotEpisode)
-        return state
-
-    @property
     def _files(self) -> Mapping[str, str]:
-        return self.task.files(self._playing.edited)
+        return self.task.files(self.playing.edited)
 
     def _read(self, text: str) -> Answer:
         read = read_diff if self.edit_format == "diff" else read_whole
@@ -201,7 +194,7 @@ class PolyglotEnv(AgentEnv[Puzzle]):
         return read(text, self._files, lambda path: language.may_add(path, task))
 
     def _test(self) -> Verdict:
-        if all(self.task.stubs.get(path) == text for path, text in self._playing.edited.items()):
+        if all(self.task.stubs.get(path) == text for path, text in self.playing.edited.items()):
             return Verdict(False, 0.0, wording.UNCHANGED)
         task = self.task
         if isinstance(task, Contest):

@@ -44,7 +44,7 @@ class SweEpisode(Episode[SweTask]):
     verdict: Verdict | None = None
 
 
-class SweEnv(AgentEnv[SweTask]):
+class SweEnv(AgentEnv[SweTask, SweEpisode]):
     """Repositories with a bug: fix what the issue describes.
 
     The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
@@ -72,7 +72,6 @@ class SweEnv(AgentEnv[SweTask]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
-    state: SweEpisode | None
 
     def __init__(
         self,
@@ -132,18 +131,11 @@ class SweEnv(AgentEnv[SweTask]):
         self._told = self.schemas if self._scaffold.tells_schemas else []
 
     @property
-    def playing(self) -> SweEpisode:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state
-
-    @property
     def toolkit(self) -> object:
         """The scaffold's tools."""
         return self._scaffold(self)
 
-    def begin(self, task: SweTask) -> tuple[Episode[SweTask], Observation]:
+    def begin(self, task: SweTask) -> tuple[SweEpisode, Observation]:
         """A fresh box, and the issue."""
         state = SweEpisode(task=task, place=Place(task, self._ground))
         _ = state.place.site
