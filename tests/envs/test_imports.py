@@ -42,7 +42,7 @@ FOLDERS = ("sandbox", "worlds")
 """Parts that are folders, allowed as a whole."""
 SHARED = [["worlds", "desk"], ["worlds", "official"]]
 """What is no world itself but what several worlds are made of."""
-SPINE = ["engine", "trajectory", "rollout", "trainer", "cli"]
+SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
 DEFERRED = {
