@@ -38,7 +38,7 @@ SHARED = [["worlds", "desk"]]
 """What is no world itself but what several worlds are made of."""
 MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"]]}
 """Published benchmarks are played with the tools of our own worlds."""
-SPINE = ["engine", "trajectory", "rollout", "trainer", "cli"]
+SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
 LAZY = {
