@@ -26,7 +26,7 @@ from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
 from forge_envs.worlds.desk.rules import breach
 from forge_envs.worlds.desk.tasks import SPLITS, task_id
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -43,7 +43,7 @@ class Measured:
 
 
 @dataclass(kw_only=True)
-class DeskEpisode(Desk, Episode[DeskTaskT]):
+class DeskEpisode(ServiceDesk, Episode[DeskTaskT]):
     """An episode is a desk with a customer at it; the tools run on it."""
 
     user: User

@@ -20,9 +20,9 @@ from forge_envs.worlds.polyglot.contests.problem import Contest
 from forge_envs.worlds.polyglot.edits import FORMATS, Answer, read_diff, read_whole, write_diff, write_whole
 from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
 from forge_envs.worlds.polyglot.gaps import NO_EXAMPLE
-from forge_envs.worlds.polyglot.judge import Verdict, judge
+from forge_envs.worlds.polyglot.judge import AnswerVerdict, judge
 from forge_envs.worlds.polyglot.languages import LANGUAGES
-from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Tasks
+from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Puzzles
 from forge_envs.worlds.polyglot.toolchain import require
 
 
@@ -193,9 +193,9 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         language, task = LANGUAGES[self.task.language], self.task
         return read(text, self._files, lambda path: language.may_add(path, task))
 
-    def _test(self) -> Verdict:
+    def _test(self) -> AnswerVerdict:
         if all(self.task.stubs.get(path) == text for path, text in self.playing.edited.items()):
-            return Verdict(False, 0.0, wording.UNCHANGED)
+            return AnswerVerdict(False, 0.0, wording.UNCHANGED)
         task = self.task
         if isinstance(task, Contest):
             return judge_contest(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
@@ -203,7 +203,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         return judge(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
 
 
-def _tasks(source: str, language: str, level: int) -> Tasks:
+def _tasks(source: str, language: str, level: int) -> Puzzles:
     if source != "contests":
         if level:
             raise ValueError(f"level={level}: only source='contests' has levels")
