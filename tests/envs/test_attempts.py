@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from forge_envs.attempts import backoff, rejected, retry_after
-from forge_envs.chat import ChatSpec, chat
 from forge_envs.errors import MachineError
-from forge_envs.recording import recording
+from forge_envs.people.attempts import backoff, rejected, retry_after
+from forge_envs.people.chat import ChatSpec, chat
+from forge_envs.people.recording import recording
 from tests.endpoint import Endpoint, Raw
 
 ASK = [{"role": "user", "content": "?"}]

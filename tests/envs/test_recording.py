@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from forge_envs.errors import MachineError
-from forge_envs.recording import Recording
+from forge_envs.people.recording import Recording
 
 WRITER = """
 import sys
-from forge_envs.recording import Recording
+from forge_envs.people.recording import Recording
 path, name, count, shared = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "shared"
 book = Recording(path)
 print("ready", flush=True)

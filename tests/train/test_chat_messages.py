@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.messages import HERMES
-from forge_train.chat_messages import beside_calls, read_reply, with_native_calls
-from forge_train.chat_requests import rejected
 from forge_train.engine import Sampling
 from forge_train.engines.vllm_http import retry_after
-from forge_train.world import World
+from forge_train.play.chat_messages import beside_calls, read_reply, with_native_calls
+from forge_train.play.chat_requests import rejected
+from forge_train.play.world_pool import World
 from tests.endpoint import Raw
 from tests.train.test_chat import ARGS, RETAIL, calls, run
 
