@@ -12,11 +12,11 @@ import numpy as np
 
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.hands import Hands
 from forge_envs.people.judges import Verdict, judge_of
-from forge_envs.people.users import ModelUser, User
+from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import PlainCustomer
@@ -142,6 +142,14 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
         if self._chat is None:
             return PlainCustomer(task.brief)
         return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        state = self.playing
+        if has_left(state.user):  # with the first line; τ² ends there, so what the agent did is no part of it
+            state.ended = True
+            state.transcript.pop()
+            return None, {}
+        return super()._answer(action)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
