@@ -24,7 +24,7 @@ from forge_train.evaluation.evaluate import evaluate
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
-from forge_train.learn.lockstep import Leader, LeadingCritic, dismiss, follow
+from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.learn.lora import has_lora
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
@@ -276,7 +276,7 @@ class Run:
         """One for this stage; with several processes each gets one."""
         device, dtype = self.config.model.device, self.config.model.dtype
         if self.processes:
-            learner: Learner = Leader(self.model, optim, processes=self.processes, dtype=dtype)
+            learner = lead(Learner, self.processes, self.model, optim, dtype=dtype)
         else:
             learner = Learner(self.model, optim, device=device, dtype=dtype)
         self.current.learner = learner
@@ -291,7 +291,7 @@ class Run:
         if hasattr(model, "is_spread"):  # by supervised training
             assert self.current.learner is not None
             model = plain_model(model, self.current.learner.full_weights())
-        return LeadingCritic(model, settings, self.config.optim, processes=self.processes, dtype=dtype)
+        return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
 
     # -- what stages share ---------------------------------------------------------------------
 

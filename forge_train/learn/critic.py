@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,11 @@ from transformers import PreTrainedModel
 
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig
 from forge_train.learn.batch import Batch, Sample, token_weights
-from forge_train.learn.distributed import IDLE, Processes, shared_batches, spread, whole, within
+from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.gae import Estimate, estimate
-from forge_train.learn.kernels import recompute_blocks
-from forge_train.learn.learner import adamw, schedule, split
-from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
-from forge_train.learn.tree_attention import inputs_of, prepare
+from forge_train.learn.learner import split
+from forge_train.learn.trained_model import TrainedModel
+from forge_train.learn.tree_attention import inputs_of
 from forge_train.record.checkpoint import load_tensors, save_tensors
 from forge_train.trajectory import WORLD, Ending, Trajectory
 
@@ -35,19 +34,12 @@ FOLDER = "critic"
 """Of a checkpoint, where it has its part."""
 
 
-class Critic:
+class Critic(TrainedModel):
     """Values of states, and their training. `model` is the policy; it is copied, not touched.
 
     The head begins at zero: at first every value is 0. `optim` says what `config` does not (betas, clipping,
-    micro-batches). `dtype` as in `Learner`: weights keep theirs, "bfloat16" runs the forward under autocast.
-    With `processes` all of them must call every method with the same arguments, as those of `Learner`;
-    `lockstep.LeadingCritic` sees to that.
+    micro-batches). `dtype` and `processes` as in `TrainedModel`.
     """
-
-    version: int
-    """Updates behind the values."""
-    steps: int
-    """Optimizer steps taken; drives the warm-up of the learning rate."""
 
     def __init__(
         self,
@@ -58,23 +50,17 @@ class Critic:
         dtype: str = "float32",
         processes: Processes | None = None,
     ) -> None:
-        self.model = ValueModel(_backbone_of(model)).eval()
-        self.device = processes.device if processes else model.device
-        self.processes = processes
-        if optim.gradient_checkpointing:
-            recompute_blocks(self.model.backbone)
-        if processes:
-            spread(self.model, processes, shard=optim.shard, bfloat16=dtype == "bfloat16")
-        self.model.to(self.device)
-        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
-            within(self.model, prepare, self.model.backbone)
-        self.config = config
+        values = ValueModel(_backbone_of(model))
         own = {"lr": config.lr, "warmup": config.warmup, "schedule": "constant", "decay_steps": None}
-        self.optim = optim.model_copy(update=own)
-        self.bfloat16 = dtype == "bfloat16"
-        self.optimizer = adamw(self.model, self.optim)
-        self.version = 0
-        self.steps = 0
+        super().__init__(
+            values,
+            values.backbone,
+            optim.model_copy(update=own),
+            device=model.device,
+            dtype=dtype,
+            processes=processes,
+        )
+        self.config = config
 
     @property
     def policy_waits(self) -> bool:
@@ -100,6 +86,7 @@ class Critic:
             credit = [[[] for _ in group] for group in groups]
         return credit, {**metrics, "policy_waits": float(wait)}
 
+    @together("valuing")
     def values(self, trajectories: Sequence[Trajectory]) -> list[list[float]]:
         """The values of each trajectory's states: one more than the tokens that the policy wrote.
 
@@ -113,13 +100,14 @@ class Critic:
             if (at := self._places(trajectory, j))
         ]
         told: list[list[float]] = [[] for _ in trajectories]
-        for sample, values_N in zip(found, self._values(found), strict=True):
+        for sample, values_N in zip(found, self.scored(found, self._forward).values(), strict=True):
             told[sample.trajectory] += values_N.tolist()
         for trajectory, row in zip(trajectories, told, strict=True):
             if len(row) == trajectory.sampled:
                 row.append(0.0)
         return told
 
+    @together("in an update of the critic")
     def update(
         self, trajectories: Sequence[Trajectory], estimates: Sequence[Estimate], loss: LossConfig
     ) -> dict[str, float]:
@@ -149,46 +137,23 @@ class Critic:
             "value_seconds": time.perf_counter() - started,
         }
 
-    def park(self) -> None:
-        """Keep the moments in main memory until `unpark`."""
-        move_moments(self.optimizer, torch.device("cpu"))
-
-    def unpark(self) -> None:
-        """Take the moments back to where the weights are."""
-        move_moments(self.optimizer, None)
-
+    @together("saving the critic")
     def save(self, folder: Path) -> None:
         """Write weights and moments into `folder`, each process its parts."""
         save_tensors(folder / FOLDER / "weights", self._weights())
-        save_moments(folder / FOLDER, self.model, self.optimizer)
+        self.save_moments(folder / FOLDER)
 
+    @together("loading the critic")
     def load(self, folder: Path, *, version: int, steps: int) -> None:
         """Continue from `save` with the counters of that time, in any number of processes.
 
         Raises CheckpointError when it does not fit.
         """
         load_tensors(folder / FOLDER / "weights", self._weights())
-        load_moments(folder / FOLDER, self.model, self.optimizer, steps)
-        self.version, self.steps = version, steps
+        self.load_moments(folder / FOLDER, version=version, steps=steps)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: weight.detach() for name, weight in self.model.named_parameters()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of everything the next update depends on; continuing from it is exact to the bit."""
-        return {
-            "model": {name: value.detach().clone() for name, value in self.model.state_dict().items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "version": self.version,
-            "steps": self.steps,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.version = state["version"]
-        self.steps = state["steps"]
 
     def _places(self, trajectory: Trajectory, index: int) -> list[int]:
         """Where in a segment states end: before each token of the policy, and after all where it goes on."""
@@ -205,40 +170,15 @@ class Critic:
         weights = {s.key: weight_N for s, weight_N in zip(part, weight_of, strict=True)}
         weights[IDLE.key] = torch.zeros(1)
         self.optimizer.zero_grad(set_to_none=True)
-        for chosen, batch in self._work(part):
+        for chosen, batch in self.batches(part):
             weight_N = torch.cat([weights[s.key] for s in chosen]).to(self.device)
             value_N = within(self.model, self._forward, batch)
             loss_N, clipped_N = value_loss(value_N, batch.behaviour_N, batch.advantage_N, self.config.clip)
             (weight_N * loss_N).sum().backward()  # type: ignore[no-untyped-call]
             if IDLE not in chosen:
                 tally.states(loss_N.detach(), clipped_N)
-        parameters = list(self.model.parameters())
-        if self.processes and not self.optim.shard:
-            self.processes.sum_gradients(parameters)
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
-        if math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.optim.lr * schedule(self.steps, self.optim)
-            self.optimizer.step()
-            self.steps += 1
-        self.optimizer.zero_grad(set_to_none=True)
+        norm, _ = self.take_step()
         tally.norms.append(norm)
-
-    @torch.no_grad()
-    def _values(self, found: Sequence[Sample]) -> list[Tensor]:
-        """Values [N] of each sample's states, on the CPU."""
-        mine: dict[tuple[int, int], Tensor] = {}
-        told: dict[tuple[int, int], Tensor] = {}
-        for chosen, batch in self._work(found):
-            values_N = within(self.model, self._forward, batch).cpu()
-            pieces = torch.split(values_N, list(batch.lengths))
-            mine |= {s.key: piece_N for s, piece_N in zip(chosen, pieces, strict=True)}
-        for part in self.processes.gather(mine) if self.processes else [mine]:
-            told |= part
-        return [told[s.key] for s in found]
-
-    def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
-        return shared_batches(found, self.optim, self.processes, self.device)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Values [N], float32, of the states that end before each of the batch's targets."""

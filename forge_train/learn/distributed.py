@@ -36,6 +36,7 @@ from forge_train.learn.batch import Batch, Sample, microbatches
 from forge_train.learn.kernels import blocks
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 ROLL_CALL_S = 5.0
 """After a failure: how long rank 0 waits for each of the others to say that it is still there."""
@@ -172,6 +173,19 @@ def join(*, device: str = "cpu", deadline: float = 600.0, idle: float = 7200.0) 
             f"{me} waited {deadline:g} s for the others: not all {size} processes came ({error})"
         ) from error
     return Processes(rank, size, place, tuple(names), deadline, idle, control)
+
+
+def together(what: str) -> Callable[[F], F]:
+    """Mark a method that all processes run at once; `what` they are doing, as a person says it.
+
+    `lockstep.lead` makes the others do what rank 0 is asked for.
+    """
+
+    def mark(method: F) -> F:
+        method.together = what  # type: ignore[attr-defined]
+        return method
+
+    return mark
 
 
 def shares(sizes: Sequence[int], parts: int) -> list[range]:

@@ -25,7 +25,8 @@ from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, RankFailed, join
 from forge_train.learn.gae import estimate
 from forge_train.learn.learner import Learner
-from forge_train.learn.lockstep import Leader, LeadingCritic, dismiss, follow
+from forge_train.learn.lockstep import dismiss, follow
+from forge_train.learn.lockstep import lead as led
 from forge_train.learn.lora import adapter_state, add_lora, load_adapter
 from forge_train.record import checkpoint
 from forge_train.tiny import train_tokenizer
@@ -121,7 +122,7 @@ def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
         load_adapter(model, {n: torch.full_like(p, 0.02) for n, p in adapter_state(model).items()})
     if processes is None:
         return Learner(model, optim, dtype=case.dtype)
-    return Leader(model, optim, processes=processes, dtype=case.dtype)
+    return led(Learner, processes, model, optim, dtype=case.dtype)
 
 
 def figures(policy: Learner, case: Case) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def critic_of(case: Case, processes: Processes | None) -> Critic:
     optim, config = OptimConfig(**(OPTIM | case.optim)), CriticConfig(lr=1e-2, minibatches=2, clip=0.1)
     if processes is None:
         return Critic(model_of(), config, optim, dtype=case.dtype)
-    return LeadingCritic(model_of(), config, optim, processes=processes, dtype=case.dtype)
+    return led(Critic, processes, model_of(), config, optim, dtype=case.dtype)
 
 
 def judged(critic: Critic, case: Case) -> dict[str, Any]:
@@ -204,9 +205,9 @@ def main(job: str, folder: Path) -> None:
     processes = join(deadline=15 if job == "hangs" else 240, idle=240)
     assert processes is not None
     if job == "dies" and not processes.leads:
-        Learner._apply = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
     if job == "hangs" and not processes.leads:
-        Learner._apply = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
     try:
         if not processes.leads:
             follow(processes)

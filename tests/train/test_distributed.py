@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 from forge_train.config import OptimConfig
 from forge_train.learn import learner
-from forge_train.learn.distributed import join, shares
+from forge_train.learn.distributed import Processes, join, shares
 from forge_train.learn.kernels import blocks
 from forge_train.learn.learner import Learner
-from forge_train.learn.lockstep import LeadingCritic
 from forge_train.record.checkpoint import CheckpointError
 from tests.train import ranks
 from tests.train.ranks import (
@@ -206,11 +205,13 @@ class TestCritic:
         assert judged(again, Case()) == judged(critic, Case())
 
     def test_the_state_of_many_is_not_one_dict(self):
-        leading = object.__new__(LeadingCritic)
-        with pytest.raises(ValueError, match="use save"):
-            leading.state_dict()
-        with pytest.raises(ValueError, match="use load"):
-            leading.load_state_dict({})
+        critic = critic_of(Case(), None)
+        state = critic.state_dict()
+        critic.processes = object.__new__(Processes)
+        with pytest.raises(ValueError, match="write it into a checkpoint"):
+            critic.state_dict()
+        with pytest.raises(ValueError, match="write it into a checkpoint"):
+            critic.load_state_dict(state)
 
 
 def _wider() -> Any:
