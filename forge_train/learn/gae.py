@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from forge_train.config import AlgorithmConfig
-from forge_train.learn.advantages import STD_FLOOR
+from forge_train.learn.advantages import STD_FLOOR, equal
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 
@@ -184,6 +184,8 @@ def _whitened(estimates: list[Estimate]) -> list[Estimate]:
     steps = [a for e in estimates for a in e.advantages]
     if not steps:
         return estimates
+    if equal(steps, max(map(abs, steps))):
+        return [replace(e, advantages=type(e.advantages)([0.0] * len(e.advantages))) for e in estimates]
     mean = math.fsum(steps) / len(steps)
     std = math.sqrt(math.fsum((a - mean) ** 2 for a in steps) / len(steps))
     return [

@@ -209,3 +209,11 @@ def test_by_action_is_the_mean_over_an_actions_tokens() -> None:
     trajectory = played((2, 0.0), (1, 1.0))
     assert by_action(trajectory, TokenAdvantages([1.0, 3.0, -1.0])) == [2.0, -1.0]
     assert by_action(trajectory, [5.0, 6.0]) == [5.0, 6.0]
+
+
+def test_advantages_that_differ_by_rounding_whiten_to_nothing() -> None:
+    returns = (0.6, 0.1 + 0.2 + 0.3)
+    group = [Trajectory("g", [Segment([1, 2], [0.0, -1.0], [-1, 0])], rewards=[r]) for r in returns]
+    algorithm = AlgorithmConfig(advantage="gae")
+    found = estimate(group, [[0.0, 0.0], [0.0, 0.0]], algorithm)
+    assert [list(e.advantages) for e in found] == [[0.0], [0.0]]
