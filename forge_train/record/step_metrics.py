@@ -46,7 +46,7 @@ def lags(trained: Sequence[Trajectory], version: int, groups: Sequence[int]) -> 
     Tokens are younger than their group when the weights changed while it was played.
     """
     tokens = [version - v for t in trained for v in t.token_versions()]
-    return {"mean": _mean(tokens), "max": max(tokens, default=0), "group_max": max(groups, default=0)}
+    return {"mean": _mean(tokens) or 0.0, "max": max(tokens, default=0), "group_max": max(groups, default=0)}
 
 
 def split(seconds: float, groups: Sequence[Sequence[Trajectory]], *, overlapped: bool) -> dict[str, float]:
@@ -63,5 +63,6 @@ def split(seconds: float, groups: Sequence[Sequence[Trajectory]], *, overlapped:
     return {"generate": seconds * (1 - share), "world": seconds * share}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _mean(values: Sequence[float]) -> float | None:
+    """None of nothing: a step that machines took away whole is no step of zeros."""
+    return sum(values) / len(values) if values else None

@@ -114,3 +114,9 @@ def test_what_episodes_waited_for_is_told_whatever_the_learner_did() -> None:
     assert (told["generate_seconds"], told["world_seconds"]) == (3.0, 0.5), "what was lost has no seconds"
     assert split(9.0, [group], overlapped=True) == {"wait": 9.0}
     assert split(9.0, [group[:2]], overlapped=False) == pytest.approx({"generate": 54 / 7, "world": 9 / 7})
+
+
+def test_a_step_that_machines_took_away_has_no_success() -> None:
+    told = summary([[trajectory(None, "failed"), trajectory(None, "failed")]])
+    assert (told["success"], told["return"], told["turns"]) == (None, None, None), "nothing is known: not 0"
+    assert told["endings"] == {"failed": 2}
