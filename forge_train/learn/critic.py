@@ -23,8 +23,8 @@ from transformers import PreTrainedModel
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig
 from forge_train.learn.batch import Batch, Sample, token_weights
 from forge_train.learn.distributed import IDLE, Processes, together, within
-from forge_train.learn.gae import Estimate, estimate
-from forge_train.learn.learner import split
+from forge_train.learn.gae import Targets, targets_of
+from forge_train.learn.learner import deal
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
 from forge_train.record.checkpoint import load_tensors, save_tensors
@@ -67,7 +67,7 @@ class Critic(TrainedModel):
         """Whether the policy is not to learn from the next update, because the critic knows too little."""
         return self.version < self.config.policy_waits
 
-    def judge(
+    def assign_credit(
         self, groups: Sequence[Sequence[Trajectory]], algorithm: AlgorithmConfig
     ) -> tuple[list[list[list[float]]], dict[str, float]]:
         """One update of PPO as far as the critic goes: values, advantages, and the critic learns.
@@ -78,7 +78,7 @@ class Critic(TrainedModel):
         wait = self.policy_waits
         endings = trained_endings(algorithm, self.config)
         members = [t for group in groups for t in group if t.ending in endings]
-        found = estimate(members, self.values(members), algorithm, self.config.gae_lambda)
+        found = targets_of(members, self.values(members), algorithm, self.config.gae_lambda)
         metrics = self.update(members, found, algorithm)
         advantages = iter(found)
         credit = [[next(advantages).advantages if t.ending in endings else [] for t in g] for g in groups]
@@ -109,9 +109,9 @@ class Critic(TrainedModel):
 
     @together("in an update of the critic")
     def update(
-        self, trajectories: Sequence[Trajectory], estimates: Sequence[Estimate], loss: LossConfig
+        self, trajectories: Sequence[Trajectory], targets: Sequence[Targets], loss: LossConfig
     ) -> dict[str, float]:
-        """Move values towards the returns of `estimates`: one optimizer step per minibatch, each epoch.
+        """Move values towards the returns of `targets`: one optimizer step per minibatch, each epoch.
 
         Every state of a step weighs what `loss.denominator` says, over the whole optimizer step. A step whose
         gradient is not finite is not taken. The version goes up by one.
@@ -122,17 +122,17 @@ class Critic(TrainedModel):
         `value_steps`, `value_skipped` (gradient not finite), and `value_seconds`.
         """
         started = time.perf_counter()
-        found = _step_samples(trajectories, estimates)
+        found = _step_samples(trajectories, targets)
         tally = _Tally()
         for epoch in range(self.config.epochs if found else 0):
             seed = self.version * self.config.epochs + epoch
-            for part in split(len(trajectories), self.config.minibatches, seed=seed):
+            for part in deal(len(trajectories), self.config.minibatches, seed=seed):
                 self._step([s for s in found if s.trajectory in part], loss, tally)
         self.version += 1
         if self.processes:
             tally.add(self.processes.gather(tally))
         return {
-            **fit([v for e in estimates for v in e.values], [r for e in estimates for r in e.returns]),
+            **fit([v for e in targets for v in e.values], [r for e in targets for r in e.returns]),
             **tally.metrics(),
             "value_seconds": time.perf_counter() - started,
         }
@@ -234,12 +234,12 @@ def fit(values: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
     """
     if not returns:
         return {}
-    mean, spread = _moments(returns)
+    mean, scatter = _moments(returns)
     _, unexplained = _moments([r - v for v, r in zip(values, returns, strict=True)])
     return {
         "value": math.fsum(values) / len(values),
         "value_return": mean,
-        "value_explained": 1 - unexplained / spread if spread > 0 else 0.0,
+        "value_explained": 1 - unexplained / scatter if scatter > 0 else 0.0,
     }
 
 
@@ -284,10 +284,10 @@ def _states(trajectory: int, segment: int, tokens: Sequence[int], at: list[int],
     )
 
 
-def _step_samples(trajectories: Sequence[Trajectory], estimates: Sequence[Estimate]) -> list[Sample]:
+def _step_samples(trajectories: Sequence[Trajectory], targets: Sequence[Targets]) -> list[Sample]:
     """The states of all steps: `behaviour_N` is the value before the update, `advantage_N` the return."""
     found = []
-    for i, (trajectory, told) in enumerate(zip(trajectories, estimates, strict=True)):
+    for i, (trajectory, told) in enumerate(zip(trajectories, targets, strict=True)):
         steps = {at: (v, r) for at, v, r in zip(told.at, told.values, told.returns, strict=True)}
         written = 0
         for j, segment in enumerate(trajectory.segments):

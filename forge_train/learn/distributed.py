@@ -220,7 +220,7 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
     if getattr(model, "is_spread", False):
         return
     model.is_spread = True
-    whole = {name: value.detach() for name, value in model.state_dict().items()} if processes.leads else {}
+    weights = {name: value.detach() for name, value in model.state_dict().items()} if processes.leads else {}
     if shard:
         _shard(model, processes, bfloat16)
     if processes.leads:
@@ -231,7 +231,7 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
             model.tie_weights()
     if shard:
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-        set_model_state_dict(model, whole, options=options)
+        set_model_state_dict(model, weights, options=options)
     copied = list(model.buffers()) if shard else [*model.parameters(), *model.buffers()]
     for value in copied:
         dist.broadcast(value.detach(), src=0)
@@ -272,7 +272,7 @@ def within(model: Any, run: Callable[..., T], *args: Any) -> T:
     return run(*args) if held is None else held(run, *args)
 
 
-def whole(value: Tensor) -> Tensor:
+def gathered(value: Tensor) -> Tensor:
     """The value of a part that is spread, on every process (all must call it); others as they are."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 

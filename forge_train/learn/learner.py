@@ -84,17 +84,17 @@ class Learner(TrainedModel):
         """
         started = time.perf_counter()
         tally = Tally()
-        parts = split(len(trajectories), loss.minibatches, seed=self.version)
+        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
         signal = {s.trajectory for s in found if not s.silent}
         objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
-        whole_needed = corrects_sequences(loss)
-        scored = [s for s in found if (s.trajectory in signal if whole_needed else not s.silent)]
+        by_trajectory = corrects_sequences(loss)
+        scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]
         proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
         # Steps after the first no longer have the weights from before the update.
-        if len(parts) > 1 or whole_needed:
+        if len(parts) > 1 or by_trajectory:
             proximal = self._logprobs(scored, temperature)
-            if whole_needed:
+            if by_trajectory:
                 factors, figures = sequence_factors(scored, proximal, loss)
         prepared = time.perf_counter()
         for part in parts:
@@ -243,7 +243,7 @@ def score(head: nn.Module, hidden_NH: Tensor, target_N: Tensor, temperature: flo
     return logprobs_N, entropy_N
 
 
-def split(count: int, parts: int, *, seed: int) -> list[set[int]]:
+def deal(count: int, parts: int, *, seed: int) -> list[set[int]]:
     """Trajectory indices dealt into `parts` minibatches of nearly equal size; a function of the seed."""
     if parts == 1:
         return [set(range(count))]

@@ -19,10 +19,10 @@ from forge_train.config import OptimConfig
 from forge_train.learn.batch import Batch, Sample
 from forge_train.learn.distributed import (
     Processes,
+    gathered,
     shared_batches,
     spread,
     together,
-    whole,
     within,
 )
 from forge_train.learn.kernels import recompute_blocks
@@ -95,7 +95,7 @@ class TrainedModel:
         parameters = list(self.model.parameters())
         if self.processes and not self.optim.shard:
             self.processes.sum_gradients(parameters)
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
+        norm = float(gathered(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
         taken = math.isfinite(norm)
         if taken:
             for group in self.optimizer.param_groups:

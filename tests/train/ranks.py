@@ -23,7 +23,7 @@ from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimC
 from forge_train.learn import learner
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, RankFailed, join
-from forge_train.learn.gae import estimate
+from forge_train.learn.gae import targets_of
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow
 from forge_train.learn.lockstep import lead as led
@@ -145,7 +145,7 @@ def critic_of(case: Case, processes: Processes | None) -> Critic:
     return led(Critic, processes, model_of(), config, optim, dtype=case.dtype)
 
 
-def judged(critic: Critic, case: Case) -> dict[str, Any]:
+def valued(critic: Critic, case: Case) -> dict[str, Any]:
     """Two updates, and what the critic thinks then; some episodes were cut off and go on."""
     group, _ = plays(case.count)
     for i, trajectory in enumerate(group):
@@ -153,21 +153,21 @@ def judged(critic: Critic, case: Case) -> dict[str, Any]:
         trajectory.ending = "tokens" if i % 3 == 0 else "terminated"
     metrics = []
     for _ in range(2):
-        told = estimate(group, critic.values(group), GAE, 0.9)
+        told = targets_of(group, critic.values(group), GAE, 0.9)
         metrics.append(critic.update(group, told, GAE))
         del metrics[-1]["value_seconds"]
     return {"metrics": metrics, "values": critic.values(group)}
 
 
-def judge(folder: Path, processes: Processes) -> None:
+def value(folder: Path, processes: Processes) -> None:
     """The same with critics."""
     for name, case in CRITICS.items():
         critic = critic_of(case, processes)
-        torch.save(judged(critic, case), folder / f"critic {name}.pt")
+        torch.save(valued(critic, case), folder / f"critic {name}.pt")
         critic.save(folder / f"critic {name}")
     critic = critic_of(Case(), processes)
     critic.load(folder / "critic saved at 1", version=2, steps=4)
-    torch.save(judged(critic, Case()), folder / "critic loaded at 2.pt")
+    torch.save(valued(critic, Case()), folder / "critic loaded at 2.pt")
 
 
 def save(policy: Learner, folder: Path) -> None:
@@ -197,7 +197,7 @@ def lead(folder: Path, processes: Processes) -> None:
             torch.save(figures(policy, case), folder / "went on.pt")
     for start in ("saved at 1", "saved at 2"):
         torch.save(resume(folder / start, processes), folder / f"{start}, loaded at 2.pt")
-    judge(folder, processes)
+    value(folder, processes)
 
 
 def main(job: str, folder: Path) -> None:
