@@ -15,7 +15,7 @@ from forge_train.learn.lora import adapter_state, add_lora, has_lora, load_adapt
 from forge_train.record import checkpoint
 from tests.train.ranks import Case, learner_of, model_of, plays, save
 
-peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'agentforge[lora]'")
+peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'forge-envs[lora]'")
 
 LORA = Case(lora=4)
 IDS = torch.arange(1, 20)[None]
