@@ -29,7 +29,7 @@ from forge_train.learn.lora import has_lora
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.local_runner import Rollouts
+from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
@@ -259,11 +259,11 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> Rollouts:
+    def here(self) -> LocalRunner:
         """Plays groups in this process."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
-        return Rollouts(
+        return LocalRunner(
             self.worlds,
             TokenPlayer(self.engine, self.renderer, sampling),
             seed=self.config.run.seed,
