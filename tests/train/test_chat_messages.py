@@ -19,7 +19,7 @@ from forge_train.play.chat_messages import beside_calls, read_reply, with_native
 from forge_train.play.chat_requests import rejected
 from forge_train.play.world_pool import World
 from tests.endpoint import Raw
-from tests.train.test_chat import ARGS, RETAIL, calls, run
+from tests.train.test_chat_player import ARGS, RETAIL, calls, run
 
 LOOK = ("find_user_id_by_email", '{"email": "no@body.x"}')
 TASK = "retail/tiny/train/1/0"
