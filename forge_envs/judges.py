@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_envs.chat import Chat, chat
-from forge_envs.messages import Grammar, Message
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message
 
 RULES = """You are shown a conversation between a customer and a service agent, and one statement about it.
 Decide whether the statement holds. Judge by the conversation alone, and strictly:

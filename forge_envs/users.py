@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias
 
 from forge_envs.chat import Chat
 from forge_envs.errors import MachineError
+from forge_envs.grammars import HERMES
 from forge_envs.hands import Hands
-from forge_envs.messages import HERMES
 
 
 class User(Protocol):
