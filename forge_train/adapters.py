@@ -33,7 +33,7 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ValueError(
-            f"model.lora_rank = {rank} needs peft ({error}): pip install 'agentforge[lora]'"
+            f"model.lora_rank = {rank} needs peft ({error}): pip install 'forge-envs[lora]'"
         ) from error
     model.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules="all-linear")

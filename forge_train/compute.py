@@ -1,4 +1,4 @@
-"""How a forward is computed, not what: beside the loop, activations kept or computed again, plain or fused."""
+"""How a forward is computed, not what: in a thread, activations kept or not, plain or fused kernels."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def fuse_kernels(model: Any, device: str) -> None:
         from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN
     except ImportError as error:
         raise ValueError(
-            f"model.kernels = \"liger\" needs liger-kernel ({error}): pip install 'agentforge[liger]', "
+            f"model.kernels = \"liger\" needs liger-kernel ({error}): pip install 'forge-envs[liger]', "
             'or set model.kernels = "torch"'
         ) from error
     kind = model.config.model_type

@@ -265,7 +265,7 @@ def sync_folder(path: Path) -> None:
 def environment() -> dict[str, Any]:
     """What the numbers of a run depend on besides its config: versions, machine, command."""
     versions = {}
-    for package in ("agentforge", "torch", "transformers", "tokenizers", "gymnasium", "numpy", "pydantic"):
+    for package in ("forge-envs", "torch", "transformers", "tokenizers", "gymnasium", "numpy", "pydantic"):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

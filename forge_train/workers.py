@@ -173,7 +173,7 @@ class RayWorkers:
             self._ray = import_module("ray")
         except ImportError:
             raise ValueError(
-                'rollout.workers = "ray" needs Ray: pip install "agentforge[ray]", or use "local"'
+                'rollout.workers = "ray" needs Ray: pip install "forge-envs[ray]", or use "local"'
             ) from None
         if not self._ray.is_initialized():
             address = os.environ.get("RAY_ADDRESS") or "local"

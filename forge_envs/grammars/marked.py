@@ -90,9 +90,7 @@ class Marked(ABC):
         """The text of an action; `parse` reverses it. Raises ValueError for what it has no words for."""
         parts = [prose] if prose else []
         text = self.joint.join([*parts, self.write_calls(calls)] if calls else parts)
-        what = (
-            f"the {self.name} format has no words for this: tags in prose, or a value that looks like another"
-        )
+        what = f"the {self.name} format cannot say this (tags in prose, or a value that reads as another)"
         return require_reversible(text, self.parse(text), prose, calls, what)
 
     def _explain(self, text: str, at: int, error: Malformed) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from forge_envs.grammars import HERMES
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.env import OfficialEnv
 
 
 def official_tasks(kind: str, folder: Path) -> dict[str, dict[str, Any]]:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.fidelity import FAULTS, Fidelity, fidelity, out_of_character, wilson
 from forge_envs.messages import Message
-from forge_envs.stored import Stored
+from forge_envs.people.fidelity import FAULTS, Fidelity, fidelity, out_of_character, wilson
+from forge_envs.people.stored import Stored
 from forge_envs.worlds.airline.wording import lines as airline_lines
 from forge_envs.worlds.retail.wording import lines as retail_lines
 from tests.envs.official import call, cancelling, pending, task, write_tau2

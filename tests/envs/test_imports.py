@@ -12,36 +12,33 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
-CORE = ["errors", "messages", "tools", "spaces", "rewards", "env", "registry"]
+CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
 ENVS = {
     "errors": set(),
     "messages": set(),
+    "grammars": {"messages"},
     "rewards": set(),
     "registry": set(),
     "tables": set(),
-    "recording": {"errors"},
-    "chat": {"errors", "recording"},
-    "users": {"errors", "messages", "chat", "hands"},
-    "hands": {"errors", "messages", "tools"},
-    "judges": {"messages", "chat"},
-    "stored": {"messages"},
-    "fidelity": {*CORE, "chat", "stored"},
     "tools": {"errors", "messages"},
-    "spaces": {"errors", "messages", "tools"},
-    "env": {"errors", "messages", "tools", "spaces", "rewards"},
+    "spaces": {"errors", "messages", "grammars", "tools"},
+    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards"},
     "": {*CORE},
     "probe": {*CORE},
     "testing": {*CORE, "probe"},
     "wrappers": {*CORE},
+    "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
-    "cli": {*CORE, "testing", "stored", "fidelity", "sandbox", "worlds"},
-    "worlds": {*CORE, "", "users", "chat", "hands", "judges", "tables", "sandbox"} - {"registry"},
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
+    "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
+    "make_swe": {"errors", "sandbox", "worlds.swe"},
 }
-"""What each part of forge_envs may import; "" is the package itself."""
-FOLDERS = ("sandbox", "worlds")
-"""Parts that are folders, allowed as a whole."""
-SHARED = [["worlds", "desk"], ["worlds", "official"]]
+"""What each part of forge_envs may import; "" is the package itself. A part that is a folder may import
+itself; a world imports no other world, and nobody imports what makes tasks for one."""
+SHARED = [["worlds", "desk"]]
 """What is no world itself but what several worlds are made of."""
+MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"]]}
+"""Published benchmarks are played with the tools of our own worlds."""
 SPINE = ["engine", "trajectory", "rollout", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
@@ -52,9 +49,10 @@ DEFERRED = {
 """Imports inside a function that lead back: a pickled task is found again by its id."""
 
 LAZY = {
-    "forge_envs.chat": {"httpx2"},
+    "forge_envs.people.chat": {"httpx2"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
-    "forge_envs.worlds.swe": {"docker", "pyarrow", "pytest", "_pytest", "rich", "swebench", "yaml"},
+    "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
+    "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
 }
 """Libraries of extras, by module or folder, imported only when they are used."""
 
@@ -101,18 +99,16 @@ def test_the_two_packages_never_meet(path):
 
 @pytest.mark.parametrize("path", [f for f in FILES if module(f).startswith("forge_envs")], ids=module)
 def test_arrows_of_forge_envs_point_one_way(path):
-    _, _, inner = module(path).partition(".")
-    part = inner.split(".")[0]
+    own = module(path).split(".")[1:]
+    part = own[0] if own else ""
     for name in imports(path):
-        package, _, target = name.partition(".")
-        if package != "forge_envs" or (part == "worlds" and target.split(".")[:2] == inner.split(".")[:2]):
-            continue  # a world may import itself, and no other world
-        if part == "worlds" and target.split(".")[:2] in SHARED:
+        package, *target = name.split(".")
+        inside = target[:1] == [part] and (part != "worlds" or target[:2] == own[:2])
+        made_of = [*SHARED, *MADE_OF.get(".".join(own[1:2]), [])]
+        if package != "forge_envs" or inside or (part == "worlds" and target[:2] in made_of):
             continue
-        folder = target.split(".")[0]
-        if folder in FOLDERS and folder in {part, *ENVS[part]} and (part, folder) != ("worlds", "worlds"):
-            continue
-        assert target in ENVS[part], f"{inner} may not import {target!r}"
+        allowed = {".".join(target[:n]) for n in (1, 2)} & ENVS[part]
+        assert allowed, f"{'.'.join(own)} may not import {'.'.join(target)!r}"
 
 
 @pytest.mark.parametrize("path", [f for f in FILES if module(f).startswith("forge_envs")], ids=module)
@@ -131,7 +127,7 @@ def test_the_worlds_need_nothing_heavy(path):
 def test_libraries_of_extras_are_imported_when_they_are_used():
     worlds = ("retail.env", "airline.env", "swe.env", "polyglot.env")
     needed = ", ".join(
-        ["forge_envs.users", "forge_envs.cli", *(f"forge_envs.worlds.{world}" for world in worlds)]
+        ["forge_envs.people.users", "forge_envs.cli", *(f"forge_envs.worlds.{world}" for world in worlds)]
     )
     extras = sorted(set().union(*LAZY.values()))
     code = f"import sys, {needed}; print([name for name in {extras} if name in sys.modules])"

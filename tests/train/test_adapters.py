@@ -15,7 +15,7 @@ from forge_train.engine import Sampling
 from forge_train.engines.copied import CopiedEngine
 from tests.train.ranks import Case, learner_of, model_of, plays, save
 
-peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'agentforge[lora]'")
+peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'forge-envs[lora]'")
 
 LORA = Case(lora=4)
 IDS = torch.arange(1, 20)[None]

@@ -100,7 +100,7 @@ async def play_there(
 @pytest.fixture(scope="module")
 def pool() -> Iterator[tuple[Run[Any], RayWorkers]]:
     """Workers that started a cluster of their own, which other tests use too; and the loop they live in."""
-    pytest.importorskip("ray", reason='needs pip install "agentforge[ray]"')
+    pytest.importorskip("ray", reason='needs pip install "forge-envs[ray]"')
     workers = RayWorkers(recipe(QUICK, SLOW), 2, in_flight=4 * SIZE)
     with asyncio.Runner() as runner:
         runner.run(workers.start())
@@ -386,5 +386,5 @@ def test_a_group_that_always_hangs_has_failed_before_the_run_gives_up() -> None:
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"agentforge\[ray\]"):
+    with pytest.raises(ValueError, match=r"forge-envs\[ray\]"):
         asyncio.run(RayWorkers(recipe(QUICK), 1, in_flight=SIZE).start())

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline.goals import FACTS, AirlineTask, cabins, days
-from forge_envs.worlds.airline.language import EAR
+from forge_envs.worlds.airline.hearing import EAR
 from forge_envs.worlds.desk import customer
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.language import Heard, Sentence
+from forge_envs.worlds.desk.hearing import Heard, Sentence
 
 
 @dataclass(slots=True)

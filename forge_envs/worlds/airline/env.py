@@ -38,8 +38,8 @@ class AirlineEnv(DeskEnv[AirlineTask, AirlineEpisode]):
         size: "full" (500 users), "small" (50) or "tiny" (20, direct flights only).
         prompt: "full" (policy and tool schemas) or "compact" (one line, no schemas).
         source: where tasks come from; "synthetic".
-        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.chat`). With a
-            model, replies follow the seed of `reset`, and gold proves only that the rows can be reached.
+        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.people.chat`).
+            With a model, replies follow the seed of `reset`; gold proves only that the rows can be reached.
         max_turns, turn_weight, grammar, render_mode: see AgentEnv; the grammar must be able to call tools.
     """
 

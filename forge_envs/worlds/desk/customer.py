@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.goals import DeskTask, Goal
-from forge_envs.worlds.desk.language import Ear, Heard, Sentence
+from forge_envs.worlds.desk.hearing import Ear, Heard, Sentence
 
 PATIENCE = 4
 """Useless turns after which the customer leaves."""

@@ -14,13 +14,13 @@ from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import one_of
 from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.people.chat import chat_of
+from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Criterion, Rubric, Score
 from forge_envs.tables import Table
-from forge_envs.users import ModelUser, User
 from forge_envs.worlds.desk.customer import Customer
 from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.customer import Customer
-from forge_envs.worlds.desk.language import split
+from forge_envs.worlds.desk.hearing import split
 from forge_envs.worlds.desk.model_customer import Ear
 
 _COMMON = frozenset(
@@ -29,7 +29,7 @@ _NO = re.compile(r"\b(?:no|not|don't|doesn't|isn't|wrong|instead|rather|never|ne
 
 
 class DeskWatch:
-    """Follows one conversation at a desk; a `forge_envs.fidelity.Watch`."""
+    """Follows one conversation at a desk; a `forge_envs.people.fidelity.Watch`."""
 
     def __init__(self, ear: Ear, twin: Customer) -> None:
         self._ear = ear

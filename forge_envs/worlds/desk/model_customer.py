@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeAlias
 
-from forge_envs.users import Brief
+from forge_envs.people.users import Brief
 from forge_envs.worlds.desk.customer import Customer
 from forge_envs.worlds.desk.goals import Goal
 

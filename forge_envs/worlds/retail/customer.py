@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk import customer
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.language import Heard, Sentence
+from forge_envs.worlds.desk.hearing import Heard, Sentence
 from forge_envs.worlds.retail.goals import FACTS, REASONS, RetailTask
-from forge_envs.worlds.retail.language import EAR
+from forge_envs.worlds.retail.hearing import EAR
 
 
 @dataclass(slots=True)
