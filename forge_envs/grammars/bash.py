@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from forge_envs.grammars.grammar import Grammar
-from forge_envs.grammars.reading import Malformed, encodable, require_reversible, without_end
+from forge_envs.grammars.reading import MOST_CALLS, Malformed, encodable, require_reversible, without_end
 from forge_envs.grammars.registry import foreign
 from forge_envs.grammars.thoughts import Span, without_thoughts
 from forge_envs.messages import Action, ToolCall
@@ -16,13 +16,14 @@ _OPENING = re.compile(r"```(?:bash|mswea_bash_command)[ \t]*\r?\n")
 _OTHER = re.compile(r"```(sh|shell|zsh|console)\b")
 # What decides where a block ends: fences at the start of a line, with what they open, and here-documents.
 _EVENT = re.compile(
-    r"^(?P<fence>```+)(?P<opens>[\w{])?|(?<!<)<<-?[ \t]*(?P<q>['\"\\]?)(?P<word>[\w.-]+)", re.MULTILINE
+    r"^(?P<fence>```+)(?P<opens>[\w{])?|(?<!<)<<-?[ \t]*['\"\\]?(?P<word>[\w.-]+)['\"]?", re.MULTILINE
 )
 _QUOTED = re.compile(
     r"\\.|\$'(?:[^'\\]|\\.)*+'|'[^']*+'|\"(?:[^\"\\]|\\.)*+\"|(?:^|(?<=\s))#[^\n]*+|(?P<open>['\"])",
     re.DOTALL | re.MULTILINE,
 )
-_MOST_OPEN = 8  # here-documents without an end that are looked for
+_MOST_OPEN = 8  # here-documents whose end is looked for in vain
+_MOST_EVENTS = 1000
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
 
@@ -57,7 +58,7 @@ class Bash:
             said = text
             text = without_thoughts(text, text.find("```"), lambda: _spans(said))
         blocks, thought, at = [], [], 0
-        while opening := _OPENING.search(text, at):
+        while len(blocks) <= MOST_CALLS and (opening := _OPENING.search(text, at)):
             try:
                 command, end = _read(text, opening)
             except Malformed as error:
@@ -89,14 +90,13 @@ class Bash:
 def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
     """The command of a block, and where the block ends. Raises Malformed."""
     start = at = opening.end()
-    depth, unended, script = 1, 0, []
-    while found := _EVENT.search(text, at):
+    depth, unended, script = 1, 0, list[str]()
+    while len(script) < _MOST_EVENTS and (found := _EVENT.search(text, at)):
         if found["word"]:
-            ending = re.compile(rf"^\t*{re.escape(found['word'])}\r?$", re.MULTILINE)
-            inside = ending.search(text, found.end()) if unended < _MOST_OPEN else None
             script.append(text[at : found.end()])
-            at = found.end() if inside is None else inside.end()
-            unended += inside is None
+            ending = _ending(text, found) if unended < _MOST_OPEN else None
+            at = found.end() if ending is None else ending
+            unended += ending is None
             continue
         script.append(text[at : found.start()])
         depth += 1 if found["opens"] else -1
@@ -111,6 +111,13 @@ def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
                 )
             return _command(text, opening, start, found.start()), at
     raise Malformed("the ```bash block is not closed with ``` on its own line", len(text))
+
+
+def _ending(text: str, opened: re.Match[str]) -> int | None:
+    """Where the here-document ends that is opened there."""
+    word = re.escape(opened["word"])
+    found = re.compile(rf"^\t*{word}\r?$", re.MULTILINE).search(text, opened.end())
+    return None if found is None else found.end()
 
 
 def _command(text: str, opening: re.Match[str], start: int, end: int) -> str:
