@@ -132,16 +132,13 @@ def _in_quotes(script: str) -> bool:
 
 def _spans(text: str) -> list[Span]:
     """Where blocks stand that read well; a tag inside them is a value."""
-    spans, at = [], 0
-    for _ in range(_MOST_OPEN):  # two are an error already
-        opening = _OPENING.search(text, at)
-        if opening is None:
-            break
+    spans, broken, at = [], 0, 0
+    while len(spans) <= MOST_CALLS and broken < 3 and (opening := _OPENING.search(text, at)):
         try:
             _, at = _read(text, opening)
             spans.append((opening.start(), at))
         except Malformed:
-            at = opening.end()
+            broken, at = broken + 1, opening.end()
     return spans
 
 

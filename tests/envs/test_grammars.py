@@ -3,7 +3,9 @@
 
 import json
 import pickle
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -513,6 +515,16 @@ def test_a_stranger_brings_a_grammar(strangers):
     assert grammar_of("shout").parse("CALL LOOK!").calls == (ToolCall("look", {}),)
     assert "shout" in grammar_names()
     assert "in the shout format" in HERMES.parse("CALL LOOK!").error
+
+
+def test_the_grammar_of_the_page_is_one(strangers):
+    page = (Path(__file__).parents[2] / "docs" / "grammars.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    slash = grammar_of("slash")
+    assert slash.parse(slash.write(calls=[ToolCall("look", {})])).calls == (ToolCall("look", {}),)
+    assert "reads slash" in slash.parse(HERMES.write(calls=[LOOK])).error
+    assert all(f"| `{name}`" in page for name in GRAMMARS)
 
 
 @pytest.mark.parametrize(
