@@ -14,16 +14,18 @@ from forge_envs.messages import Action, ToolCall
 
 _OPENING = re.compile(r"```(?:bash|mswea_bash_command)[ \t]*\r?\n")
 _OTHER = re.compile(r"```(sh|shell|zsh|console)\b")
-# What decides where a block ends: fences at the start of a line, with what they open, and here-documents.
-_EVENT = re.compile(
-    r"^(?P<fence>```+)(?P<opens>[\w{])?|(?<!<)<<-?[ \t]*['\"\\]?(?P<word>[\w.-]+)['\"]?", re.MULTILINE
-)
+# What decides where a block ends: fences, with what they open, and here-documents but no here-strings.
+_EVENT = re.compile(r"(?P<fence>```+)(?P<opens>[\w{])?|<<(?<!<<<)-?[ \t]*['\"\\]?(?P<word>[\w.-]+)['\"]?")
 _QUOTED = re.compile(
     r"\\.|\$'(?:[^'\\]|\\.)*+'|'[^']*+'|\"(?:[^\"\\]|\\.)*+\"|(?:^|(?<=\s))#[^\n]*+|(?P<open>['\"])",
     re.DOTALL | re.MULTILINE,
 )
+_IN_QUOTES = (
+    "the ```bash block would end inside a quoted text; write lines that begin with ``` in a here-document "
+    "(cat <<'EOF' > file)"
+)
 _MOST_OPEN = 8  # here-documents whose end is looked for in vain
-_MOST_EVENTS = 1000
+_MOST_EVENTS = 1000  # fences and here-documents in one block
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
 
@@ -57,7 +59,7 @@ class Bash:
         if "think>" in text:
             said = text
             text = without_thoughts(text, text.find("```"), lambda: _spans(said))
-        blocks, thought, at = [], [], 0
+        blocks, thought, at = list[str](), list[str](), 0
         while len(blocks) <= MOST_CALLS and (opening := _OPENING.search(text, at)):
             try:
                 command, end = _read(text, opening)
@@ -69,13 +71,14 @@ class Bash:
         prose = without_end("".join([*thought, text[at:]]), _ENDS).strip()
         if len(blocks) == 1:
             return Action(prose, (ToolCall("bash", {"command": blocks[0]}),))
-        error = f"write exactly one ```bash block in a reply; this one has {len(blocks) or 'no'}"
+        found = len(blocks) if len(blocks) <= MOST_CALLS else f"more than {MOST_CALLS}"
+        reason = f"write exactly one ```bash block in a reply; this one has {found or 'no'}"
         if not blocks:
             if other := foreign(prose, self.name):
-                error = f"this is {other}, and this world reads bash; {error}"
+                reason = f"this is {other}, and this world reads bash; {reason}"
             elif fence := _OTHER.search(prose):
-                error += f" (```{fence[1]} is not read)"
-        return Action(prose, error=error)
+                reason += f" (```{fence[1]} is not read)"
+        return Action(prose, error=reason)
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
         """The text of an action; `parse` reverses it. Raises ValueError unless it is one `bash` call."""
@@ -89,28 +92,28 @@ class Bash:
 
 def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
     """The command of a block, and where the block ends. Raises Malformed."""
-    start = at = opening.end()
+    start = at = kept = opening.end()
     depth, unended, script = 1, 0, list[str]()
-    while len(script) < _MOST_EVENTS and (found := _EVENT.search(text, at)):
-        if found["word"]:
-            script.append(text[at : found.end()])
-            ending = _ending(text, found) if unended < _MOST_OPEN else None
-            at = found.end() if ending is None else ending
-            unended += ending is None
-            continue
-        script.append(text[at : found.start()])
-        depth += 1 if found["opens"] else -1
+    for _ in range(_MOST_EVENTS):
+        found = _EVENT.search(text, at)
+        if found is None:
+            at = len(text)
+            break
         at = found.end()
-        if depth == 0:
-            more = text.find("\n```", at) >= 0
-            if more and _in_quotes("".join(script)):
-                raise Malformed(
-                    "the ```bash block would end inside a quoted text; write lines that begin with ``` "
-                    "in a here-document (cat <<'EOF' > file)",
-                    at,
-                )
-            return _command(text, opening, start, found.start()), at
-    raise Malformed("the ```bash block is not closed with ``` on its own line", len(text))
+        if found["word"]:
+            ending = _ending(text, found) if unended < _MOST_OPEN else None
+            unended += ending is None
+            if ending is not None:  # what stands in it is neither script nor fence
+                script.append(text[kept:at])
+                at = kept = ending
+        elif text[found.start() - 1] == "\n":
+            depth += 1 if found["opens"] else -1
+            if depth == 0:
+                script.append(text[kept : found.start()])
+                if text.find("\n```", at) >= 0 and _in_quotes("".join(script)):
+                    raise Malformed(_IN_QUOTES, at)
+                return _command(text, opening, start, found.start()), at
+    raise Malformed("the ```bash block is not closed with ``` on its own line", at)
 
 
 def _ending(text: str, opened: re.Match[str]) -> int | None:
@@ -132,7 +135,7 @@ def _in_quotes(script: str) -> bool:
 
 def _spans(text: str) -> list[Span]:
     """Where blocks stand that read well; a tag inside them is a value."""
-    spans, broken, at = [], 0, 0
+    spans, broken, at = list[Span](), 0, 0
     while len(spans) <= MOST_CALLS and broken < 3 and (opening := _OPENING.search(text, at)):
         try:
             _, at = _read(text, opening)
