@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_train.engine import Sampling
 from forge_train.engines.vllm_http import retry_after
 from forge_train.play.chat_messages import beside_calls, read_reply, with_native_calls
