@@ -17,12 +17,12 @@ import gymnasium as gym
 
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.fidelity import fidelity
+from forge_envs.make_swe import arguments as make_swe
 from forge_envs.messages import Message, ToolCall
+from forge_envs.people.fidelity import fidelity
+from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
-from forge_envs.stored import read_stored
 from forge_envs.testing import Promise, promises
-from forge_envs.worlds.swe.make import arguments as make_swe
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
 HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
@@ -261,7 +261,7 @@ def _play(args: argparse.Namespace) -> int:
         made.close()
 
 
-def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
+def _converse(env: AgentEnv[Any, Any], actions: Iterator[str], echo: bool) -> int:
     """Act until the episode or the actions end."""
     total = 0.0
     for action in actions:
@@ -282,7 +282,7 @@ def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
     return 0
 
 
-def _typed(env: AgentEnv[Any]) -> Iterator[str]:
+def _typed(env: AgentEnv[Any, Any]) -> Iterator[str]:
     """The actions that a person types, or that are piped in."""
     if sys.stdin.isatty():
         print(HELP)
@@ -315,7 +315,7 @@ def _lines() -> Iterable[str]:
             return
 
 
-def _call(env: AgentEnv[Any], line: str) -> str:
+def _call(env: AgentEnv[Any, Any], line: str) -> str:
     """`tool {"key": "value"}` as an action. Raises ValueError."""
     name, _, arguments = line.strip().partition(" ")
     try:

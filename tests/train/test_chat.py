@@ -11,11 +11,11 @@ import pytest
 from forge_envs.messages import HERMES
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_train import cli
-from forge_train.chat import ChatEndpoint, ChatPlayer
 from forge_train.engine import Sampling
-from forge_train.evaluate import evaluate
-from forge_train.rollout import play
-from forge_train.world import World
+from forge_train.evaluation.evaluate import evaluate
+from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.episode import play
+from forge_train.play.world_pool import World
 from tests.endpoint import Endpoint
 
 ECHO, RETAIL, NEXT = (
@@ -212,6 +212,9 @@ def test_running_out_of_room_ends_the_episode_by_name(answer, ending):
         ("openai:m@http://x#speed=1", "no setting 'speed'"),
         ("openai:m@http://x#attempts=none", "attempts='none' is no int"),
         ("openai:m@http://x#deadline=0", "deadline=0.0"),
+        ("openai:m@http://x#attempts=0", "attempts=0"),
+        ("openai:m@http://x#without=messages", "messages is needed"),
+        ("openai:m@http://[::", "engine http://[::"),
         ("openai:m@http://x#key=NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE is not set"),
     ],
 )
