@@ -1,14 +1,16 @@
 """A small shop in the file formats of τ-bench and τ²-bench, and the official rule written a second time.
 
-The rule follows `reference/benchmarks.md` §2.1 and §2.2 and shares nothing with `forge_envs.worlds.tau`:
-it replays what was played on a shop of its own and hashes the whole database.
+The rule follows `reference/benchmarks.md` §2.1 and §2.2 and shares nothing but the tools with
+`forge_envs.worlds.tau`: it replays what was played on a shop of its own and hashes the whole database.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +19,12 @@ from typing import Any
 from forge_envs.errors import ToolError
 from forge_envs.messages import HERMES, ToolCall
 from forge_envs.tables import Base, Table, copy_json
-from forge_envs.tools import BadArguments, tools_of
+from forge_envs.tools import BadArguments
 from forge_envs.worlds.airline.database import make_database as make_airline_database
 from forge_envs.worlds.retail.database import database, make_database
-from forge_envs.worlds.retail.tools import Shop
 from forge_envs.worlds.tau.airline import Tau2Airline
-from forge_envs.worlds.tau.retail import Tau2Shop
+from forge_envs.worlds.tau.retail import Tau1Shop, Tau2Shop
+from forge_envs.worlds.tau.tools import official_tools
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TABLES = ("orders", "products", "users")
@@ -59,7 +61,7 @@ def task(id: str, **criteria: Any) -> dict[str, Any]:
 
 
 def write_tau2(folder: Path, tasks: list[dict[str, Any]], splits: dict[str, list[str]] | None = None) -> str:
-    """τ²-bench's files for the small shop; the `source` that reads them."""
+    """τ²-bench's files for the small shop; the `path` that reads them."""
     folder = folder / "retail"
     folder.mkdir(parents=True)
     (folder / "db.json").write_text(json.dumps(rows()))
@@ -67,18 +69,32 @@ def write_tau2(folder: Path, tasks: list[dict[str, Any]], splits: dict[str, list
     (folder / "tasks.json").write_text(json.dumps(tasks))
     if splits is not None:
         (folder / "split_tasks.json").write_text(json.dumps(splits))
-    return f"tau2:{folder.parent}"
+    return str(folder.parent)
 
 
 def write_tau1(folder: Path, tasks: list[dict[str, Any]]) -> str:
-    """τ-bench's files for the small shop with a test split; the `source` that reads them."""
+    """τ-bench's files for the small shop with a test split; the `path` that reads them."""
     folder = folder / "retail"
     folder.mkdir(parents=True)
     for name, table in rows().items():
         (folder / f"{name}.json").write_text(json.dumps(table))
     (folder / "wiki.md").write_text("Be kind.\n")
     (folder / "tasks_test.json").write_text(json.dumps(tasks))
-    return f"tau1:{folder.parent}"
+    return str(folder.parent)
+
+
+def small_benchmark(kind: str) -> str:
+    """The `path` of a small benchmark, which lies there until this process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    actions = [cancelling(n) for n in range(4)]
+    if kind == "tau1":
+        calls = [{"name": action["name"], "kwargs": action["arguments"]} for action in actions]
+        return write_tau1(
+            Path(folder.name), [{"instruction": "Cancel it.", "actions": [made]} for made in calls]
+        )
+    tasks = [task(str(n), actions=[action]) for n, action in enumerate(actions)]
+    return write_tau2(Path(folder.name), tasks, {"train": ["0", "1"], "test": ["2", "3"]})
 
 
 # -- the rule, a second time -------------------------------------------------------------------------------
@@ -94,7 +110,7 @@ class Played:
 
 
 def open_retail(kind: str, bases: dict[str, Base]) -> Callable[[], Any]:
-    shop = Tau2Shop if kind == "tau2" else Shop
+    shop = Tau2Shop if kind == "tau2" else Tau1Shop
     shared = make_database(bases["users"], bases["orders"], bases["products"])
     return lambda: shop(database=shared, users=Table(bases["users"]), orders=Table(bases["orders"]))
 
@@ -125,7 +141,7 @@ class Evaluator:
             self.data = {name: json.loads((folder / f"{name}.json").read_text()) for name in self.names}
         bases = {name: Base(self.data[name], (Base, {}, ())) for name in self.names}
         self.open = (open_airline if airline else open_retail)(kind, bases)
-        self.tools = tools_of(type(self.open()))
+        self.tools = official_tools(type(self.open()))
         self.texts = {
             name: {key: self.text(row) for key, row in sorted(self.data[name].items())} for name in self.names
         }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from forge_envs.messages import HERMES, ToolCall
-from forge_envs.worlds.tau.env import OfficialEnv
+from forge_envs.worlds.tau.env import TauEnv
 
 
 def official_tasks(kind: str, folder: Path) -> dict[str, dict[str, Any]]:
@@ -56,12 +56,12 @@ def _origin(folder: Path) -> Path:
     return (folder / "db.json").resolve().parent
 
 
-def writes(env: OfficialEnv, action: str) -> bool:
+def writes(env: TauEnv, action: str) -> bool:
     return any(env.tools[call.name].writes for call in HERMES.parse(action).calls)
 
 
 def perturbed(
-    env: OfficialEnv, gold: list[str], foreign: list[str], rng: np.random.Generator
+    env: TauEnv, gold: list[str], foreign: list[str], rng: np.random.Generator
 ) -> Iterator[tuple[str, list[str]]]:
     """Gold and what is nearly gold, by the name of the change."""
     yield "gold", gold
@@ -80,7 +80,7 @@ def perturbed(
         yield "foreign", [*gold[:-1], foreign[0], gold[-1]]
 
 
-def wrong(env: OfficialEnv, action: str, rng: np.random.Generator) -> str:
+def wrong(env: TauEnv, action: str, rng: np.random.Generator) -> str:
     """The call with one argument changed to another value that its schema allows."""
     (made,) = HERMES.parse(action).calls
     name = str(rng.choice(list(made.arguments)))

@@ -19,7 +19,7 @@ from forge_envs.errors import MachineError, TaskError
 from forge_envs.judges import conversation, judge_of, read_verdict
 from forge_envs.messages import HERMES, Message, ToolCall
 from forge_envs.recording import recording
-from forge_envs.worlds.tau.env import OfficialEnv
+from forge_envs.worlds.tau.env import TauEnv
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, cancelling, pending, play, task, write_tau2
 
@@ -39,10 +39,10 @@ def statement(body: dict[str, Any]) -> str:
     return str(json.loads(body["messages"][-1]["content"].rpartition("\n")[2]))
 
 
-def make(tmp_path: Path, judge: str, **criteria: Any) -> OfficialEnv:
-    source = write_tau2(tmp_path, [task("a", **(criteria or JUDGED))])
-    env = gym.make("Forge/Retail-v0", source=source, split="base", judge=judge).unwrapped
-    assert isinstance(env, OfficialEnv)
+def make(tmp_path: Path, judge: str, **criteria: Any) -> TauEnv:
+    path = write_tau2(tmp_path, [task("a", **(criteria or JUDGED))])
+    env = gym.make("Forge/Tau2-v0", path=path, split="base", judge=judge).unwrapped
+    assert isinstance(env, TauEnv)
     return env
 
 
@@ -105,11 +105,11 @@ def test_silence_does_not_solve_what_is_judged(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (DATA / "tau2").exists(), reason=f"τ²-bench's data is not at {DATA}")
 def test_the_published_tasks_that_need_a_judge_are_covered_with_one() -> None:
-    def door(world: str, **arguments: Any) -> Any:
-        return gym.make(f"Forge/{world}-v0", source=f"tau2:{DATA / 'tau2'}", **arguments).unwrapped
+    def door(domain: str, **arguments: Any) -> Any:
+        return gym.make("Forge/Tau2-v0", domain=domain, path=str(DATA / "tau2"), **arguments).unwrapped
 
     with Endpoint(lambda body: told(True)) as endpoint:
-        alone, env = door("Retail"), door("Retail", judge=endpoint.spec())
+        alone, env = door("retail"), door("retail", judge=endpoint.spec())
         assert len(alone.gaps) == 29 and env.gaps == {}
         assert set(env.task_ids()) == set(alone.task_ids()) | set(alone.gaps)
         for id in alone.gaps:
@@ -117,7 +117,7 @@ def test_the_published_tasks_that_need_a_judge_are_covered_with_one() -> None:
             assert info["outcome"] == info["parts"]["nl_assertions"] == 1.0, (id, info)
         asked = sum(len(env.find(id).assertions) for id in alone.gaps)
         assert len(endpoint.asked) == asked
-        env = door("Airline", judge=endpoint.spec())
+        env = door("airline", judge=endpoint.spec())
         id = next(id for id in env.task_ids() if env.find(id).assertions)
         _, info = play(env, id, env.gold_actions(id))
         assert info["parts"]["nl_assertions"] == 1.0, "reported where the basis leaves it out"

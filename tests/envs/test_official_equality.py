@@ -17,8 +17,8 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.messages import HERMES
-from forge_envs.worlds.tau.env import OfficialEnv
-from forge_envs.worlds.tau.retail import RETAIL
+from forge_envs.worlds.tau.env import TauEnv
+from forge_envs.worlds.tau.tau2 import Tau2Env
 from tests.envs.official import DATA, Evaluator, play
 from tests.envs.perturbed import gold_calls, gold_hashes, official_tasks, perturbed, writes
 
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.skipif(
 )
 BASES = {"tau2 of old": None, "tau2 with actions": ["DB", "COMMUNICATE", "ACTION"]}
 """τ²-bench's tasks as an older release has them, without a reward basis, and with one that asks for calls."""
-SOURCES = {kind: f"{kind}:{DATA / kind}" for kind in ("tau1", "tau2")}
 SOME = 60
 """Of τ-bench's 500 tasks, those that are perturbed."""
 
@@ -61,10 +60,10 @@ def folder(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def env(kind: str, folder: Path) -> OfficialEnv:
-    world = "Forge/Airline-v0" if folder.name == "airline" else "Forge/Retail-v0"
-    made = gym.make(world, source=f"{kind[:4]}:{folder}", gaps="play").unwrapped
-    assert isinstance(made, OfficialEnv)
+def env(kind: str, folder: Path) -> TauEnv:
+    world = f"Forge/{kind[:4].capitalize()}-v0"
+    made = gym.make(world, domain=folder.name, path=str(folder), gaps="play").unwrapped
+    assert isinstance(made, TauEnv)
     return made
 
 
@@ -89,7 +88,7 @@ def test_the_second_rule_hashes_as_the_official_code_does(
 
 
 def test_official_observations_are_ours() -> None:
-    env = OfficialEnv(domain=RETAIL, source=SOURCES["tau2"], gaps="play")
+    env = Tau2Env(path=str(DATA / "tau2"), gaps="play")
     oracle, refused = load("tau2/retail/oracle.json")["tasks"], 0
     for id, found in oracle.items():
         env.reset(options={"task": id})
@@ -106,7 +105,7 @@ def test_official_observations_are_ours() -> None:
 
 
 def test_the_tools_are_the_official_ones() -> None:
-    env = OfficialEnv(domain=RETAIL, source=SOURCES["tau2"])
+    env = Tau2Env(path=str(DATA / "tau2"))
     official = {
         entry["function"]["name"]: entry["function"]
         for entry in load("tau2/retail/tools_schema.json")["assistant"]
@@ -121,7 +120,7 @@ def test_the_tools_are_the_official_ones() -> None:
         assert tool.description != official[name]["description"], "descriptions are our own"
 
 
-def test_official_gold_wins_on_every_task(kind: str, env: OfficialEnv) -> None:
+def test_official_gold_wins_on_every_task(kind: str, env: TauEnv) -> None:
     ids = [id for split in env.splits for id in env.task_ids(split)]
     assert len(ids) == {"tau1": 520, "tau2 airline": 30}.get(kind, 74)
     for id in ids:
@@ -130,7 +129,7 @@ def test_official_gold_wins_on_every_task(kind: str, env: OfficialEnv) -> None:
 
 
 def test_tasks_without_a_verdict_are_listed_and_left_out() -> None:
-    env = OfficialEnv(domain=RETAIL, source=SOURCES["tau2"])
+    env = Tau2Env(path=str(DATA / "tau2"))
     judged = {
         f"tau2/retail/{task['id']}"
         for task in load("tau2/retail/tasks.json")
@@ -146,7 +145,7 @@ def test_tasks_without_a_verdict_are_listed_and_left_out() -> None:
 
 
 def test_verdicts_equal_the_official_rule_on_perturbed_episodes(
-    kind: str, env: OfficialEnv, tasks: dict[str, dict[str, Any]], evaluator: Evaluator
+    kind: str, env: TauEnv, tasks: dict[str, dict[str, Any]], evaluator: Evaluator
 ) -> None:
     rng = np.random.default_rng(7)
     ids = sorted(tasks)

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.hands import Hands
 from forge_envs.judges import Verdict, judge_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.users import ModelUser, User
+from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
-from forge_envs.worlds.tau.customer import PlainCustomer
-from forge_envs.worlds.tau.domain import Desk, Domain
-from forge_envs.worlds.tau.fidelity import OfficialWatch
-from forge_envs.worlds.tau.grade import Standing, heard, standing, verdict
-from forge_envs.worlds.tau.task import OfficialTask
+from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer
+from forge_envs.worlds.tau.domain import Desk, Kind
+from forge_envs.worlds.tau.fidelity import TauWatch
+from forge_envs.worlds.tau.grade import Standing, standing, verdict
+from forge_envs.worlds.tau.mock import MOCK
+from forge_envs.worlds.tau.retail import RETAIL
+from forge_envs.worlds.tau.task import TauTask, heard
 
-TURNS = {"tau1": 30, "tau2": 100}
-"""The official runners' limits; τ²-bench counts 200 messages, which are half the customer's or the tools'."""
-REFUSALS = {"tau1": math.inf, "tau2": 10}
-"""Refused calls after which τ²-bench breaks an episode off."""
+DOMAINS = {domain.name: domain for domain in (RETAIL, AIRLINE, MOCK)}
 UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
 """The gap of tasks that could be judged."""
 ENDING = "transfer_to_human_agents"
@@ -36,16 +32,17 @@ ENDING = "transfer_to_human_agents"
 
 
 @dataclass(kw_only=True)
-class OfficialEpisode(Episode[OfficialTask]):
+class TauEpisode(Episode[TauTask]):
     """A desk, a customer, and what the verdict depends on."""
 
     desk: Desk
     user: User
-    hands: Hands | None = None
+    hands: CountedHands | None = None
     """What the customer does themselves, in domains where they have tools; the agent never sees it."""
     ended: bool = False
     """The customer left or was handed over; an episode that is cut off earns 0."""
     refused: int = 0
+    """Calls of the agent that were refused."""
     told: set[int] = field(default_factory=set)
     """Which of the texts that must be said were said."""
     judged: tuple[Verdict, ...] = ()
@@ -54,35 +51,18 @@ class OfficialEpisode(Episode[OfficialTask]):
     """After so many writes and texts, how far the episode was."""
 
 
-class OfficialEnv(AgentEnv[OfficialTask]):
-    """The tasks of τ-bench or τ²-bench, judged as their own evaluators do.
+class TauEnv(AgentEnv[TauTask]):
+    """What the worlds of both benchmarks share; the arguments are explained at each."""
 
-    The outcome is the product of what a task's reward basis names: the database is as the official calls
-    leave it, to the last digit; the agent said certain texts; it made certain calls. An episode that is cut
-    off, by `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
-
-    Args:
-        domain: tables and tools, e.g. `forge_envs.worlds.tau.retail:RETAIL`.
-        source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
-        split: one that the files name, e.g. "train", "test", "base".
-        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, and then gold proves only
-            that the database can be reached.
-        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
-            episode ends; "" has none, and tasks whose verdict needs them are gaps.
-        gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and
-            judges what can be judged.
-        strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
-            must have all of gold's arguments.
-        max_turns: by default that of the official runner.
-        turn_weight, grammar, render_mode: see AgentEnv.
-    """
+    kind: ClassVar[Kind]
+    turns: ClassVar[int]
+    """The official runner's limit."""
 
     def __init__(
         self,
         *,
-        domain: Domain,
-        source: str,
+        domain: str = "retail",
+        path: str = "",
         split: str = "train",
         user: str = "scripted",
         judge: str = "",
@@ -93,14 +73,16 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         grammar: str = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        self.benchmark: Benchmark = load(domain, source)
+        one_of("domain", domain, [name for name, one in DOMAINS.items() if self.kind in one.contracts])
+        self.benchmark: Benchmark = load(DOMAINS[domain], self.kind, path)
         self.toolkit_type = self.benchmark.contract.tools
         super().__init__(
-            max_turns=TURNS[self.benchmark.kind] if max_turns is None else max_turns,
+            max_turns=self.turns if max_turns is None else max_turns,
             turn_weight=turn_weight,
             grammar=grammar,
             render_mode=render_mode,
         )
+        self.tools = dict(self.benchmark.tools)
         self._schemas = self.schemas
         one_of("split", split, self.benchmark.splits)
         self._chat, self._judge = chat_of(user), judge_of(judge)
@@ -129,22 +111,22 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         return self.playing.desk
 
     @property
-    def playing(self) -> OfficialEpisode:
+    def playing(self) -> TauEpisode:
         """The episode in play. Raises ResetNeeded before the first reset."""
         if self.state is None:
             return super().playing  # type: ignore[return-value]  # raises
         return self.state  # type: ignore[return-value]  # begin() made it
 
-    def begin(self, task: OfficialTask) -> tuple[Episode[OfficialTask], Observation]:
+    def begin(self, task: TauTask) -> tuple[Episode[TauTask], Observation]:
         """A fresh desk, and the customer's first line."""
         desk, contract = self.benchmark.open_desk(), self.benchmark.contract
-        hands = None if contract.hands is None else Hands(contract.hands(desk))
+        hands = None if contract.hands is None else CountedHands(contract.hands(desk))
         user = self.customer(task, hands)
-        state = OfficialEpisode(task=task, desk=desk, user=user, hands=hands)
+        state = TauEpisode(task=task, desk=desk, user=user, hands=hands)
         first = Message(role="user", content=user.open())
         return state, opening(self.benchmark.policy, [first], self._schemas)
 
-    def customer(self, task: OfficialTask, hands: Hands | None = None) -> User:
+    def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
         """Whoever plays the customer of a task; only a model uses its hands."""
         if self._chat is None:
             return PlainCustomer(task.brief)
@@ -153,8 +135,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
         state = self.playing
-        if state.task.communicate:
-            state.told |= heard(state.task, text, strict=self.strict)
+        self._tell(text)
         answer = state.user.reply(text)
         state.ended = answer is None
         return None if answer is None else (Message(role="user", content=answer),)
@@ -176,17 +157,17 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
-    def watch(self, task_id: str) -> OfficialWatch:
+    def watch(self, task_id: str) -> TauWatch:
         """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
-        return OfficialWatch(self.benchmark.find(task_id), self.tools)
+        return TauWatch(self.benchmark.find(task_id), self.tools)
 
-    def gold(self, task: OfficialTask) -> list[str]:
+    def gold(self, task: TauTask) -> list[str]:
         """The official calls, one an action, then a line with all that must be said.
 
         The official calls may end with a handover, which in τ-bench ends the episode: then it comes last.
         """
         calls = [gold.call for gold in task.gold or () if gold.call.requestor == "assistant"]
-        last = [call for call in calls if call.name == ENDING and self.benchmark.kind == "tau1"]
+        last = [call for call in calls if call.name == ENDING and self.kind == "tau1"]
         actions = [self.grammar.write(calls=[call]) for call in calls if call not in last]
         facts = "".join(f" {text}." for text in task.communicate)
         if last:
@@ -203,7 +184,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
             ids = tuple(id for id in ids if not self._gap(self.benchmark.tasks[id]))
         return list(ids[:n])
 
-    def find(self, task_id: str) -> OfficialTask:
+    def find(self, task_id: str) -> TauTask:
         """The task of this id, which may be that of the files alone. Raises TaskError."""
         task = self.benchmark.find(task_id)
         gap = self._gap(task)
@@ -211,19 +192,23 @@ class OfficialEnv(AgentEnv[OfficialTask]):
             raise TaskError(f"task {task.id!r} cannot be judged: {gap}; gaps='play' judges the rest of it")
         return task
 
-    def draw(self, rng: np.random.Generator) -> OfficialTask:
+    def draw(self, rng: np.random.Generator) -> TauTask:
         """A task of this world's split."""
         ids = self.task_ids()
         if not ids:
             raise TaskError(f"no task of split {self.split!r} can be judged; gaps='play' plays them anyway")
         return self.benchmark.tasks[ids[int(rng.integers(len(ids)))]]
 
+    def _tell(self, text: str) -> None:
+        """Note which of the texts that must be said are in a line of the agent."""
+        state = self.playing
+        if state.task.communicate:
+            state.told |= heard(state.task, text, strict=self.strict)
+
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         message, fault = super()._call(call)
         state = self.playing
-        if fault is not None:
-            state.refused += 1
-            state.over = state.refused >= REFUSALS[self.benchmark.kind]
+        state.refused += fault is not None
         if state.desk.over:
             state.over = state.ended = True
         return message, fault
@@ -237,7 +222,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
             state.measured = writes, told, at
         return state.measured[2]
 
-    def _gap(self, task: OfficialTask) -> str:
+    def _gap(self, task: TauTask) -> str:
         """Why the verdict on a task cannot be told here; "" if it can."""
         return task.gap or (UNJUDGED if task.needs_judge and self._judge is None else "")
 
@@ -251,20 +236,3 @@ class OfficialEnv(AgentEnv[OfficialTask]):
                 found.append(split)
                 seen |= ids
         return tuple(found)
-
-
-def open_door(
-    domain: Domain, generated: Callable[..., AgentEnv[Any]], source: str, arguments: Mapping[str, Any]
-) -> AgentEnv[Any]:
-    """The world that `source` means: `generated` for "synthetic", else the published tasks of `domain`.
-
-    Raises ValueError for a source that is neither, or an argument that the world does not take.
-    """
-    kind: Callable[..., AgentEnv[Any]] = generated
-    if source != "synthetic":
-        kind, arguments = OfficialEnv, {"domain": domain, **arguments}
-    known = inspect.signature(kind).parameters
-    unknown = [name for name in arguments if name not in known]
-    if unknown:
-        raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
-    return kind(source=source, **arguments)
