@@ -1,9 +1,9 @@
 """τ-bench's own code as an oracle: plays episodes that others wrote, and says how they end.
 
-As `tau2_oracle.py`, for sierra-research/tau-bench: run with the checkout on PYTHONPATH; `--data` is the folder
-with `retail/users.json` and so on. The environment, its tools and its reward are the official ones; a database
-is copied row by row when a row is asked for, and compared by the rows that changed. With `--slow N` every N-th
-episode is run on whole copies with the official hash, and must end the same.
+As `tau2_oracle.py`, for sierra-research/tau-bench: run with the checkout on PYTHONPATH; `--data` is the
+folder with `retail/users.json` and so on. The environment, its tools and its reward are the official ones; a
+database is copied row by row when a row is asked for, and compared by the rows that changed. With `--slow N`
+every N-th episode is run on whole copies with the official hash, and must end the same.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ class Oracle:
             made.bases = bases
             World.__init__(
                 made,
-                data_load_func=lambda: copy.deepcopy(bases)
-                if made.slow
-                else {name: Lazy(rows) for name, rows in bases.items()},
+                data_load_func=lambda: (
+                    copy.deepcopy(bases) if made.slow else {name: Lazy(rows) for name, rows in bases.items()}
+                ),
                 tools=importlib.import_module(f"tau_bench.envs.{domain}.tools").ALL_TOOLS,
                 tasks=tasks,
                 wiki="",

@@ -8,8 +8,8 @@ TAU2_DATA_DIR; it imports nothing of this project. Reads episodes as JSON lines 
 and writes a line for each: the reward, how it ended, which calls were errors, and the rows that changed. The
 orchestrator, the tools, the environment's replay and the evaluators are the official ones. Two things are
 made quicker, and with `--slow N` every N-th episode is run without them and must end the same: a database is
-copied row by row when a row is asked for, and compared by the rows that changed instead of a hash of all. A judge model is not asked:
-what it would judge counts as met.
+copied row by row when a row is asked for, and compared by the rows that changed instead of a hash of all.
+A judge model is not asked: what it would judge counts as met.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ import pytest
 
 from forge_envs.errors import TaskError, ToolError
 from forge_envs.messages import HERMES, ToolCall
+from forge_envs.people.users import ModelUser
 from forge_envs.tools import tools_of
-from forge_envs.users import ModelUser
 from forge_envs.worlds.tau.mock import Board, Inbox
 from forge_envs.worlds.tau.tau2 import Tau2Env
 from tests.endpoint import Endpoint

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import NotGiven, TaskError
 from forge_envs.messages import ToolCall
+from forge_envs.people.users import Brief
 from forge_envs.testing import check_world
-from forge_envs.users import Brief
 from forge_envs.worlds.tau.env import TauEnv
 from forge_envs.worlds.tau.task import GoldCall, TauTask, heard
 from forge_envs.worlds.tau.tau1 import Tau1Env

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.chat import ChatSpec, chat
 from forge_envs.errors import MachineError
-from forge_envs.recording import Recording, key_of
-from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
+from forge_envs.people.chat import ChatSpec, chat
+from forge_envs.people.recording import Recording, key_of
+from forge_envs.people.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
 from forge_envs.worlds.retail.env import RetailEnv
 from tests.endpoint import Endpoint
 

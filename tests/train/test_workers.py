@@ -15,7 +15,6 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from forge_train import sft, tiny
-from forge_train.admission import Admission
 from forge_train.config import (
     AlgorithmConfig,
     Config,
@@ -28,19 +27,20 @@ from forge_train.config import (
     WorldConfig,
 )
 from forge_train.config.sections import WORKER_START_S
-from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.scripted import ScriptedEngine
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.learner import Learner
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer
-from forge_train.rollouts import Rollouts
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import Rollouts
+from forge_train.play.ray_runner import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Trajectory
-from forge_train.workers import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
-from forge_train.world import World
 from tests.train.faulty import dies, dies_later, echoing
 from tests.train.served import Served, Talker
 from tests.train.tokens import tokenizer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forge_envs.hands import Hands
 from forge_envs.messages import ToolCall
-from forge_envs.users import Brief
+from forge_envs.people.hands import Hands
+from forge_envs.people.users import Brief
 
 PATIENCE = 4
 """Turns in which nothing is said, after which the customer leaves."""

@@ -33,7 +33,7 @@ class Contract:
     changing: tuple[str, ...]
     """Attributes of the desk that are tables which tools write to, named as the tables are."""
     hands: Callable[[Any], object] | None = None
-    """From a desk, what the customer's own tools run on, where they have some (`forge_envs.hands`)."""
+    """From a desk, what the customer's own tools run on, where they have some (`forge_envs.people.hands`)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.judges import Verdict, judge_of
 from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.people.chat import chat_of
+from forge_envs.people.judges import Verdict, judge_of
+from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Score
-from forge_envs.users import ModelUser, User
 from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer

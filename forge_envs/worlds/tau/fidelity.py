@@ -34,7 +34,7 @@ def _codes(text: str) -> set[tuple[str, str]]:
 
 
 class TauWatch:
-    """Follows one conversation of a published task; a `forge_envs.fidelity.Watch`."""
+    """Follows one conversation of a published task; a `forge_envs.people.fidelity.Watch`."""
 
     def __init__(self, task: TauTask, tools: Mapping[str, Tool]) -> None:
         brief = task.brief

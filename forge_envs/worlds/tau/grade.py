@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from forge_envs.judges import Verdict
 from forge_envs.messages import ToolCall
+from forge_envs.people.judges import Verdict
 from forge_envs.rewards import Score
 from forge_envs.worlds.tau.benchmark import Benchmark
 from forge_envs.worlds.tau.domain import Desk

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
+from forge_envs.people.users import Brief
 from forge_envs.tables import Row
-from forge_envs.users import Brief
 from forge_envs.worlds.tau.domain import Domain
 from forge_envs.worlds.tau.files import check_table, read_json, read_list
 from forge_envs.worlds.tau.task import DEFAULT_BASIS, GoldCall, TauTask

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
-from forge_envs.users import Brief
+from forge_envs.people.users import Brief
 
 Part: TypeAlias = Literal["DB", "COMMUNICATE", "ACTION", "ENV_ASSERTION", "NL_ASSERTION"]
 """What a verdict may be made of, by τ²-bench's names."""

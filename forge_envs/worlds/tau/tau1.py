@@ -43,8 +43,8 @@ class Tau1Env(TauEnv):
             `tasks_<split>.json`, a list of {"instruction", "actions": [{"name", "kwargs"}], "outputs"}.
         split: one that the files name, e.g. "train", "test", "dev".
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, by a prompt of our own, and
-            then gold proves only that the database can be reached.
+            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
+            own, and then gold proves only that the database can be reached.
         judge: no task of τ-bench needs one.
         gaps: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
             be judged.

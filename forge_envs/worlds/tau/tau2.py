@@ -48,8 +48,8 @@ class Tau2Env(TauEnv):
         path: the folder with the benchmark's own files, e.g. a clone.
         split: one that the files name, e.g. "train", "test", "base".
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.chat`) plays them as written, by a prompt of our own, and
-            then gold proves only that the database can be reached.
+            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
+            own, and then gold proves only that the database can be reached.
         judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
             episode ends; "" has none, and tasks whose verdict needs them are gaps.
         gaps: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
