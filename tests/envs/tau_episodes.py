@@ -61,7 +61,7 @@ class Source:
         else:
             self.rows = {path.stem: json.loads(path.read_text()) for path in folder.glob("[!t]*.json")}
             found = json.loads((folder / "tasks_train.json").read_text())
-            self.tasks = {f"train/{n}": task for n, task in enumerate(found)}
+            self.tasks = {f"train/{n}": task for n, task in enumerate(found) if n % 5 == 0}
             schemas = json.loads((folder.parent / "oracle" / f"{folder.name}_tools_schema.json").read_text())
         self.tools = {
             entry["function"]["name"]: list(entry["function"]["parameters"].get("properties", {}))

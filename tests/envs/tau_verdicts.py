@@ -14,6 +14,13 @@ from forge_envs.worlds.tau.env import TauEnv
 from forge_envs.worlds.tau.tau1 import Tau1Env
 from forge_envs.worlds.tau.tau2 import Tau2Env
 
+SOURCES = {
+    "τ² retail": ("tau2", "retail"),
+    "τ² airline": ("tau2", "airline"),
+    "τ² mock": ("tau2", "mock"),
+    "τ retail": ("tau1", "retail"),
+}
+"""Name -> benchmark and domain."""
 STORED = Path(__file__).with_name("tau_verdicts.json.gz")
 DIGITS = 6
 """Of a digest; a wrong verdict goes unseen once in 16 million."""
@@ -85,6 +92,8 @@ def digest(found: dict[str, Any]) -> str:
 
 def stored() -> dict[str, str]:
     """Source -> the digests of its episodes, one after the other."""
+    if not STORED.exists():
+        return {}
     found: dict[str, str] = json.loads(gzip.decompress(STORED.read_bytes()))
     return found
 
