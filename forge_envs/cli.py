@@ -277,7 +277,7 @@ def _play(args: argparse.Namespace) -> int:
         made.close()
 
 
-def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
+def _converse(env: AgentEnv[Any, Any], actions: Iterator[str], echo: bool) -> int:
     """Act until the episode or the actions end."""
     total = 0.0
     for action in actions:
@@ -298,7 +298,7 @@ def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
     return 0
 
 
-def _typed(env: AgentEnv[Any]) -> Iterator[str]:
+def _typed(env: AgentEnv[Any, Any]) -> Iterator[str]:
     """The actions that a person types, or that are piped in."""
     if sys.stdin.isatty():
         print(HELP)
@@ -331,7 +331,7 @@ def _lines() -> Iterable[str]:
             return
 
 
-def _call(env: AgentEnv[Any], line: str) -> str:
+def _call(env: AgentEnv[Any, Any], line: str) -> str:
     """`tool {"key": "value"}` as an action. Raises ValueError."""
     name, _, arguments = line.strip().partition(" ")
     try:

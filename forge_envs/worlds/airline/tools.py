@@ -13,8 +13,8 @@ from typing_extensions import TypedDict  # pydantic refuses the one of `typing` 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.airline.database import NOW, Cabin, Database
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.airline.database import NOW, AirlineDatabase, Cabin
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 _closed = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
 
@@ -53,14 +53,14 @@ NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3
 
 
 @dataclass(kw_only=True)
-class Airline(Desk):
+class Airline(ServiceDesk):
     """One episode's airline; its methods are the tools.
 
     Source of every effect: τ²-bench 1.0, airline, for calls that fit the schemas. Its own code and that of
     τ-bench, with their slips, are retold in `worlds.tau.airline`.
     """
 
-    database: Database
+    database: AirlineDatabase
     users: Table
     reservations: Table
     flights: Table

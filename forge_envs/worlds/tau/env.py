@@ -9,10 +9,10 @@ import numpy as np
 
 from forge_envs.env import AgentEnv, Episode, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.judges import Verdict, judge_of
-from forge_envs.people.users import ModelUser, User
+from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
 from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
@@ -51,7 +51,7 @@ class TauEpisode(Episode[TauTask]):
     """After so many writes and texts, how far the episode was."""
 
 
-class TauEnv(AgentEnv[TauTask]):
+class TauEnv(AgentEnv[TauTask, TauEpisode]):
     """What the worlds of both benchmarks share; the arguments are explained at each."""
 
     kind: ClassVar[Kind]
@@ -110,14 +110,7 @@ class TauEnv(AgentEnv[TauTask]):
         """The episode's desk: its methods are the tools."""
         return self.playing.desk
 
-    @property
-    def playing(self) -> TauEpisode:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state  # type: ignore[return-value]  # begin() made it
-
-    def begin(self, task: TauTask) -> tuple[Episode[TauTask], Observation]:
+    def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line."""
         desk, contract = self.benchmark.open_desk(), self.benchmark.contract
         hands = None if contract.hands is None else CountedHands(contract.hands(desk))
@@ -131,6 +124,14 @@ class TauEnv(AgentEnv[TauTask]):
         if self._chat is None:
             return PlainCustomer(task.brief)
         return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        state = self.playing
+        if has_left(state.user):  # with the first line; τ² ends there, so what the agent did is no part of it
+            state.ended = True
+            state.transcript.pop()
+            return None, {}
+        return super()._answer(action)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""

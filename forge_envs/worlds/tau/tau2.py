@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from forge_envs.env import Episode
 from forge_envs.messages import Action, Observation
 from forge_envs.worlds.tau.domain import Kind
-from forge_envs.worlds.tau.env import TauEnv
+from forge_envs.worlds.tau.env import TauEnv, TauEpisode
 from forge_envs.worlds.tau.task import GREETING, TauTask, heard
 
 REFUSALS = 10
@@ -65,7 +64,7 @@ class Tau2Env(TauEnv):
     kind: ClassVar[Kind] = "tau2"
     turns: ClassVar[int] = 100
 
-    def begin(self, task: TauTask) -> tuple[Episode[TauTask], Observation]:
+    def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line; the agent's greeting before it counts as said."""
         state, first = super().begin(task)
         state.told = heard(task, GREETING, strict=self.strict)
