@@ -160,7 +160,7 @@ def test_what_could_not_be_read_was_neither_said_nor_done() -> None:
     shown = [json.loads(line) for line in conversation(said, HERMES).splitlines()]
     assert shown == [
         {"from": "tool", "name": "error", "returns": "Error: no JSON"},
-        {"from": "agent", "calls": [{"name": "think", "arguments": {"thought": "a"}}]},
+        {"from": "agent", "says": "Aside.", "calls": [{"name": "think", "arguments": {"thought": "a"}}]},
     ]
 
 

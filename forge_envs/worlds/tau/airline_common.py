@@ -16,7 +16,7 @@ from forge_envs.errors import ToolError
 from forge_envs.tables import Row, copy_json
 from forge_envs.worlds.airline.database import NOW
 from forge_envs.worlds.airline.tools import Airline
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tools import ServiceDesk
 from forge_envs.worlds.tau.tools import python_sum, same_tool
 
 
@@ -24,7 +24,7 @@ from forge_envs.worlds.tau.tools import python_sum, same_tool
 class TauAirline(Airline):
     """What the airlines of both benchmarks have in common."""
 
-    @same_tool(Desk.calculate)
+    @same_tool(ServiceDesk.calculate)
     def calculate(self, expression: str) -> str:
         """As Python counts."""
         return python_sum(expression)

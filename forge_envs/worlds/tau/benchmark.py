@@ -64,6 +64,7 @@ class Benchmark:
     kind: Kind
     source: str
     """What it was loaded from, "tau2:<absolute folder>"."""
+    folder: Path
     policy: str
     tables: Mapping[str, Base]
     tasks: Mapping[str, TauTask]
@@ -184,6 +185,7 @@ def _load(domain: Domain, kind: Kind, folder: Path) -> Benchmark:
         domain=domain,
         kind=kind,
         source=source,
+        folder=folder,
         policy=read_text(folder / reader.POLICY).strip(),
         tables=tables,
         tasks={task.id: _checked(task, tools) for task in tasks},

@@ -50,7 +50,6 @@ class CountedHands(Hands):
 
     def use(self, call: ToolCall) -> str:
         """Do it; the result or the refusal, as the customer reads it."""
-        self.rounds += 1
         result = super().use(call)
         self.refused += result.startswith("Error: ")
         return result

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from forge_envs.env import AgentEnv, Episode, opening
+from forge_envs.env import AgentEnv, Episode, StepResult, opening
 from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
@@ -23,6 +23,7 @@ from forge_envs.worlds.tau.grade import Standing, standing, verdict
 from forge_envs.worlds.tau.mock import MOCK
 from forge_envs.worlds.tau.retail import RETAIL
 from forge_envs.worlds.tau.task import TauTask, heard
+from forge_envs.worlds.tau.user import OfficialUser
 
 DOMAINS = {domain.name: domain for domain in (RETAIL, AIRLINE, MOCK)}
 UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
@@ -100,6 +101,28 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         }
 
     @property
+    def protocol(self) -> str:
+        """By whose rules a model plays the customer, "forge" or "official"; "" without a model."""
+        return "" if self._chat is None else "forge"
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """As in AgentEnv; `info` says by whose protocol a model plays the customer."""
+        messages, info = super().reset(seed=seed, options=options)
+        return messages, self._labelled(info)
+
+    def step(self, action: str) -> StepResult:
+        """As in AgentEnv; at the end `info` says by whose protocol a model played the customer."""
+        messages, reward, terminated, truncated, info = super().step(action)
+        if "outcome" in info:
+            info = self._labelled(info)
+        return messages, reward, terminated, truncated, info
+
+    def _labelled(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "protocol": self.protocol} if self.protocol else info
+
+    @property
     def gaps(self) -> dict[str, str]:
         """Tasks whose verdict cannot be told here, each with the reason."""
         found = ((task.id, self._gap(task)) for task in self.benchmark.tasks.values())
@@ -154,7 +177,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             calls = [call for text in said for call in self.grammar.parse(text).calls]
             calls += state.hands.made if state.hands else ()
         if self._judge is not None and state.ended:  # the others earn 0 whatever was said
-            state.judged = self._judge.verdicts(state.task.assertions, state.transcript, self.grammar)
+            state.judged = self._judge.verdicts(state.task.assertions, self._evidence(), self.grammar)
         score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
@@ -199,6 +222,13 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         if not ids:
             raise TaskError(f"no task of split {self.split!r} can be judged; gaps='play' plays them anyway")
         return self.benchmark.tasks[ids[int(rng.integers(len(ids)))]]
+
+    def _evidence(self) -> list[Message]:
+        """What a judge is shown: all that was said, with the line with which a model left."""
+        state = self.playing
+        said = state.user.said if isinstance(state.user, ModelUser | OfficialUser) else []
+        last = [Message(role="user", content=str(said[-1]["content"]))] if said else []
+        return [*state.transcript, *last]
 
     def _tell(self, text: str) -> None:
         """Note which of the texts that must be said are in a line of the agent."""

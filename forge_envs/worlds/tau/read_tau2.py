@@ -14,6 +14,7 @@ from forge_envs.tables import Row
 from forge_envs.worlds.tau.domain import Domain
 from forge_envs.worlds.tau.files import check_table, read_json, read_list
 from forge_envs.worlds.tau.task import DEFAULT_BASIS, GoldCall, Part, TauTask
+from forge_envs.worlds.tau.user import scenario
 
 POLICY = "policy.md"
 
@@ -34,6 +35,7 @@ class _Criteria(BaseModel):
 
 
 class _Instructions(BaseModel):
+    domain: str = ""
     reason_for_call: str
     task_instructions: str
     known_info: str | None = None
@@ -115,12 +117,18 @@ def _task(id: str, where: str, task: _Task) -> TauTask:
         basis=basis,
         says_basis=no_criteria or criteria.reward_basis is not None,
         gap=_gap(task, criteria, basis),
+        scenario=_scenario(task.user_scenario),
     )
 
 
 def _call(action: _Action) -> GoldCall:
     compare = None if action.compare_args is None else tuple(action.compare_args)
     return GoldCall(ToolCall(action.name, action.arguments, action.requestor), compare)
+
+
+def _scenario(found: _Scenario) -> str:
+    told = found.instructions
+    return scenario(found.persona, told if isinstance(told, str) else told.model_dump())
 
 
 def _brief(scenario: _Scenario) -> Brief:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tools import ServiceDesk
 from forge_envs.worlds.retail.database import make_database
 from forge_envs.worlds.retail.tools import Shop
 from forge_envs.worlds.tau.domain import Contract, Domain
@@ -21,7 +21,7 @@ from forge_envs.worlds.tau.tools import python_sum, same_tool
 class Tau1Shop(Shop):
     """The shop by τ-bench's contract, which stores whatever it is given."""
 
-    @same_tool(Desk.calculate)
+    @same_tool(ServiceDesk.calculate)
     def calculate(self, expression: str) -> str:
         """As Python counts."""
         return python_sum(expression)

@@ -65,6 +65,8 @@ class TauTask(Task):
     """False where the file has no basis and the default was used."""
     gap: str
     """Why the verdict cannot be told here, judge or not; "" if it can."""
+    scenario: str = ""
+    """The customer's notes in the official form, where the benchmark has one."""
 
     @property
     def needs_judge(self) -> bool:

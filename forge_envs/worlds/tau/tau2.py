@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from forge_envs.messages import Action, Observation
+from forge_envs.errors import one_of
+from forge_envs.messages import Action, Message, Observation
+from forge_envs.people.users import User, has_left
+from forge_envs.worlds.tau.customer import CountedHands
 from forge_envs.worlds.tau.domain import Kind
 from forge_envs.worlds.tau.env import TauEnv, TauEpisode
 from forge_envs.worlds.tau.task import GREETING, TauTask, heard
+from forge_envs.worlds.tau.user import OfficialUser, guidelines
 
 REFUSALS = 10
 """Refused calls, of both sides together, at which an episode is broken off."""
@@ -49,6 +53,9 @@ class Tau2Env(TauEnv):
         user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
             model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
             own, and then gold proves only that the database can be reached.
+        protocol: by whose rules a model plays the customer. "official": the guidelines that lie in the
+            checkout, the agent's greeting first, the official marks and native tools; "forge": a prompt of
+            our own, whose scores are no τ² scores. `info["protocol"]` says which it was.
         judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
             episode ends; "" has none, and tasks whose verdict needs them are gaps.
         gaps: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
@@ -64,11 +71,36 @@ class Tau2Env(TauEnv):
     kind: ClassVar[Kind] = "tau2"
     turns: ClassVar[int] = 100
 
+    def __init__(self, *, protocol: str = "forge", **arguments: Any) -> None:
+        one_of("protocol", protocol, ("forge", "official"))
+        super().__init__(**arguments)
+        self._guidelines = ""
+        if protocol == "official":
+            if self._chat is None:
+                raise ValueError("protocol='official' is for a model: give user='openai:MODEL@URL', too")
+            self._guidelines = guidelines(
+                self.benchmark.folder, tools=self.benchmark.contract.hands is not None
+            )
+
+    @property
+    def protocol(self) -> str:
+        """By whose rules a model plays the customer, "forge" or "official"; "" without a model."""
+        return "official" if self._guidelines else super().protocol
+
     def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line; the agent's greeting before it counts as said."""
-        state, first = super().begin(task)
+        state, (system, *first) = super().begin(task)
         state.told = heard(task, GREETING, strict=self.strict)
-        return state, first
+        if self._guidelines:
+            first.insert(0, Message(role="assistant", content=GREETING))
+        return state, (system, *first)
+
+    def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
+        """Whoever plays the customer of a task, by the protocol that was asked for."""
+        if not self._guidelines or self._chat is None:
+            return super().customer(task, hands)
+        prompt = f"{self._guidelines}\n\n<scenario>\n{task.scenario}\n</scenario>"
+        return OfficialUser(prompt, self._chat, int(self.np_random.integers(2**31)), hands)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer, None when they leave; nothing any more at the limit of steps."""
@@ -79,7 +111,7 @@ class Tau2Env(TauEnv):
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
         state = self.playing
-        if action.calls:
+        if action.calls and not has_left(state.user):
             self._tell(action.prose)
         answer, penalties = super()._answer(action)
         refused = state.refused + (0 if state.hands is None else state.hands.refused)
@@ -96,5 +128,5 @@ class Tau2Env(TauEnv):
         round of calls that the customer makes.
         """
         state = self.playing
-        rounds = 0 if state.hands is None else state.hands.rounds
+        rounds = 0 if state.hands is None else state.hands.rounds or len(state.hands.made)
         return state.turn + rounds >= self.max_turns
