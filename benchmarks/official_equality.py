@@ -1,7 +1,7 @@
 """Every published task, gold and changed and at random: our verdict beside that of the official code.
 
-The official code runs beside: a checkout of sierra-research/tau2-bench, and if you like one of tau-bench, with
-an interpreter that has their dependencies (never PyPI's `tau2`, which is a stranger's). Each episode of
+The official code runs beside: a checkout of sierra-research/tau2-bench, and if you like one of tau-bench,
+with an interpreter that has their dependencies (never PyPI's `tau2`, which is a stranger's). Each episode of
 `tests/envs/tau_episodes.py` is played here and there, and compared are the reward, whether the customer or a
 limit ended it, which calls were errors, and every row that changed, to the last digit.
 

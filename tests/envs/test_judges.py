@@ -136,9 +136,9 @@ def test_it_is_asked_greedily_with_a_seed_and_sees_what_was_said_and_done(tmp_pa
     lines = first["messages"][-1]["content"].splitlines()[1:-3]
     said = [json.loads(line) for line in lines]
     assert [one["from"] for one in said] == ["customer", "agent", "tool", "agent"]
-    assert said[1]["calls"][0]["name"] == "cancel_pending_order" and "says" not in said[1]
+    assert said[1]["calls"][0]["name"] == "cancel_pending_order" and said[1]["says"] == "Aside."
     assert said[3] == {"from": "agent", "says": BYE}
-    assert "secret" not in json.dumps(endpoint.asked) and "Aside" not in json.dumps(endpoint.asked)
+    assert "secret" not in json.dumps(endpoint.asked)
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8")))

@@ -1,6 +1,6 @@
 """Every verdict is the official code's: thousands of changed episodes against what it said of them, stored.
 
-`benchmarks/official_equality.py` plays the same episodes with the official code beside, and stores the digits.
+`benchmarks/official_equality.py` plays the same episodes with the official code beside and stores the digits.
 """
 
 from __future__ import annotations
