@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.envs.official import DATA
-from tests.envs.tau_episodes import Source, episodes
+from tests.envs.tau_episodes import episodes
+from tests.envs.tau_source import Source
 from tests.envs.tau_verdicts import DIGITS, SOURCES, digest, official, open_env, ours, store, stored
 
 HERE = Path(__file__).parent

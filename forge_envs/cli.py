@@ -121,8 +121,9 @@ def _kind(world: str) -> type:
         found = load_env_creator(entry) if isinstance(entry, str) else entry
     if isinstance(found, type):
         return found
-    with _make(world, {}) as env:
-        return type(env.unwrapped)
+    env = _make(world, {})
+    env.close()
+    return type(env.unwrapped)
 
 
 def _arguments(kind: type) -> str:

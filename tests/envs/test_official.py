@@ -125,6 +125,33 @@ def test_the_basis_is_the_tasks_own_or_the_default(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_said_beside_a_call_counts_and_nobody_hears_it(tmp_path: Path) -> None:
+    env = make(one(tmp_path, actions=[cancelling()], communicate_info=["17.5", "help"]))
+    env.reset(options={"task": "a"})
+    (answer,), *_ = env.step(f"You get 17.5 back, good bye. {CANCEL}")
+    assert answer["role"] == "tool"
+    *_, terminated, _, info = env.step(BYE)
+    assert terminated and info["outcome"] == 1.0, "the greeting says 'help'"
+
+
+def test_arguments_go_to_the_tools_as_they_are(tmp_path: Path) -> None:
+    env = make(one(tmp_path, actions=[]))
+    refused = (
+        call("get_order_details", order_id=["#W0"]),
+        call("get_order_details", order_id=pending(), more=1),
+        call("get_order_details"),
+        call("get_order_details", self=1),
+        call("calculate", expression={"a": 1}),
+    )
+    for n, action in enumerate(refused):
+        env.reset(options={"task": "a"})
+        (answer,), *_, info = env.step(action)
+        assert answer["content"].startswith("Error: "), n
+        assert set(info["parts"]) <= {"malformed", "refused"}
+    (answer,), *_ = env.step(call("transfer_to_human_agents", summary=5))
+    assert not answer["content"].startswith("Error")
+
+
 def test_progress_counts_rows_and_texts(tmp_path: Path) -> None:
     env = make(one(tmp_path, actions=[cancelling()], communicate_info=["10", "20"]))
     env.reset(options={"task": "a"})

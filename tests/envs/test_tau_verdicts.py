@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.envs.official import DATA
-from tests.envs.tau_episodes import Source, episodes
+from tests.envs.tau_episodes import episodes
+from tests.envs.tau_source import Source
 from tests.envs.tau_verdicts import DIGITS, SOURCES, digest, open_env, ours, stored
 
 pytestmark = pytest.mark.skipif(

@@ -86,7 +86,9 @@ class OfficialUser:
         """The first line; it depends on the task alone. Raises MachineError."""
         self.said, self.ended = [{"role": "user", "content": GREETING}], None
         line = self._speak(self.chat.first)
-        for mark in ENDINGS if self.ended else ():
+        if not self.ended:
+            return line
+        for mark in ENDINGS:
             line = line.replace(mark, "")
         return line.strip() or LEAVES
 
