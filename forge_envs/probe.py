@@ -24,6 +24,8 @@ World = AgentEnv[Any, Any]
 ALWAYS = {"task", "turn"}
 SCORED = {*ALWAYS, "turn_reward", "parts"}
 FAILED = {*ALWAYS, "error"}
+LABEL = "protocol"
+"""By whose rules a model plays the other party, where there is more than one way; beside any of these."""
 """Keys of `info`: after reset; after a step, and `outcome` at the end; when a machine failed."""
 
 HOSTILE = (
@@ -163,7 +165,7 @@ def validate(env: World, turn: Turn) -> None:
     keys = set(turn.info)
     failed = keys == FAILED and turn.truncated and turn.reward == 0.0 and turn.messages == ()
     expected = ALWAYS if turn.action is None else SCORED | ({"outcome"} if turn.over else set())
-    require(keys == expected or failed, f"{where}info has {sorted(keys)}")
+    require(keys - {LABEL} == expected or failed, f"{where}info has {sorted(keys)}")
     require(type(turn.reward) is float and bool(np.isfinite(turn.reward)), f"{where}reward {turn.reward!r}")
     require(type(turn.terminated) is bool and type(turn.truncated) is bool, f"{where}flags are no bools")
     require(turn.messages in env.observation_space, f"{where}not messages: {short(turn.messages)}")

@@ -190,12 +190,12 @@ def test_a_model_that_leaves_is_graded_by_what_the_ear_heard(desk: Desk) -> None
 
 
 @pytest.mark.skipif(not (DATA / "tau2").exists(), reason=f"the benchmarks' data is not at {DATA}")
-@pytest.mark.parametrize(("kind", "world"), [("tau1", "Retail"), ("tau2", "Retail"), ("tau2", "Airline")])
-def test_a_model_plays_the_customers_of_published_tasks(kind: str, world: str) -> None:
+@pytest.mark.parametrize(("domain", "world"), [("retail", "Tau1"), ("retail", "Tau2"), ("airline", "Tau2")])
+def test_a_model_plays_the_customers_of_published_tasks(domain: str, world: str) -> None:
     leave = {"now": False}
     with Endpoint(lambda body: "Thanks. ###STOP###" if leave["now"] else "Yes.") as endpoint:
         env: Any = gym.make(
-            f"Forge/{world}-v0", source=f"{kind}:{DATA / kind}", user=endpoint.spec()
+            f"Forge/{world}-v0", domain=domain, path=str(DATA / world.lower()), user=endpoint.spec()
         ).unwrapped
         task = env.task_ids()[0]
         brief = env.find(task).brief

@@ -25,8 +25,15 @@ from forge_envs import (
     opening,
     tool,
 )
+from tests.envs.official import small_benchmark
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "Forge/Tau1-v0": {"path": small_benchmark("tau1"), "split": "test"},
+    "Forge/Tau2-v0": {"path": small_benchmark("tau2"), "split": "test"},
+}
+"""Arguments without which a world cannot be made."""
 SPARE: dict[str, dict[str, Any]] = {
+    **NEEDED,
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
 }

@@ -128,7 +128,7 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
         one_of("level", level, range(6))
         one_of("size", size, self.sizes)
         one_of("prompt", prompt, ("full", "compact"))
-        one_of("source", source, ("synthetic",))
+        _check_source(self.name, source)
         self._chat = chat_of(user)
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
@@ -201,6 +201,18 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
             writes = self.tools[call.name].writes
             fault = breach(self.playing, call, message["content"], writes=writes)
         return message, fault
+
+
+def _check_source(name: str, source: object) -> None:
+    """ValueError unless tasks are generated; whoever asks for published ones is told where they are."""
+    kind, colon, path = source.partition(":") if isinstance(source, str) else ("", "", "")
+    if colon and kind in ("tau1", "tau2"):
+        world = f"Forge/{kind.capitalize()}-v0"
+        raise ValueError(
+            f"source={source!r}: published tasks are a world of their own: "
+            f"gymnasium.make({world!r}, domain={name!r}, path={path!r})"
+        )
+    one_of("source", source, ("synthetic",))
 
 
 @functools.cache
