@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.tables import copy_json
 from forge_envs.worlds.retail.database import database
 

@@ -12,16 +12,17 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
-CORE = ["errors", "messages", "tools", "spaces", "rewards", "env", "registry"]
+CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
 ENVS = {
     "errors": set(),
     "messages": set(),
+    "grammars": {"messages"},
     "rewards": set(),
     "registry": set(),
     "tables": set(),
     "tools": {"errors", "messages"},
-    "spaces": {"errors", "messages", "tools"},
-    "env": {"errors", "messages", "tools", "spaces", "rewards"},
+    "spaces": {"errors", "messages", "grammars", "tools"},
+    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards"},
     "": {*CORE},
     "probe": {*CORE},
     "testing": {*CORE, "probe"},

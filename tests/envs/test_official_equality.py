@@ -9,7 +9,7 @@ import gymnasium as gym
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.worlds.tau.env import TauEnv
 from forge_envs.worlds.tau.tau2 import Tau2Env
 from tests.envs.official import DATA, play

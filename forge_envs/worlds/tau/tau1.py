@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 from forge_envs.messages import Action, Message, Observation, ToolCall
@@ -60,7 +59,7 @@ class Tau1Env(TauEnv):
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
         first, rest = action.calls[:1], action.calls[1:]
-        answer, penalties = super()._answer(replace(action, calls=first))
+        answer, penalties = super()._answer(action._replace(calls=first))
         if answer is None or self.playing.over:
             return answer, penalties
         unmade = (f"Error: one call a turn: {call.name[:60]!r} was not made." for call in rest)

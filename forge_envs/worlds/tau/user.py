@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_envs.errors import MachineError
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.chat import Chat
 from forge_envs.people.users import ENDINGS, SILENCE
 from forge_envs.worlds.tau.customer import CountedHands
