@@ -9,19 +9,21 @@ then progress() -> turn reward, and at the end grade() -> outcome
 from __future__ import annotations
 
 import json
-import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import gymnasium as gym
 import numpy as np
+from pydantic import Field
 
+from forge_envs.arguments import check_arguments, known
 from forge_envs.errors import MachineError, TaskError, ToolError
 from forge_envs.messages import GRAMMARS, Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
+from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
 from forge_envs.tools import BadArguments, Tool, tools_of
 
@@ -31,6 +33,11 @@ PENALTIES = {"malformed": 0.1, "refused": 0.05, "unauthorised": 0.1, "unconfirme
 """What mistakes cost, in turn reward alone: an action or call that could not be read or fits no schema; a
 call the world refused; and, in worlds with such rules, one that went through but was made for somebody whom
 the agent may not serve, or that changes something without a yes of the other party."""
+
+
+MaxTurns = Annotated[int, Field(ge=2)]
+"""Gymnasium's checker takes one action and expects no end."""
+GrammarName = Annotated[str, known(GRAMMARS)]
 
 
 @dataclass(frozen=True)
@@ -77,20 +84,26 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     silence_solves: Collection[str] = ()
     """Ids of tasks that saying nothing solves, as some of published benchmarks; our own have none."""
 
+    takes_others: ClassVar[bool] = False
+    """True where **kwargs of `__init__` are for somebody else and not for the base class."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse arguments that the world does not take, before any of its code runs. Raises ValueError."""
+        made = super().__new__(cls)
+        check_arguments(cls, args, kwargs)
+        return made
+
     def __init__(
         self,
         *,
-        max_turns: int = 30,
+        max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(max_turns, int) or max_turns < 2:
-            raise ValueError(f"max_turns={max_turns!r}: an episode needs at least 2 turns, a whole number")
-        if not isinstance(turn_weight, (int, float)) or not math.isfinite(turn_weight):
-            raise ValueError(f"turn_weight={turn_weight!r}: it must be a finite number")
-        if grammar not in GRAMMARS:
-            raise ValueError(f"grammar={grammar!r}: known are {', '.join(GRAMMARS)}")
+        # A world may have worked these out, or annotated them more loosely.
+        given = {"max_turns": max_turns, "turn_weight": turn_weight, "grammar": grammar}
+        check_arguments(AgentEnv, (), given)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
@@ -105,6 +118,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
         self.state: Episode[TaskT] | None = None
+        self._packed: Packed | None = None
 
     # -- what a world says ---------------------------------------------------------------------
 
@@ -163,10 +177,10 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         task_id = (options or {}).get("task")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
         state, opening = self.begin(task)
-        state.transcript.extend(_own(opening))
+        state.transcript.extend(opening)
         self.state = state
         state.progress = self.progress()
-        return opening, {"task": task.id, "turn": 0}
+        return self._handed(opening), {"task": task.id, "turn": 0}
 
     def step(self, action: str) -> StepResult:
         """Say `action`; hear what is new.
@@ -237,6 +251,24 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         self.release()
         self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
 
+    def _handed(self, messages: Observation) -> Observation:
+        """The agent's own copies: whatever it does to them reaches no transcript and no other episode."""
+        handed = []
+        for message in messages:
+            mine = message.copy()
+            for key, value in message.items():
+                if type(value) is not str:
+                    mine[key] = self._copied(value)  # type: ignore[literal-required]
+            handed.append(mine)
+        return tuple(handed)
+
+    def _copied(self, value: Any) -> Any:
+        # In most worlds that is the same list of tools in every opening.
+        if self._packed is not None and (copy := self._packed.copy()) == value:
+            return copy
+        self._packed = Packed(value)
+        return self._packed.copy()
+
     # -- one turn ----------------------------------------------------------------------------------
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
@@ -282,7 +314,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         truncated: bool,
     ) -> StepResult:
         if answer:
-            state.transcript.extend(_own(answer))
+            state.transcript.extend(answer)
+            answer = self._handed(answer)
         before, state.progress = state.progress, self.progress()
         parts = {} if state.progress == before else {"progress": state.progress - before}
         for name, value in penalties.items():
@@ -296,11 +329,6 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
             outcome = info["outcome"] = float(score.outcome)
             parts.update(score.parts)
         return answer, self.turn_weight * turn_reward + outcome, terminated, truncated, info
-
-
-def _own(messages: Observation) -> list[Message]:
-    """The transcript's own messages, which whoever holds the observation cannot change."""
-    return [message.copy() for message in messages]
 
 
 def opening(system: str, first: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Observation:

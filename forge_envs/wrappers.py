@@ -15,6 +15,10 @@ from forge_envs.env import PENALTIES, AgentEnv, Episode, Task
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
+from forge_envs.tools import tools_of
+
+DRAWS = 200
+"""Tasks without a call of gold, one after another, after which a world is taken to have none."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class NextTurn(AgentEnv[NextTurnTask]):
         args: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
     """
 
+    takes_others = True  # they are the other world's
+
     def __init__(
         self,
         world: str | AgentEnv[Any] = "Forge/Retail-v0",
@@ -60,6 +66,11 @@ class NextTurn(AgentEnv[NextTurnTask]):
         inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
+        if not tools_of(inner.toolkit_type or type(inner)):
+            raise ValueError(
+                f"world={world!r}: it has no tools, so no turn of its gold makes a call that could be compared; "
+                "NextTurn takes a world with tools"
+            )
         self.inner: AgentEnv[Any] = inner
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
@@ -90,10 +101,13 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     def draw(self, rng: np.random.Generator) -> NextTurnTask:
         """A call of a task that the other world draws."""
-        while True:
+        for _ in range(DRAWS):
             base = self.inner.draw(rng).id
             if turns := list(self._turns(base)):
                 return self.find(f"{base}@{turns[int(rng.integers(len(turns)))]}")
+        raise TaskError(
+            f"the gold of {DRAWS} tasks drawn from {self.inner} makes no call, so none has a turn"
+        )
 
     def _calls(self, base: str) -> Mapping[int, tuple[ToolCall, ...]]:
         """The calls of a task's gold by the index of their action. Raises TaskError."""

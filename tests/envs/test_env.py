@@ -352,12 +352,10 @@ def test_an_opening_carries_tools_only_where_there_are_any():
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_vectors_of_worlds_play(mode):
-    how = {"shared_memory": False} if mode == "async" else {}
     envs = gym.make_vec(
         "tests.envs.worlds:Shop/Counter-v0",
         num_envs=3,
         vectorization_mode=mode,
-        vector_kwargs=how,
         max_turns=4,
     )
     try:

@@ -95,9 +95,8 @@ def test_every_world_can_be_made_by_gymnasium(world):
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("world", forge_envs.world_ids())
 def test_every_world_can_be_made_as_a_vector(world, mode):
-    how = {"shared_memory": False} if mode == "async" else {}
     kwargs = SPARE.get(world, {})
-    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, vector_kwargs=how, **kwargs)
+    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, **kwargs)
     try:
         envs.reset(seed=1)
         for _ in range(3):

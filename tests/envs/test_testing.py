@@ -72,7 +72,7 @@ def test_bad_input_is_no_broken_promise():
         check_world(f"{WORLDS}/Countr-v0")
     with pytest.raises(ValueError, match="max_turns=1"):
         check_world(f"{WORLDS}/Counter-v0", max_turns=1)
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ValueError, match="colour"):
         check_world(f"{WORLDS}/Counter-v0", colour="red")
     with pytest.raises(ValueError, match="tasks=0"):
         check_world(f"{WORLDS}/Counter-v0", tasks=0)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from forge_envs.env import PENALTIES, AgentEnv, Episode, opening
+from forge_envs.arguments import Seconds, known
+from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation
 from forge_envs.rewards import Score
@@ -74,28 +76,19 @@ class PolyglotEnv(AgentEnv[Puzzle]):
         self,
         *,
         source: str = "builtin",
-        language: str = "all",
-        split: str = "train",
-        sandbox: str = "docker",
-        edit_format: str = "whole",
-        level: int = 0,
-        timeout: float = 180.0,
-        tries: int = 2,
-        reflections: int = 3,
-        max_turns: int | None = None,
+        language: Annotated[str, known(("all", *LANGUAGES))] = "all",
+        split: Annotated[str, known(SPLITS)] = "train",
+        sandbox: Annotated[str, known(PROVIDERS)] = "docker",
+        edit_format: Annotated[str, known(FORMATS)] = "whole",
+        level: Annotated[int, known((0, *LEVELS))] = 0,
+        timeout: Seconds = 180.0,
+        tries: Annotated[int, Field(ge=1, le=100)] = 2,
+        reflections: Annotated[int, Field(ge=0, le=100)] = 3,
+        max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        one_of("language", language, ("all", *LANGUAGES))
-        one_of("split", split, SPLITS)
-        one_of("level", level, (0, *LEVELS))
-        one_of("sandbox", sandbox, PROVIDERS)
-        one_of("edit_format", edit_format, FORMATS)
-        if not timeout > 0:
-            raise ValueError(f"timeout={timeout!r}: the tests need some time, in seconds")
-        if tries < 1 or reflections < 0:
-            raise ValueError(f"tries={tries!r}, reflections={reflections!r}: at least 1 and 0 are needed")
         longest = max(2, tries * (1 + reflections))
         super().__init__(
             max_turns=longest if max_turns is None else max_turns,
