@@ -31,12 +31,12 @@ from typing import Any
 import yaml
 
 from forge_envs.errors import MachineError
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.edits import Source
+from forge_envs.make_swe.kinds import kind_names, plant
+from forge_envs.make_swe.main import make
+from forge_envs.make_swe.settings import Settings
 from forge_envs.worlds.swe.judge import judge
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.edits import Source
-from forge_envs.worlds.swe.make.kinds import kind_names, plant
-from forge_envs.worlds.swe.make.main import make
-from forge_envs.worlds.swe.make.settings import Settings
 from forge_envs.worlds.swe.rows import load
 from forge_envs.worlds.swe.site import Ground
 from forge_envs.worlds.swe.task import SweTask

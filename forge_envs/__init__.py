@@ -28,8 +28,8 @@ __all__ = [
     "world_ids",
 ]
 
-register("Forge/Retail-v0", "forge_envs.worlds.retail.official:make_retail")
-register("Forge/Airline-v0", "forge_envs.worlds.airline.official:make_airline")
+register("Forge/Retail-v0", "forge_envs.worlds.tau.retail:make_retail")
+register("Forge/Airline-v0", "forge_envs.worlds.tau.airline:make_airline")
 register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=True)
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")

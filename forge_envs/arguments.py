@@ -33,6 +33,7 @@ class Known:
     values: Collection[Any]
 
     def __call__(self, value: object) -> object:
+        """The value; ValueError unless it is one of them."""
         # 1 == 1.0 == True; what was said is looked for, not what is equal to it.
         if not any(type(value) is type(one) and value == one for one in self.values):
             raise ValueError(f"known are {', '.join(map(str, self.values))}")

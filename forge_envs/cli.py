@@ -19,12 +19,12 @@ from gymnasium.envs.registration import load_env_creator
 from forge_envs.arguments import REQUIRED, Argument, arguments_of
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotInstalled, TaskError
-from forge_envs.fidelity import fidelity
+from forge_envs.make_swe import arguments as make_swe
 from forge_envs.messages import Message, ToolCall
+from forge_envs.people.fidelity import fidelity
+from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
-from forge_envs.stored import read_stored
 from forge_envs.testing import Promise, promises
-from forge_envs.worlds.swe.make import arguments as make_swe
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
 HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}

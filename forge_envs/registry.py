@@ -36,7 +36,7 @@ def register(id: str, entry_point: str, *, nondeterministic: bool = False) -> No
 
 
 def refuse_time_limit(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """The world as Gymnasium has wrapped it; ValueError if its own limit would cut episodes without a verdict."""
+    """The world as Gymnasium has wrapped it; ValueError if its limit would cut episodes without a verdict."""
     inner = env
     while isinstance(inner, gym.Wrapper):
         if isinstance(inner, gym.wrappers.TimeLimit):

@@ -68,7 +68,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
         if not tools_of(inner.toolkit_type or type(inner)):
             raise ValueError(
-                f"world={world!r}: it has no tools, so no turn of its gold makes a call that could be compared; "
+                f"world={world!r}: it has no tools, so no turn of its gold makes a call to compare; "
                 "NextTurn takes a world with tools"
             )
         self.inner: AgentEnv[Any] = inner

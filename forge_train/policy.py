@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from forge_train import checkpoint, sft, tiny
-from forge_train.adapters import add_lora, gather_weights, load_adapter, weight_names
-from forge_train.checkpoint import Checkpoint
-from forge_train.compute import fuse_kernels
+from forge_train import sft, tiny
 from forge_train.config import Config
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
-from forge_train.learner import Learner
-from forge_train.rollout import derive_seed
-from forge_train.world import World
+from forge_train.learn.kernels import fuse_kernels
+from forge_train.learn.learner import Learner
+from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weight_names
+from forge_train.play.world_pool import World
+from forge_train.record import checkpoint
+from forge_train.record.checkpoint import Checkpoint
+from forge_train.seeds import derive_seed
 
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""

@@ -15,30 +15,34 @@ from typing import Any
 
 import torch
 
-from forge_train import checkpoint, sft
-from forge_train.adapters import has_lora
+from forge_train import sft
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
-from forge_train.critic import Critic
-from forge_train.curriculum import Curriculum
-from forge_train.distributed import Processes, join
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
-from forge_train.evaluate import Evaluation, evaluate
-from forge_train.journal import Journal
-from forge_train.leader import Leader, LeadingCritic, dismiss, follow
-from forge_train.learner import Learner
-from forge_train.log import RunFolder, read_lines, rollout_record
+from forge_train.evaluation.evaluate import evaluate
+from forge_train.learn.critic import Critic
+from forge_train.learn.distributed import Processes, join
+from forge_train.learn.learner import Learner
+from forge_train.learn.lockstep import Leader, LeadingCritic, dismiss, follow
+from forge_train.learn.lora import has_lora
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import Rollouts
+from forge_train.play.ray_runner import hired
+from forge_train.play.renderer import renderer_for
+from forge_train.play.world_pool import World
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
-from forge_train.renderer import renderer_for
-from forge_train.rollout import TokenPlayer, derive_seed
-from forge_train.rollouts import Rollouts
+from forge_train.record import checkpoint
+from forge_train.record.evaluation_result import Evaluation
+from forge_train.record.journal import Journal
+from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
-from forge_train.show.results import evaluations, told
+from forge_train.show.results import evaluations
 from forge_train.trainer import Runner, Trainer
-from forge_train.workers import hired
-from forge_train.world import World
 
 
 def train(config: Config) -> Path | None:
@@ -203,7 +207,9 @@ class Run:
                     ks=config.k,
                     progress=lambda _, shown=progress: shown.advance(),  # type: ignore[misc]
                 )
-            self.folder.event("evaluation", stage=stage, step=step, seconds=seconds, **told(results[name]))
+            self.folder.event(
+                "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
+            )
         return results
 
     def trainer(
@@ -230,8 +236,13 @@ class Run:
                 {w.label: w.weight for w in config.worlds},
                 seed=config.run.seed,
             ),
-            admission=journal.admission(
-                rollout.groups, rollout.max_lag, step=start, updates=config.run.steps
+            admission=Admission(
+                rollout.groups,
+                rollout.max_lag,
+                updates=config.run.steps,
+                version=start,
+                started=journal.started,
+                waiting=journal.began,
             ),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from forge_train.admission import Admission
-from forge_train.advantages import ESTIMATORS
-from forge_train.compute import in_thread
 from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
-from forge_train.critic import Critic
-from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
-from forge_train.journal import Group, Journal
-from forge_train.learner import Learner
-from forge_train.summary import OUT_OF_ROOM, Metrics, lags, split, summary
+from forge_train.learn.advantages import ESTIMATORS
+from forge_train.learn.critic import Critic
+from forge_train.learn.kernels import in_thread
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.record.journal import Group, Journal
+from forge_train.record.step_metrics import OUT_OF_ROOM, Metrics, lags, split, summary
 from forge_train.trajectory import Trajectory
 
 T = TypeVar("T")

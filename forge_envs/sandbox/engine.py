@@ -44,7 +44,7 @@ class Engine:
             import docker
         except ImportError as error:
             raise SandboxError(
-                "sandbox='docker' needs the Docker SDK: pip install 'agentforge[docker]'",
+                "sandbox='docker' needs the Docker SDK: pip install 'forge-envs[docker]'",
                 kind="no_daemon", retryable=False,
             ) from error  # fmt: skip
         try:

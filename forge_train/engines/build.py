@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from forge_train.adapters import adapter_state, has_lora, save_adapter
 from forge_train.config import Config, VLLMConfig
 from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.servers import Servers
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Weights, WeightTransfer, save_policy
+from forge_train.learn.lora import adapter_state, has_lora, save_adapter
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """What vLLM takes as --max-lora-rank."""

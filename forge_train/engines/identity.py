@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from forge_train.compute import in_thread
 from forge_train.engine import Completion, Engine, Sampling
-from forge_train.learner import Learner
+from forge_train.learn.kernels import in_thread
+from forge_train.learn.learner import Learner
 from forge_train.trajectory import Segment, Trajectory
 
 PROBE_TOKENS = 8

@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from forge_train.log import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
 from forge_train.show.live import duration
 from forge_train.show.trace import trace

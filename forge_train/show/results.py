@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from forge_train.evaluate import Evaluation
-from forge_train.log import read_lines, standing
+from forge_train.record.evaluation_result import Evaluation
+from forge_train.record.run_folder import read_lines, standing
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -42,20 +42,3 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     for what, value in evaluation.table():
         table.add_row(what, value)
     (console or Console()).print(table)
-
-
-def told(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as the event log and the report know it: flat, names as people say them."""
-    first = evaluation.pass_1
-    return {
-        "world": evaluation.world,
-        "pass@1": first.mean if first else 0.0,
-        "low": first.low if first else 0.0,
-        "high": first.high if first else 0.0,
-        "pass@k": {str(k): e.mean if e else None for k, e in evaluation.pass_at.items()},
-        "pass^k": {str(k): e.mean if e else None for k, e in evaluation.pass_hat.items()},
-        "turns": evaluation.mean_turns or 0.0,
-        "endings": evaluation.endings,
-        "tasks": evaluation.as_dict()["tasks"],
-        **({"usage": evaluation.usage} if evaluation.usage else {}),
-    }

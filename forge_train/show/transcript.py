@@ -11,7 +11,7 @@ from typing import Any
 from forge_train.trajectory import WORLD
 
 Record = Mapping[str, Any]
-"""What `log.rollout_record` wrote."""
+"""What `run_folder.rollout_record` wrote."""
 
 _SPECIAL = re.compile(r"<tool_call>(?P<call>.*?)</tool_call>|<think>(?P<thought>.*?)</think>", re.DOTALL)
 

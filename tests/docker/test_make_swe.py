@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from forge_envs.make_swe import image as images
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.errors import NoBugs, TestsFail
+from forge_envs.make_swe.main import make
+from forge_envs.make_swe.settings import Settings
 from forge_envs.sandbox.docker import DockerProvider
 from forge_envs.sandbox.engine import Engine
 from forge_envs.worlds.swe.judge import judge
-from forge_envs.worlds.swe.make import image as images
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.errors import NoBugs, TestsFail
-from forge_envs.worlds.swe.make.main import make
-from forge_envs.worlds.swe.make.settings import Settings
 from forge_envs.worlds.swe.rows import load
 from forge_envs.worlds.swe.site import Ground
 

@@ -1,6 +1,6 @@
 """A small shop in the file formats of τ-bench and τ²-bench, and the official rule written a second time.
 
-The rule follows `reference/benchmarks.md` §2.1 and §2.2 and shares nothing with `forge_envs.worlds.official`:
+The rule follows `reference/benchmarks.md` §2.1 and §2.2 and shares nothing with `forge_envs.worlds.tau`:
 it replays what was played on a shop of its own and hashes the whole database.
 """
 
@@ -19,10 +19,10 @@ from forge_envs.messages import HERMES, ToolCall
 from forge_envs.tables import Base, Table, copy_json
 from forge_envs.tools import BadArguments, tools_of
 from forge_envs.worlds.airline.database import make_database as make_airline_database
-from forge_envs.worlds.airline.official import Tau2Airline
 from forge_envs.worlds.retail.database import database, make_database
-from forge_envs.worlds.retail.tau2 import Tau2Shop
 from forge_envs.worlds.retail.tools import Shop
+from forge_envs.worlds.tau.airline import Tau2Airline
+from forge_envs.worlds.tau.retail import Tau2Shop
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TABLES = ("orders", "products", "users")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from forge_envs.messages import HERMES, ToolCall
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.env import OfficialEnv
 
 
 def official_tasks(kind: str, folder: Path) -> dict[str, dict[str, Any]]:

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Row, Table
 from forge_envs.tools import BadArguments, tools_of
-from forge_envs.worlds.airline.database import make_database
-from forge_envs.worlds.airline.network import database
+from forge_envs.worlds.airline.database import database, make_database
 from forge_envs.worlds.airline.tools import Airline
 
 TOOLS = tools_of(Airline)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from forge_envs.chat import chat
 from forge_envs.errors import MachineError, ToolError
-from forge_envs.hands import Hands
 from forge_envs.messages import HERMES, ToolCall
+from forge_envs.people.chat import chat
+from forge_envs.people.hands import Hands
+from forge_envs.people.users import MOST_CALLS, Brief, ModelUser
 from forge_envs.tools import tool
-from forge_envs.users import MOST_CALLS, Brief, ModelUser
 from tests.endpoint import Endpoint
 
 

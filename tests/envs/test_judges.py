@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.chat import chat
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.judges import conversation, judge_of, read_verdict
 from forge_envs.messages import HERMES, Message, ToolCall
-from forge_envs.recording import recording
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.people.chat import chat
+from forge_envs.people.judges import conversation, judge_of, read_verdict
+from forge_envs.people.recording import recording
+from forge_envs.worlds.tau.env import OfficialEnv
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, cancelling, pending, play, task, write_tau2
 

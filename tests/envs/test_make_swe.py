@@ -13,21 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs import cli
+from forge_envs.make_swe import store
+from forge_envs.make_swe.bugs import Record
+from forge_envs.make_swe.choose import Chooser, weigh
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.edits import Source
+from forge_envs.make_swe.errors import MakeError, NoTests, UnknownPackage
+from forge_envs.make_swe.hide import CannotHide, hide
+from forge_envs.make_swe.kinds import Bug, kind_names, plant
+from forge_envs.make_swe.lab import Baseline, load, save, token
+from forge_envs.make_swe.main import make
+from forge_envs.make_swe.package import Package, fetch, from_sdist
+from forge_envs.make_swe.release import fetch_pair
+from forge_envs.make_swe.settings import Settings
+from forge_envs.make_swe.statement import examples_of, leaks, write_statement
 from forge_envs.sandbox.progress import Lines
-from forge_envs.worlds.swe.make import store
-from forge_envs.worlds.swe.make.bugs import Record
-from forge_envs.worlds.swe.make.choose import Chooser, weigh
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.edits import Source
-from forge_envs.worlds.swe.make.errors import MakeError, NoTests, UnknownPackage
-from forge_envs.worlds.swe.make.hide import CannotHide, hide
-from forge_envs.worlds.swe.make.kinds import Bug, kind_names, plant
-from forge_envs.worlds.swe.make.lab import Baseline, load, save, token
-from forge_envs.worlds.swe.make.main import make
-from forge_envs.worlds.swe.make.package import Package, fetch, from_sdist
-from forge_envs.worlds.swe.make.release import fetch_pair
-from forge_envs.worlds.swe.make.settings import Settings
-from forge_envs.worlds.swe.make.statement import examples_of, leaks, write_statement
 
 pytest.importorskip("swebench")
 
@@ -99,7 +99,7 @@ def folder(tmp_path: Path) -> Path:
 
 def play(folder: Path, tmp_path: Path, *items: dict, timeout: float = 300.0) -> list[dict]:
     """The driver on a folder of this machine."""
-    from forge_envs.worlds.swe.make import driver
+    from forge_envs.make_swe import driver
 
     out = tmp_path / "out.jsonl"
     job = {

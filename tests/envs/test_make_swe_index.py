@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from forge_envs.worlds.swe.make import diff, index, package
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.errors import MakeError, UnknownPackage
-from forge_envs.worlds.swe.make.package import fetch
+from forge_envs.make_swe import diff, index, package
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.errors import MakeError, UnknownPackage
+from forge_envs.make_swe.package import fetch
 
 
 class Pages(BaseHTTPRequestHandler):

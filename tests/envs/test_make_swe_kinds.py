@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_envs.worlds.swe.make.edits import Edit, Source, apply_edits
-from forge_envs.worlds.swe.make.kinds import Bug, kind_names, known_kinds, plant
+from forge_envs.make_swe.edits import Edit, Source, apply_edits
+from forge_envs.make_swe.kinds import Bug, kind_names, known_kinds, plant
 
 # kind, body of a function of a, b and c before and after, arguments with which both differ
 EXAMPLES: list[tuple[str, str, str, tuple[Any, ...]]] = [

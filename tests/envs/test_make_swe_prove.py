@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from forge_envs.make_swe.diff import git_diff
+from forge_envs.make_swe.prove import elsewhere
 from forge_envs.sandbox import Sandbox, provider
-from forge_envs.worlds.swe.make.diff import git_diff
-from forge_envs.worlds.swe.make.prove import elsewhere
 
 pytest.importorskip("swebench")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from forge_envs.worlds.swe.make.choose import Trial
-from forge_envs.worlds.swe.make.errors import MakeError, NoBugs
-from forge_envs.worlds.swe.make.lab import Baseline
-from forge_envs.worlds.swe.make.package import Package
-from forge_envs.worlds.swe.make.release import Pair, _write
-from forge_envs.worlds.swe.make.settings import Settings
+from forge_envs.make_swe.choose import Trial
+from forge_envs.make_swe.errors import MakeError, NoBugs
+from forge_envs.make_swe.lab import Baseline
+from forge_envs.make_swe.package import Package
+from forge_envs.make_swe.release import Pair, _write
+from forge_envs.make_swe.settings import Settings
 
 pytest.importorskip("swebench")
 

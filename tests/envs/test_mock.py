@@ -12,10 +12,10 @@ import pytest
 
 from forge_envs.errors import TaskError, ToolError
 from forge_envs.messages import HERMES, ToolCall
+from forge_envs.people.users import ModelUser
 from forge_envs.tools import tools_of
-from forge_envs.users import ModelUser
-from forge_envs.worlds.mock.official import MOCK, Board, Inbox
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.env import OfficialEnv
+from forge_envs.worlds.tau.mock import MOCK, Board, Inbox
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, play
 

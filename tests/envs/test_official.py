@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
+from forge_envs.people.users import Brief
 from forge_envs.testing import check_world
-from forge_envs.users import Brief
-from forge_envs.worlds.official.env import OfficialEnv
-from forge_envs.worlds.official.grade import heard
-from forge_envs.worlds.official.task import GoldCall, OfficialTask
 from forge_envs.worlds.retail.env import RetailEnv
+from forge_envs.worlds.tau.env import OfficialEnv
+from forge_envs.worlds.tau.grade import heard
+from forge_envs.worlds.tau.task import GoldCall, OfficialTask
 from tests.endpoint import Endpoint
 from tests.envs.official import call, cancelling, pending, play, task, write_tau1, write_tau2
 

@@ -17,8 +17,8 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.messages import HERMES
-from forge_envs.worlds.official.env import OfficialEnv
-from forge_envs.worlds.retail.official import RETAIL
+from forge_envs.worlds.tau.env import OfficialEnv
+from forge_envs.worlds.tau.retail import RETAIL
 from tests.envs.official import DATA, Evaluator, play
 from tests.envs.perturbed import gold_calls, gold_hashes, official_tasks, perturbed, writes
 

@@ -12,9 +12,9 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import TaskError
-from forge_envs.worlds.official.benchmark import load
-from forge_envs.worlds.official.files import locate
-from forge_envs.worlds.retail.official import RETAIL
+from forge_envs.worlds.tau.benchmark import load
+from forge_envs.worlds.tau.files import locate
+from forge_envs.worlds.tau.retail import RETAIL
 from tests.envs.official import cancelling, task, write_tau1, write_tau2
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

@@ -12,8 +12,8 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.cli import main
-from forge_envs.fidelity import FAULTS, fidelity
-from forge_envs.stored import read_stored
+from forge_envs.people.fidelity import FAULTS, fidelity
+from forge_envs.people.stored import read_stored
 
 
 def line(task: str = "retail/tiny/train/2/0", **more: Any) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from forge_envs.make_swe.diff import git_diff
 from forge_envs.worlds.swe.builtin import builtin_tasks, diff
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.judge import BROKEN, judge
 from forge_envs.worlds.swe.logs import as_file, contradiction
-from forge_envs.worlds.swe.make.diff import git_diff
 from forge_envs.worlds.swe.patch import PatchError, parts, paths_of
 from forge_envs.worlds.swe.rows import load
 from forge_envs.worlds.swe.site import Ground

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.chat import ChatSpec, chat
 from forge_envs.errors import MachineError
-from forge_envs.recording import Recording, key_of
-from forge_envs.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
+from forge_envs.people.chat import ChatSpec, chat
+from forge_envs.people.recording import Recording, key_of
+from forge_envs.people.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
 from forge_envs.worlds.retail.env import RetailEnv
 from tests.endpoint import Endpoint
 
@@ -246,7 +246,7 @@ def test_without_httpx2_the_extra_is_named():
         "except ValueError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install agentforge[users]" in run.stdout, run.stderr
+    assert "pip install 'forge-envs[users]'" in run.stdout, run.stderr
 
 
 # -- recordings ----------------------------------------------------------------------------------------

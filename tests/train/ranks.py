@@ -19,14 +19,15 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train import checkpoint, learner
-from forge_train.adapters import adapter_state, add_lora, load_adapter
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig, TinyConfig
-from forge_train.critic import Critic
-from forge_train.distributed import Processes, RankFailed, join
-from forge_train.gae import estimate
-from forge_train.leader import Leader, LeadingCritic, dismiss, follow
-from forge_train.learner import Learner
+from forge_train.learn import learner
+from forge_train.learn.critic import Critic
+from forge_train.learn.distributed import Processes, RankFailed, join
+from forge_train.learn.gae import estimate
+from forge_train.learn.learner import Learner
+from forge_train.learn.lockstep import Leader, LeadingCritic, dismiss, follow
+from forge_train.learn.lora import adapter_state, add_lora, load_adapter
+from forge_train.record import checkpoint
 from forge_train.tiny import train_tokenizer
 from forge_train.trajectory import Segment, Trajectory
 

@@ -8,14 +8,14 @@ import json
 import pytest
 import torch
 
-from forge_train import checkpoint
-from forge_train.adapters import adapter_state, add_lora, has_lora, load_adapter, save_adapter
 from forge_train.config import LossConfig
 from forge_train.engine import Sampling
 from forge_train.engines.copied import CopiedEngine
+from forge_train.learn.lora import adapter_state, add_lora, has_lora, load_adapter, save_adapter
+from forge_train.record import checkpoint
 from tests.train.ranks import Case, learner_of, model_of, plays, save
 
-peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'agentforge[lora]'")
+peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'forge-envs[lora]'")
 
 LORA = Case(lora=4)
 IDS = torch.arange(1, 20)[None]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.advantages import ESTIMATORS, count_actions, dr_grpo, grpo, rloo
+from forge_train.learn.advantages import ESTIMATORS, count_actions, dr_grpo, grpo, rloo
 from forge_train.trajectory import Segment, Trajectory
 
 RETURNS = st.floats(-10, 10)

@@ -11,11 +11,11 @@ import pytest
 from forge_envs.messages import HERMES
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_train import cli
-from forge_train.chat import ChatEndpoint, ChatPlayer
 from forge_train.engine import Sampling
-from forge_train.evaluate import evaluate
-from forge_train.rollout import play
-from forge_train.world import World
+from forge_train.evaluation.evaluate import evaluate
+from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.episode import play
+from forge_train.play.world_pool import World
 from tests.endpoint import Endpoint
 
 ECHO, RETAIL, NEXT = (

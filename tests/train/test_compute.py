@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from forge_train.compute import blocks, fuse_kernels, recompute_blocks
+from forge_train.learn.kernels import blocks, fuse_kernels, recompute_blocks
 from tests.train.ranks import Case, learner_of, model_of, plays
 
 

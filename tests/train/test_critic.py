@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3ForCausalLM
 
-from forge_train import critic as module
-from forge_train.advantages import TokenAdvantages
-from forge_train.compute import recompute_blocks
 from forge_train.config import AlgorithmConfig, CriticConfig, OptimConfig
-from forge_train.critic import Critic, fit, trained_endings, value_loss
-from forge_train.gae import Estimate, estimate
-from forge_train.trajectory import WORLD, Ending, Segment, Trajectory
+from forge_train.learn import critic as module
+from forge_train.learn.critic import Critic, fit, trained_endings, value_loss
+from forge_train.learn.gae import Estimate, estimate
+from forge_train.learn.kernels import recompute_blocks
+from forge_train.trajectory import WORLD, Ending, Segment, TokenAdvantages, Trajectory
 from tests.train.models import VOCAB, qwen3
 
 FEW = settings(max_examples=12)

@@ -15,13 +15,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train import learner
-from forge_train.checkpoint import CheckpointError
-from forge_train.compute import blocks
 from forge_train.config import OptimConfig
-from forge_train.distributed import join, shares
-from forge_train.leader import LeadingCritic
-from forge_train.learner import Learner
+from forge_train.learn import learner
+from forge_train.learn.distributed import join, shares
+from forge_train.learn.kernels import blocks
+from forge_train.learn.learner import Learner
+from forge_train.learn.lockstep import LeadingCritic
+from forge_train.record.checkpoint import CheckpointError
 from tests.train import ranks
 from tests.train.ranks import (
     CASES,

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
-from forge_train.evaluate import evaluate, pass_at_k, pass_hat_k, resampled, verdict
-from forge_train.renderer import ChatML
-from forge_train.rollout import GoldPlayer, TokenPlayer
+from forge_train.evaluation.evaluate import evaluate, pass_at_k, pass_hat_k, resampled, verdict
+from forge_train.play.episode import GoldPlayer, TokenPlayer
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.trajectory import Trajectory
-from forge_train.world import World
 from tests.train.tokens import Script, tokenizer
 
 ECHO, FOREIGN = (f"tests.train.worlds:Test/{name}-v0" for name in ("Echo", "Foreign"))

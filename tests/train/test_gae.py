@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.advantages import TokenAdvantages, by_action
 from forge_train.config import CRITIC_ESTIMATORS as NAMES
 from forge_train.config import AlgorithmConfig
-from forge_train.gae import CRITIC_ESTIMATORS, Decay, Episode, Estimate, bilevel_gae, estimate, gae
-from forge_train.trajectory import Segment, Trajectory
+from forge_train.learn.gae import CRITIC_ESTIMATORS, Decay, Episode, Estimate, bilevel_gae, estimate, gae
+from forge_train.trajectory import Segment, TokenAdvantages, Trajectory, by_action
 
 NUMBERS = st.floats(-5, 5)
 UNIT = st.floats(0, 1)

@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from forge_train import tiny
-from forge_train.admission import Admission
 from forge_train.config import AlgorithmConfig, OptimConfig, TinyConfig, VLLMConfig
-from forge_train.curriculum import Curriculum
 from forge_train.engine import Sampling
 from forge_train.engines.identity import IdentityError, probe
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.weights import FolderTransfer
-from forge_train.learner import Learner
-from forge_train.renderer import renderer_for
-from forge_train.rollout import TokenPlayer
-from forge_train.rollouts import Rollouts
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import Rollouts
+from forge_train.play.renderer import renderer_for
+from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.world import World
 from tests.train import worlds  # noqa: F401  registers Test/...
 from tests.train.served import Loaded
 

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train import learner as module
-from forge_train.advantages import rloo
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learner import Learner, schedule, score
-from forge_train.losses import OBJECTIVES
+from forge_train.learn import learner as module
+from forge_train.learn.advantages import rloo
+from forge_train.learn.learner import Learner, schedule, score
+from forge_train.learn.losses import OBJECTIVES
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
 

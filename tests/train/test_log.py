@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from forge_train.config import Config, load
-from forge_train.log import (
+from forge_train.record.run_folder import (
     RunFolder,
     read_lines,
     repair,
@@ -224,7 +224,7 @@ LOOP = """
 import sys
 from pathlib import Path
 from forge_train.config import load
-from forge_train.log import RunFolder
+from forge_train.record.run_folder import RunFolder
 run = RunFolder.create(load(None, ["worlds.0.id=a:World-v0", f'run.out="{sys.argv[1]}"']))
 print("ready", flush=True)
 for step in range(10**6):

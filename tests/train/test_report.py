@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.admission import Admission
 from forge_train.config import load
-from forge_train.log import RunFolder, rollout_record
+from forge_train.play.admission import Admission
+from forge_train.record.run_folder import RunFolder, rollout_record
 from forge_train.show import charts, report
 from forge_train.show.charts import BINS, Chart, Point, Series, draw, smooth, ticks
 from forge_train.show.report import gather, write_report

@@ -7,18 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
-from forge_train.renderer import ChatML
-from forge_train.rollout import (
-    GoldPlayer,
-    OutOfRoom,
-    TokenPlayer,
-    derive_seed,
-    gather,
-    play,
-    play_group,
-)
+from forge_train.play.episode import GoldPlayer, OutOfRoom, TokenPlayer, gather, play, play_group
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.seeds import derive_seed
 from forge_train.trajectory import WORLD, Trajectory
-from forge_train.world import World
 from tests.train import worlds
 from tests.train.tokens import Script, tokenizer
 

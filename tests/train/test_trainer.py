@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from forge_train.admission import Admission
-from forge_train.advantages import ESTIMATORS
 from forge_train.config import AlgorithmConfig
-from forge_train.curriculum import Curriculum
 from forge_train.engines.identity import IdentityError, check_gap
-from forge_train.summary import split, summary
+from forge_train.learn.advantages import ESTIMATORS
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.record.step_metrics import split, summary
 from forge_train.trainer import BugError, Trainer
 from forge_train.trajectory import Ending, Segment, Trajectory
 

@@ -15,7 +15,6 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from forge_train import sft, tiny
-from forge_train.admission import Admission
 from forge_train.config import (
     AlgorithmConfig,
     Config,
@@ -28,19 +27,20 @@ from forge_train.config import (
     WorldConfig,
 )
 from forge_train.config.sections import WORKER_START_S
-from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.scripted import ScriptedEngine
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.learner import Learner
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer
-from forge_train.rollouts import Rollouts
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import Rollouts
+from forge_train.play.ray_runner import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Trajectory
-from forge_train.workers import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
-from forge_train.world import World
 from tests.train.faulty import dies, dies_later, echoing
 from tests.train.served import Served, Talker
 from tests.train.tokens import tokenizer
@@ -100,7 +100,7 @@ async def play_there(
 @pytest.fixture(scope="module")
 def pool() -> Iterator[tuple[Run[Any], RayWorkers]]:
     """Workers that started a cluster of their own, which other tests use too; and the loop they live in."""
-    pytest.importorskip("ray", reason='needs pip install "agentforge[ray]"')
+    pytest.importorskip("ray", reason='needs pip install "forge-envs[ray]"')
     workers = RayWorkers(recipe(QUICK, SLOW), 2, in_flight=4 * SIZE)
     with asyncio.Runner() as runner:
         runner.run(workers.start())
@@ -386,5 +386,5 @@ def test_a_group_that_always_hangs_has_failed_before_the_run_gives_up() -> None:
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match=r"agentforge\[ray\]"):
+    with pytest.raises(ValueError, match=r"forge-envs\[ray\]"):
         asyncio.run(RayWorkers(recipe(QUICK), 1, in_flight=SIZE).start())

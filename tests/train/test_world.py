@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.world import Seat, Threads, World
+from forge_train.play.world_pool import Seat, Threads, World
 
 ECHO, SLOW, FOREIGN = (f"tests.train.worlds:Test/{name}-v0" for name in ("Echo", "Slow", "Foreign"))
 
@@ -162,7 +162,7 @@ def test_the_exception_of_a_call_is_its_futures():
 def test_a_call_that_never_returns_cannot_keep_the_process_alive():
     code = """
         import threading
-        from forge_train.world import Threads
+        from forge_train.play.world_pool import Threads
         threads = Threads(1)
         call = threads.submit(threading.Event().wait)
         while not call.running(): pass

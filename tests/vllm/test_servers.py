@@ -26,14 +26,14 @@ from forge_train.engines.servers import Servers, ServersFailed
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
 from forge_train.engines.weights import AdapterTransfer, FolderTransfer, save_policy
-from forge_train.learner import Learner
-from forge_train.log import read_lines, rollout_files
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer, play_group
+from forge_train.learn.learner import Learner
+from forge_train.play.episode import TokenPlayer, play_group
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.record.run_folder import read_lines, rollout_files
 from forge_train.run import train
 from forge_train.tiny import tiny_model
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.world import World
 from tests.train.tokens import tokenizer
 
 pytestmark = pytest.mark.slow

@@ -17,12 +17,12 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train.checkpoint import load_model, save
 from forge_train.cli import DEMO, main
 from forge_train.config import VLLMConfig, load
 from forge_train.engines.servers import Servers, ServersFailed, _end
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
+from forge_train.record.checkpoint import load_model, save
 from tests.train.tokens import tokenizer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import ask, scene, until

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.chat import chat
 from forge_envs.errors import MachineError
-from forge_envs.users import Brief, ModelUser
+from forge_envs.people.chat import chat
+from forge_envs.people.users import Brief, ModelUser
 from forge_train.config import TinyConfig
 from forge_train.engines.servers import Servers
 from forge_train.engines.weights import save_policy

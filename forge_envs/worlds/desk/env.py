@@ -15,19 +15,18 @@ from typing import Annotated, ClassVar, Generic, TypeVar
 import numpy as np
 
 from forge_envs.arguments import known
-from forge_envs.chat import chat_of
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import one_of
 from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.people.chat import chat_of
+from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Criterion, Rubric, Score
 from forge_envs.tables import Table
-from forge_envs.users import ModelUser, User
-from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.customer import Customer, Listener
 from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
-from forge_envs.worlds.desk.ids import SPLITS, task_id
-from forge_envs.worlds.desk.model_customer import Ear
 from forge_envs.worlds.desk.rules import breach
+from forge_envs.worlds.desk.tasks import SPLITS, task_id
 from forge_envs.worlds.desk.tools import Desk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
@@ -51,7 +50,7 @@ class DeskEpisode(Desk, Episode[DeskTaskT]):
     user: User
     """Who is talked to."""
     customer: Customer
-    """Who listens for what must be told: the user, or the ear of one that is a model."""
+    """Who listens for what must be told: the user, or the listener beside one that is a model."""
     measured: Measured | None = None
 
     def measure(self) -> Measured:
@@ -100,7 +99,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     sizes: ClassVar[Collection[str]]
     customer_type: ClassVar[type[Customer]]
     """Who comes to the desk."""
-    ear_type: ClassVar[type[Ear]]
+    listener_type: ClassVar[type[Listener]]
     """Who listens where a model comes instead."""
     _rubric: ClassVar[Rubric[Measured]] = Rubric(
         [
@@ -141,8 +140,8 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
         if self._chat is None:
             customer = self.customer_type(task)
             return customer, customer
-        ear = self.ear_type(task)
-        return ModelUser(ear.brief(), self._chat, int(self.np_random.integers(2**31))), ear
+        listener = self.listener_type(task)
+        return ModelUser(listener.brief(), self._chat, int(self.np_random.integers(2**31))), listener
 
     @property
     def toolkit(self) -> object:
@@ -165,7 +164,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
         customer = self.playing.customer
-        if isinstance(customer, Ear):
+        if isinstance(customer, Listener):
             customer.listen(text)
         answer = self.playing.user.reply(text)
         return None if answer is None else (Message(role="user", content=answer),)
@@ -181,7 +180,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def watch(self, task_id: str) -> DeskWatch:
         """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
         task = self.find(task_id)
-        return DeskWatch(self.ear_type(task), self.customer_type(task))
+        return DeskWatch(self.listener_type(task), self.customer_type(task))
 
     def gold(self, task: DeskTaskT) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
 from forge_envs.errors import ToolError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row
 from forge_envs.tools import Tool
-from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.customer import Customer, choose, listing
 from forge_envs.worlds.desk.goals import DeskTask, Goal, Key
 from forge_envs.worlds.desk.tools import Desk
-from forge_envs.worlds.desk.wording import listing
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -27,8 +26,8 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     """The tool that reads one of these."""
     topics: ClassVar[Mapping[str, str]]
     """What may be asked for, in words."""
-    choose: ClassVar[Callable[..., str]]
-    """The world's sentence for a place."""
+    package: ClassVar[str]
+    """Where its lines.toml lies."""
 
     def __init__(self, task: DeskTaskT, voice: int) -> None:
         self.task = task
@@ -74,7 +73,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     def say(self, place: str, **words: str) -> None:
         """Speak."""
         voice = self.voice + 7 * len(self.actions)
-        self.actions.append(type(self).choose(place, voice, self.tiny, **words))
+        self.actions.append(choose(self.package, place, voice, self.tiny, **words))
 
     def call(self, name: str, **arguments: object) -> None:
         """Call a tool."""

@@ -8,16 +8,48 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from forge_envs.tables import Base, Row
-from forge_envs.worlds.desk.dice import Dice
-from forge_envs.worlds.desk.people import draw_address, people
-from forge_envs.worlds.retail.catalog import catalog
+from forge_envs.worlds.desk.database import Dice, draw_address, people
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a product may be like."""
+
+    price: int
+    """The usual one."""
+    options: dict[str, tuple[str, ...]]
+    """Option name -> its values."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All words a shop is drawn from."""
+
+    products: dict[str, Product]
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """The words, read once."""
+    text = resources.files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    palettes = {key: (option, tuple(values)) for key, (option, values) in data["palettes"].items()}
+    return Catalog(
+        {
+            name: Product(price, dict(palettes[key] for key in keys.split()))
+            for name, (price, keys) in data["products"].items()
+        },
+    )
+
 
 STATUSES = ("pending", "delivered", "processed", "cancelled")
 

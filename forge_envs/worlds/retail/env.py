@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from forge_envs.tables import Table
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
-from forge_envs.worlds.retail.customer import Customer
+from forge_envs.worlds.retail.customer import ShopCustomer, ShopListener
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
-from forge_envs.worlds.retail.model_customer import Ear
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
 
@@ -37,14 +36,14 @@ class RetailEnv(DeskEnv[RetailTask, RetailEpisode]):
         size: "full" (500 users), "small" (50) or "tiny" (20, short rows).
         prompt: "full" (policy and tool schemas) or "compact" (one line, no schemas).
         source: where tasks come from; "synthetic".
-        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.chat`). With a
-            model, replies follow the seed of `reset`, and gold proves only that the rows can be reached.
+        user: who plays the customer; "scripted", or a model as "openai:MODEL@URL" (`forge_envs.people.chat`).
+            With a model, replies follow the seed of `reset`; gold proves only that the rows can be reached.
         max_turns, turn_weight, grammar, render_mode: see AgentEnv; the grammar must be able to call tools.
     """
 
     toolkit_type = Shop
     name, package, compact, sizes = "retail", "forge_envs.worlds.retail", COMPACT, SIZES
-    customer_type, ear_type = Customer, Ear
+    customer_type, listener_type = ShopCustomer, ShopListener
 
     def open_desk(self, task: RetailTask) -> RetailEpisode:
         """A fresh shop."""

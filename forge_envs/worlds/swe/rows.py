@@ -16,7 +16,7 @@ from forge_envs.worlds.swe.builtin import builtin_tasks
 from forge_envs.worlds.swe.task import SweTask, task_of
 
 KNOWN = '"builtin", "swebench:FILE.parquet|.jsonl|.json", "swebench:HUB/NAME" and "repo:FOLDER"'
-EXTRA = "pip install 'agentforge[swe]'"
+EXTRA = "pip install 'forge-envs[swe]'"
 
 
 HUB = 600.0

@@ -1,0 +1,41 @@
+"""The command line of `forge-envs make-swe`; light, so that other commands need not wait for it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+PLAY = "play them with gym.make('Forge/SWE-v0', source='repo:{}')"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what `forge-envs make-swe` can be told."""
+    parser.add_argument(
+        "specs", nargs="*", metavar="SPEC", help="NAME==VERSION, an sdist, a checkout or folder"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the task repository")
+    parser.add_argument(
+        "--release-pair",
+        action="append",
+        default=[],
+        metavar="NAME==OLD:NEW",
+        dest="pairs",
+        help="a task of the old release, judged by the new one's tests; may repeat",
+    )
+    parser.add_argument("--tasks", type=int, default=20, help="tasks of each package (default 20)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="kinds of bugs (default all)")
+    parser.add_argument("--split", default="test", help="the split they are written to (default test)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs that find unreliable tests (default 3)")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for the tests (default 60)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `forge-envs make-swe`. Raises ValueError, ImportError and SandboxError for the caller to tell."""
+    from forge_envs.make_swe.main import make
+    from forge_envs.make_swe.settings import Settings
+
+    settings = Settings(args.out, args.tasks, args.seed, args.kinds, args.split, args.repeats, args.timeout)
+    made = make(args.specs, args.pairs, settings)
+    print(f"{len(made)} tasks in {args.out}; {PLAY.format(args.out)}")
+    return 0

@@ -1,0 +1,212 @@
+"""Where changes are tried: a box with the package in it, and our driver that runs its tests."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from forge_envs.make_swe.errors import TestsFail
+from forge_envs.make_swe.package import Package
+from forge_envs.sandbox import Limits, Sandbox, SandboxError, provider
+
+ARGUMENTS = ("-q", "--tb=no", "-p", "no:cacheprovider")
+PLACE = "/tmp/forge-make"
+LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=2048, lifetime=7_200.0)
+USAGE = 4
+"""Exit status of pytest when it does not know its options: a plugin that they belong to is missing."""
+NOTHING = 5
+FEWEST = 0.5
+"""Share of tests that must pass before anything is changed."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the tests do before anything is changed."""
+
+    targets: list[str]
+    """What pytest is given."""
+    options: list[str]
+    """What pytest is told on top, so that it runs here at all."""
+    good: list[str]
+    """Tests that always pass and whose names swebench's parser reads apart."""
+    left_out: int
+    """Tests that fail, are skipped, change from run to run, or have names that cannot be told apart."""
+    seconds: float
+    places: dict[str, tuple[str, int]]
+    """Where each test is written: file, and line of its function."""
+    reached: dict[str, list[str]]
+    """`file:line` of each function of the repository, and the tests that reach it."""
+
+    def select(self, path: str, line: int) -> list[str]:
+        """The tests that reach a function."""
+        return self.reached.get(f"{path}:{line}", [])
+
+
+def token(nodeid: str) -> str:
+    """A test as swebench's parser of pytest's summary reads its name: up to the first blank."""
+    return (nodeid.split() or [""])[0]
+
+
+class Lab:
+    """A package's boxes; use it in a `with` statement."""
+
+    def __init__(self, package: Package, tags: Mapping[str, str], timeout: float = 60.0) -> None:
+        self.package, self.tags, self.timeout = package, tags, timeout
+        self._boxes: dict[str, Sandbox] = {}
+        self._jobs = 0
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for box in self._boxes.values():
+            with suppress(SandboxError):
+                box.close()
+        self._boxes.clear()
+
+    def play(
+        self,
+        items: Sequence[Mapping[str, Any]],
+        targets: Sequence[str],
+        options: Sequence[str],
+        user: str = "forge",
+    ) -> list[dict[str, Any]]:
+        """Have the driver do a list of things; returns its results. Raises SandboxError."""
+        self._jobs += 1
+        job = {
+            "root": "/testbed",
+            "out": f"{PLACE}/{self._jobs}.jsonl",
+            "args": [*ARGUMENTS, *options],
+            "targets": list(targets),
+            "timeout": self.timeout,
+            "items": list(items),
+        }
+        for attempt in (1, 2):
+            try:
+                return self._play(self._box(user), job, len(items))
+            except SandboxError as error:
+                if attempt == 2 or not error.retryable:
+                    raise
+                self._boxes.pop(user).close()
+        raise AssertionError("unreachable")
+
+    def rewritten(self, paths: Iterable[str]) -> set[str]:
+        """Those of these files that installing the package wrote: versions, mostly."""
+        found = set()
+        for path in paths:
+            try:
+                data = self._box("forge").read(f"/testbed/{path}")
+            except FileNotFoundError:
+                data = None
+            if data != self.package.files.get(path):
+                found.add(path)
+        return found
+
+    def _box(self, user: str) -> Sandbox:
+        if user not in self._boxes:
+            box = provider("docker").open(self.tags[user], limits=LIMITS)
+            self._boxes[user] = box
+            driver = files(__package__).joinpath("driver.py").read_bytes()
+            box.write(f"{PLACE}/driver.py", driver)
+        return self._boxes[user]
+
+    def _play(self, box: Sandbox, job: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        name = f"{PLACE}/{self._jobs}.json"
+        box.write(name, json.dumps(job).encode())
+        limit = 60.0 + count * 2 * self.timeout
+        ended = box.run(f"python3 {PLACE}/driver.py {name}", timeout=limit, cwd="/testbed")
+        try:
+            lines = box.read(job["out"], limit=1 << 30).decode("utf-8").splitlines()
+        except FileNotFoundError:
+            lines = []
+        if ended.code != 0 and len(lines) < count:
+            text = f"the driver of {self.package.label} ended with {ended.code}: {ended.output[-1500:]}"
+            raise SandboxError(text, kind="driver", retryable=not lines)
+        return [json.loads(line) for line in lines]
+
+    # -- before anything is changed ------------------------------------------------------------------------
+
+    def baseline(self, repeats: int = 3) -> Baseline:
+        """Which tests can be relied on. Raises TestsFail."""
+        first, targets, options = self._first()
+        runs = [first]
+        for _ in range(repeats - 1):  # one process each: another hash seed
+            runs += self.play([{"key": "again"}], targets, options)
+        runs += self.play(
+            [{"key": "root"}], targets, options, user="root"
+        )  # as the official harness runs them
+        passed = set.intersection(*({n for n, s in run["tests"].items() if s == "passed"} for run in runs))
+        known = set().union(*(run["tests"] for run in runs))
+        names = Counter(token(nodeid) for nodeid in known)
+        good = sorted(nodeid for nodeid in passed if names[token(nodeid)] == 1 and nodeid in first["places"])
+        if len(good) < max(1, FEWEST * len(known)):
+            raise TestsFail(self._why(first, len(passed), len(known)))
+        reached: dict[str, list[str]] = {}
+        for nodeid in good:
+            for path, line in first["reached"].get(nodeid, ()):
+                reached.setdefault(f"{path}:{line}", []).append(nodeid)
+        places = {nodeid: (str(path), int(line)) for nodeid, (path, line) in first["places"].items() if path}
+        good = [nodeid for nodeid in good if nodeid in places]
+        return Baseline(targets, options, good, len(known) - len(good), first["seconds"], places, reached)
+
+    def _first(self) -> tuple[dict[str, Any], list[str], list[str]]:
+        """The first run that finds tests: as the repository wants, then without its options, then by file."""
+        targets = self.package.targets
+        by_file = [path for path in self.package.tests if path.endswith(".py") and "__init__" not in path]
+        options: list[str] = []
+        result: dict[str, Any] = {}
+        for chosen in (targets, by_file):
+            result = self.play([{"key": "first", "trace": True}], chosen, options)[0]
+            if result.get("exit") == USAGE and not options:
+                options = ["-o", "addopts="]
+                result = self.play([{"key": "first", "trace": True}], chosen, options)[0]
+            if result["tests"]:
+                return result, chosen, options
+        raise TestsFail(self._why(result, 0, 0))
+
+    def _why(self, run: Mapping[str, Any], passed: int, known: int) -> str:
+        said = "\n".join([*run["broken"][:2], run.get("log", "")]).strip()
+        messages = [
+            f"{n}: {facts['type']}: {facts['message'][:200]}" for n, facts in run.get("failures", {}).items()
+        ]
+        how = {"timeout": f"they needed more than {self.timeout:g} s", "crash": "Python died"}.get(
+            run["end"], ""
+        )
+        return (
+            f"{self.package.label}: {passed} of {known} tests pass before anything is changed. {how}\n"
+            f"{said or chr(10).join(messages[:3])}\nInstall what they need (an extra `test`, a dependency "
+            "group `test`), raise --timeout, or give a checkout in which they pass"
+        )
+
+    # -- with a change -------------------------------------------------------------------------------------
+
+    def trials(
+        self, changes: Sequence[tuple[str, Mapping[str, bytes], Sequence[str]]], base: Baseline
+    ) -> Iterator[Any]:
+        """Run changes, each a key, files and the tests to ask first; yields the driver's results in order."""
+        items = [
+            {
+                "key": key,
+                "files": {p: d.decode("latin-1") for p, d in changed.items()},
+                "select": list(select),
+            }
+            for key, changed, select in changes
+        ]
+        yield from self.play(items, base.targets, base.options)
+
+
+def save(base: Baseline, path: Path) -> None:
+    """Keep a baseline for the next run."""
+    path.write_text(json.dumps(asdict(base)))
+
+
+def load(path: Path) -> Baseline:
+    """A baseline that was kept."""
+    data = json.loads(path.read_text())
+    return Baseline(**{**data, "places": {n: (p, line) for n, (p, line) in data["places"].items()}})

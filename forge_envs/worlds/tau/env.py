@@ -1,0 +1,263 @@
+"""Published tasks as an environment: their database and policy, our tools, the official verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+
+from forge_envs.arguments import known
+from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
+from forge_envs.errors import TaskError, one_of
+from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.people.chat import chat_of
+from forge_envs.people.hands import Hands
+from forge_envs.people.judges import Verdict, judge_of
+from forge_envs.people.users import ModelUser, User
+from forge_envs.rewards import Score
+from forge_envs.worlds.tau.benchmark import Benchmark, load
+from forge_envs.worlds.tau.customer import PlainCustomer
+from forge_envs.worlds.tau.domain import Desk, Domain
+from forge_envs.worlds.tau.fidelity import OfficialWatch
+from forge_envs.worlds.tau.grade import Standing, heard, standing, verdict
+from forge_envs.worlds.tau.task import OfficialTask
+
+TURNS = {"tau1": 30, "tau2": 100}
+"""The official runners' limits; τ²-bench counts 200 messages, which are half the customer's or the tools'."""
+REFUSALS = {"tau1": math.inf, "tau2": 10}
+"""Refused calls after which τ²-bench breaks an episode off."""
+UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
+"""The gap of tasks that could be judged."""
+ENDING = "transfer_to_human_agents"
+"""The tool that ends an episode of τ-bench."""
+
+
+@dataclass(kw_only=True)
+class OfficialEpisode(Episode[OfficialTask]):
+    """A desk, a customer, and what the verdict depends on."""
+
+    desk: Desk
+    user: User
+    hands: Hands | None = None
+    """What the customer does themselves, in domains where they have tools; the agent never sees it."""
+    ended: bool = False
+    """The customer left or was handed over; an episode that is cut off earns 0."""
+    refused: int = 0
+    told: set[int] = field(default_factory=set)
+    """Which of the texts that must be said were said."""
+    judged: tuple[Verdict, ...] = ()
+    """What the judge found at the end, with its reasons."""
+    measured: tuple[int, int, Standing] | None = None
+    """After so many writes and texts, how far the episode was."""
+
+
+class OfficialEnv(AgentEnv[OfficialTask]):
+    """The tasks of τ-bench or τ²-bench, judged as their own evaluators do.
+
+    The outcome is the product of what a task's reward basis names: the database is as the official calls
+    leave it, to the last digit; the agent said certain texts; it made certain calls. An episode that is cut
+    off, by `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
+
+    Args:
+        domain: tables and tools, e.g. `forge_envs.worlds.tau.retail:RETAIL`.
+        source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
+        split: one that the files name, e.g. "train", "test", "base".
+        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
+            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, and then gold proves
+            only that the database can be reached.
+        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
+            episode ends; "" has none, and tasks whose verdict needs them are gaps.
+        gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and
+            judges what can be judged.
+        strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
+            must have all of gold's arguments.
+        max_turns: by default that of the official runner.
+        turn_weight, grammar, render_mode: see AgentEnv.
+    """
+
+    def __init__(
+        self,
+        *,
+        domain: Domain,
+        source: str,
+        split: str = "train",
+        user: str = "scripted",
+        judge: str = "",
+        gaps: Annotated[str, known(("skip", "play"))] = "skip",
+        strict: bool = False,
+        max_turns: MaxTurns | None = None,
+        turn_weight: float = 0.0,
+        grammar: GrammarName = "hermes",
+        render_mode: str | None = None,
+    ) -> None:
+        self.benchmark: Benchmark = load(domain, source)
+        self.toolkit_type = self.benchmark.contract.tools
+        super().__init__(
+            max_turns=TURNS[self.benchmark.kind] if max_turns is None else max_turns,
+            turn_weight=turn_weight,
+            grammar=grammar,
+            render_mode=render_mode,
+        )
+        self._schemas = self.schemas
+        one_of("split", split, self.benchmark.splits)
+        self._chat, self._judge = chat_of(user), judge_of(judge)
+        if self._chat is not None or self._judge is not None:
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
+        self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
+        self.splits = self._disjoint()
+        self.silence_solves = {
+            id
+            for id in self.benchmark.solved_by_silence
+            if self._judge is None or not self.benchmark.tasks[id].needs_judge
+        }
+
+    @property
+    def gaps(self) -> dict[str, str]:
+        """Tasks whose verdict cannot be told here, each with the reason."""
+        found = ((task.id, self._gap(task)) for task in self.benchmark.tasks.values())
+        return {id: gap for id, gap in found if gap}
+
+    @property
+    def toolkit(self) -> object:
+        """The episode's desk: its methods are the tools."""
+        return self.playing.desk
+
+    @property
+    def playing(self) -> OfficialEpisode:
+        """The episode in play. Raises ResetNeeded before the first reset."""
+        if self.state is None:
+            return super().playing  # type: ignore[return-value]  # raises
+        return self.state  # type: ignore[return-value]  # begin() made it
+
+    def begin(self, task: OfficialTask) -> tuple[Episode[OfficialTask], Observation]:
+        """A fresh desk, and the customer's first line."""
+        desk, contract = self.benchmark.open_desk(), self.benchmark.contract
+        hands = None if contract.hands is None else Hands(contract.hands(desk))
+        user = self.customer(task, hands)
+        state = OfficialEpisode(task=task, desk=desk, user=user, hands=hands)
+        first = Message(role="user", content=user.open())
+        return state, opening(self.benchmark.policy, [first], self._schemas)
+
+    def customer(self, task: OfficialTask, hands: Hands | None = None) -> User:
+        """Whoever plays the customer of a task; only a model uses its hands."""
+        if self._chat is None:
+            return PlainCustomer(task.brief)
+        return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
+
+    def hear(self, text: str) -> Observation | None:
+        """The customer's answer; None when they leave."""
+        state = self.playing
+        if state.task.communicate:
+            state.told |= heard(state.task, text, strict=self.strict)
+        answer = state.user.reply(text)
+        state.ended = answer is None
+        return None if answer is None else (Message(role="user", content=answer),)
+
+    def progress(self) -> float:
+        """The share of rows and texts achieved, among those gold has and those that were changed."""
+        return self._measure().share
+
+    def grade(self) -> Score:
+        """The official verdict; 0 for an episode that was cut off."""
+        state = self.playing
+        calls: list[ToolCall] = []
+        if "ACTION" in state.task.basis:
+            said = (m["content"] for m in state.transcript if m["role"] == "assistant")
+            calls = [call for text in said for call in self.grammar.parse(text).calls]
+            calls += state.hands.made if state.hands else ()
+        if self._judge is not None and state.ended:  # the others earn 0 whatever was said
+            state.judged = self._judge.verdicts(state.task.assertions, state.transcript, self.grammar)
+        score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
+        return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
+
+    def watch(self, task_id: str) -> OfficialWatch:
+        """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
+        return OfficialWatch(self.benchmark.find(task_id), self.tools)
+
+    def gold(self, task: OfficialTask) -> list[str]:
+        """The official calls, one an action, then a line with all that must be said.
+
+        The official calls may end with a handover, which in τ-bench ends the episode: then it comes last.
+        """
+        calls = [gold.call for gold in task.gold or () if gold.call.requestor == "assistant"]
+        last = [call for call in calls if call.name == ENDING and self.benchmark.kind == "tau1"]
+        actions = [self.grammar.write(calls=[call]) for call in calls if call not in last]
+        facts = "".join(f" {text}." for text in task.communicate)
+        if last:
+            told = [f"This is what I found:{facts} Do you want to talk to a colleague?"] if facts else []
+            return [*actions, *told, self.grammar.write(calls=last[:1])]
+        return [*actions, f"Everything is settled.{facts}"]
+
+    def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
+        """The first `n` tasks of a split, in its file's order; those with a gap only if they are played."""
+        split = self.split if split is None else split
+        one_of("split", split, self.benchmark.splits)
+        ids = self.benchmark.splits[split]
+        if not self.plays_gaps:
+            ids = tuple(id for id in ids if not self._gap(self.benchmark.tasks[id]))
+        return list(ids[:n])
+
+    def find(self, task_id: str) -> OfficialTask:
+        """The task of this id, which may be that of the files alone. Raises TaskError."""
+        task = self.benchmark.find(task_id)
+        gap = self._gap(task)
+        if gap and not self.plays_gaps:
+            raise TaskError(f"task {task.id!r} cannot be judged: {gap}; gaps='play' judges the rest of it")
+        return task
+
+    def draw(self, rng: np.random.Generator) -> OfficialTask:
+        """A task of this world's split."""
+        ids = self.task_ids()
+        if not ids:
+            raise TaskError(f"no task of split {self.split!r} can be judged; gaps='play' plays them anyway")
+        return self.benchmark.tasks[ids[int(rng.integers(len(ids)))]]
+
+    def _call(self, call: ToolCall) -> tuple[Message, str | None]:
+        message, fault = super()._call(call)
+        state = self.playing
+        if fault is not None:
+            state.refused += 1
+            state.over = state.refused >= REFUSALS[self.benchmark.kind]
+        if state.desk.over:
+            state.over = state.ended = True
+        return message, fault
+
+    def _measure(self) -> Standing:
+        """How far the episode is; worked out again only after a write or a text."""
+        state = self.playing
+        writes, told = state.desk.writes, len(state.told)
+        if state.measured is None or state.measured[:2] != (writes, told):
+            at = standing(state.task, self.benchmark, state.desk, state.told)
+            state.measured = writes, told, at
+        return state.measured[2]
+
+    def _gap(self, task: OfficialTask) -> str:
+        """Why the verdict on a task cannot be told here; "" if it can."""
+        return task.gap or (UNJUDGED if task.needs_judge and self._judge is None else "")
+
+    def _disjoint(self) -> tuple[str, ...]:
+        """Splits that share no task, the small ones before "base", which holds them all."""
+        found: list[str] = []
+        seen: set[str] = set()
+        for split in sorted(self.benchmark.splits, key=lambda name: name == "base"):
+            ids = set(self.task_ids(split))
+            if ids and not ids & seen:
+                found.append(split)
+                seen |= ids
+        return tuple(found)
+
+
+def open_door(
+    domain: Domain, generated: Callable[..., AgentEnv[Any]], source: str, arguments: Mapping[str, Any]
+) -> AgentEnv[Any]:
+    """The world that `source` means: `generated` for "synthetic", else the published tasks of `domain`.
+
+    Raises ValueError for a source that is neither, or an argument that the world does not take.
+    """
+    kind: Callable[..., AgentEnv[Any]] = generated
+    if source != "synthetic":
+        kind, arguments = OfficialEnv, {"domain": domain, **arguments}
+    return kind(source=source, **arguments)
