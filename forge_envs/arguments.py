@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, cached_property
@@ -28,9 +28,14 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """One of `values`, which may grow after the annotation was written: registries do."""
+    """One of `values`; or of what a function gives, where a registry may grow."""
 
-    values: Collection[Any]
+    source: Collection[Any] | Callable[[], Collection[Any]]
+
+    @property
+    def values(self) -> Collection[Any]:
+        """What is known now."""
+        return self.source() if callable(self.source) else self.source
 
     def __call__(self, value: object) -> object:
         """The value; ValueError unless it is one of them."""
@@ -40,8 +45,8 @@ class Known:
         return value
 
 
-def known(values: Collection[Any]) -> AfterValidator:
-    """An annotation: `grammar: Annotated[str, known(GRAMMARS)]`."""
+def known(values: Collection[Any] | Callable[[], Collection[Any]]) -> AfterValidator:
+    """An annotation: `split: Annotated[str, known(("train", "test"))]`."""
     return AfterValidator(Known(values))
 
 

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from forge_envs.arguments import check_arguments, known
 from forge_envs.errors import MachineError, TaskError, ToolError
-from forge_envs.messages import GRAMMARS, Action, Message, Observation, ToolCall
+from forge_envs.grammars import grammar_names, grammar_of
+from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
@@ -33,11 +34,13 @@ PENALTIES = {"malformed": 0.1, "refused": 0.05, "unauthorised": 0.1, "unconfirme
 """What mistakes cost, in turn reward alone: an action or call that could not be read or fits no schema; a
 call the world refused; and, in worlds with such rules, one that went through but was made for somebody whom
 the agent may not serve, or that changes something without a yes of the other party."""
+MOST_FAULTS = 5
+"""Of each kind of mistake so many cost in one action; no action loses more by making more of them."""
 
 
 MaxTurns = Annotated[int, Field(ge=2)]
 """Gymnasium's checker takes one action and expects no end."""
-GrammarName = Annotated[str, known(GRAMMARS)]
+GrammarName = Annotated[str, known(grammar_names)]
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     Args:
         max_turns: actions after which the episode is graded and truncated; at least 2.
         turn_weight: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
-        grammar: how actions are written, "hermes" or "bash".
+        grammar: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
         render_mode: "ansi" makes `render()` return the conversation as text.
     """
 
@@ -108,13 +111,13 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
         self.turn_weight = turn_weight
-        self.grammar = GRAMMARS[grammar]
         self.render_mode = render_mode
         self.tools: dict[str, Tool] = tools_of(self.toolkit_type or type(self))
         if grammar == "bash" and set(self.tools) != {"bash"}:
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
+        self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
         self.state: Episode[TaskT] | None = None
@@ -283,7 +286,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         for call in action.calls:
             message, fault = self._call(call)
             if fault is not None:
-                penalties[fault] = penalties.get(fault, 0.0) + PENALTIES[fault]
+                cost = penalties.get(fault, 0.0) + PENALTIES[fault]
+                penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
             if self.playing.over:
                 break

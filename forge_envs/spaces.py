@@ -15,7 +15,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
-from forge_envs.messages import Grammar, Message, Observation, ToolCall
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.schemas import Packed, sample_schema
 
 _WORDS = (

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.messages import Grammar, Message
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message
 from forge_envs.people.chat import Chat, chat
 
 RULES = """You are shown a conversation between a customer and a service agent, and one statement about it.

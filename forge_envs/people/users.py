@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from forge_envs.errors import MachineError
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.chat import Chat
 from forge_envs.people.hands import Hands
 

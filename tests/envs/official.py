@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_envs.errors import ToolError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Table, copy_json
 from forge_envs.tools import BadArguments, tools_of
 from forge_envs.worlds.airline.database import make_database as make_airline_database

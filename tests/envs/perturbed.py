@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.tau.env import OfficialEnv
 
 

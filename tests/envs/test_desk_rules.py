@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.env import PENALTIES
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.env import DeskEnv
 from forge_envs.worlds.desk.rules import agrees
 from tests.envs.desks import AIRLINE, DESKS, LEVELS, RETAIL, DeskWorld, call, parts, play

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs import AgentEnv, MachineError, TaskError, ToolCall, opening
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from tests.envs.worlds import STOCK, Counter, Shell
 
 APPLES = "train/apple/1"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.messages import HERMES, Message, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import Message, ToolCall
 from forge_envs.people.chat import chat
 from forge_envs.people.judges import conversation, judge_of, read_verdict
 from forge_envs.people.recording import recording

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from forge_envs.errors import TaskError, ToolError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.people.users import ModelUser
 from forge_envs.tools import tools_of
 from forge_envs.worlds.tau.env import OfficialEnv

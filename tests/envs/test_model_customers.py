@@ -14,7 +14,8 @@ import gymnasium as gym
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline.customer import AirlineListener
 from forge_envs.worlds.airline.env import AirlineEnv
 from forge_envs.worlds.airline.tasks import find_task as find_airline_task

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.worlds.tau.env import OfficialEnv
 from forge_envs.worlds.tau.retail import RETAIL
 from tests.envs.official import DATA, Evaluator, play

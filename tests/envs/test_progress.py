@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.env import AgentEnv
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.worlds.tau.env import OfficialEnv
 from tests.envs.desks import DESKS, DeskWorld, call
 from tests.envs.official import DATA, pending, rows, task, write_tau2

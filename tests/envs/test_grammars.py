@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forge_envs.messages import BASH, GRAMMARS, HERMES, ToolCall
+from forge_envs.grammars import BASH, GRAMMARS, HERMES
+from forge_envs.messages import ToolCall
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
