@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from forge_envs.arguments import check_arguments, known
-from forge_envs.errors import MachineError, TaskError, ToolError
+from forge_envs.errors import MachineError, TaskError, ToolError, brief
 from forge_envs.grammars import grammar_names, grammar_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
@@ -178,6 +178,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         self.release()
         self.state = None  # if what follows fails, no episode is in play
         task_id = (options or {}).get("task")
+        if not isinstance(task_id, str | None):
+            raise TaskError(f"task {brief(task_id)}: a task is asked for by its id, which is text")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
         state, opening = self.begin(task)
         state.transcript.extend(opening)
