@@ -71,11 +71,12 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
     its tools are the `@tool` methods of `toolkit`. Constructor arguments are JSON scalars.
 
-    Args:
-        max_turns: actions after which the episode is graded and truncated; at least 2.
-        turn_weight: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
-        grammar: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
-        render_mode: "ansi" makes `render()` return the conversation as text.
+    ## Arguments
+
+    - `max_turns`: actions after which the episode is graded and truncated; at least 2.
+    - `turn_weight`: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
+    - `grammar`: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
+    - `render_mode`: "ansi" makes `render()` return the conversation as text.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]

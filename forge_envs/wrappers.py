@@ -40,15 +40,44 @@ class NextTurnEpisode(Episode[NextTurnTask]):
 class NextTurn(AgentEnv[NextTurnTask]):
     """One tool call of another world's gold, after the gold turns before it, scored by exact match.
 
-    The step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8): the opening holds the true
-    conversation so far, the episode is one action, and the outcome is 1 if it makes the calls that gold
-    makes: the same tools in the same order, the same arguments, every field equal; else 0. Turns in which
-    gold speaks are no tasks: there is more than one way to put it. Prose beside the calls is not compared.
+    These are the step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8). Turns in which gold speaks
+    are no tasks: there is more than one way to put it.
 
-    Args:
-        world: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
-        turn_weight, render_mode: see AgentEnv.
-        args: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
+    ## Action Space
+
+    `Utterance`: any text, with calls in the other world's grammar. Prose beside the calls is not compared.
+
+    ## Observation Space
+
+    `Messages`: the true conversation so far, gold's own lines as role `assistant`. Nothing comes after it.
+
+    ## Rewards
+
+    The outcome is 1 if the action makes the calls that gold makes: the same tools in the same order, the
+    same arguments, every field equal; else 0. `turn_weight` times the turn's reward is added.
+
+    ## Starting State
+
+    The other world after the gold turns before this one. The seed of `reset` draws a task of that world and
+    one of its calls, or `options={"task": "ID@TURN"}` names them.
+
+    ## Episode End
+
+    Terminated after one action.
+
+    ## Information
+
+    `task` and `turn`; after the step `turn_reward`, its `parts` with `match`, and `outcome`.
+
+    ## Arguments
+
+    - `world`: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
+    - `turn_weight`, `render_mode`: see AgentEnv.
+    - `args`: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
+
+    ## Version History
+
+    - v0: the first.
     """
 
     takes_others = True  # they are the other world's

@@ -50,28 +50,63 @@ class SweEpisode(Episode[SweTask]):
 class SweEnv(AgentEnv[SweTask]):
     """Repositories with a bug: fix what the issue describes.
 
-    The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
-    mended pass, and all that passed still do. It is judged in a fresh box. An episode that ends without being
-    submitted earns 0, also when the agent broke its box and no command runs there any more.
+    ## Action Space
 
-    Args:
-        source: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
-            .jsonl or .json, "swebench:NAME" of the Hub, "repo:PATH" for a swebench 5 task repository.
-        split: where tasks are drawn from; by default "train" if there is one, else the first. It also names
-            the rows of a file, and says which split of a dataset of the Hub to load ("test" by default).
-        scaffold: "tools" for bash, str_replace_edit and submit; "mini" for one bash block a turn.
-        sandbox: "docker", or "process", which is no jail and plays the builtin tasks only.
-        guard: leave out what a patch does to tests and runners, and doubt logs that contradict themselves;
-            False is the official verdict exactly.
-        visible_progress: progress is the share of visible failing tests that the changes mend, measured in a
-            fresh box after every turn that changed something; tasks without such tests have none.
-        max_turns, command_timeout, head, tail: turns, seconds a command, and the characters of its output
-            that are shown; by default the limits of the Klear-AgentForge paper.
-        eval_timeout: seconds that the tests may take.
-        patch_limit: bytes of a patch.
-        cpus, memory_mb, pids, disk_mb: what a box may use, see `forge_envs.sandbox.Limits`.
-        lifetime: seconds after which a box is removed; by default longer than turns and tests can take.
-        turn_weight, render_mode: see AgentEnv.
+    `Utterance`: any text with calls of the `scaffold`: bash, str_replace_edit and submit, or one bash block
+    a turn. Prose reaches nobody.
+
+    ## Observation Space
+
+    `Messages`: at first the system's, which tells the tools, and the issue; then what the commands printed.
+
+    ## Rewards
+
+    The outcome, 0 or 1, when the episode ends, plus `turn_weight` times each turn's reward. It is 1 if the
+    submitted patch resolves the task as SWE-bench has it, judged in a fresh box: all tests that must be
+    mended pass, and all that passed still do. What is not submitted earns 0. A turn's reward is the change
+    of progress (see `visible_progress`), less named penalties.
+
+    ## Starting State
+
+    A fresh box with the repository before the fix. The seed of `reset` draws a task of the `split`, or
+    `options={"task": instance_id}` names it.
+
+    ## Episode End
+
+    Terminated by `submit`, and when the agent broke its box and no command runs there any more; truncated
+    after `max_turns` actions; truncated without an outcome when a machine fails.
+
+    ## Information
+
+    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `submitted`,
+    `applied`, `fail_to_pass`, `pass_to_pass` and `files_not_judged` among the parts; `error` if a machine
+    failed.
+
+    ## Arguments
+
+    - `source`: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
+      .jsonl or .json, "swebench:NAME" of the Hub, "repo:PATH" for a swebench 5 task repository.
+    - `split`: where tasks are drawn from; by default "train" if there is one, else the first. It also names
+      the rows of a file, and says which split of a dataset of the Hub to load ("test" by default).
+    - `scaffold`: "tools" for bash, str_replace_edit and submit; "mini" for one bash block a turn.
+    - `sandbox`: "docker", or "process", which is no jail and plays the builtin tasks only.
+    - `guard`: leave out what a patch does to tests and runners, and doubt logs that contradict themselves;
+      False is the official verdict exactly.
+    - `visible_progress`: progress is the share of visible failing tests that the changes mend, measured in a
+      fresh box after every turn that changed something; tasks without such tests have none.
+    - `max_turns`: actions after which the episode is truncated; this and the next three are by default the
+      limits of the Klear-AgentForge paper.
+    - `command_timeout`: seconds that a command may take.
+    - `head`, `tail`: characters that are shown of the beginning and of the end of its output.
+    - `eval_timeout`: seconds that the tests may take.
+    - `patch_limit`: bytes of a patch.
+    - `cpus`, `memory_mb`, `pids`, `disk_mb`: what a box may use, see `forge_envs.sandbox.Limits`.
+    - `lifetime`: seconds after which a box is removed; by default longer than turns and tests can take.
+    - `turn_weight`, `render_mode`: see AgentEnv.
+
+    ## Version History
+
+    - v0: the first.
     """
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
