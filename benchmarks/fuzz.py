@@ -63,7 +63,7 @@ class Lane:
     grammar: str
     args: tuple[tuple[str, Any], ...]
 
-    def make(self) -> AgentEnv[Any]:
+    def make(self) -> AgentEnv[Any, Any]:
         env: Any = gym.make(self.world, grammar=self.grammar, **dict(self.args)).unwrapped
         return env
 
@@ -86,7 +86,7 @@ class Found:
 # -- what is said ----------------------------------------------------------------------------------------
 
 
-def actions(env: AgentEnv[Any], gold: list[str], dice: random.Random) -> Iterator[str]:
+def actions(env: AgentEnv[Any, Any], gold: list[str], dice: random.Random) -> Iterator[str]:
     """Endless actions, about half of them near enough to gold to get somewhere."""
     others = [GRAMMARS[name] for name in GRAMMARS if name != env.grammar.name]
     for turn in range(10**9):
@@ -143,7 +143,7 @@ def mutated(text: str, dice: random.Random) -> str:
 class Player:
     """One of two episodes that are played in turns."""
 
-    def __init__(self, env: AgentEnv[Any], task: str, seed: int) -> None:
+    def __init__(self, env: AgentEnv[Any, Any], task: str, seed: int) -> None:
         self.env, self.task, self.seed = env, task, seed
         dice = random.Random(seed)
         env.action_space.seed(seed)

@@ -55,7 +55,7 @@ Seconds = Annotated[float, Field(gt=0, le=604_800)]
 
 
 @dataclass(frozen=True, eq=False)
-class Argument:
+class WorldArgument:
     """One argument of a world's constructor."""
 
     name: str
@@ -113,12 +113,12 @@ def check_arguments(world: type, positional: Sequence[object], named: Mapping[st
 
 
 @cache
-def arguments_of(world: type) -> tuple[dict[str, Argument], bool]:
+def arguments_of(world: type) -> tuple[dict[str, WorldArgument], bool]:
     """The arguments of a world by name, its own first, and whether it takes others for somebody else."""
     meanings: dict[str, str] = {}
     for cls in reversed(world.__mro__):
         meanings.update(_meanings(vars(cls).get("__doc__") or ""))
-    found: dict[str, Argument] = {}
+    found: dict[str, WorldArgument] = {}
     for cls in world.__mro__:
         if "__init__" not in vars(cls) or cls is object:
             continue
@@ -129,7 +129,7 @@ def arguments_of(world: type) -> tuple[dict[str, Argument], bool]:
                 passed_on = True
             elif parameter.kind is not parameter.VAR_POSITIONAL and name not in found:
                 kind = kinds.get(name, Any)
-                found[name] = Argument(name, kind, parameter.default, meanings.get(name, ""))
+                found[name] = WorldArgument(name, kind, parameter.default, meanings.get(name, ""))
         if not passed_on or getattr(cls, "takes_others", False):
             return found, passed_on
     return found, False

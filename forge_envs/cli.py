@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
-from forge_envs.arguments import REQUIRED, Argument, arguments_of
+from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe
@@ -141,7 +141,7 @@ def _kind(world: str) -> type:
         return type(env.unwrapped)
 
 
-def _told(argument: Argument) -> str:
+def _told(argument: WorldArgument) -> str:
     """`name=default (what may be given): what it means`."""
     default = "" if argument.default is REQUIRED else f"={json.dumps(argument.default, default=repr)}"
     return f"{argument.name}{default} ({argument.allowed}): {argument.meaning}".removesuffix(": ")
@@ -289,7 +289,7 @@ def _play(args: argparse.Namespace) -> int:
         made.close()
 
 
-def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
+def _converse(env: AgentEnv[Any, Any], actions: Iterator[str], echo: bool) -> int:
     """Act until the episode or the actions end."""
     total = 0.0
     for action in actions:
@@ -310,7 +310,7 @@ def _converse(env: AgentEnv[Any], actions: Iterator[str], echo: bool) -> int:
     return 0
 
 
-def _typed(env: AgentEnv[Any]) -> Iterator[str]:
+def _typed(env: AgentEnv[Any, Any]) -> Iterator[str]:
     """The actions that a person types, or that are piped in."""
     if sys.stdin.isatty():
         print(HELP)
@@ -343,7 +343,7 @@ def _lines() -> Iterable[str]:
             return
 
 
-def _call(env: AgentEnv[Any], line: str) -> str:
+def _call(env: AgentEnv[Any, Any], line: str) -> str:
     """`tool {"key": "value"}` as an action. Raises ValueError."""
     name, _, arguments = line.strip().partition(" ")
     try:

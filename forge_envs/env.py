@@ -65,8 +65,11 @@ class Episode(Generic[TaskT]):
     """Everything said so far, the agent's lines as role `assistant`."""
 
 
-class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
-    """A world that is spoken to.
+EpisodeT = TypeVar("EpisodeT", bound=Episode[Any])
+
+
+class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
+    """A world that is spoken to, of its own kind of task and of episode.
 
     A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
     its tools are the `@tool` methods of `toolkit`. Constructor arguments are JSON scalars.
@@ -121,13 +124,13 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
-        self.state: Episode[TaskT] | None = None
+        self.state: EpisodeT | None = None
         self._packed: Packed | None = None
 
     # -- what a world says ---------------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, task: TaskT) -> tuple[Episode[TaskT], Observation]:
+    def begin(self, task: TaskT) -> tuple[EpisodeT, Observation]:
         """A fresh episode and its opening messages, which depend on the task alone."""
 
     @abstractmethod
@@ -227,10 +230,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     @property
     def task(self) -> TaskT:
         """The task in play. It knows the gold: never show it to the agent."""
-        return self.playing.task
+        task: TaskT = self.playing.task
+        return task
 
     @property
-    def playing(self) -> Episode[TaskT]:
+    def playing(self) -> EpisodeT:
         """The episode in play. Raises ResetNeeded before the first reset."""
         if self.state is None:
             raise gym.error.ResetNeeded("no episode is in play: call reset() first")
@@ -314,7 +318,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
 
     def _reward(
         self,
-        state: Episode[TaskT],
+        state: EpisodeT,
         answer: Observation,
         penalties: dict[str, float],
         terminated: bool,

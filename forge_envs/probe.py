@@ -19,7 +19,7 @@ from forge_envs.env import AgentEnv
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.schemas import sample_schema
 
-World = AgentEnv[Any]
+World = AgentEnv[Any, Any]
 
 ALWAYS = {"task", "turn"}
 SCORED = {*ALWAYS, "turn_reward", "parts"}

@@ -37,7 +37,7 @@ class NextTurnEpisode(Episode[NextTurnTask]):
     matched: bool = False
 
 
-class NextTurn(AgentEnv[NextTurnTask]):
+class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     """One tool call of another world's gold, after the gold turns before it, scored by exact match.
 
     These are the step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8). Turns in which gold speaks
@@ -84,7 +84,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     def __init__(
         self,
-        world: str | AgentEnv[Any] = "Forge/Retail-v0",
+        world: str | AgentEnv[Any, Any] = "Forge/Retail-v0",
         *,
         turn_weight: float = 0.0,
         render_mode: str | None = None,
@@ -100,7 +100,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
                 f"world={world!r}: it has no tools, so no turn of its gold makes a call to compare; "
                 "NextTurn takes a world with tools"
             )
-        self.inner: AgentEnv[Any] = inner
+        self.inner: AgentEnv[Any, Any] = inner
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
         self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
@@ -145,7 +145,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     # -- an episode --------------------------------------------------------------------------------
 
-    def begin(self, task: NextTurnTask) -> tuple[Episode[NextTurnTask], Observation]:
+    def begin(self, task: NextTurnTask) -> tuple[NextTurnEpisode, Observation]:
         """The other world's opening, and its gold up to this turn. Raises MachineError."""
         messages, _ = self.inner.reset(seed=0, options={"task": task.base})
         heard = list(messages)
@@ -167,7 +167,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     def progress(self) -> float:
         """1 once the calls were made."""
-        return float(self._episode.matched)
+        return float(self.playing.matched)
 
     def grade(self) -> Score:
         """The exact match."""
@@ -186,14 +186,9 @@ class NextTurn(AgentEnv[NextTurnTask]):
         """Nothing is run: the calls are compared, and that is all."""
         if action.error is not None:
             return None, {"malformed": PENALTIES["malformed"]}
-        episode = self._episode
+        episode = self.playing
         episode.matched = same_calls(action.calls, episode.task.gold)
         return None, {}
-
-    @property
-    def _episode(self) -> NextTurnEpisode:
-        assert isinstance(self.playing, NextTurnEpisode)
-        return self.playing
 
 
 def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> bool:

@@ -2,23 +2,27 @@
 
 It has no tokens to train on, so its trajectories hold none; what it says and earns is recorded as anybody's.
 Native calls become an action in the Hermes grammar, which is how every world reads calls; the history goes
-back to the endpoint in the OpenAI form, each result under the id of its call.
+back to the endpoint in the OpenAI form, its own words as they came, each result under the id of its call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl
 
+import httpx2
+
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.engines.vllm_http import Client, ServerError
+from forge_train.play.chat_messages import Reply, read_reply, with_native_calls
+from forge_train.play.chat_requests import NEEDED, backoff, hopeless, rejected, without
 from forge_train.play.episode import OutOfRoom
 from forge_train.play.renderer import Message
 from forge_train.seeds import derive_seed
@@ -26,8 +30,8 @@ from forge_train.trajectory import Segment
 
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://[^\s#]+?)/*(?:#(?P<settings>.*))?")
 _TOO_LONG = re.compile(r"context.length|maximum context|too many tokens|prompt is too long", re.IGNORECASE)
-_BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
-_TAG = re.compile(r"</?(?:tool_call|think)>")
+_MOST_SENSELESS = 4
+"""Answers without sense until an action is given up; without any answer, the deadline decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,13 @@ class ChatEndpoint:
     """Seconds until an action is given up, waiting and retries included."""
     attempt: float = 120.0
     """Seconds the endpoint may take for one attempt."""
-    attempts: int = 4
-    """Answers that may fail before an action is given up. A full server is waited for, not counted."""
+    attempts: int | None = None
+    """Most answers that may fail before an action is given up, None: as many as the deadline has room for. A
+    full server is waited for, not counted."""
+    without: str = ""
+    """Parameters, and fields of messages, that are not sent, by comma, e.g. `temperature,reasoning_content`.
+    Parameters that a model refuses by name are left out from then on anyway; without `max_completion_tokens`,
+    its old name `max_tokens` is sent."""
 
     @classmethod
     def parse(cls, text: str) -> ChatEndpoint:
@@ -58,7 +67,9 @@ class ChatEndpoint:
             raise ValueError(
                 f"engine {text!r}: write it as openai:MODEL@URL, e.g. openai:qwen3@http://host:8000/v1"
             )
-        kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(cls)[2:]}
+        kinds: dict[str, Any] = {
+            field.name: int if field.default is None else type(field.default) for field in fields(cls)[2:]
+        }
         found: dict[str, Any] = {}
         for name, value in parse_qsl(match["settings"] or "", keep_blank_values=True):
             if name not in kinds:
@@ -71,28 +82,26 @@ class ChatEndpoint:
 
     def __post_init__(self) -> None:
         for name in ("deadline", "attempt", "attempts"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"engine {self.url}: {name}={getattr(self, name)}, it must be more than 0")
-        if self.key and not os.environ.get(self.key):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"engine {self.url}: {name}={value}, it must be more than 0")
+        if needed := self.left_out & set(NEEDED):
+            raise ValueError(f"engine {self.url}: without={self.without}, but {min(needed)} is needed")
+        try:
+            httpx2.URL(self.url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"engine {self.url}: {error}") from None
+        key = os.environ.get(self.key, "") if self.key else "none"
+        if not key:
             raise ValueError(f"engine {self.url}: the environment variable {self.key} is not set")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the endpoint answered."""
-
-    text: str
-    calls: tuple[Mapping[str, Any], ...]
-    """Native calls: id, name, and arguments as the model wrote them."""
-    cut: bool
-    """The reply did not end within its tokens."""
-    usage: dict[str, int]
+        if not (key.isascii() and key.isprintable()):
+            told = f"the environment variable {self.key} holds no key: it is one line of ASCII"
+            raise ValueError(f"engine {self.url}: {told}")
 
     @property
-    def action(self) -> str:
-        """The same in the Hermes grammar; arguments that are no JSON object stay malformed, as they are."""
-        blocks = [_hermes(call["name"], call["arguments"]) for call in self.calls]
-        return "\n".join(filter(None, [self.text, *blocks]))
+    def left_out(self) -> frozenset[str]:
+        """The parameters and fields that are not sent."""
+        return frozenset(filter(None, (name.strip() for name in self.without.split(","))))
 
 
 class ChatPlayer:
@@ -103,6 +112,8 @@ class ChatPlayer:
             raise ValueError(f"{sampling}: chat endpoints take temperature, top_p and max_tokens alone")
         self.endpoint = endpoint
         self.sampling = sampling
+        self._left_out = endpoint.left_out
+        """Of requests: what the endpoint's settings name, and what the model has refused."""
         key = endpoint.key and os.environ[endpoint.key]
         self._client = Client(endpoint.url, headers={"Authorization": f"Bearer {key}"} if key else None)
 
@@ -128,39 +139,57 @@ class ChatPlayer:
         }
         if tools:
             body["tools"] = list(tools)
-        ends, failed = time.monotonic() + self.endpoint.deadline, 0
+        ends = time.monotonic() + self.endpoint.deadline
+        tries = failed = senseless = 0
+        last = False
         while True:
             left = ends - time.monotonic()
+            sent = without(body, self._left_out)
             try:
-                answer = await self._client.post(
-                    "/chat/completions", body, timeout=min(self.endpoint.attempt, max(left, 0.001))
-                )
-                return self._read(answer)
+                return await self._once(sent, turn, min(self.endpoint.attempt, max(left, 0.001)))
             except ServerError as error:
-                if error.status in (400, 413, 422) and _TOO_LONG.search(str(error)):
-                    raise OutOfRoom("context") from None
-                failed += not error.busy
-                pause = max(error.retry_after, min(0.1 * 4**failed, 8.0))
-                hopeless = error.refused or failed >= self.endpoint.attempts
-                if hopeless or time.monotonic() + pause >= ends:
-                    raise EngineFailed(str(error), retryable=not error.refused) from None
+                failure = error
+            if failure.status in (400, 413, 422) and _TOO_LONG.search(failure.told):
+                raise OutOfRoom("context")
+            if failure.status in (400, 422) and (name := rejected(failure.told, sent)):
+                self._learn(name)
+                continue
+            tries += 1
+            failed += not failure.busy
+            senseless += failure.status == 200
+            left = ends - time.monotonic()
+            over = failed == self.endpoint.attempts or senseless == _MOST_SENSELESS or left <= 0
+            pause = max(failure.retry_after, backoff(tries, f"{seed} {turn}"))
+            if hopeless(failure) or over or failure.retry_after >= left:
+                break
+            if pause >= left:  # once more, with as much time for the answer as is waited for it
+                if last or left < self.endpoint.deadline / 20:
+                    break
+                pause, last = left / 2, True
             await asyncio.sleep(pause)
+        raise EngineFailed(f"{failure}, attempt {tries}", retryable=not hopeless(failure))
 
-    def _read(self, answer: Any) -> Reply:
+    async def _once(self, body: Mapping[str, Any], turn: int, timeout: float) -> Reply:
+        """One attempt; raises ServerError."""
+        answer = await self._client.post("/chat/completions", body, timeout=timeout)
         try:
-            choice = answer["choices"][0]
-            message = choice["message"]
-            text = message.get("content") or ""
-            calls = tuple(_native(call, n) for n, call in enumerate(message.get("tool_calls") or ()))
-            told = answer.get("usage") or {}
-            usage = {name: int(told.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-            if not isinstance(text, str):
-                raise TypeError(f"content is a {type(text).__name__}")
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            what = f"an answer that makes no sense ({error!r}): {answer!r:.200}"
-            raise ServerError(self.endpoint.url, what) from None
-        text = text.encode("utf-8", "replace").decode()
-        return Reply(text, calls, choice.get("finish_reason") == "length", usage)
+            error = answer.get("error")
+            if error and not answer.get("choices"):  # routers answer so when whoever is behind them fails
+                code = error.get("code") if isinstance(error, dict) else None
+                status = code if isinstance(code, int) and code >= 400 else 502
+                what = f"status {status} in an answer: {error!r:.200}"
+                raise ServerError(self.endpoint.url, what, status=status, told=str(error))
+            return read_reply(answer, turn)
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
+            what = f"an answer that makes no sense ({error!r:.200}): {answer!r:.200}"
+            raise ServerError(self.endpoint.url, what, status=200) from None
+
+    def _learn(self, name: str) -> None:
+        """Leave out a parameter that the model does not take."""
+        if name not in self._left_out:
+            self._left_out |= {name}
+            told = f"{self.endpoint.model} at {self.endpoint.url} does not take {name!r}: it is left out"
+            warnings.warn(told, stacklevel=2)
 
 
 class ChatConversation:
@@ -190,7 +219,7 @@ class ChatConversation:
             self.usage[name] += count
         if reply.cut:
             raise OutOfRoom("tokens")
-        self._say(reply.text, reply.calls)
+        self._say(reply.message)
         return reply.action
 
     def hear(self, messages: Sequence[Message]) -> None:
@@ -204,7 +233,7 @@ class ChatConversation:
                 continue
             self._answer_rest()
             if role == "assistant":
-                self._say(content, ())
+                self._say({**message, "content": content})
             elif role == "tool":  # of calls that were written as text, or could not be read
                 text = f"<tool_response>\n{content}\n</tool_response>"
                 self._messages.append({"role": "user", "content": text})
@@ -215,78 +244,15 @@ class ChatConversation:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _say(self, text: str, calls: Sequence[Mapping[str, Any]]) -> None:
-        """Append an assistant line; calls written as text (a gold prefix) become native ones."""
-        if not calls:
-            text, calls = _from_text(text, len(self._messages))
-        line: dict[str, Any] = {"role": "assistant", "content": text}
-        if calls:
-            line["tool_calls"] = [
-                {
-                    "id": call["id"],
-                    "type": "function",
-                    # Servers parse the arguments of the history: what is no object would be refused there.
-                    "function": {
-                        "name": call["name"],
-                        "arguments": call["arguments"] if _object(call["arguments"]) is not None else "{}",
-                    },
-                }
-                for call in calls
-            ]
-            self._open = [call["id"] for call in calls]
-        self._messages.append(line)
+    def _say(self, message: Mapping[str, Any]) -> None:
+        """Append an assistant message; calls that are written as text (a gold prefix) become native ones."""
+        if not message.get("tool_calls"):
+            message = with_native_calls(message, len(self._messages))
+        self._messages.append(dict(message))
+        self._open = [call["id"] for call in message.get("tool_calls") or ()]
 
     def _answer_rest(self) -> None:
         """Endpoints want a result for every call; where the world stopped early, there is none."""
         for id in self._open:
             self._messages.append({"role": "tool", "tool_call_id": id, "content": "Nothing was run."})
         self._open = []
-
-
-def _native(call: Mapping[str, Any], index: int) -> dict[str, str]:
-    """One of the answer's calls; raises one of the errors of wrong data."""
-    function = call["function"]
-    name, arguments = function["name"], function.get("arguments") or "{}"
-    if not isinstance(name, str) or not isinstance(arguments, str):
-        raise TypeError(f"call {call!r:.100} needs a name and arguments as text")
-    return {"id": str(call.get("id") or f"call_{index}"), "name": name, "arguments": arguments}
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _hermes(name: str, arguments: str) -> str:
-    """A native call in the Hermes grammar.
-
-    >>> print(_hermes("add", '{"a": 1}'))
-    <tool_call>
-    {"name": "add", "arguments": {"a": 1}}
-    </tool_call>
-    """
-    found = _object(arguments)
-    call = {"name": name, "arguments": arguments if found is None else found}
-    text = json.dumps(call, ensure_ascii=False).encode("utf-8", "replace").decode()
-    # A tag inside a value would end the call; in JSON, "<" occurs in strings only, where \u003c is the same.
-    if _TAG.search(text):
-        text = text.replace("<", "\\u003c")
-    return f"<tool_call>\n{text}\n</tool_call>"
-
-
-def _from_text(text: str, index: int) -> tuple[str, list[dict[str, str]]]:
-    """Prose and calls of an action in the Hermes grammar; all of it is prose unless every call reads well."""
-    calls = []
-    for n, block in enumerate(_BLOCK.findall(text)):
-        call = _object(block)
-        if call is None or not isinstance(call.get("name"), str):
-            return text, []
-        arguments = call.get("arguments", {})
-        if not isinstance(arguments, dict):
-            return text, []
-        written = json.dumps(arguments, ensure_ascii=False)
-        calls.append({"id": f"call_{index}_{n}", "name": call["name"], "arguments": written})
-    return (_BLOCK.sub("", text).strip() if calls else text), calls

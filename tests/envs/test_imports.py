@@ -168,6 +168,16 @@ def test_every_desk_has_the_same_rooms(desk):
     assert rooms == {"__init__", *rest}
 
 
+def test_one_name_is_one_class():
+    places = {}
+    for path in FILES:
+        if path.is_relative_to(ROOT / "forge_envs"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(module(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_a_file_holds_one_idea_and_a_function_fits_a_screen(path):
     name = str(path.relative_to(ROOT))

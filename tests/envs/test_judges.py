@@ -165,6 +165,17 @@ def test_what_could_not_be_read_was_neither_said_nor_done() -> None:
     ]
 
 
+FORMS = (
+    "{}",
+    "```json\n{}\n```",
+    "```JSON\n{}```",
+    "~~~\n{}\n~~~",
+    " {} ",
+    "Sure! {}",
+    "{}\nI hope {that} helps.",
+)
+
+
 # -- judges that misbehave -----------------------------------------------------------------------------
 
 
@@ -182,8 +193,13 @@ def test_what_could_not_be_read_was_neither_said_nor_done() -> None:
         '{"reason": 3, "met": true}',
         '{"reason": "x", "met": true, "score": 1}',
         '{"reason": "x", "met": true} {"reason": "y", "met": false}',
-        'Sure! {"reason": "x", "met": true}',
+        'Either {"reason": "x", "met": true} or {"reason": "x", "met": true}',
+        'The log says {"status": "done"}, so: {"reason": "x", "met": true}',
+        '{"reason": "x", "met": tru',
+        "```json\n```",
         "```",
+        "{" * 100_000,
+        '{"a":' * 100_000,
         "[" * 100_000,
     ],
 )
@@ -192,9 +208,7 @@ def test_a_verdict_that_is_none_is_refused(text: str) -> None:
         read_verdict(text)
 
 
-@given(
-    st.text(min_size=1).filter(str.strip), st.booleans(), st.sampled_from(["{}", "```json\n{}\n```", " {} "])
-)
+@given(st.text(min_size=1).filter(str.strip), st.booleans(), st.sampled_from(FORMS))
 def test_a_verdict_is_read_with_its_reason(reason: str, met: bool, form: str) -> None:
     text = form.replace("{}", json.dumps({"reason": reason, "met": met}))
     assert read_verdict(text) == (met, reason[:1000])
@@ -203,6 +217,7 @@ def test_a_verdict_is_read_with_its_reason(reason: str, met: bool, form: str) ->
 @pytest.mark.parametrize(
     ("answer", "kind", "retryable", "asked"),
     [
+        (lambda body: {"content": None, "refusal": "I cannot judge."}, "rubbish", True, 2),
         (lambda body: "I think so.", "rubbish", True, 2),
         (lambda body: '{"met": true}', "rubbish", True, 2),
         (lambda body: b"rubbish", "rubbish", True, 2),
@@ -255,6 +270,15 @@ def test_a_recording_that_somebody_spoiled_is_a_failed_machine(tmp_path: Path) -
     _, info = play(make(tmp_path / "2", replay), "a", [CANCEL, BYE])
     assert (info["error"]["kind"], info["error"]["retryable"]) == ("recording", False)
     assert "of no use" in info["error"]["message"]
+
+
+def test_a_judge_may_think_and_answer_in_parts(tmp_path: Path) -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": told(False)}]}
+    with Endpoint(lambda body: {"content": [thought, {"type": "text", "text": told(True)}]}) as endpoint:
+        _, info = play(make(tmp_path / "1", endpoint.spec()), "a", [CANCEL, BYE])
+        endpoint.answer = lambda body: f"<reasoning>{told(False)}</reasoning>{told(True)}"
+        _, again = play(make(tmp_path / "2", endpoint.spec(deadline=99)), "a", [CANCEL, BYE])
+    assert info["outcome"] == again["outcome"] == 1.0
 
 
 def test_a_judge_pickles_with_its_model_and_other_judges_are_refused(tmp_path: Path) -> None:

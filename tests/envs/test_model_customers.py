@@ -25,7 +25,7 @@ from forge_envs.worlds.retail.customer import ShopListener
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.tasks import find_task as find_retail_task
 from tests.endpoint import Endpoint
-from tests.envs.official import DATA
+from tests.envs.official import DATA, call, cancelling, pending, task, write_tau2
 
 LINES = ["Hello?", "Which id?", "é “quotes” 数", "Anything else?"]
 
@@ -209,6 +209,29 @@ def test_a_model_plays_the_customers_of_published_tasks(kind: str, world: str) -
         *_, info = env.step(last)
     assert info["outcome"] == 1.0
     assert all(brief.goal.strip() in body["messages"][0]["content"] for body in endpoint.asked)
+
+
+def test_a_model_that_leaves_with_its_first_line_ends_the_episode_as_in_tau2(tmp_path: Path) -> None:
+    both = ["DB", "ACTION"]
+    tasks = [
+        task("change", actions=[cancelling()], reward_basis=both),
+        task("nothing", actions=[], reward_basis=both, communicate_info=[]),
+    ]
+    cancel = call("cancel_pending_order", order_id=pending(), reason="no longer needed")
+    with Endpoint(lambda body: "Never mind. ###STOP###") as endpoint:
+        env: Any = gym.make(
+            "Forge/Retail-v0", source=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
+        ).unwrapped
+        for id, action, outcome in (
+            ("change", cancel, 0.0),
+            ("nothing", cancel, 1.0),
+            ("nothing", "Hi?", 1.0),
+        ):
+            messages, _ = env.reset(options={"task": id})
+            assert messages[-1] == {"role": "user", "content": "Never mind."}
+            answer, _, terminated, truncated, info = env.step(action)
+            assert (answer, terminated, truncated, info["outcome"]) == ((), True, False, outcome), id
+    assert len(endpoint.asked) == 1, "their notes are the same, so their first line is"
 
 
 # -- settings ------------------------------------------------------------------------------------------

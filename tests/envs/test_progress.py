@@ -19,12 +19,12 @@ from tests.envs.desks import DESKS, DeskWorld, call
 from tests.envs.official import DATA, pending, rows, task, write_tau2
 
 
-def is_write(env: AgentEnv[Any], action: str) -> bool:
+def is_write(env: AgentEnv[Any, Any], action: str) -> bool:
     """Whether an action changes the world."""
     return any(env.tools[made.name].writes for made in HERMES.parse(action).calls)
 
 
-def climb(env: AgentEnv[Any], text: str, actions: Sequence[str]) -> tuple[list[float], dict[str, Any]]:
+def climb(env: AgentEnv[Any, Any], text: str, actions: Sequence[str]) -> tuple[list[float], dict[str, Any]]:
     """Progress after each action until the episode ends, and the last info; no call may be refused."""
     env.reset(options={"task": text})
     heights = [env.playing.progress]

@@ -212,6 +212,9 @@ def test_running_out_of_room_ends_the_episode_by_name(answer, ending):
         ("openai:m@http://x#speed=1", "no setting 'speed'"),
         ("openai:m@http://x#attempts=none", "attempts='none' is no int"),
         ("openai:m@http://x#deadline=0", "deadline=0.0"),
+        ("openai:m@http://x#attempts=0", "attempts=0"),
+        ("openai:m@http://x#without=messages", "messages is needed"),
+        ("openai:m@http://[::", "engine http://[::"),
         ("openai:m@http://x#key=NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE is not set"),
     ],
 )

@@ -31,7 +31,7 @@ DATES = tuple(f"2024-05-{day:02d}" for day in range(1, 31))
 
 
 @dataclass(frozen=True)
-class Size:
+class AirlineSize:
     """How large an airline is and how long its rows are."""
 
     users: int
@@ -54,17 +54,17 @@ class Size:
 
 
 SIZES = {
-    "full": Size(500, 2000, 20, 75, 2, (0.45, 0.25, 0.2, 0.1), (0.35, 0.3, 0.35), 0.7, False),
-    "small": Size(50, 200, 8, 15, 2, (0.6, 0.3, 0.1), (0.5, 0.2, 0.3), 0.5, False),
-    "tiny": Size(20, 40, 4, 6, 1, (1.0,), (1.0, 0.0, 0.0), 0.0, True, ("cabin", "flight")),
+    "full": AirlineSize(500, 2000, 20, 75, 2, (0.45, 0.25, 0.2, 0.1), (0.35, 0.3, 0.35), 0.7, False),
+    "small": AirlineSize(50, 200, 8, 15, 2, (0.6, 0.3, 0.1), (0.5, 0.2, 0.3), 0.5, False),
+    "tiny": AirlineSize(20, 40, 4, 6, 1, (1.0,), (1.0, 0.0, 0.0), 0.0, True, ("cabin", "flight")),
 }
 
 
 @dataclass(frozen=True)
-class Database:
+class AirlineDatabase:
     """An airline: the rows all episodes share, and the indexes the tools look things up in."""
 
-    size: Size
+    size: AirlineSize
     users: Base
     reservations: Base
     flights: Base
@@ -73,18 +73,20 @@ class Database:
     airport_list: str
     """Codes and cities as JSON."""
 
-    def __reduce__(self) -> tuple[Callable[..., Database], tuple[Base, Base, Base, Size]]:
+    def __reduce__(self) -> tuple[Callable[..., AirlineDatabase], tuple[Base, Base, Base, AirlineSize]]:
         return make_database, (self.users, self.reservations, self.flights, self.size)
 
 
 @functools.lru_cache(maxsize=8)
-def make_database(users: Base, reservations: Base, flights: Base, size: Size = SIZES["full"]) -> Database:
+def make_database(
+    users: Base, reservations: Base, flights: Base, size: AirlineSize = SIZES["full"]
+) -> AirlineDatabase:
     """An airline of these rows, with its indexes."""
     by_origin: dict[str, list[str]] = {}
     for number, flight in flights.rows.items():
         by_origin.setdefault(flight["origin"], []).append(number)
     listing = [{"iata": code, "city": city} for code, city in airports()[: size.airports]]
-    return Database(size, users, reservations, flights, by_origin, json.dumps(listing))
+    return AirlineDatabase(size, users, reservations, flights, by_origin, json.dumps(listing))
 
 
 @functools.cache
@@ -145,7 +147,7 @@ _FARES = {"basic_economy": (50, 100), "economy": (101, 200), "business": (201, 5
 
 
 @functools.cache
-def database(size: str) -> Database:
+def database(size: str) -> AirlineDatabase:
     """The airline of a size: "full", "small" or "tiny"."""
     spec = SIZES[size]
     dice = Dice(20_251_121, list(SIZES).index(size))
@@ -177,7 +179,7 @@ def _base(size: str, table: str) -> Base:
 # -- flights -----------------------------------------------------------------------------------------
 
 
-def draw_flights(dice: Dice, spec: Size) -> dict[str, Row]:
+def draw_flights(dice: Dice, spec: AirlineSize) -> dict[str, Row]:
     """All flights by number: on each route some a day, both ways, at different times."""
     codes = [code for code, _ in airports()[: spec.airports]]
     rows: dict[str, Row] = {}
@@ -270,7 +272,7 @@ def draw_person(dice: Dice) -> Row:
     return {"first_name": first, "last_name": last, "dob": born}
 
 
-def draw_users(dice: Dice, spec: Size) -> dict[str, Row]:
+def draw_users(dice: Dice, spec: AirlineSize) -> dict[str, Row]:
     """All customers by id."""
     rows: dict[str, Row] = {}
     seen: set[str] = set()
@@ -295,7 +297,7 @@ def draw_users(dice: Dice, spec: Size) -> dict[str, Row]:
     return rows
 
 
-def _payment_methods(dice: Dice, spec: Size) -> dict[str, Row]:
+def _payment_methods(dice: Dice, spec: AirlineSize) -> dict[str, Row]:
     """A credit card, perhaps one gift card and one certificate: "my gift card" names one of them."""
     methods: dict[str, Row] = {}
     for source, chance in (("credit_card", 1.0), ("gift_card", 0.6), ("certificate", 0.5)):
@@ -319,7 +321,7 @@ def fresh_reservation_id(dice: Dice, taken: Container[str]) -> str:
             return reservation_id
 
 
-def heads(dice: Dice, spec: Size) -> int:
+def heads(dice: Dice, spec: AirlineSize) -> int:
     """How many fly together."""
     return 1 + int(np.searchsorted(np.cumsum(spec.passengers)[:-1], float(dice.rng.random()), side="right"))
 

@@ -8,7 +8,7 @@ from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tools_of
 from forge_envs.worlds.airline.customer import AirlineCustomer
-from forge_envs.worlds.airline.database import Database
+from forge_envs.worlds.airline.database import AirlineDatabase
 from forge_envs.worlds.airline.goals import AirlineTask
 from forge_envs.worlds.airline.tools import Airline
 from forge_envs.worlds.desk import gold
@@ -41,7 +41,7 @@ TOPICS = {
 _TOOLS = tools_of(Airline)
 
 
-def gold_actions(task: AirlineTask, database: Database, voice: int) -> list[str | ToolCall]:
+def gold_actions(task: AirlineTask, database: AirlineDatabase, voice: int) -> list[str | ToolCall]:
     """Prose and calls, one a turn, that meet all goals of the task."""
     return _Gold(task, database, voice).play()
 
@@ -52,7 +52,7 @@ class _Gold(gold.Exemplar[AirlineTask]):
     package = __package__
     topics: ClassVar[dict[str, str]] = TOPICS
 
-    def __init__(self, task: AirlineTask, database: Database, voice: int) -> None:
+    def __init__(self, task: AirlineTask, database: AirlineDatabase, voice: int) -> None:
         super().__init__(task, voice)
         self.database = database
 
@@ -116,7 +116,7 @@ class _Gold(gold.Exemplar[AirlineTask]):
         return words
 
 
-def _price(arguments: dict[str, Any], row: Row, database: Database) -> int:
+def _price(arguments: dict[str, Any], row: Row, database: AirlineDatabase) -> int:
     """What a change of a reservation costs, as the agent works it out from what it looked up."""
     if "total_baggages" in arguments:
         return 50 * max(0, int(arguments["nonfree_baggages"]) - int(row["nonfree_baggages"]))
@@ -130,7 +130,7 @@ def _price(arguments: dict[str, Any], row: Row, database: Database) -> int:
     return int(len(row["passengers"]) * price)
 
 
-def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
+def rehearse(task: AirlineTask, database: AirlineDatabase) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
     airline = Airline(
         database=database,

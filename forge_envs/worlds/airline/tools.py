@@ -13,8 +13,8 @@ from typing_extensions import TypedDict  # pydantic refuses the one of `typing` 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.airline.database import NOW, Cabin, Database
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.airline.database import NOW, AirlineDatabase, Cabin
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 _closed = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
 
@@ -53,7 +53,7 @@ NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3
 
 
 @dataclass(kw_only=True)
-class Airline(Desk):
+class Airline(ServiceDesk):
     """One episode's airline; its methods are the tools.
 
     Source of every effect: τ²-bench 1.0, airline. τ-bench v1 differs in that a booking takes no seats, and
@@ -62,7 +62,7 @@ class Airline(Desk):
     the second flight's seats of the first day.
     """
 
-    database: Database
+    database: AirlineDatabase
     users: Table
     reservations: Table
     flights: Table

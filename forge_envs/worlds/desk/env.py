@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
 from forge_envs.worlds.desk.rules import breach
 from forge_envs.worlds.desk.tasks import SPLITS, task_id
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -44,7 +44,7 @@ class Measured:
 
 
 @dataclass(kw_only=True)
-class DeskEpisode(Desk, Episode[DeskTaskT]):
+class DeskEpisode(ServiceDesk, Episode[DeskTaskT]):
     """An episode is a desk with a customer at it; the tools run on it."""
 
     user: User
@@ -79,10 +79,10 @@ class DeskEpisode(Desk, Episode[DeskTaskT]):
         return right, rows
 
 
-DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode)  # type: ignore[type-arg]  # of any task
+DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode[Any])
 
 
-class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
+class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT]):
     """What worlds of customer service share; the arguments are explained where a world is.
 
     The outcome is 1 if exactly the rows that gold changes were changed, to the same values, and the
@@ -148,14 +148,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
         """The episode itself: its methods are the tools."""
         return self.playing
 
-    @property
-    def playing(self) -> DeskEpisodeT:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state  # type: ignore[return-value]  # begin() made it
-
-    def begin(self, task: DeskTaskT) -> tuple[Episode[DeskTaskT], Observation]:
+    def begin(self, task: DeskTaskT) -> tuple[DeskEpisodeT, Observation]:
         """A fresh desk, and the customer's first line."""
         state = self.open_desk(task)
         system, tools = self._system

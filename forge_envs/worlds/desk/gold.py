@@ -12,7 +12,7 @@ from forge_envs.tables import Row
 from forge_envs.tools import Tool
 from forge_envs.worlds.desk.customer import Customer, choose, listing
 from forge_envs.worlds.desk.goals import DeskTask, Goal, Key
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -21,7 +21,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     """Writes the gold of one task, goal by goal. A world says what it asks for, looks up and lists."""
 
     record: ClassVar[tuple[str, str]]
-    """The argument that names what a goal is about, and the table it is in, as `Desk.record`."""
+    """The argument that names what a goal is about, and the table it is in, as `ServiceDesk.record`."""
     reader: ClassVar[str]
     """The tool that reads one of these."""
     topics: ClassVar[Mapping[str, str]]
@@ -122,7 +122,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
 
 
 def rehearse(
-    task: DeskTask, customer: Customer, desk: Desk, tools: Mapping[str, Tool]
+    task: DeskTask, customer: Customer, desk: ServiceDesk, tools: Mapping[str, Tool]
 ) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0.
 

@@ -9,19 +9,19 @@ from typing import ClassVar, Literal
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.desk.tools import Desk
-from forge_envs.worlds.retail.database import Database
+from forge_envs.worlds.desk.tools import ServiceDesk
+from forge_envs.worlds.retail.database import ShopDatabase
 
 
 @dataclass(kw_only=True)
-class Shop(Desk):
+class Shop(ServiceDesk):
     """One episode's shop; its methods are the tools.
 
     Source of every effect: τ-bench v1, retail. Its roundings are kept even where they look accidental,
     since a database is compared by its exact numbers.
     """
 
-    database: Database
+    database: ShopDatabase
     users: Table
     orders: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "orders")

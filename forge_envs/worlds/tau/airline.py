@@ -67,7 +67,7 @@ AIRLINE = Domain(
 )
 
 
-def make_airline(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any]:
+def make_airline(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any, Any]:
     """`AirlineEnv` for generated tasks, `OfficialEnv` for "tau1:PATH" and "tau2:PATH".
 
     Raises ValueError for a source that is neither, or an argument that the one chosen does not take.

@@ -12,11 +12,11 @@ import numpy as np
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.hands import Hands
 from forge_envs.people.judges import Verdict, judge_of
-from forge_envs.people.users import ModelUser, User
+from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import PlainCustomer
@@ -54,7 +54,7 @@ class OfficialEpisode(Episode[OfficialTask]):
     """After so many writes and texts, how far the episode was."""
 
 
-class OfficialEnv(AgentEnv[OfficialTask]):
+class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
     """The tasks of τ-bench or τ²-bench, judged as their own evaluators do.
 
     The outcome is the product of what a task's reward basis names: the database is as the official calls
@@ -125,14 +125,7 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         """The episode's desk: its methods are the tools."""
         return self.playing.desk
 
-    @property
-    def playing(self) -> OfficialEpisode:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state  # type: ignore[return-value]  # begin() made it
-
-    def begin(self, task: OfficialTask) -> tuple[Episode[OfficialTask], Observation]:
+    def begin(self, task: OfficialTask) -> tuple[OfficialEpisode, Observation]:
         """A fresh desk, and the customer's first line."""
         desk, contract = self.benchmark.open_desk(), self.benchmark.contract
         hands = None if contract.hands is None else Hands(contract.hands(desk))
@@ -146,6 +139,14 @@ class OfficialEnv(AgentEnv[OfficialTask]):
         if self._chat is None:
             return PlainCustomer(task.brief)
         return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
+
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        state = self.playing
+        if has_left(state.user):  # with the first line; τ² ends there, so what the agent did is no part of it
+            state.ended = True
+            state.transcript.pop()
+            return None, {}
+        return super()._answer(action)
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
@@ -251,13 +252,13 @@ class OfficialEnv(AgentEnv[OfficialTask]):
 
 
 def open_door(
-    domain: Domain, generated: Callable[..., AgentEnv[Any]], source: str, arguments: Mapping[str, Any]
-) -> AgentEnv[Any]:
+    domain: Domain, generated: Callable[..., AgentEnv[Any, Any]], source: str, arguments: Mapping[str, Any]
+) -> AgentEnv[Any, Any]:
     """The world that `source` means: `generated` for "synthetic", else the published tasks of `domain`.
 
     Raises ValueError for a source that is neither, or an argument that the world does not take.
     """
-    kind: Callable[..., AgentEnv[Any]] = generated
+    kind: Callable[..., AgentEnv[Any, Any]] = generated
     if source != "synthetic":
         kind, arguments = OfficialEnv, {"domain": domain, **arguments}
     return kind(source=source, **arguments)

@@ -99,7 +99,7 @@ RETAIL = Domain(
 )
 
 
-def make_retail(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any]:
+def make_retail(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any, Any]:
     """`RetailEnv` for generated tasks, `OfficialEnv` for "tau1:PATH" and "tau2:PATH".
 
     Raises ValueError for a source that is neither, or an argument that the one chosen does not take.
