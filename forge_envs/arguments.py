@@ -155,12 +155,12 @@ def _checkable(kind: Any) -> Any:
     if origin is Literal:  # pydantic takes 1.0 and True for Literal[1]
         return Annotated[Any, known(parts)]
     if origin is Annotated:
-        return Annotated[(_checkable(parts[0]), *parts[1:])]  # type: ignore[return-value]
+        return Annotated[(_checkable(parts[0]), *parts[1:])]
     if origin in (Union, UnionType):
         return Union[tuple(map(_checkable, parts))]  # noqa: UP007  # a tuple of them
     plain = origin if isinstance(origin, type) else kind
     if isinstance(plain, type) and plain not in _SCALARS and not isinstance(plain, GenericAlias):
-        return InstanceOf[plain]
+        return Annotated[plain, InstanceOf()]  # type: ignore[type-arg]
     return kind
 
 

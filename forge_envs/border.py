@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from forge_envs.arguments import arguments_of
 from forge_envs.messages import ToolCall
 from forge_envs.probe import Bench, Turn, World, go_on, play, require, same, short
 from forge_envs.schemas import sample_schema
+from forge_envs.spaces import Utterance
 
 TAGS = (
     "</think>",
@@ -50,7 +52,7 @@ def shares_nothing(bench: Bench) -> str:
             spoilt.append(_spoil(Turn(action, *env.step(action), env.playing.progress)))
             if spoilt[-1].over:
                 break
-        _ruin([env.action_space.tools, env.schemas, env.gold_actions(task), env.task_ids(env.splits[0], 2)])
+        _ruin([_sampled(env), env.schemas, env.gold_actions(task), env.task_ids(env.splits[0], 2)])
         same(spoilt, before[0], "after its observations were changed")
         again = play(env, task, actions), _told(env, task)
         same(again[0], before[0], "in the episode after one whose observations were changed")
@@ -58,8 +60,14 @@ def shares_nothing(bench: Bench) -> str:
     return "changing observations, info, tools and gold changes nothing else"
 
 
+def _sampled(env: World) -> tuple[dict[str, Any], ...]:
+    """The tools of which the action space draws calls."""
+    assert isinstance(env.action_space, Utterance)
+    return env.action_space.tools
+
+
 def _told(env: World, task: str) -> str:
-    return json.dumps([env.action_space.tools, env.schemas, env.gold_actions(task)])
+    return json.dumps([_sampled(env), env.schemas, env.gold_actions(task)])
 
 
 def _spoil(turn: Turn) -> Turn:
@@ -177,11 +185,13 @@ def refuses_misuse(bench: Bench) -> str:
     """A caller's mistake is an error at once and changes nothing."""
     env, task = bench.make(), bench.ids(1)[0]
     play(env, task, [])
-    for action in (None, 1, b"hello", ["hello"], {"content": "hello"}):
-        _raises(TypeError, lambda action=action: env.step(action), f"step({action!r})")
+    wrong: tuple[Any, ...] = (None, 1, b"hello", ["hello"], {"content": "hello"})
+    for action in wrong:
+        _raises(TypeError, partial(env.step, action), f"step({action!r})")
         require(env.playing.turn == 0, f"step({action!r}) took a turn")
-    for options in ({"no_such_option": 1}, {"task": 3}, {"task": ["x"]}):
-        _raises(ValueError, lambda options=options: env.reset(options=options), f"reset(options={options})")
+    unknown: tuple[dict[str, Any], ...] = ({"no_such_option": 1}, {"task": 3}, {"task": ["x"]})
+    for options in unknown:
+        _raises(ValueError, partial(env.reset, options=options), f"reset(options={options})")
     play(env, task, [])
     return "actions that are no text, and options that are unknown, are errors that change nothing"
 
@@ -193,14 +203,14 @@ class _Odd:
 
 def checks_arguments(bench: Bench) -> str:
     """Every argument is checked when the world is made, and an unknown one is named."""
-    world = type(bench.env)
-    taken, _ = arguments_of(world)
+    world: Callable[..., object] = type(bench.env)
+    taken, _ = arguments_of(type(bench.env))
     for name, argument in taken.items():
         require(argument.kind is not Any, f"argument {name!r} has no type that can be read: annotate it")
-        told = _raises(ValueError, lambda name=name: world(**{name: _Odd()}), f"{name}=something odd")
+        told = _raises(ValueError, partial(world, **{name: _Odd()}), f"{name}=something odd")
         require(name in told, f"{name}=something odd: the error does not name the argument: {told}")
     for typo in ("no_such_argument", "max_trns"):
-        told = _raises(ValueError, lambda typo=typo: bench.make(**{typo: 1}), f"{typo}=1")
+        told = _raises(ValueError, partial(bench.make, **{typo: 1}), f"{typo}=1")
         require(typo in told, f"{typo}=1: the error does not name it: {told}")
     return f"{len(taken)} arguments are checked by their types; unknown ones are named"
 

@@ -137,8 +137,9 @@ def _kind(world: str) -> type:
         raise Mistake(str(error)) from error
     if isinstance(creator, type):
         return creator
-    with _make(world, {}) as env:
-        return type(env.unwrapped)
+    env = _make(world, {})
+    env.close()
+    return type(env.unwrapped)
 
 
 def _told(argument: WorldArgument) -> str:

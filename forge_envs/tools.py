@@ -121,9 +121,10 @@ def _build(function: Callable[..., Any], writes: bool) -> Tool:
     if any(kind(function) for kind in _UNCALLED):
         raise TypeError(f"tool {name}: worlds are plain synchronous Python, it cannot be async or yield")
     description, lines = _read_docstring(function)
-    owner, *parameters = [*inspect.signature(function).parameters.values()] or [None]
-    if owner is None:
+    parameters = [*inspect.signature(function).parameters.values()]
+    if not parameters:
         raise TypeError(f"tool {name}: a tool is a method, its first argument is self")
+    del parameters[0]
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in parameters:

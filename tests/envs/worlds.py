@@ -317,13 +317,9 @@ class SeesOthers(Counter):
     def begin(self, task: Wish) -> tuple[Visit, Observation]:
         self.shop.clear()
         self.shop.update(STOCK)
-        return super().begin(task)
-
-    @property
-    def visit(self) -> Visit:
-        visit = super().visit
-        visit.stock = self.shop
-        return visit
+        state, messages = super().begin(task)
+        state.stock = self.shop
+        return state, messages
 
 
 class CountsOnFingers(Counter):
