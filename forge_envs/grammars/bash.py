@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from forge_envs.grammars.grammar import Grammar
-from forge_envs.grammars.reading import Malformed, encodable, require_reversible, without_end
+from forge_envs.grammars.reading import MOST_CALLS, Malformed, encodable, require_reversible, without_end
 from forge_envs.grammars.registry import foreign
 from forge_envs.grammars.thoughts import Span, without_thoughts
 from forge_envs.messages import Action, ToolCall
 
 _OPENING = re.compile(r"```(?:bash|mswea_bash_command)[ \t]*\r?\n")
 _OTHER = re.compile(r"```(sh|shell|zsh|console)\b")
-# What decides where a block ends: fences at the start of a line, with what they open, and here-documents.
-_EVENT = re.compile(
-    r"^(?P<fence>```+)(?P<opens>[\w{])?|(?<!<)<<-?[ \t]*(?P<q>['\"\\]?)(?P<word>[\w.-]+)", re.MULTILINE
-)
+# What decides where a block ends: fences, with what they open, and here-documents but no here-strings.
+_EVENT = re.compile(r"(?P<fence>```+)(?P<opens>[\w{])?|<<(?<!<<<)-?[ \t]*['\"\\]?(?P<word>[\w.-]+)['\"]?")
 _QUOTED = re.compile(
     r"\\.|\$'(?:[^'\\]|\\.)*+'|'[^']*+'|\"(?:[^\"\\]|\\.)*+\"|(?:^|(?<=\s))#[^\n]*+|(?P<open>['\"])",
     re.DOTALL | re.MULTILINE,
 )
-_MOST_OPEN = 8  # here-documents without an end that are looked for
+_IN_QUOTES = (
+    "the ```bash block would end inside a quoted text; write lines that begin with ``` in a here-document "
+    "(cat <<'EOF' > file)"
+)
+_MOST_OPEN = 8  # here-documents whose end is looked for in vain
+_MOST_EVENTS = 1000  # fences and here-documents in one block
 _ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>")
 
 
@@ -56,8 +59,8 @@ class Bash:
         if "think>" in text:
             said = text
             text = without_thoughts(text, text.find("```"), lambda: _spans(said))
-        blocks, thought, at = [], [], 0
-        while opening := _OPENING.search(text, at):
+        blocks, thought, at = list[str](), list[str](), 0
+        while len(blocks) <= MOST_CALLS and (opening := _OPENING.search(text, at)):
             try:
                 command, end = _read(text, opening)
             except Malformed as error:
@@ -68,13 +71,14 @@ class Bash:
         prose = without_end("".join([*thought, text[at:]]), _ENDS).strip()
         if len(blocks) == 1:
             return Action(prose, (ToolCall("bash", {"command": blocks[0]}),))
-        error = f"write exactly one ```bash block in a reply; this one has {len(blocks) or 'no'}"
+        found = len(blocks) if len(blocks) <= MOST_CALLS else f"more than {MOST_CALLS}"
+        reason = f"write exactly one ```bash block in a reply; this one has {found or 'no'}"
         if not blocks:
             if other := foreign(prose, self.name):
-                error = f"this is {other}, and this world reads bash; {error}"
+                reason = f"this is {other}, and this world reads bash; {reason}"
             elif fence := _OTHER.search(prose):
-                error += f" (```{fence[1]} is not read)"
-        return Action(prose, error=error)
+                reason += f" (```{fence[1]} is not read)"
+        return Action(prose, error=reason)
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
         """The text of an action; `parse` reverses it. Raises ValueError unless it is one `bash` call."""
@@ -88,29 +92,35 @@ class Bash:
 
 def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
     """The command of a block, and where the block ends. Raises Malformed."""
-    start = at = opening.end()
-    depth, unended, script = 1, 0, []
-    while found := _EVENT.search(text, at):
-        if found["word"]:
-            ending = re.compile(rf"^\t*{re.escape(found['word'])}\r?$", re.MULTILINE)
-            inside = ending.search(text, found.end()) if unended < _MOST_OPEN else None
-            script.append(text[at : found.end()])
-            at = found.end() if inside is None else inside.end()
-            unended += inside is None
-            continue
-        script.append(text[at : found.start()])
-        depth += 1 if found["opens"] else -1
+    start = at = kept = opening.end()
+    depth, unended, script = 1, 0, list[str]()
+    for _ in range(_MOST_EVENTS):
+        found = _EVENT.search(text, at)
+        if found is None:
+            at = len(text)
+            break
         at = found.end()
-        if depth == 0:
-            more = text.find("\n```", at) >= 0
-            if more and _in_quotes("".join(script)):
-                raise Malformed(
-                    "the ```bash block would end inside a quoted text; write lines that begin with ``` "
-                    "in a here-document (cat <<'EOF' > file)",
-                    at,
-                )
-            return _command(text, opening, start, found.start()), at
-    raise Malformed("the ```bash block is not closed with ``` on its own line", len(text))
+        if found["word"]:
+            ending = _ending(text, found) if unended < _MOST_OPEN else None
+            unended += ending is None
+            if ending is not None:  # what stands in it is neither script nor fence
+                script.append(text[kept:at])
+                at = kept = ending
+        elif text[found.start() - 1] == "\n":
+            depth += 1 if found["opens"] else -1
+            if depth == 0:
+                script.append(text[kept : found.start()])
+                if text.find("\n```", at) >= 0 and _in_quotes("".join(script)):
+                    raise Malformed(_IN_QUOTES, at)
+                return _command(text, opening, start, found.start()), at
+    raise Malformed("the ```bash block is not closed with ``` on its own line", at)
+
+
+def _ending(text: str, opened: re.Match[str]) -> int | None:
+    """Where the here-document ends that is opened there."""
+    word = re.escape(opened["word"])
+    found = re.compile(rf"^\t*{word}\r?$", re.MULTILINE).search(text, opened.end())
+    return None if found is None else found.end()
 
 
 def _command(text: str, opening: re.Match[str], start: int, end: int) -> str:
@@ -125,16 +135,13 @@ def _in_quotes(script: str) -> bool:
 
 def _spans(text: str) -> list[Span]:
     """Where blocks stand that read well; a tag inside them is a value."""
-    spans, at = [], 0
-    for _ in range(_MOST_OPEN):  # two are an error already
-        opening = _OPENING.search(text, at)
-        if opening is None:
-            break
+    spans, broken, at = list[Span](), 0, 0
+    while len(spans) <= MOST_CALLS and broken < 3 and (opening := _OPENING.search(text, at)):
         try:
             _, at = _read(text, opening)
             spans.append((opening.start(), at))
         except Malformed:
-            at = opening.end()
+            broken, at = broken + 1, opening.end()
     return spans
 
 

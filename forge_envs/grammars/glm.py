@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from forge_envs.grammars.reading import Malformed, skip_space
-from forge_envs.grammars.tagged import Tagged, add, end_of_value
+from forge_envs.grammars.reading import Malformed
+from forge_envs.grammars.tagged import Tagged
 from forge_envs.grammars.values import write_value
 from forge_envs.messages import ToolCall
 
 _NAME = re.compile(r"<tool_call>[ \t\n]*([^\s<{][^\n<]*)")
-_KEY = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>")
-_END = re.compile(r"</arg_value>(?=\s*(?:<arg_key>|</tool_call>))")
 
 
 class Glm(Tagged):
@@ -31,23 +29,20 @@ class Glm(Tagged):
     example = "<tool_call>tool\n<arg_key>key</arg_key>\n<arg_value>value</arg_value>\n</tool_call>"
     ends = ("<|user|>", "<|observation|>", "<|endoftext|>")
 
-    def read_call(self, text: str, at: int) -> tuple[str, dict[str, str], int]:
-        """The name and the values as text, and where the call ends. Raises Malformed."""
+    key = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>")
+    closing = re.compile(r"</arg_value>(?=\s*(?:<arg_key>|</tool_call>))")
+    shape = "a <tool_call> holds a name, <arg_key> and <arg_value>, and is closed with </tool_call>"
+
+    def read_name(self, text: str, at: int) -> tuple[str, int]:
+        """The tool's name, and where the arguments begin. Raises Malformed."""
         name = _NAME.match(text, at)
         if name is None:
             raise Malformed("a <tool_call> begins with the tool's name", at)
-        values: dict[str, str] = {}
-        at = skip_space(text, name.end())
-        while key := _KEY.match(text, at):
-            end = end_of_value(text, key.end(), _END, "</arg_value>, and then <arg_key> or </tool_call>")
-            add(values, key[1].strip(), text[key.end() : end.start()], end.end())
-            at = skip_space(text, end.end())
-        if not text.startswith("</tool_call>", at):
-            raise Malformed(
-                "a <tool_call> holds a name, then <arg_key> and <arg_value>, and is closed with </tool_call>",
-                at,
-            )
-        return name[1].strip(), values, at + len("</tool_call>")
+        return name[1].strip(), name.end()
+
+    def read_end(self, text: str, start: int, at: int) -> int:
+        """Where the call ends; -1 for nowhere."""
+        return at + len("</tool_call>") if text.startswith("</tool_call>", at) else -1
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
         """A block for each."""

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from forge_envs.grammars.marked import Marked
 from forge_envs.grammars.reading import DEEPEST, MOST_CALLS, Malformed, call_of, dump, read_json, skip_space
-from forge_envs.messages import ToolCall
+from forge_envs.grammars.registry import foreign, prose_action
+from forge_envs.messages import Action, ToolCall
 
 _CALL = re.compile(
-    r'<\|python_tag\|>|\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:[^"\\\n]|\\.)*"'
+    r'<\|python_tag\|>|\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"(?:[^"\\\n]|\\.)*+"'
     r'\s*,\s*"(?:parameters|arguments)"\s*:'
 )
 _NEXT = re.compile(r"\s*;\s*(?=\{)")
@@ -32,6 +33,13 @@ class Llama(Marked):
     example = '{"name": "tool", "parameters": {"key": "value"}}'
     ends = ("<|eot_id|>", "<|eom_id|>", "<|end_of_text|>")
     joint = "\n<|python_tag|>"
+
+    def parse(self, text: str) -> Action:
+        """Understand any text; never raises."""
+        action = super().parse(text)
+        if action.calls and action.prose and foreign(action.prose, self.name):
+            return prose_action(action.prose, self)  # the object stood in another family's tags
+        return action
 
     def find(self, text: str, at: int) -> int:
         """Where the next call begins, with the mark or without."""

@@ -102,7 +102,7 @@ class Marked(ABC):
     def _spans(self, text: str) -> list[Span]:
         """Where calls stand that read well; a tag inside them is a value."""
         spans, at = [], self.find(text, 0)
-        for _ in range(2 * MOST_CALLS):  # of more calls none is run
+        for _ in range(MOST_CALLS + 1):  # of more calls none is run
             if at < 0:
                 break
             try:

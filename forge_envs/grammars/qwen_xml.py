@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 
 from forge_envs.grammars.reading import Malformed, skip_space
-from forge_envs.grammars.tagged import Tagged, add, end_of_value
+from forge_envs.grammars.tagged import Tagged
 from forge_envs.grammars.values import write_value
 from forge_envs.messages import ToolCall
 
 _CALL = re.compile(r"<tool_call>|<function=")
-_FUNCTION = re.compile(r"<function=([^>\n]+)>")
-_PARAMETER = re.compile(r"<parameter=([^>\n]+)>\n?")
-_END = re.compile(r"\n?</parameter>(?=\s*(?:<parameter=[^>\n]+>|</function>))")
+_FUNCTION = re.compile(r"<function=([^>\n]{1,200})>")
 
 
 class QwenXml(Tagged):
@@ -46,30 +44,31 @@ class QwenXml(Tagged):
         found = _CALL.search(text, at)
         return -1 if found is None else found.start()
 
-    def read_call(self, text: str, at: int) -> tuple[str, dict[str, str], int]:
-        """The name and the values as text, and where the call ends. Raises Malformed."""
+    key = re.compile(r"<parameter=([^>\n]{1,200})>\n?")
+    closing = re.compile(r"\n?</parameter>(?=\s*(?:<parameter=[^>\n]{1,200}>|</function>))")
+    shape = (
+        "a <tool_call> holds <function=NAME>, <parameter=KEY> with </parameter> for each argument, "
+        "and is closed with </function> and </tool_call>"
+    )
+
+    def read_name(self, text: str, at: int) -> tuple[str, int]:
+        """The tool's name, and where the arguments begin. Raises Malformed."""
         wrapped = text.startswith("<tool_call>", at)
         start = skip_space(text, at + len("<tool_call>")) if wrapped else at
         function = _FUNCTION.match(text, start)
         if function is None:
             raise Malformed("a <tool_call> begins with <function=NAME>", start)
-        values: dict[str, str] = {}
-        at = skip_space(text, function.end())
-        while parameter := _PARAMETER.match(text, at):
-            # The line break before a value is not the one after it: "\n</parameter>" closes an empty one.
-            first = parameter.end()
-            end = end_of_value(text, first, _END, "</parameter>, and then <parameter= or </function>")
-            add(values, parameter[1], text[first : end.start()], end.end())
-            at = skip_space(text, end.end())
+        return function[1], function.end()
+
+    def read_end(self, text: str, start: int, at: int) -> int:
+        """Where the call ends; -1 for nowhere."""
         if not text.startswith("</function>", at):
-            raise Malformed("a <function=…> holds <parameter=KEY> … </parameter>, then </function>", at)
+            return -1
         at += len("</function>")
-        if wrapped or text.startswith("</tool_call>", skip_space(text, at)):
-            at = skip_space(text, at)
-            if not text.startswith("</tool_call>", at):
-                raise Malformed("a <tool_call> is not closed with </tool_call>", at)
-            at += len("</tool_call>")
-        return function[1], values, at
+        outer = skip_space(text, at)
+        if text.startswith("</tool_call>", outer):
+            return outer + len("</tool_call>")
+        return -1 if text.startswith("<tool_call>", start) else at
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
         """A block for each."""

@@ -38,7 +38,7 @@ def register_grammar(grammar: Grammar) -> None:
     name, marks = grammar.name, grammar.marks
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"grammar name {name!r}: it takes lower-case letters, digits and underscores")
-    if name in GRAMMARS:
+    if name in GRAMMARS and _kind(GRAMMARS[name]) != _kind(grammar):  # a module may be loaded again
         raise ValueError(f"grammar name {name!r} is taken by {GRAMMARS[name]!r}")
     if not isinstance(marks, tuple) or not all(isinstance(mark, str) and mark.strip() for mark in marks):
         raise TypeError(f"grammar {name!r}: marks={marks!r} must be a tuple of texts that are not empty")
@@ -48,6 +48,10 @@ def register_grammar(grammar: Grammar) -> None:
         raise TypeError(f"grammar {name!r}: parse must return an Action")
     GRAMMARS[name] = grammar
     _marks.cache_clear()
+
+
+def _kind(grammar: Grammar) -> tuple[str, str]:
+    return type(grammar).__module__, type(grammar).__qualname__
 
 
 def grammar_of(name: str) -> Grammar:

@@ -1,24 +1,31 @@
-"""What the two formats with tags around bare values share: how the end of a value is found."""
+"""What the two formats with tags around bare values share: how values and their ends are found."""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from forge_envs.grammars.marked import Marked
-from forge_envs.grammars.reading import Malformed
-from forge_envs.grammars.values import ANYTHING, Kinds, kinds_of_tools, read_value
+from forge_envs.grammars.reading import Malformed, read_json, skip_space
+from forge_envs.grammars.values import ANYTHING, TEXT, Kinds, fits, kinds_of_tools, read_value
 from forge_envs.messages import ToolCall
 
 
 class Tagged(Marked):
     """Calls with a tag for each argument, whose value is text of a type that the tool's schema knows.
 
-    A value ends at the first closing tag after which the call goes on as it must; so code that holds such
-    tags is a value.
+    Lists and objects are read in place. Other values end at the first closing tag after which the call
+    goes on as it must, so code that holds such tags is a value.
     """
+
+    key: ClassVar[re.Pattern[str]]
+    """The key of an argument, up to where its value begins."""
+    closing: ClassVar[re.Pattern[str]]
+    """The end of a value, if the call goes on as it must."""
+    shape: ClassVar[str]
+    """In words, what a call is made of."""
 
     def __init__(self, kinds: Mapping[str, Mapping[str, Kinds]] | None = None) -> None:
         self.kinds = kinds or {}
@@ -28,32 +35,46 @@ class Tagged(Marked):
         return type(self)(kinds_of_tools(tools))
 
     @abstractmethod
-    def read_call(self, text: str, at: int) -> tuple[str, dict[str, str], int]:
-        """The name and the values as text, and where the call ends. Raises Malformed."""
+    def read_name(self, text: str, at: int) -> tuple[str, int]:
+        """The tool's name, and where the arguments begin. Raises Malformed."""
+
+    @abstractmethod
+    def read_end(self, text: str, start: int, at: int) -> int:
+        """Where the call that began at `start` ends, `at` being behind its last argument; -1 for nowhere."""
 
     def read(self, text: str, at: int) -> tuple[list[ToolCall], int]:
         """The call of one block. Raises Malformed."""
-        name, values, end = self.read_call(text, at)
+        start = at
+        name, at = self.read_name(text, at)
         kinds = self.kinds.get(name, {})
-        arguments = {}
-        for key, value in values.items():
+        arguments: dict[str, Any] = {}
+        at = skip_space(text, at)
+        while found := self.key.match(text, at):
+            key = found[1].strip()
+            if key in arguments:
+                raise Malformed(f"the argument {key[:60]!r} stands twice in one call", at)
             try:
-                arguments[key] = read_value(value, kinds.get(key, ANYTHING))
+                arguments[key], at = self._value(text, found.end(), kinds.get(key, ANYTHING))
             except Malformed as error:
-                raise Malformed(f"the value of {key[:60]!r} {error}", end) from None
+                raise Malformed(f"the value of {key[:60]!r} {error}", error.at) from None
+            at = skip_space(text, at)
+        end = self.read_end(text, start, at)
+        if end < 0:
+            raise Malformed(self.shape, at)
         return [ToolCall(name, arguments)], end
 
-
-def end_of_value(text: str, at: int, closing: re.Pattern[str], tag: str) -> re.Match[str]:
-    """The closing tag of a value that begins at `at`. Raises Malformed."""
-    found = closing.search(text, at)
-    if found is None:
-        raise Malformed(f"a value is not closed with {tag}", len(text))
-    return found
-
-
-def add(values: dict[str, str], key: str, value: str, at: int) -> None:
-    """One more value. Raises Malformed for a key that stands twice."""
-    if key in values:
-        raise Malformed(f"the argument {key[:60]!r} stands twice in one call", at)
-    values[key] = value
+    def _value(self, text: str, at: int, kinds: Kinds) -> tuple[Any, int]:
+        if kinds != TEXT and text.startswith(("{", "["), skip_space(text, at)):
+            try:
+                value, end = read_json(text, at)
+            except Malformed:
+                if "string" not in kinds:
+                    raise
+            else:
+                closed = self.closing.match(text, end)
+                if closed is not None and ("string" not in kinds or fits(value, kinds)):
+                    return value, closed.end()
+        closed = self.closing.search(text, at)
+        if closed is None:
+            raise Malformed("is not closed, or something else stands behind it", len(text))
+        return read_value(text[at : closed.start()], kinds), closed.end()

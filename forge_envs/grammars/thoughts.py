@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import islice
 
 Span = tuple[int, int]
 
+_MOST_FENCES = 1000  # no answer has as many
 _FENCE = re.compile(r"^```", re.MULTILINE)
 
 
@@ -50,8 +52,11 @@ def without_thoughts(
 
 def _fenced(text: str, calls: list[Span]) -> list[Span]:
     """Spans of fenced blocks outside calls; none if they do not pair up, as when a thought ends in one."""
-    fences = [found.start() for found in _FENCE.finditer(text) if not _inside(found.start(), calls)]
-    return list(zip(fences[::2], fences[1::2], strict=True)) if len(fences) % 2 == 0 else []
+    found = [fence.start() for fence in islice(_FENCE.finditer(text), _MOST_FENCES + 1)]
+    fences = [at for at in found if not _inside(at, calls)] if calls else found
+    if len(found) > _MOST_FENCES or len(fences) % 2:
+        return []
+    return list(zip(fences[::2], fences[1::2], strict=True))
 
 
 def _last(text: str, tag: str, spans: list[Span]) -> int:

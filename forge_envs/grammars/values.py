@@ -77,12 +77,13 @@ def read_value(text: str, kinds: Kinds) -> Any:
         if maybe_text or bare[0] in '"tfn':
             return text  # the tool says what it wants
         raise
-    if end < len(bare) or (maybe_text and not _fits(value, kinds)):
+    if end < len(bare) or (maybe_text and not fits(value, kinds)):
         return text
     return value
 
 
-def _fits(value: Any, kinds: Kinds) -> bool:
+def fits(value: Any, kinds: Kinds) -> bool:
+    """Whether a value that was read as JSON is of these types, and no string."""
     kind = _kind(value)
     return kind != "string" and (kind in kinds or (kind == "integer" and "number" in kinds))
 
