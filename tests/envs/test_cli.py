@@ -42,7 +42,7 @@ def test_worlds_that_need_something_are_not_checked_and_say_what(capsys, monkeyp
     out, err = capsys.readouterr()
     first, told, *_ = out.splitlines()
     assert first == "Forge/Tau1-v0" and re.match(r"  not checked: path='': give the folder .*tau-bench", told)
-    assert out.count("not checked") == 2 and err == ""
+    assert out.count("not checked") == 2 and err == "forge-envs: 2 worlds were not checked\n"
     assert main(["check", "Forge/Tau2-v0"]) == 2
     assert "path='': give the folder" in capsys.readouterr().err
 

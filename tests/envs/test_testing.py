@@ -58,7 +58,7 @@ def test_tasks_that_silence_solves_can_be_exempt(monkeypatch):
 def test_a_world_that_is_registered_as_nondeterministic_need_not_repeat_itself():
     report = check_world(f"{WORLDS}/Honest-v0", tasks=3)
     excused = [p.name for p in report.promises if p.note == "not asked: registered as nondeterministic"]
-    assert excused == ["same seed", "fresh reset", "snapshots"]
+    assert excused == ["same seed", "fresh reset", "snapshots", "side by side"]
 
 
 def test_a_bug_of_the_world_keeps_its_traceback():
