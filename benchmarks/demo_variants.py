@@ -17,6 +17,8 @@ from typing import Any
 import demo_seeds
 from demo_seeds import OUT, ROOT, kept, run, section
 
+from forge_train.show.results import spanned
+
 RESULTS = ROOT / "benchmarks" / "results" / "demo_variants.json"
 VARIANTS = {
     "max_lag 1": ("demo", "rollout.max_lag=1"),
@@ -38,7 +40,7 @@ def row(variant: str, r: dict[str, Any]) -> str:
     warm, after, lag = r["stages"]["after SFT"], r["stages"]["after RL"], r["lag"]["mean"]
     return (
         f"| {variant} | {r['seed']} | {lag:.2f} | {warm['pass@1']:.1%} | {after['pass@1']:.1%} "
-        f"| {after['low']:.1%} to {after['high']:.1%} |"
+        f"| {spanned(after)} |"
     )
 
 

@@ -135,10 +135,10 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.engines.servers import Servers, keep_serving
+    from forge_train.engines.server_processes import ServerProcesses, keep_serving
 
     with _served(args.model, args.logs, args.dtype) as model:
-        servers = Servers(
+        servers = ServerProcesses(
             model,
             python=args.python,
             logs=args.logs,

@@ -97,7 +97,7 @@ def make_engine(
     if config.rollout.engine == "vllm":
         from forge_train.engines.build import vllm_engine
 
-        weights = _whole(model, current) if spread else None
+        weights = _all_weights(model, current) if spread else None
         return vllm_engine(config, model, tokenizer, logs, weights=weights)
     if plain and not spread:
         return LocalEngine(model.to(device), max_context=config.rollout.max_context)
@@ -105,7 +105,7 @@ def make_engine(
     return CopiedEngine(copied, current.buckets, max_context=config.rollout.max_context)
 
 
-def _whole(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
+def _all_weights(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
     """All weights on the CPU: the learner's, or the model's own while nobody has begun to learn."""
 
     def weights() -> dict[str, Tensor]:

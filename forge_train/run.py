@@ -24,12 +24,12 @@ from forge_train.evaluation.evaluate import evaluate
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
-from forge_train.learn.lockstep import Leader, LeadingCritic, dismiss, follow
+from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.learn.lora import has_lora
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.local_runner import Rollouts
+from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
@@ -259,11 +259,11 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> Rollouts:
+    def here(self) -> LocalRunner:
         """Plays groups in this process."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
-        return Rollouts(
+        return LocalRunner(
             self.worlds,
             TokenPlayer(self.engine, self.renderer, sampling),
             seed=self.config.run.seed,
@@ -276,7 +276,7 @@ class Run:
         """One for this stage; with several processes each gets one."""
         device, dtype = self.config.model.device, self.config.model.dtype
         if self.processes:
-            learner: Learner = Leader(self.model, optim, processes=self.processes, dtype=dtype)
+            learner = lead(Learner, self.processes, self.model, optim, dtype=dtype)
         else:
             learner = Learner(self.model, optim, device=device, dtype=dtype)
         self.current.learner = learner
@@ -291,7 +291,7 @@ class Run:
         if hasattr(model, "is_spread"):  # by supervised training
             assert self.current.learner is not None
             model = plain_model(model, self.current.learner.full_weights())
-        return LeadingCritic(model, settings, self.config.optim, processes=self.processes, dtype=dtype)
+        return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
 
     # -- what stages share ---------------------------------------------------------------------
 

@@ -157,6 +157,7 @@ class Chat:
         stage: str = "user",
         check: Callable[[str], object] | None = None,
         may_be_empty: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """The model's next line after `messages`, without its thoughts; native calls in the Hermes grammar.
 
@@ -165,7 +166,7 @@ class Chat:
         recording) that names `stage`.
         """
         use = functools.partial(_checked, check=check, may_be_empty=may_be_empty)
-        body = self._body(messages, seed)
+        body = self._body(messages, seed, tools)
         key = key_of(body)
         if self._book is not None and (known := self._book.find(key)) is not None:
             return self._known(known, stage, use)
@@ -184,22 +185,30 @@ class Chat:
         return line if self._book is None else self._book.add(key, heard, line)
 
     def first(
-        self, messages: Sequence[Mapping[str, str]], *, stage: str = "user", may_be_empty: bool = False
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        stage: str = "user",
+        may_be_empty: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
         """As `say`, with seed 0 and asked once in a process: the same messages always get the same line."""
-        key = key_of(self._body(messages, 0))
+        key = key_of(self._body(messages, 0, tools))
         if key not in self._first:
-            line = self.say(messages, seed=0, stage=stage, may_be_empty=may_be_empty)
+            line = self.say(messages, seed=0, stage=stage, may_be_empty=may_be_empty, tools=tools)
             self._first.setdefault(key, line)
         return self._first[key]
 
-    def _body(self, messages: Sequence[Mapping[str, str]], seed: int) -> dict[str, Any]:
+    def _body(
+        self, messages: Sequence[Mapping[str, str]], seed: int, tools: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         body = {
             "model": self.spec.model,
             "messages": [dict(message) for message in messages],
             "temperature": self.spec.temperature,
             "max_completion_tokens": self.spec.max_tokens,
             "seed": seed,
+            **({"tools": [dict(tool) for tool in tools]} if tools else {}),
         }
         return trimmed(body, self.spec.left_out)
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.messages import Grammar, Message
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message
 from forge_envs.people.chat import Chat, chat
 
 RULES = """You are shown a conversation between a customer and a service agent, and one statement about it.
@@ -83,7 +84,7 @@ def judge_of(spec: str) -> Judge | None:
 def conversation(transcript: Iterable[Message], grammar: Grammar) -> str:
     """What was said and done, as JSON lines: a line of the agent cannot pass itself off as the customer's.
 
-    Thoughts are left out, and prose beside a call, which nobody hears.
+    Thoughts are left out. Prose beside a call is shown with it: a published judge reads it, too.
     """
     lines: list[dict[str, Any]] = []
     for message in transcript:
@@ -96,7 +97,8 @@ def conversation(transcript: Iterable[Message], grammar: Grammar) -> str:
             action = grammar.parse(content)
             if action.calls:
                 calls = [{"name": call.name, "arguments": call.arguments} for call in action.calls]
-                lines.append({"from": "agent", "calls": calls})
+                beside = {"says": action.prose} if action.prose else {}
+                lines.append({"from": "agent", **beside, "calls": calls})
             elif action.error is None:
                 lines.append({"from": "agent", "says": action.prose})
     return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from forge_envs.errors import MachineError
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.chat import Chat
 from forge_envs.people.hands import Hands
 
@@ -212,7 +212,7 @@ class ModelUser:
 
 def has_left(user: User) -> bool:
     """Whether a user left with what they said last, as a model may with its first line."""
-    return isinstance(user, ModelUser) and user.ended is not None
+    return getattr(user, "ended", None) is not None
 
 
 def _ending(line: str) -> str | None:

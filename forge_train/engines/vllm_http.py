@@ -1,7 +1,8 @@
 """One vLLM server over HTTP: the requests a trainer makes of it, each with its own time limit.
 
 Written against vLLM 0.32, started with VLLM_SERVER_DEV_MODE=1, --enable-scale-out and
---logprobs-mode processed_logprobs (`forge_train.engines.servers` does so). vLLM itself is never imported.
+--logprobs-mode processed_logprobs (`forge_train.engines.server_processes` does so). vLLM itself is never
+imported.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Of `n` graded plays of a task, `c` succeed. Then, without bias,
 * pass^k = C(c, k) / C(n, k): all k plays succeed (tau-bench, Yao et al. 2024, section 3).
 
 Both are averaged over the tasks with at least k graded plays. The intervals say what another draw of
-tasks could have given: tasks are resampled, plays of one task stay together.
+tasks could have given (`forge_train.record.intervals`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import comb
-
-import numpy as np
-import numpy.typing as npt
+from statistics import fmean
 
 from forge_train.play.episode import Player, gather, play
 from forge_train.play.world_pool import World
 from forge_train.record.evaluation_result import Estimate, Evaluation, TaskResult
+from forge_train.record.intervals import interval
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
-Floats = npt.NDArray[np.float64]
-
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 SUCCESS = 1 - 1e-6
 
 
@@ -74,7 +69,7 @@ async def evaluate(
 
     played = await gather(once(task, i) for task in tasks for i in range(repeats))
     by_task = [played[i : i + repeats] for i in range(0, len(played), repeats)]
-    return _summarize(world.name, tasks, by_task, ks, seed)
+    return _summarize(world.name, tasks, by_task, ks)
 
 
 def verdict(trajectory: Trajectory) -> float:
@@ -104,49 +99,40 @@ def pass_hat_k(n: int, c: int, k: int) -> float:
     return comb(c, k) / comb(n, k)
 
 
-def resampled(values_TM: Floats, seed: int) -> list[Estimate | None]:
-    """Mean and percentile interval of each column over tasks; NaN marks a task that does not count.
+def over_tasks(values: Sequence[float | None], plays: Sequence[int]) -> Estimate | None:
+    """Mean and interval of a measure over tasks, each with its number of graded plays.
 
-    values_TM: T tasks, M measures. Resampling T tasks with replacement is drawing how often each counts,
-    so all resamples (R) together are two matrix products (Efron 1979; the percentile interval).
+    None marks a task that does not count; without any that does there is no estimate.
     """
-    tasks = len(values_TM)
-    known_TM = ~np.isnan(values_TM)
-    filled_TM = np.where(known_TM, values_TM, 0.0)
-    times_RT = np.random.default_rng(seed).multinomial(tasks, np.full(tasks, 1 / tasks), size=RESAMPLES)
-    with np.errstate(invalid="ignore"):  # a resample may hold no task that counts: NaN, left out below
-        means_RM = (times_RT @ filled_TM) / (times_RT @ known_TM)
-    tail = (1 - CONFIDENCE) / 2
-    estimates: list[Estimate | None] = []
-    for column in range(values_TM.shape[1]):
-        known = values_TM[known_TM[:, column], column]
-        if len(known) == 0:
-            estimates.append(None)
-            continue
-        low, high = np.nanquantile(means_RM[:, column], [tail, 1 - tail])
-        estimates.append(Estimate(float(known.mean()), float(low), float(high), len(known)))
-    return estimates
+    counted = [(value, n) for value, n in zip(values, plays, strict=True) if value is not None]
+    known = [value for value, _ in counted]
+    if not known:
+        return None
+    low, high = interval(known, sum(n for _, n in counted)) or (None, None)
+    return Estimate(fmean(known), low, high, tasks=len(known), asked=len(values))
 
 
 def _summarize(
-    world: str, tasks: Sequence[str], by_task: Sequence[Sequence[Trajectory]], ks: Sequence[int], seed: int
+    world: str, tasks: Sequence[str], by_task: Sequence[Sequence[Trajectory]], ks: Sequence[int]
 ) -> Evaluation:
     results = [_task_result(task, plays) for task, plays in zip(tasks, by_task, strict=True)]
-    nan = float("nan")
-    rows = []
-    for r in results:
-        at = [pass_at_k(r.plays, r.successes, k) if k <= r.plays else nan for k in ks]
-        hat = [pass_hat_k(r.plays, r.successes, k) if k <= r.plays else nan for k in ks]
-        rows.append([*at, *hat, nan if r.mean_verdict is None else r.mean_verdict])
-    *passes, mean_verdict = resampled(np.array(rows), derive_seed(seed, "resampling"))
+    plays = [r.plays for r in results]
+
+    def passes(chance: Callable[[int, int, int], float]) -> dict[int, Estimate]:
+        found = {
+            k: over_tasks([chance(r.plays, r.successes, k) if k <= r.plays else None for r in results], plays)
+            for k in ks
+        }
+        return {k: estimate for k, estimate in found.items() if estimate is not None}
+
     turns = [len(t.rewards) for plays in by_task for t in plays if t.ending != "failed"]
     return Evaluation(
         world=world,
         repeats=len(by_task[0]),
-        pass_at={k: e for k, e in zip(ks, passes[: len(ks)], strict=True) if e is not None},
-        pass_hat={k: e for k, e in zip(ks, passes[len(ks) :], strict=True) if e is not None},
-        mean_verdict=mean_verdict,
-        mean_turns=float(np.mean(turns)) if turns else None,
+        pass_at=passes(pass_at_k),
+        pass_hat=passes(pass_hat_k),
+        mean_verdict=over_tasks([r.mean_verdict for r in results], plays),
+        mean_turns=fmean(turns) if turns else None,
         endings=dict(Counter(t.ending for plays in by_task for t in plays)),
         tasks=results,
         usage=dict(sum((Counter(t.info.get("usage", {})) for plays in by_task for t in plays), Counter())),
@@ -162,6 +148,6 @@ def _task_result(task: str, plays: Sequence[Trajectory]) -> TaskResult:
         plays=len(graded),
         successes=sum(v >= SUCCESS for v in verdicts),
         failed=len(plays) - len(graded),
-        mean_verdict=float(np.mean(verdicts)) if verdicts else None,
-        mean_turns=float(np.mean([len(t.rewards) for t in graded])) if graded else None,
+        mean_verdict=fmean(verdicts) if verdicts else None,
+        mean_turns=fmean([len(t.rewards) for t in graded]) if graded else None,
     )

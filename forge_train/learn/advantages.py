@@ -13,6 +13,9 @@ from collections.abc import Callable, Sequence
 
 from forge_train.trajectory import Trajectory
 
+ROUNDING = 1e-6
+"""What single precision loses of a sum of rewards; returns that differ by less of it are equal."""
+
 Estimator = Callable[[Sequence[Trajectory]], list[list[float]]]
 """One group in; for each trajectory, one advantage per action out."""
 
@@ -36,8 +39,7 @@ def grpo(group: Sequence[Trajectory]) -> list[list[float]]:
     >>> [round(a, 6) for a, in grpo([Trajectory("g", rewards=[r]) for r in (1.0, 0.0, 0.0, 1.0)])]
     [0.866024, -0.866024, -0.866024, 0.866024]
     """
-    returns = [t.episode_return for t in group]
-    centred = _centred(returns)
+    centred = _centred(group)
     if len(group) < 2:
         return _broadcast(group, centred)
     std = math.sqrt(math.fsum(c * c for c in centred) / (len(group) - 1))
@@ -50,7 +52,7 @@ def dr_grpo(group: Sequence[Trajectory]) -> list[list[float]]:
     Dr. GRPO (arXiv 2503.20783) §3.2: dividing by the standard deviation favours tasks that are nearly
     always or nearly never solved. Its other half is the "constant" denominator of the loss.
     """
-    return _broadcast(group, _centred([t.episode_return for t in group]))
+    return _broadcast(group, _centred(group))
 
 
 def rloo(group: Sequence[Trajectory]) -> list[list[float]]:
@@ -61,13 +63,32 @@ def rloo(group: Sequence[Trajectory]) -> list[list[float]]:
     """
     size = len(group)
     scale = size / (size - 1) if size > 1 else 0.0
-    return _broadcast(group, [scale * c for c in _centred([t.episode_return for t in group])])
+    return _broadcast(group, [scale * c for c in _centred(group)])
 
 
-def _centred(returns: list[float]) -> list[float]:
-    """Returns minus their mean; exactly zero when all are equal, which rounding would not give."""
-    if not returns or min(returns) == max(returns):
-        return [0.0] * len(returns)
+def equal(numbers: Sequence[float], size: float) -> bool:
+    """Whether numbers are the same but for rounding, in single precision, of terms that add up to `size`.
+
+    The same mistake at another turn earns the same in another order. Dividing what rounding leaves by its own
+    deviation would make a lesson of it.
+
+    >>> equal([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1], 0.6), equal([0.6, 0.61], 0.6)
+    (True, False)
+    """
+    return max(numbers) - min(numbers) <= ROUNDING * size
+
+
+def earned_the_same(group: Sequence[Trajectory]) -> bool:
+    """Whether the members of a group have equal returns, so that comparing them teaches nothing."""
+    size = max((math.fsum(map(abs, t.rewards)) for t in group), default=0.0)
+    return not group or equal([t.episode_return for t in group], size)
+
+
+def _centred(group: Sequence[Trajectory]) -> list[float]:
+    """Returns minus their mean; exactly zero when all are equal."""
+    if earned_the_same(group):
+        return [0.0] * len(group)
+    returns = [t.episode_return for t in group]
     mean = math.fsum(returns) / len(returns)
     return [r - mean for r in returns]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,11 @@ from transformers import PreTrainedModel
 
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig
 from forge_train.learn.batch import Batch, Sample, token_weights
-from forge_train.learn.distributed import IDLE, Processes, shared_batches, spread, whole, within
-from forge_train.learn.gae import Estimate, estimate
-from forge_train.learn.kernels import recompute_blocks
-from forge_train.learn.learner import adamw, schedule, split
-from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
-from forge_train.learn.tree_attention import inputs_of, prepare
+from forge_train.learn.distributed import IDLE, Processes, together, within
+from forge_train.learn.gae import Targets, targets_of
+from forge_train.learn.learner import deal
+from forge_train.learn.trained_model import TrainedModel
+from forge_train.learn.tree_attention import inputs_of
 from forge_train.record.checkpoint import load_tensors, save_tensors
 from forge_train.trajectory import WORLD, Ending, Trajectory
 
@@ -35,19 +34,12 @@ FOLDER = "critic"
 """Of a checkpoint, where it has its part."""
 
 
-class Critic:
+class Critic(TrainedModel):
     """Values of states, and their training. `model` is the policy; it is copied, not touched.
 
     The head begins at zero: at first every value is 0. `optim` says what `config` does not (betas, clipping,
-    micro-batches). `dtype` as in `Learner`: weights keep theirs, "bfloat16" runs the forward under autocast.
-    With `processes` all of them must call every method with the same arguments, as those of `Learner`;
-    `lockstep.LeadingCritic` sees to that.
+    micro-batches). `dtype` and `processes` as in `TrainedModel`.
     """
-
-    version: int
-    """Updates behind the values."""
-    steps: int
-    """Optimizer steps taken; drives the warm-up of the learning rate."""
 
     def __init__(
         self,
@@ -58,30 +50,24 @@ class Critic:
         dtype: str = "float32",
         processes: Processes | None = None,
     ) -> None:
-        self.model = ValueModel(_backbone_of(model)).eval()
-        self.device = processes.device if processes else model.device
-        self.processes = processes
-        if optim.gradient_checkpointing:
-            recompute_blocks(self.model.backbone)
-        if processes:
-            spread(self.model, processes, shard=optim.shard, bfloat16=dtype == "bfloat16")
-        self.model.to(self.device)
-        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
-            within(self.model, prepare, self.model.backbone)
-        self.config = config
+        values = ValueModel(_backbone_of(model))
         own = {"lr": config.lr, "warmup": config.warmup, "schedule": "constant", "decay_steps": None}
-        self.optim = optim.model_copy(update=own)
-        self.bfloat16 = dtype == "bfloat16"
-        self.optimizer = adamw(self.model, self.optim)
-        self.version = 0
-        self.steps = 0
+        super().__init__(
+            values,
+            values.backbone,
+            optim.model_copy(update=own),
+            device=model.device,
+            dtype=dtype,
+            processes=processes,
+        )
+        self.config = config
 
     @property
     def policy_waits(self) -> bool:
         """Whether the policy is not to learn from the next update, because the critic knows too little."""
         return self.version < self.config.policy_waits
 
-    def judge(
+    def assign_credit(
         self, groups: Sequence[Sequence[Trajectory]], algorithm: AlgorithmConfig
     ) -> tuple[list[list[list[float]]], dict[str, float]]:
         """One update of PPO as far as the critic goes: values, advantages, and the critic learns.
@@ -92,7 +78,7 @@ class Critic:
         wait = self.policy_waits
         endings = trained_endings(algorithm, self.config)
         members = [t for group in groups for t in group if t.ending in endings]
-        found = estimate(members, self.values(members), algorithm, self.config.gae_lambda)
+        found = targets_of(members, self.values(members), algorithm, self.config.gae_lambda)
         metrics = self.update(members, found, algorithm)
         advantages = iter(found)
         credit = [[next(advantages).advantages if t.ending in endings else [] for t in g] for g in groups]
@@ -100,6 +86,7 @@ class Critic:
             credit = [[[] for _ in group] for group in groups]
         return credit, {**metrics, "policy_waits": float(wait)}
 
+    @together("valuing")
     def values(self, trajectories: Sequence[Trajectory]) -> list[list[float]]:
         """The values of each trajectory's states: one more than the tokens that the policy wrote.
 
@@ -113,17 +100,18 @@ class Critic:
             if (at := self._places(trajectory, j))
         ]
         told: list[list[float]] = [[] for _ in trajectories]
-        for sample, values_N in zip(found, self._values(found), strict=True):
+        for sample, values_N in zip(found, self.scored(found, self._forward).values(), strict=True):
             told[sample.trajectory] += values_N.tolist()
         for trajectory, row in zip(trajectories, told, strict=True):
             if len(row) == trajectory.sampled:
                 row.append(0.0)
         return told
 
+    @together("in an update of the critic")
     def update(
-        self, trajectories: Sequence[Trajectory], estimates: Sequence[Estimate], loss: LossConfig
+        self, trajectories: Sequence[Trajectory], targets: Sequence[Targets], loss: LossConfig
     ) -> dict[str, float]:
-        """Move values towards the returns of `estimates`: one optimizer step per minibatch, each epoch.
+        """Move values towards the returns of `targets`: one optimizer step per minibatch, each epoch.
 
         Every state of a step weighs what `loss.denominator` says, over the whole optimizer step. A step whose
         gradient is not finite is not taken. The version goes up by one.
@@ -134,61 +122,38 @@ class Critic:
         `value_steps`, `value_skipped` (gradient not finite), and `value_seconds`.
         """
         started = time.perf_counter()
-        found = _step_samples(trajectories, estimates)
+        found = _step_samples(trajectories, targets)
         tally = _Tally()
         for epoch in range(self.config.epochs if found else 0):
             seed = self.version * self.config.epochs + epoch
-            for part in split(len(trajectories), self.config.minibatches, seed=seed):
+            for part in deal(len(trajectories), self.config.minibatches, seed=seed):
                 self._step([s for s in found if s.trajectory in part], loss, tally)
         self.version += 1
         if self.processes:
             tally.add(self.processes.gather(tally))
         return {
-            **fit([v for e in estimates for v in e.values], [r for e in estimates for r in e.returns]),
+            **fit([v for e in targets for v in e.values], [r for e in targets for r in e.returns]),
             **tally.metrics(),
             "value_seconds": time.perf_counter() - started,
         }
 
-    def park(self) -> None:
-        """Keep the moments in main memory until `unpark`."""
-        move_moments(self.optimizer, torch.device("cpu"))
-
-    def unpark(self) -> None:
-        """Take the moments back to where the weights are."""
-        move_moments(self.optimizer, None)
-
+    @together("saving the critic")
     def save(self, folder: Path) -> None:
         """Write weights and moments into `folder`, each process its parts."""
         save_tensors(folder / FOLDER / "weights", self._weights())
-        save_moments(folder / FOLDER, self.model, self.optimizer)
+        self.save_moments(folder / FOLDER)
 
+    @together("loading the critic")
     def load(self, folder: Path, *, version: int, steps: int) -> None:
         """Continue from `save` with the counters of that time, in any number of processes.
 
         Raises CheckpointError when it does not fit.
         """
         load_tensors(folder / FOLDER / "weights", self._weights())
-        load_moments(folder / FOLDER, self.model, self.optimizer, steps)
-        self.version, self.steps = version, steps
+        self.load_moments(folder / FOLDER, version=version, steps=steps)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: weight.detach() for name, weight in self.model.named_parameters()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of everything the next update depends on; continuing from it is exact to the bit."""
-        return {
-            "model": {name: value.detach().clone() for name, value in self.model.state_dict().items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "version": self.version,
-            "steps": self.steps,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.version = state["version"]
-        self.steps = state["steps"]
 
     def _places(self, trajectory: Trajectory, index: int) -> list[int]:
         """Where in a segment states end: before each token of the policy, and after all where it goes on."""
@@ -205,40 +170,15 @@ class Critic:
         weights = {s.key: weight_N for s, weight_N in zip(part, weight_of, strict=True)}
         weights[IDLE.key] = torch.zeros(1)
         self.optimizer.zero_grad(set_to_none=True)
-        for chosen, batch in self._work(part):
+        for chosen, batch in self.batches(part):
             weight_N = torch.cat([weights[s.key] for s in chosen]).to(self.device)
             value_N = within(self.model, self._forward, batch)
             loss_N, clipped_N = value_loss(value_N, batch.behaviour_N, batch.advantage_N, self.config.clip)
             (weight_N * loss_N).sum().backward()  # type: ignore[no-untyped-call]
             if IDLE not in chosen:
                 tally.states(loss_N.detach(), clipped_N)
-        parameters = list(self.model.parameters())
-        if self.processes and not self.optim.shard:
-            self.processes.sum_gradients(parameters)
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
-        if math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.optim.lr * schedule(self.steps, self.optim)
-            self.optimizer.step()
-            self.steps += 1
-        self.optimizer.zero_grad(set_to_none=True)
+        norm, _ = self.take_step()
         tally.norms.append(norm)
-
-    @torch.no_grad()
-    def _values(self, found: Sequence[Sample]) -> list[Tensor]:
-        """Values [N] of each sample's states, on the CPU."""
-        mine: dict[tuple[int, int], Tensor] = {}
-        told: dict[tuple[int, int], Tensor] = {}
-        for chosen, batch in self._work(found):
-            values_N = within(self.model, self._forward, batch).cpu()
-            pieces = torch.split(values_N, list(batch.lengths))
-            mine |= {s.key: piece_N for s, piece_N in zip(chosen, pieces, strict=True)}
-        for part in self.processes.gather(mine) if self.processes else [mine]:
-            told |= part
-        return [told[s.key] for s in found]
-
-    def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
-        return shared_batches(found, self.optim, self.processes, self.device)
 
     def _forward(self, batch: Batch) -> Tensor:
         """Values [N], float32, of the states that end before each of the batch's targets."""
@@ -294,12 +234,12 @@ def fit(values: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
     """
     if not returns:
         return {}
-    mean, spread = _moments(returns)
+    mean, scatter = _moments(returns)
     _, unexplained = _moments([r - v for v, r in zip(values, returns, strict=True)])
     return {
         "value": math.fsum(values) / len(values),
         "value_return": mean,
-        "value_explained": 1 - unexplained / spread if spread > 0 else 0.0,
+        "value_explained": 1 - unexplained / scatter if scatter > 0 else 0.0,
     }
 
 
@@ -344,10 +284,10 @@ def _states(trajectory: int, segment: int, tokens: Sequence[int], at: list[int],
     )
 
 
-def _step_samples(trajectories: Sequence[Trajectory], estimates: Sequence[Estimate]) -> list[Sample]:
+def _step_samples(trajectories: Sequence[Trajectory], targets: Sequence[Targets]) -> list[Sample]:
     """The states of all steps: `behaviour_N` is the value before the update, `advantage_N` the return."""
     found = []
-    for i, (trajectory, told) in enumerate(zip(trajectories, estimates, strict=True)):
+    for i, (trajectory, told) in enumerate(zip(trajectories, targets, strict=True)):
         steps = {at: (v, r) for at, v, r in zip(told.at, told.values, told.returns, strict=True)}
         written = 0
         for j, segment in enumerate(trajectory.segments):

@@ -36,6 +36,7 @@ from forge_train.learn.batch import Batch, Sample, microbatches
 from forge_train.learn.kernels import blocks
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 ROLL_CALL_S = 5.0
 """After a failure: how long rank 0 waits for each of the others to say that it is still there."""
@@ -174,6 +175,19 @@ def join(*, device: str = "cpu", deadline: float = 600.0, idle: float = 7200.0) 
     return Processes(rank, size, place, tuple(names), deadline, idle, control)
 
 
+def together(what: str) -> Callable[[F], F]:
+    """Mark a method that all processes run at once; `what` they are doing, as a person says it.
+
+    `lockstep.lead` makes the others do what rank 0 is asked for.
+    """
+
+    def mark(method: F) -> F:
+        method.together = what  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
 def shares(sizes: Sequence[int], parts: int) -> list[range]:
     """Cut items into `parts` stretches of nearly equal total size; some may be empty.
 
@@ -206,7 +220,7 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
     if getattr(model, "is_spread", False):
         return
     model.is_spread = True
-    whole = {name: value.detach() for name, value in model.state_dict().items()} if processes.leads else {}
+    weights = {name: value.detach() for name, value in model.state_dict().items()} if processes.leads else {}
     if shard:
         _shard(model, processes, bfloat16)
     if processes.leads:
@@ -217,7 +231,7 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
             model.tie_weights()
     if shard:
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-        set_model_state_dict(model, whole, options=options)
+        set_model_state_dict(model, weights, options=options)
     copied = list(model.buffers()) if shard else [*model.parameters(), *model.buffers()]
     for value in copied:
         dist.broadcast(value.detach(), src=0)
@@ -258,7 +272,7 @@ def within(model: Any, run: Callable[..., T], *args: Any) -> T:
     return run(*args) if held is None else held(run, *args)
 
 
-def whole(value: Tensor) -> Tensor:
+def gathered(value: Tensor) -> Tensor:
     """The value of a part that is spread, on every process (all must call it); others as they are."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from forge_train.config import AlgorithmConfig
-from forge_train.learn.advantages import STD_FLOOR
+from forge_train.learn.advantages import STD_FLOOR, equal
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 
@@ -55,7 +55,7 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Targets:
     """What one trajectory teaches the policy and the critic."""
 
     advantages: list[float]
@@ -124,12 +124,12 @@ CRITIC_ESTIMATORS: dict[str, CriticEstimator] = {
 }
 
 
-def estimate(
+def targets_of(
     trajectories: Sequence[Trajectory],
     values: Sequence[Sequence[float]],
     algorithm: AlgorithmConfig,
     returns_lambda: float = 1.0,
-) -> list[Estimate]:
+) -> list[Targets]:
     """Advantages and returns of the trajectories of one update.
 
     `returns_lambda` replaces lambda in the returns that the critic learns, A + V; apart from the policy's it
@@ -151,7 +151,7 @@ def estimate(
         advantages = estimator(episode, policy)
         here = [row[i] for i in at]
         returns = [a + v for a, v in zip(estimator(episode, critic), here, strict=True)]
-        found.append(Estimate(advantages if by_turn else TokenAdvantages(advantages), at, here, returns))
+        found.append(Targets(advantages if by_turn else TokenAdvantages(advantages), at, here, returns))
     return _whitened(found) if algorithm.whiten else found
 
 
@@ -179,14 +179,16 @@ def _episode(trajectory: Trajectory, values: Sequence[float]) -> Episode:
     return Episode(list(values), list(trajectory.rewards), ends)
 
 
-def _whitened(estimates: list[Estimate]) -> list[Estimate]:
+def _whitened(targets: list[Targets]) -> list[Targets]:
     """Advantages shifted and scaled to mean 0 and deviation 1 over all steps of all trajectories."""
-    steps = [a for e in estimates for a in e.advantages]
+    steps = [a for e in targets for a in e.advantages]
     if not steps:
-        return estimates
+        return targets
+    if equal(steps, max(map(abs, steps))):
+        return [replace(e, advantages=type(e.advantages)([0.0] * len(e.advantages))) for e in targets]
     mean = math.fsum(steps) / len(steps)
     std = math.sqrt(math.fsum((a - mean) ** 2 for a in steps) / len(steps))
     return [
         replace(e, advantages=type(e.advantages)((a - mean) / (std + STD_FLOOR) for a in e.advantages))
-        for e in estimates
+        for e in targets
     ]

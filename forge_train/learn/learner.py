@@ -5,13 +5,10 @@ Shapes: B rows, T positions, N trained tokens, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-import copy
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +18,11 @@ from transformers import PreTrainedModel
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.advantages import count_actions
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
-from forge_train.learn.distributed import IDLE, Processes, shared_batches, spread, whole, within
-from forge_train.learn.kernels import recompute_blocks
+from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.lora import adapter_state, gather_weights, weight_names
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
-from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
-from forge_train.learn.tree_attention import inputs_of, prepare
+from forge_train.learn.trained_model import TrainedModel
+from forge_train.learn.tree_attention import inputs_of
 from forge_train.learn.update_metrics import Tally
 from forge_train.trajectory import Trajectory
 
@@ -36,21 +32,12 @@ TOKEN_IDS = 2**32
 """More than any vocabulary has, to write a position and a token as one number."""
 
 
-class Learner:
+class Learner(TrainedModel):
     """Trains `model` in place; whoever shares its parameters (the in-process engine) sees every update.
 
-    `model` is a Hugging Face causal language model; its parameters keep their dtype. `dtype`
-    "bfloat16" runs the forward under autocast, "float32" as it is. Dropout stays off: it would make the
-    logprobs of the learner differ from the engine's.
-
-    With `processes` all of them must call every method with the same arguments (`lockstep.py` sees to that);
-    they begin with rank 0's weights, share the work, and return the same.
+    `model` is a Hugging Face causal language model. Dropout stays off: it would make the logprobs of the
+    learner differ from the engine's. `dtype` and `processes` as in `TrainedModel`.
     """
-
-    version: int
-    """Updates behind the weights."""
-    steps: int
-    """Optimizer steps taken; drives the schedule. Several per update when it has minibatches."""
 
     def __init__(
         self,
@@ -61,8 +48,6 @@ class Learner:
         dtype: str = "float32",
         processes: Processes | None = None,
     ) -> None:
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype={dtype!r}: use float32 or bfloat16")
         for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             value = getattr(model.config, name, None)
             if value not in (None, 1.0):
@@ -70,21 +55,9 @@ class Learner:
                     f"{name}={value}: the learner scores with head(hidden) alone, and this model "
                     f"({model.config.model_type}) changes logits after it; use one that does not"
                 )
-        self.device = processes.device if processes else torch.device(device)
-        self.optim = optim
-        self.bfloat16 = dtype == "bfloat16"
-        self.processes = processes
-        if optim.gradient_checkpointing:
-            recompute_blocks(model)
-        if processes:
-            spread(model, processes, shard=optim.shard, bfloat16=self.bfloat16)
-        self.model = model.to(self.device).eval()
-        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
-            within(self.model, prepare, self.model)
-        self.optimizer = adamw(self.model, optim)
-        self.version = 0
-        self.steps = 0
+        super().__init__(model, model, optim, device=torch.device(device), dtype=dtype, processes=processes)
 
+    @together("in an update")
     def update(
         self,
         trajectories: Sequence[Trajectory],
@@ -111,17 +84,17 @@ class Learner:
         """
         started = time.perf_counter()
         tally = Tally()
-        parts = split(len(trajectories), loss.minibatches, seed=self.version)
+        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
         signal = {s.trajectory for s in found if not s.silent}
         objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
-        whole_needed = corrects_sequences(loss)
-        scored = [s for s in found if (s.trajectory in signal if whole_needed else not s.silent)]
+        by_trajectory = corrects_sequences(loss)
+        scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]
         proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
         # Steps after the first no longer have the weights from before the update.
-        if len(parts) > 1 or whole_needed:
+        if len(parts) > 1 or by_trajectory:
             proximal = self._logprobs(scored, temperature)
-            if whole_needed:
+            if by_trajectory:
                 factors, figures = sequence_factors(scored, proximal, loss)
         prepared = time.perf_counter()
         for part in parts:
@@ -133,12 +106,13 @@ class Learner:
         return {
             **tally.metrics(),
             **figures,
-            "lr": self._lr(max(self.steps - 1, 0)),
+            "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
             "seconds": time.perf_counter() - started,
             "logprob_seconds": prepared - started,
         }
 
+    @together("scoring")
     def logprobs(
         self, trajectories: Sequence[Trajectory], *, temperature: float = 1.0
     ) -> list[list[list[float]]]:
@@ -166,6 +140,7 @@ class Learner:
             size += count
         yield self.gather(bucket)
 
+    @together("gathering weights")
     def gather(self, names: list[str]) -> dict[str, Tensor]:
         """Some of the plain model's weights: whole, adapters merged, to be read before the next update."""
         return gather_weights(self.model, names)
@@ -178,44 +153,10 @@ class Learner:
         """Write the plain model as transformers reads it."""
         self.model.save_pretrained(folder, state_dict=self.full_weights())
 
+    @together("gathering adapters")
     def adapter(self) -> dict[str, Tensor]:
         """A copy of the adapters' weights, whole: for `load_adapter`, and `save_adapter`."""
         return adapter_state(self.model)
-
-    def save_moments(self, folder: Path) -> None:
-        """Write the optimizer's state into `folder`: see `forge_train.learn.optimizer_state`."""
-        save_moments(folder, self.model, self.optimizer)
-
-    def load_moments(self, folder: Path, *, version: int, steps: int) -> None:
-        """Continue from `save_moments` with the counters of that time; the weights are the model's."""
-        self.version, self.steps = version, steps
-        load_moments(folder, self.model, self.optimizer, steps)
-
-    def park(self) -> None:
-        """Keep the moments in main memory until `unpark`. Gradients there are none between updates."""
-        move_moments(self.optimizer, torch.device("cpu"))
-
-    def unpark(self) -> None:
-        """Take the moments back to where the weights are."""
-        move_moments(self.optimizer, None)
-
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of everything the next update depends on; continuing from it is exact to the bit."""
-        return {
-            "model": {name: value.detach().clone() for name, value in self.model.state_dict().items()},
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "version": self.version,
-            "steps": self.steps,
-            "rng": torch.get_rng_state(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict()`; parameters are overwritten in place."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.version = state["version"]
-        self.steps = state["steps"]
-        torch.set_rng_state(state["rng"])
 
     def _step(
         self,
@@ -237,7 +178,7 @@ class Learner:
         tally.unique += unique_tokens(live)
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for chosen, batch in self._work(live):
+        for chosen, batch in self.batches(live):
             keys = [s.key for s in chosen]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
             current_N, entropy_N = within(self.model, self._forward, batch, temperature)
@@ -250,41 +191,11 @@ class Learner:
             total += float(summed.detach())
             if IDLE not in chosen:
                 tally.tokens({"entropy": entropy_N, **stats}, batch.real, batch.positions)
-        tally.step(total, *self._apply())
-
-    def _apply(self) -> tuple[float, bool]:
-        """Clip and take the step, unless the gradient is not finite. Returns its norm, and whether."""
-        parameters = list(self.model.parameters())
-        if self.processes and not self.optim.shard:
-            self.processes.sum_gradients(parameters)
-        norm = float(whole(nn.utils.clip_grad_norm_(parameters, self.optim.grad_clip)))
-        taken = math.isfinite(norm)
-        if taken:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._lr(self.steps)
-            self.optimizer.step()
-            self.steps += 1
-        self.optimizer.zero_grad(set_to_none=True)
-        return norm, taken
-
-    def _lr(self, step: int) -> float:
-        return self.optim.lr * schedule(step, self.optim)
+        tally.step(total, *self.take_step())
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
-        scored: dict[tuple[int, int], Tensor] = {}
-        result: dict[tuple[int, int], Tensor] = {}
-        with torch.no_grad():
-            for chosen, batch in self._work(found):
-                current_N, _ = within(self.model, self._forward, batch, temperature)
-                pieces = torch.split(current_N.cpu(), list(batch.lengths))
-                scored |= {s.key: piece_N for s, piece_N in zip(chosen, pieces, strict=True)}
-        for part in self.processes.gather(scored) if self.processes else [scored]:
-            result |= part
-        return {s.key: result[s.key] for s in found}
-
-    def _work(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
-        return shared_batches(found, self.optim, self.processes, self.device)
+        return self.scored(found, lambda batch: self._forward(batch, temperature)[0])
 
     def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.
@@ -332,38 +243,7 @@ def score(head: nn.Module, hidden_NH: Tensor, target_N: Tensor, temperature: flo
     return logprobs_N, entropy_N
 
 
-def schedule(step: int, optim: OptimConfig) -> float:
-    """Factor on the learning rate of optimizer step `step`, counted from 0.
-
-    Warm-up is linear and its first step already moves; linear and cosine reach 0 at `decay_steps`.
-
-    >>> [schedule(s, OptimConfig(warmup=4, schedule="linear", decay_steps=8)) for s in (0, 3, 4, 6, 8)]
-    [0.25, 1.0, 1.0, 0.5, 0.0]
-    """
-    if step < optim.warmup:
-        return (step + 1) / optim.warmup
-    if optim.schedule == "constant" or optim.decay_steps is None:
-        return 1.0
-    done = min((step - optim.warmup) / (optim.decay_steps - optim.warmup), 1.0)
-    return 1 - done if optim.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
-
-
-def adamw(model: nn.Module, optim: OptimConfig) -> torch.optim.AdamW:
-    """AdamW; norms and biases do not decay (they are no matrices)."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": optim.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ],
-        lr=optim.lr,
-        betas=optim.betas,
-        eps=optim.eps,
-        fused=True,
-    )
-
-
-def split(count: int, parts: int, *, seed: int) -> list[set[int]]:
+def deal(count: int, parts: int, *, seed: int) -> list[set[int]]:
     """Trajectory indices dealt into `parts` minibatches of nearly equal size; a function of the seed."""
     if parts == 1:
         return [set(range(count))]

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from forge_train.learn.distributed import whole
+from forge_train.learn.distributed import gathered
 
 NAME = "policy"
 """What peft calls our adapter."""
@@ -50,7 +50,7 @@ def has_lora(model: nn.Module) -> bool:
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the adapters, by parameter name. With several processes all must call it."""
-    return {n: whole(p).detach().clone() for n, p in model.named_parameters() if ".lora_" in n}
+    return {n: gathered(p).detach().clone() for n, p in model.named_parameters() if ".lora_" in n}
 
 
 def load_adapter(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -109,7 +109,7 @@ def _plain(model: nn.Module) -> dict[str, Tensor]:
 def _merged(weight: Tensor, layer: Any) -> Tensor:
     """`weight`, with the adapter of its layer, if it has one, added."""
     if not hasattr(layer, "lora_A"):
-        return whole(weight)
-    a, b = whole(layer.lora_A[NAME].weight.detach()), whole(layer.lora_B[NAME].weight.detach())
+        return gathered(weight)
+    a, b = gathered(layer.lora_A[NAME].weight.detach()), gathered(layer.lora_B[NAME].weight.detach())
     scale: float = layer.scaling[NAME]
-    return whole(weight) + scale * (b @ a)
+    return gathered(weight) + scale * (b @ a)

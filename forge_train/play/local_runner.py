@@ -12,7 +12,7 @@ from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
 
-class Rollouts:
+class LocalRunner:
     """Plays the group of any draw, here."""
 
     def __init__(

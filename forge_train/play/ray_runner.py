@@ -1,10 +1,10 @@
 """Groups played by Ray actors, on this machine and on others.
 
-    trainer --draw--> Rollouts --> engine                                rollout.workers = "local"
-    trainer --draw--> RayWorkers --draw--> actor: Rollouts --> servers   rollout.workers = "ray"
+    trainer --draw--> LocalRunner --> engine                              rollout.workers = "local"
+    trainer --draw--> RayRunner --draw--> actor: LocalRunner --> servers  rollout.workers = "ray"
 
 Both are a `forge_train.trainer.Runner`, and both play a draw with the same seed, so what is played does not
-depend on where. Ray is imported only when `RayWorkers.start` is called. The machines of a cluster need this
+depend on where. Ray is imported only when `RayRunner.start` is called. The machines of a cluster need this
 package and the worlds installed; the cluster is the one that RAY_ADDRESS names, else one on this machine.
 """
 
@@ -27,7 +27,7 @@ from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer, gather
-from forge_train.play.local_runner import Rollouts, group_seed
+from forge_train.play.local_runner import LocalRunner, group_seed
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
@@ -83,7 +83,7 @@ class Worker:
         recipe = self._recipe
         self._worlds = {w.label: World(w.id, w.args, w.label, w.weight) for w in recipe.worlds}
         self._player = await recipe.player()
-        self._play = Rollouts(
+        self._play = LocalRunner(
             self._worlds,
             self._player,
             seed=recipe.seed,
@@ -118,14 +118,14 @@ class _Hired:
     """Groups that it plays, or all its places when one group has it alone."""
 
 
-class RayWorkers:
+class RayRunner:
     """Plays each draw in one of `count` actors. Use it between `start` and `close`.
 
     A group goes to the worker with the fewest. When a worker dies, or does not hand in a group in time, it is
     replaced and its groups are played again with the same seeds, the last of `attempts` times alone in a
     worker, so that none fails by its neighbours. What is still lost then comes back as a group whose members
     all "failed", with the reason in `info["error"]`, and the run goes on. Any other exception in a worker is
-    raised here as it would be by `Rollouts`.
+    raised here as it would be by `LocalRunner`.
     """
 
     def __init__(
@@ -340,7 +340,7 @@ class RayWorkers:
 class AnnouncedEngine(WrappedEngine):
     """An engine of servers that workers use too: when it has new weights, they are told."""
 
-    def __init__(self, engine: Engine, workers: RayWorkers) -> None:
+    def __init__(self, engine: Engine, workers: RayRunner) -> None:
         super().__init__(engine)
         self._workers = workers
 
@@ -353,7 +353,7 @@ class AnnouncedEngine(WrappedEngine):
 @asynccontextmanager
 async def hired(
     config: Config, engine: Engine, tokenizer: Any
-) -> AsyncIterator[tuple[Engine, RayWorkers | None]]:
+) -> AsyncIterator[tuple[Engine, RayRunner | None]]:
     """The workers a config asks for, and the engine that tells them of new weights; or `engine` and None."""
     rollout = config.rollout
     if rollout.workers == "local":
@@ -375,7 +375,7 @@ async def hired(
         group_size=rollout.group_size,
         deadline=rollout.deadline_s,
     )
-    workers = RayWorkers(recipe, rollout.worker_count, in_flight=rollout.in_flight)
+    workers = RayRunner(recipe, rollout.worker_count, in_flight=rollout.in_flight)
     await workers.start()
     try:
         yield AnnouncedEngine(engine, workers), workers

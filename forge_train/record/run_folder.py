@@ -207,14 +207,14 @@ def repair(path: Path) -> None:
     if not path.exists():
         return
     data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
+    ended = data.rfind(b"\n") + 1
+    if ended < len(data):
         with open(path, "r+b") as file:
-            if _parse(data[whole:]) is not None:
+            if _parse(data[ended:]) is not None:
                 file.seek(0, os.SEEK_END)
                 file.write(b"\n")
             else:
-                file.truncate(whole)
+                file.truncate(ended)
 
 
 def standing(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -404,5 +404,5 @@ class _Run:
         self.out.events.append({"event": event, "time": round(self.now, 3), **fields})
 
 
-def _lognormal(rng: random.Random, median: float, spread: float) -> float:
-    return median * math.exp(spread * rng.gauss()) if spread else median
+def _lognormal(rng: random.Random, median: float, sigma: float) -> float:
+    return median * math.exp(sigma * rng.gauss()) if sigma else median

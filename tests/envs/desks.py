@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline import env as airline_env
 from forge_envs.worlds.airline import tasks as airline_tasks
 from forge_envs.worlds.desk.env import DeskEnv

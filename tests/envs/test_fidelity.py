@@ -275,9 +275,9 @@ def test_users_of_published_tasks_are_held_to_the_ids_of_their_notes(
             messages += [{"role": "assistant", "content": done}, {"role": "tool", "content": "{}"}]
         else:
             messages.append({"role": role, "content": text})  # type: ignore[typeddict-item]
-    args = {"source": published(tmp_path), "split": "base", "user": "openai:m@http://gone#replay=/gone"}
-    assert counts(stored("Forge/Retail-v0", "tau2/retail/a", messages, ending, **args)) == expected
-    gap = stored("Forge/Retail-v0", "b", messages[:1], "max_turns", **args)
+    args = {"path": published(tmp_path), "split": "base", "user": "openai:m@http://gone#replay=/gone"}
+    assert counts(stored("Forge/Tau2-v0", "tau2/retail/a", messages, ending, **args)) == expected
+    gap = stored("Forge/Tau2-v0", "b", messages[:1], "max_turns", **args)
     assert counts(gap) == {}, "users of tasks that cannot be judged are held to their notes, too"
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from forge_envs.errors import MachineError, ToolError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.people.chat import chat
 from forge_envs.people.hands import Hands
 from forge_envs.people.users import MOST_CALLS, Brief, ModelUser

@@ -14,7 +14,8 @@ import gymnasium as gym
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline.customer import AirlineListener
 from forge_envs.worlds.airline.env import AirlineEnv
 from forge_envs.worlds.airline.tasks import find_task as find_airline_task
@@ -189,12 +190,12 @@ def test_a_model_that_leaves_is_graded_by_what_the_ear_heard(desk: Desk) -> None
 
 
 @pytest.mark.skipif(not (DATA / "tau2").exists(), reason=f"the benchmarks' data is not at {DATA}")
-@pytest.mark.parametrize(("kind", "world"), [("tau1", "Retail"), ("tau2", "Retail"), ("tau2", "Airline")])
-def test_a_model_plays_the_customers_of_published_tasks(kind: str, world: str) -> None:
+@pytest.mark.parametrize(("domain", "world"), [("retail", "Tau1"), ("retail", "Tau2"), ("airline", "Tau2")])
+def test_a_model_plays_the_customers_of_published_tasks(domain: str, world: str) -> None:
     leave = {"now": False}
     with Endpoint(lambda body: "Thanks. ###STOP###" if leave["now"] else "Yes.") as endpoint:
         env: Any = gym.make(
-            f"Forge/{world}-v0", source=f"{kind}:{DATA / kind}", user=endpoint.spec()
+            f"Forge/{world}-v0", domain=domain, path=str(DATA / world.lower()), user=endpoint.spec()
         ).unwrapped
         task = env.task_ids()[0]
         brief = env.find(task).brief
@@ -219,7 +220,7 @@ def test_a_model_that_leaves_with_its_first_line_ends_the_episode_as_in_tau2(tmp
     cancel = call("cancel_pending_order", order_id=pending(), reason="no longer needed")
     with Endpoint(lambda body: "Never mind. ###STOP###") as endpoint:
         env: Any = gym.make(
-            "Forge/Retail-v0", source=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
+            "Forge/Tau2-v0", path=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
         ).unwrapped
         for id, action, outcome in (
             ("change", cancel, 0.0),

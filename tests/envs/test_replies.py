@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.attempts import Failed
 from forge_envs.people.replies import content_of, read_reply, spoken
 

@@ -12,7 +12,7 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.cli import main
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.fidelity import FAULTS, fidelity
 from forge_envs.people.stored import read_stored
 

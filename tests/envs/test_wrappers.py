@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.testing import check_world
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.wrappers import NextTurn, same_calls, same_json
@@ -144,6 +145,20 @@ def test_what_is_no_such_world_is_refused(args, told):
         gym.make("Forge/NextTurn-v0", **args)
     with pytest.raises(ValueError, match="is made"):
         NextTurn(RetailEnv(), size="tiny")
+
+
+class Silent(Counter):
+    """Its gold says everything and calls nothing."""
+
+    def gold(self, task):
+        return ["Goodbye."]
+
+
+def test_a_world_without_turns_to_choose_is_an_error_with_the_reason():
+    with pytest.raises(ValueError, match=r"Forge/Polyglot-v0.*no tools"):
+        gym.make("Forge/NextTurn-v0", world="Forge/Polyglot-v0")
+    with pytest.raises(TaskError, match="makes no call"):
+        NextTurn(Silent()).reset(seed=1)
 
 
 def test_a_prefix_that_cannot_be_played_is_no_opening():

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_train.engine import Sampling
 from forge_train.engines.vllm_http import retry_after
 from forge_train.play.chat_messages import beside_calls, read_reply, with_native_calls
 from forge_train.play.chat_requests import rejected
 from forge_train.play.world_pool import World
 from tests.endpoint import Raw
-from tests.train.test_chat import ARGS, RETAIL, calls, run
+from tests.train.test_chat_player import ARGS, RETAIL, calls, run
 
 LOOK = ("find_user_id_by_email", '{"email": "no@body.x"}')
 TASK = "retail/tiny/train/1/0"

@@ -22,7 +22,7 @@ from forge_train.learn.learner import Learner
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.local_runner import Rollouts
+from forge_train.play.local_runner import LocalRunner
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
@@ -52,7 +52,7 @@ class Desk:
         self.engine, self.learner, self.player = engine, learner, player
         world = World("Test/Coin-v0", {"turns": 1})
         self.trainer = Trainer(
-            runner=Rollouts({"w": world}, player, seed=0, group_size=4, deadline=60.0, in_flight=64),
+            runner=LocalRunner({"w": world}, player, seed=0, group_size=4, deadline=60.0, in_flight=64),
             engine=engine,
             learner=learner,
             algorithm=AlgorithmConfig(train_out_of_tokens=True),

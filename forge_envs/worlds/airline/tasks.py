@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from forge_envs.tables import Base
@@ -16,7 +15,7 @@ from forge_envs.worlds.airline.database import SIZES, database
 from forge_envs.worlds.airline.draft import AirlineDraft
 from forge_envs.worlds.airline.goals import AirlineTask
 from forge_envs.worlds.airline.gold import gold_actions, rehearse
-from forge_envs.worlds.desk.draft import Layer, Redraw
+from forge_envs.worlds.desk.draft import Layer, Redraw, greet_once
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.tasks import content_of, draw_task
 
@@ -64,12 +63,7 @@ def _finish(text: str, level: int, draft: AirlineDraft, goals: tuple[Goal, ...])
 
 def _plan(draft: AirlineDraft, level: int) -> tuple[Goal, ...]:
     """The customer's goals for a level, as one conversation asks for them."""
-    first, *others = _PLANS[level](draft)
-    later = []
-    for goal in others:
-        text = goal.request.removeprefix("Hi, ").removeprefix("Hello, ")
-        later.append(replace(goal, request=text[0].upper() + text[1:]))
-    return first, *later
+    return greet_once(_PLANS[level](draft))
 
 
 def _two(draft: AirlineDraft) -> list[Goal]:

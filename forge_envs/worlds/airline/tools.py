@@ -56,10 +56,8 @@ NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3
 class Airline(ServiceDesk):
     """One episode's airline; its methods are the tools.
 
-    Source of every effect: τ²-bench 1.0, airline. τ-bench v1 differs in that a booking takes no seats, and
-    that a change of flights leaves the cabin's name as it was; `rules="tau1"` does it that way. Two slips of
-    v1 are not copied: a fourth booking there overwrites the third, and a search for trips with a stop shows
-    the second flight's seats of the first day.
+    Source of every effect: τ²-bench 1.0, airline, for calls that fit the schemas. Its own code and that of
+    τ-bench, with their slips, are retold in `worlds.tau.airline`.
     """
 
     database: AirlineDatabase
@@ -68,7 +66,6 @@ class Airline(ServiceDesk):
     flights: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "reservations", "flights")
     record: ClassVar[tuple[str, str]] = ("reservation_id", "reservations")
-    rules: Literal["tau1", "tau2"] = "tau2"
 
     @tool()
     def get_user_details(self, user_id: str) -> str:
@@ -178,10 +175,9 @@ class Airline(ServiceDesk):
         price = len(passengers) * (sum(leg["price"] for leg in legs) + 30 * (insurance == "yes"))
         payments = _check_payments(user, payment_methods, price + 50 * nonfree_baggages)
         self._pay(user_id, payments)
-        if self.rules == "tau2":
-            for leg in legs:
-                day = self.flights.row(leg["flight_number"])["dates"][leg["date"]]
-                day["available_seats"][cabin] -= len(passengers)
+        for leg in legs:
+            day = self.flights.row(leg["flight_number"])["dates"][leg["date"]]
+            day["available_seats"][cabin] -= len(passengers)
         row: Row = {
             "reservation_id": new_id,
             "user_id": user_id,
@@ -196,8 +192,9 @@ class Airline(ServiceDesk):
             "total_baggages": total_baggages,
             "nonfree_baggages": nonfree_baggages,
             "insurance": insurance,
+            "status": None,
         }
-        self.reservations.add(new_id, row if self.rules == "tau1" else {**row, "status": None})
+        self.reservations.add(new_id, row)
         self.users.row(user_id)["reservations"].append(new_id)
         return self._done(new_id)
 
@@ -263,8 +260,7 @@ class Airline(ServiceDesk):
         self._settle(row, payment_id, heads * (sum(leg["price"] for leg in legs) - before))
         row = self.reservations.row(reservation_id)
         row["flights"] = legs
-        if self.rules == "tau2":
-            row["cabin"] = cabin
+        row["cabin"] = cabin
         return self._done(reservation_id)
 
     @tool(writes=True)

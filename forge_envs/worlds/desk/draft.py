@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from forge_envs.tables import Row, copy_json
 from forge_envs.worlds.desk.customer import choose
 from forge_envs.worlds.desk.database import Dice
+from forge_envs.worlds.desk.goals import Goal
 
 
 class Redraw(Exception):
@@ -55,6 +57,16 @@ class Draft:
         """The customer's line for a place."""
         self.said += 1
         return choose(self.package, place, self.voice + 11 * self.said, self.tiny, **words)
+
+
+def greet_once(goals: Sequence[Goal]) -> tuple[Goal, ...]:
+    """The goals as one conversation asks for them: only the first begins with a greeting."""
+    first, *others = goals
+    later = []
+    for goal in others:
+        text = goal.request.removeprefix("Hi, ").removeprefix("Hello, ")
+        later.append(replace(goal, request=text[0].upper() + text[1:]))
+    return first, *later
 
 
 class Layer(Mapping[str, Row]):

@@ -91,7 +91,7 @@ class ShopDatabase:
     orders: Base
     products: Base
     by_email: dict[str, str]
-    by_name_zip: dict[tuple[str, str, str], str]
+    by_name: dict[tuple[str, str], list[str]]
     product_list: str
     """Product names and ids as JSON, by name."""
 
@@ -101,17 +101,17 @@ class ShopDatabase:
 
 @functools.lru_cache(maxsize=8)
 def make_database(users: Base, orders: Base, products: Base, size: ShopSize = SIZES["full"]) -> ShopDatabase:
-    """A shop of these rows, with its indexes. The first user of an email or of a name and zip is found."""
+    """A shop of these rows, with its indexes. The first user of an email is found."""
     by_email: dict[str, str] = {}
-    by_name_zip: dict[tuple[str, str, str], str] = {}
+    by_name: dict[tuple[str, str], list[str]] = {}
     for user_id, user in users.rows.items():
         name = user["name"]
         by_email.setdefault(user["email"].lower(), user_id)
-        key = (name["first_name"].lower(), name["last_name"].lower(), user["address"]["zip"])
-        by_name_zip.setdefault(key, user_id)
+        key = (name["first_name"].lower(), name["last_name"].lower())
+        by_name.setdefault(key, []).append(user_id)
     names = {product["name"]: product["product_id"] for product in products.rows.values()}
     listing = json.dumps(dict(sorted(names.items())), ensure_ascii=False)
-    return ShopDatabase(size, users, orders, products, by_email, by_name_zip, listing)
+    return ShopDatabase(size, users, orders, products, by_email, by_name, listing)
 
 
 @functools.cache

@@ -57,13 +57,11 @@ class ShopDraft(Draft):
         return row
 
     def words(self, place: str, order_id: str = "", knows: bool = True) -> str:
-        """The customer's line for a place; they greet once."""
+        """The customer's line for a place."""
         name = f"order {order_id}" if knows else "one of my orders"
         if place == "stranger":
             name = order_id
         text = self.say(place, order=name)
-        if self.said > 1:
-            text = text.removeprefix("Hi, ").removeprefix("Hello, ")
         return text[0].upper() + text[1:]
 
     def goal(self, kind: str, order: Row, call: ToolCall | None, knows: bool = True, **details: str) -> Goal:

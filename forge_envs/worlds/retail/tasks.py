@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forge_envs.tables import Base
-from forge_envs.worlds.desk.draft import Layer, Redraw
+from forge_envs.worlds.desk.draft import Layer, Redraw, greet_once
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.tasks import content_of, draw_task
 from forge_envs.worlds.retail.database import SIZES
@@ -65,8 +65,8 @@ def _finish(text: str, level: int, draft: ShopDraft, goals: tuple[Goal, ...]) ->
 
 
 def _plan(draft: ShopDraft, level: int) -> tuple[Goal, ...]:
-    """The customer's goals for a level."""
-    return tuple(_PLANS[level](draft))
+    """The customer's goals for a level, as one conversation asks for them."""
+    return greet_once(_PLANS[level](draft))
 
 
 def _two(draft: ShopDraft) -> list[Goal]:

@@ -9,7 +9,8 @@ from shlex import quote
 from typing import ClassVar, Protocol
 
 from forge_envs.errors import ToolError
-from forge_envs.messages import Grammar, ToolCall
+from forge_envs.grammars import Grammar
+from forge_envs.messages import ToolCall
 from forge_envs.sandbox import Result
 from forge_envs.tools import tool
 from forge_envs.worlds.swe.patch import PatchError

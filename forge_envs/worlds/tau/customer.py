@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from forge_envs.messages import ToolCall
+from forge_envs.people.hands import Hands
 from forge_envs.people.users import Brief
 
 PATIENCE = 4
@@ -36,3 +38,18 @@ class PlainCustomer:
             return "Yes, please." if text.endswith("?") else None
         self.patience -= 1
         return "Hello? Are you there?" if self.patience > 0 else None
+
+
+@dataclass
+class CountedHands(Hands):
+    """Hands whose rounds and refusals are counted: they count against the limits of an episode."""
+
+    refused: int = 0
+    rounds: int = 0
+    """Times that calls were made before anything was said again."""
+
+    def use(self, call: ToolCall) -> str:
+        """Do it; the result or the refusal, as the customer reads it."""
+        result = super().use(call)
+        self.refused += result.startswith("Error: ")
+        return result

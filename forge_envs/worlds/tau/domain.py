@@ -19,7 +19,7 @@ class Desk(Protocol):
     over: bool
     """A tool ended the conversation."""
     writes: int
-    """Writes that went through."""
+    """Calls that can have changed something, refused ones included."""
 
 
 @dataclass(frozen=True, eq=False)

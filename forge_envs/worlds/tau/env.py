@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from forge_envs.env import AgentEnv, Episode, opening
+from forge_envs.arguments import known
+from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, StepResult, opening
 from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
-from forge_envs.people.hands import Hands
 from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
+from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
-from forge_envs.worlds.tau.customer import PlainCustomer
-from forge_envs.worlds.tau.domain import Desk, Domain
-from forge_envs.worlds.tau.fidelity import OfficialWatch
-from forge_envs.worlds.tau.grade import Standing, heard, standing, verdict
-from forge_envs.worlds.tau.task import OfficialTask
+from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer
+from forge_envs.worlds.tau.domain import Desk, Kind
+from forge_envs.worlds.tau.fidelity import TauWatch
+from forge_envs.worlds.tau.grade import Standing, standing, verdict
+from forge_envs.worlds.tau.mock import MOCK
+from forge_envs.worlds.tau.retail import RETAIL
+from forge_envs.worlds.tau.task import TauTask, heard
+from forge_envs.worlds.tau.user import OfficialUser
 
-TURNS = {"tau1": 30, "tau2": 100}
-"""The official runners' limits; τ²-bench counts 200 messages, which are half the customer's or the tools'."""
-REFUSALS = {"tau1": math.inf, "tau2": 10}
-"""Refused calls after which τ²-bench breaks an episode off."""
+DOMAINS = {domain.name: domain for domain in (RETAIL, AIRLINE, MOCK)}
 UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
 """The gap of tasks that could be judged."""
 ENDING = "transfer_to_human_agents"
@@ -36,16 +34,17 @@ ENDING = "transfer_to_human_agents"
 
 
 @dataclass(kw_only=True)
-class OfficialEpisode(Episode[OfficialTask]):
+class TauEpisode(Episode[TauTask]):
     """A desk, a customer, and what the verdict depends on."""
 
     desk: Desk
     user: User
-    hands: Hands | None = None
+    hands: CountedHands | None = None
     """What the customer does themselves, in domains where they have tools; the agent never sees it."""
     ended: bool = False
     """The customer left or was handed over; an episode that is cut off earns 0."""
     refused: int = 0
+    """Calls of the agent that were refused."""
     told: set[int] = field(default_factory=set)
     """Which of the texts that must be said were said."""
     judged: tuple[Verdict, ...] = ()
@@ -54,61 +53,43 @@ class OfficialEpisode(Episode[OfficialTask]):
     """After so many writes and texts, how far the episode was."""
 
 
-class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
-    """The tasks of τ-bench or τ²-bench, judged as their own evaluators do.
+class TauEnv(AgentEnv[TauTask, TauEpisode]):
+    """What the worlds of both benchmarks share; the arguments are explained at each."""
 
-    The outcome is the product of what a task's reward basis names: the database is as the official calls
-    leave it, to the last digit; the agent said certain texts; it made certain calls. An episode that is cut
-    off, by `max_turns` or by too many refused calls, earns 0. Prose beside a call is said to nobody.
-
-    Args:
-        domain: tables and tools, e.g. `forge_envs.worlds.tau.retail:RETAIL`.
-        source: "tau1:PATH" or "tau2:PATH", where PATH holds the benchmark's own files.
-        split: one that the files name, e.g. "train", "test", "base".
-        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, and then gold proves
-            only that the database can be reached.
-        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
-            episode ends; "" has none, and tasks whose verdict needs them are gaps.
-        gaps: "skip" leaves out tasks whose verdict cannot be told here (see `gaps`), "play" plays them and
-            judges what can be judged.
-        strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
-            must have all of gold's arguments.
-        max_turns: by default that of the official runner.
-        turn_weight, grammar, render_mode: see AgentEnv.
-    """
+    kind: ClassVar[Kind]
+    turns: ClassVar[int]
+    """The official runner's limit."""
 
     def __init__(
         self,
         *,
-        domain: Domain,
-        source: str,
+        domain: str = "retail",
+        path: str = "",
         split: str = "train",
         user: str = "scripted",
         judge: str = "",
-        gaps: str = "skip",
+        gaps: Annotated[str, known(("skip", "play"))] = "skip",
         strict: bool = False,
-        max_turns: int | None = None,
+        max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        self.benchmark: Benchmark = load(domain, source)
+        one_of("domain", domain, [name for name, one in DOMAINS.items() if self.kind in one.contracts])
+        self.benchmark: Benchmark = load(DOMAINS[domain], self.kind, path)
         self.toolkit_type = self.benchmark.contract.tools
         super().__init__(
-            max_turns=TURNS[self.benchmark.kind] if max_turns is None else max_turns,
+            max_turns=self.turns if max_turns is None else max_turns,
             turn_weight=turn_weight,
             grammar=grammar,
             render_mode=render_mode,
         )
+        self.tools = dict(self.benchmark.tools)
         self._schemas = self.schemas
         one_of("split", split, self.benchmark.splits)
         self._chat, self._judge = chat_of(user), judge_of(judge)
         if self._chat is not None or self._judge is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
-        one_of("gaps", gaps, ("skip", "play"))
-        if not isinstance(strict, bool):
-            raise ValueError(f"strict={strict!r}: it is true or false")
         self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
         self.splits = self._disjoint()
         self.silence_solves = {
@@ -116,6 +97,28 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
             for id in self.benchmark.solved_by_silence
             if self._judge is None or not self.benchmark.tasks[id].needs_judge
         }
+
+    @property
+    def protocol(self) -> str:
+        """By whose rules a model plays the customer, "forge" or "official"; "" without a model."""
+        return "" if self._chat is None else "forge"
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """As in AgentEnv; `info` says by whose protocol a model plays the customer."""
+        messages, info = super().reset(seed=seed, options=options)
+        return messages, self._labelled(info)
+
+    def step(self, action: str) -> StepResult:
+        """As in AgentEnv; at the end `info` says by whose protocol a model played the customer."""
+        messages, reward, terminated, truncated, info = super().step(action)
+        if "outcome" in info:
+            info = self._labelled(info)
+        return messages, reward, terminated, truncated, info
+
+    def _labelled(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "protocol": self.protocol} if self.protocol else info
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -128,16 +131,16 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
         """The episode's desk: its methods are the tools."""
         return self.playing.desk
 
-    def begin(self, task: OfficialTask) -> tuple[OfficialEpisode, Observation]:
+    def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line."""
         desk, contract = self.benchmark.open_desk(), self.benchmark.contract
-        hands = None if contract.hands is None else Hands(contract.hands(desk))
+        hands = None if contract.hands is None else CountedHands(contract.hands(desk))
         user = self.customer(task, hands)
-        state = OfficialEpisode(task=task, desk=desk, user=user, hands=hands)
+        state = TauEpisode(task=task, desk=desk, user=user, hands=hands)
         first = Message(role="user", content=user.open())
         return state, opening(self.benchmark.policy, [first], self._schemas)
 
-    def customer(self, task: OfficialTask, hands: Hands | None = None) -> User:
+    def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
         """Whoever plays the customer of a task; only a model uses its hands."""
         if self._chat is None:
             return PlainCustomer(task.brief)
@@ -154,8 +157,7 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
         state = self.playing
-        if state.task.communicate:
-            state.told |= heard(state.task, text, strict=self.strict)
+        self._tell(text)
         answer = state.user.reply(text)
         state.ended = answer is None
         return None if answer is None else (Message(role="user", content=answer),)
@@ -173,21 +175,21 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
             calls = [call for text in said for call in self.grammar.parse(text).calls]
             calls += state.hands.made if state.hands else ()
         if self._judge is not None and state.ended:  # the others earn 0 whatever was said
-            state.judged = self._judge.verdicts(state.task.assertions, state.transcript, self.grammar)
+            state.judged = self._judge.verdicts(state.task.assertions, self._evidence(), self.grammar)
         score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
-    def watch(self, task_id: str) -> OfficialWatch:
+    def watch(self, task_id: str) -> TauWatch:
         """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
-        return OfficialWatch(self.benchmark.find(task_id), self.tools)
+        return TauWatch(self.benchmark.find(task_id), self.tools)
 
-    def gold(self, task: OfficialTask) -> list[str]:
+    def gold(self, task: TauTask) -> list[str]:
         """The official calls, one an action, then a line with all that must be said.
 
         The official calls may end with a handover, which in τ-bench ends the episode: then it comes last.
         """
         calls = [gold.call for gold in task.gold or () if gold.call.requestor == "assistant"]
-        last = [call for call in calls if call.name == ENDING and self.benchmark.kind == "tau1"]
+        last = [call for call in calls if call.name == ENDING and self.kind == "tau1"]
         actions = [self.grammar.write(calls=[call]) for call in calls if call not in last]
         facts = "".join(f" {text}." for text in task.communicate)
         if last:
@@ -204,7 +206,7 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
             ids = tuple(id for id in ids if not self._gap(self.benchmark.tasks[id]))
         return list(ids[:n])
 
-    def find(self, task_id: str) -> OfficialTask:
+    def find(self, task_id: str) -> TauTask:
         """The task of this id, which may be that of the files alone. Raises TaskError."""
         task = self.benchmark.find(task_id)
         gap = self._gap(task)
@@ -212,19 +214,30 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
             raise TaskError(f"task {task.id!r} cannot be judged: {gap}; gaps='play' judges the rest of it")
         return task
 
-    def draw(self, rng: np.random.Generator) -> OfficialTask:
+    def draw(self, rng: np.random.Generator) -> TauTask:
         """A task of this world's split."""
         ids = self.task_ids()
         if not ids:
             raise TaskError(f"no task of split {self.split!r} can be judged; gaps='play' plays them anyway")
         return self.benchmark.tasks[ids[int(rng.integers(len(ids)))]]
 
+    def _evidence(self) -> list[Message]:
+        """What a judge is shown: all that was said, with the line with which a model left."""
+        state = self.playing
+        said = state.user.said if isinstance(state.user, ModelUser | OfficialUser) else []
+        last = [Message(role="user", content=str(said[-1]["content"]))] if said else []
+        return [*state.transcript, *last]
+
+    def _tell(self, text: str) -> None:
+        """Note which of the texts that must be said are in a line of the agent."""
+        state = self.playing
+        if state.task.communicate:
+            state.told |= heard(state.task, text, strict=self.strict)
+
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         message, fault = super()._call(call)
         state = self.playing
-        if fault is not None:
-            state.refused += 1
-            state.over = state.refused >= REFUSALS[self.benchmark.kind]
+        state.refused += fault is not None
         if state.desk.over:
             state.over = state.ended = True
         return message, fault
@@ -238,7 +251,7 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
             state.measured = writes, told, at
         return state.measured[2]
 
-    def _gap(self, task: OfficialTask) -> str:
+    def _gap(self, task: TauTask) -> str:
         """Why the verdict on a task cannot be told here; "" if it can."""
         return task.gap or (UNJUDGED if task.needs_judge and self._judge is None else "")
 
@@ -252,20 +265,3 @@ class OfficialEnv(AgentEnv[OfficialTask, OfficialEpisode]):
                 found.append(split)
                 seen |= ids
         return tuple(found)
-
-
-def open_door(
-    domain: Domain, generated: Callable[..., AgentEnv[Any, Any]], source: str, arguments: Mapping[str, Any]
-) -> AgentEnv[Any, Any]:
-    """The world that `source` means: `generated` for "synthetic", else the published tasks of `domain`.
-
-    Raises ValueError for a source that is neither, or an argument that the world does not take.
-    """
-    kind: Callable[..., AgentEnv[Any, Any]] = generated
-    if source != "synthetic":
-        kind, arguments = OfficialEnv, {"domain": domain, **arguments}
-    known = inspect.signature(kind).parameters
-    unknown = [name for name in arguments if name not in known]
-    if unknown:
-        raise ValueError(f"source={source!r}: {', '.join(unknown)} unknown; known are {', '.join(known)}")
-    return kind(source=source, **arguments)

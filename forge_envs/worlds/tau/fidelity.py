@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from forge_envs.messages import ToolCall
 from forge_envs.tools import Tool
-from forge_envs.worlds.tau.task import OfficialTask
+from forge_envs.worlds.tau.task import TauTask
 
 _KINDS = {
     "email": (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "mail"),
@@ -33,10 +33,10 @@ def _codes(text: str) -> set[tuple[str, str]]:
     return {(kind, value) for kind, form in _FORMS.items() for value in form.findall(text)}
 
 
-class OfficialWatch:
+class TauWatch:
     """Follows one conversation of a published task; a `forge_envs.people.fidelity.Watch`."""
 
-    def __init__(self, task: OfficialTask, tools: Mapping[str, Tool]) -> None:
+    def __init__(self, task: TauTask, tools: Mapping[str, Tool]) -> None:
         brief = task.brief
         self._tools = tools
         goal = _codes(brief.goal.lower())

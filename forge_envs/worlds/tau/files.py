@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from forge_envs.errors import TaskError
+from forge_envs.errors import NotGiven, TaskError
 from forge_envs.tables import Row
 from forge_envs.worlds.tau.domain import Domain, Kind
 
@@ -21,22 +21,24 @@ _PROOF = {"tau1": "users.json", "tau2": "db.json"}
 """A file without which a folder is not a domain's."""
 
 
-def locate(source: str, domain: str) -> tuple[Kind, Path]:
-    """The benchmark and the domain's folder that "tau2:PATH" means.
+_WHENCE = {
+    "tau1": "a clone of sierra-research/tau-bench, its tasks exported as JSON",
+    "tau2": "a clone of sierra-research/tau2-bench",
+}
 
-    PATH is the domain's folder or one above it. Raises ValueError.
-    """
-    kind, colon, path = source.partition(":")
-    if kind not in get_args(Kind) or not colon or not path:
-        raise ValueError(f'source={source!r}: known are "synthetic", "tau1:PATH" and "tau2:PATH"')
+
+def locate(kind: Kind, path: str, domain: str) -> Path:
+    """The domain's folder that a path means: itself, or one above it. Raises ValueError."""
+    if not isinstance(path, str) or not path:
+        raise NotGiven(f"path={path!r}: give the folder with the benchmark's own files, {_WHENCE[kind]}")
     root = Path(path).expanduser().resolve()
     tried = [root, *(root / nest / domain for nest in _NESTED[kind])]
     for folder in tried:
         if (folder / _PROOF[kind]).is_file() and (folder == root or folder.name == domain):
-            return kind, folder  # type: ignore[return-value]  # it is one of Kind
+            return folder
     names = ", ".join(map(str, tried))
     raise ValueError(
-        f"source={source!r}: no {_PROOF[kind]} in any of {names}; PATH is the folder with the data of "
+        f"path={path!r}: no {_PROOF[kind]} in any of {names}; it is the folder with the data of "
         f"{domain!r}, or the one above it"
     )
 

@@ -5,7 +5,6 @@ Source: τ²-bench `evaluator/`, τ-bench `envs/base.py`, retold in `reference/b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,20 +13,7 @@ from forge_envs.people.judges import Verdict
 from forge_envs.rewards import Score
 from forge_envs.worlds.tau.benchmark import Benchmark
 from forge_envs.worlds.tau.domain import Desk
-from forge_envs.worlds.tau.task import OfficialTask
-
-
-def heard(task: OfficialTask, text: str, *, strict: bool = False) -> set[int]:
-    """Which of the texts the agent must say are in this line, by index.
-
-    The official rule looks for them anywhere in the lower-case line without its commas, so that "10" is said
-    by "2010"; `strict` wants no letter or digit on either side.
-    """
-    line = text.lower().replace(",", "")
-    wanted = enumerate(text.lower() for text in task.communicate)
-    if not strict:
-        return {n for n, want in wanted if want in line}
-    return {n for n, want in wanted if re.search(rf"(?<!\w)(?<!\d\.){re.escape(want)}(?!\w)(?!\.\d)", line)}
+from forge_envs.worlds.tau.task import TauTask
 
 
 class Standing(NamedTuple):
@@ -45,7 +31,7 @@ class Standing(NamedTuple):
         return (self.right + self.told) / total if total else 1.0
 
 
-def standing(task: OfficialTask, benchmark: Benchmark, desk: Desk, told: Collection[int]) -> Standing:
+def standing(task: TauTask, benchmark: Benchmark, desk: Desk, told: Collection[int]) -> Standing:
     """Compare a desk's rows and what was said with what gold leaves and what must be said."""
     right = rows = 0
     if "DB" in task.basis and task.gold is not None:
@@ -55,14 +41,14 @@ def standing(task: OfficialTask, benchmark: Benchmark, desk: Desk, told: Collect
 
 
 def verdict(
-    task: OfficialTask,
+    task: TauTask,
     at: Standing,
     calls: Sequence[ToolCall],
     judged: Sequence[Verdict] = (),
     *,
     strict: bool = False,
 ) -> Score:
-    """The product of what the task's basis names, as far as we can tell it (`OfficialTask.gap`).
+    """The product of what the task's basis names, as far as we can tell it (`TauTask.gap`).
 
     `judged` are a judge's verdicts on the task's assertions; without any, they count for nothing. They are
     told among the parts even where the basis leaves them out.
@@ -83,6 +69,6 @@ def verdict(
     return Score(outcome, parts)
 
 
-def _all_made(task: OfficialTask, calls: Iterable[ToolCall], strict: bool) -> bool:
+def _all_made(task: TauTask, calls: Iterable[ToolCall], strict: bool) -> bool:
     made = list(calls)
     return all(any(gold.matches(call, strict=strict) for call in made) for gold in task.gold or ())

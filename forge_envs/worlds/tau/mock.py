@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from forge_envs.errors import ToolError
-from forge_envs.tables import Base, Table
+from forge_envs.tables import Base, Table, copy_json
 from forge_envs.tools import tool
 from forge_envs.worlds.tau.domain import Contract, Domain
 
@@ -38,9 +38,14 @@ class Board:
         """
         if user_id not in self.users:
             raise ToolError("there is no such user")
+        if not isinstance(title, str) or not isinstance(description, str | None):
+            raise ToolError("a title and a description are text")
         task_id = f"task_{len(self.tasks) + 1}"
         row = {"task_id": task_id, "title": title, "description": description, "status": "pending"}
-        self.tasks.add(task_id, row)
+        if task_id in self.tasks:
+            self.tasks.row(task_id).update(row)
+        else:
+            self.tasks.add(task_id, row)
         self.users.row(user_id)["tasks"].append(task_id)
         self.writes += 1
         return self.tasks.text(task_id)
@@ -60,7 +65,9 @@ class Board:
         """
         if task_id not in self.tasks:
             raise ToolError("there is no such task")
-        self.tasks.row(task_id)["status"] = status
+        self.tasks.row(task_id)["status"] = copy_json(
+            status
+        )  # of any type: nothing checks it, as in τ²-bench
         self.writes += 1
         return self.tasks.text(task_id)
 

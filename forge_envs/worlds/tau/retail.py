@@ -1,26 +1,37 @@
-"""The retail domain of τ-bench and τ²-bench, and the one door to all retail worlds."""
+"""The retail domain of τ-bench and τ²-bench: the tools of our shop, as each benchmark's own code has them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from forge_envs.env import AgentEnv
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Row, Table, copy_json
 from forge_envs.tools import tool
+from forge_envs.worlds.desk.tools import ServiceDesk
 from forge_envs.worlds.retail.database import make_database
-from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.tools import Shop
 from forge_envs.worlds.tau.domain import Contract, Domain
-from forge_envs.worlds.tau.env import open_door
+from forge_envs.worlds.tau.tools import python_sum, same_tool
 
 
 @dataclass(kw_only=True)
-class Tau2Shop(Shop):
-    """No thoughts; item by item; an order whose items were changed is still open to other changes."""
+class Tau1Shop(Shop):
+    """The shop by τ-bench's contract, which stores whatever it is given."""
+
+    @same_tool(ServiceDesk.calculate)
+    def calculate(self, expression: str) -> str:
+        """As Python counts."""
+        return python_sum(expression)
+
+
+@dataclass(kw_only=True)
+class Tau2Shop(Tau1Shop):
+    """The shop by τ²-bench's contract: no thoughts; item by item; an order whose items were changed is still
+    open to other changes; addresses are text and amounts are floats.
+    """
 
     keeps_items: ClassVar[bool] = False
     think = None  # type: ignore[assignment]  # takes the tool away
@@ -55,14 +66,21 @@ class Tau2Shop(Shop):
             raise ToolError(f"the order is {order['status']}, not pending")
         return order
 
+    def _transaction(self, kind: str, amount: float, method_id: str) -> Row:
+        return super()._transaction(kind, float(amount), method_id)
+
+    def _address(self, *lines: str) -> Row:
+        if not all(isinstance(line, str) for line in lines):
+            raise ToolError("every line of an address is text")
+        return super()._address(*lines)
+
     def _swap(self, order: Row, item_ids: Sequence[str], new_item_ids: Sequence[str]) -> None:
         """As in τ²-bench: every changed item gets the price and options of the last new item."""
-        if not item_ids:
-            return
-        lines = order["items"]
+        lines, last = order["items"], {}
         # Looked up before anything moves: an earlier pair may take the last item's id.
-        product_id = next(line for line in lines if line["item_id"] == item_ids[-1])["product_id"]
-        last = self.database.products.rows[product_id]["variants"][new_item_ids[-1]]
+        for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
+            product_id = next(line for line in lines if line["item_id"] == item_id)["product_id"]
+            last = self.database.products.rows[product_id]["variants"][new_item_id]
         for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
             line = next(line for line in lines if line["item_id"] == item_id)
             line |= {"item_id": new_item_id, "price": last["price"], "options": copy_json(last["options"])}
@@ -95,13 +113,5 @@ RETAIL = Domain(
             "return_payment_method_id",
         )
     },
-    contracts={"tau1": _shop(Shop), "tau2": _shop(Tau2Shop)},
+    contracts={"tau1": _shop(Tau1Shop), "tau2": _shop(Tau2Shop)},
 )
-
-
-def make_retail(source: str = "synthetic", **arguments: Any) -> AgentEnv[Any, Any]:
-    """`RetailEnv` for generated tasks, `OfficialEnv` for "tau1:PATH" and "tau2:PATH".
-
-    Raises ValueError for a source that is neither, or an argument that the one chosen does not take.
-    """
-    return open_door(RETAIL, RetailEnv, source, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,6 +12,8 @@ from forge_envs.people.users import Brief
 
 Part: TypeAlias = Literal["DB", "COMMUNICATE", "ACTION", "ENV_ASSERTION", "NL_ASSERTION"]
 """What a verdict may be made of, by τ²-bench's names."""
+GREETING = "Hi! How can I help you today?"
+"""The line with which τ²-bench's agent begins; it counts among what the agent said."""
 DEFAULT_BASIS: tuple[Part, ...] = ("DB", "COMMUNICATE")
 """What counts where a task does not say; also τ-bench's own rule."""
 
@@ -43,7 +46,7 @@ class GoldCall:
 
 
 @dataclass(frozen=True)
-class OfficialTask(Task):
+class TauTask(Task):
     """One published task. `id` is "<benchmark>/<domain>/<official id>"."""
 
     where: str
@@ -62,8 +65,23 @@ class OfficialTask(Task):
     """False where the file has no basis and the default was used."""
     gap: str
     """Why the verdict cannot be told here, judge or not; "" if it can."""
+    scenario: str = ""
+    """The customer's notes in the official form, where the benchmark has one."""
 
     @property
     def needs_judge(self) -> bool:
         """Whether its verdict hangs on statements that no rule can decide."""
         return "NL_ASSERTION" in self.basis and bool(self.assertions)
+
+
+def heard(task: TauTask, text: str, *, strict: bool = False) -> set[int]:
+    """Which of the texts the agent must say are in this line, by index.
+
+    The official rule looks for them anywhere in the lower-case line without its commas, so that "10" is said
+    by "2010"; `strict` wants no letter or digit on either side.
+    """
+    line = text.lower().replace(",", "")
+    wanted = enumerate(text.lower() for text in task.communicate)
+    if not strict:
+        return {n for n, want in wanted if want in line}
+    return {n for n, want in wanted if re.search(rf"(?<!\w)(?<!\d\.){re.escape(want)}(?!\w)(?!\.\d)", line)}

@@ -1,142 +1,132 @@
-"""The files of τ²-bench: `db.json`, `policy.md`, `tasks.json`, `split_tasks.json`."""
+"""Forge/Tau2-v0: τ²-bench."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-from pydantic import BaseModel
+from forge_envs.errors import one_of
+from forge_envs.messages import Action, Message, Observation
+from forge_envs.people.users import User, has_left
+from forge_envs.worlds.tau.customer import CountedHands
+from forge_envs.worlds.tau.domain import Kind
+from forge_envs.worlds.tau.env import TauEnv, TauEpisode
+from forge_envs.worlds.tau.task import GREETING, TauTask, heard
+from forge_envs.worlds.tau.user import OfficialUser, guidelines
 
-from forge_envs.errors import TaskError
-from forge_envs.messages import ToolCall
-from forge_envs.people.users import Brief
-from forge_envs.tables import Row
-from forge_envs.worlds.tau.domain import Domain
-from forge_envs.worlds.tau.files import check_table, read_json, read_list
-from forge_envs.worlds.tau.task import DEFAULT_BASIS, GoldCall, OfficialTask, Part
-
-POLICY = "policy.md"
-
-
-class _Action(BaseModel):
-    name: str
-    arguments: dict[str, Any]
-    requestor: Literal["assistant", "user"] = "assistant"
-    compare_args: list[str] | None = None
+REFUSALS = 10
+"""Refused calls, of both sides together, at which an episode is broken off."""
 
 
-class _Criteria(BaseModel):
-    actions: list[_Action] | None = None
-    env_assertions: list[dict[str, Any]] | None = None
-    communicate_info: list[str] | None = None
-    nl_assertions: list[str] | None = None
-    reward_basis: list[Part] | None = None
+class Tau2Env(TauEnv):
+    """The tasks of τ²-bench (sierra-research/tau2-bench), judged as its own code judges them.
 
+    ## Action Space
+    A text (`Utterance`): prose to the customer, or tool calls in the world's grammar. Prose beside a call is
+    said to nobody, and yet counts among what the agent said, as in τ²-bench.
 
-class _Instructions(BaseModel):
-    reason_for_call: str
-    task_instructions: str
-    known_info: str | None = None
-    unknown_info: str | None = None
+    ## Observation Space
+    What is new (`Messages`): the results of calls, or the customer's answer.
 
+    ## Rewards
+    The outcome, at the end: the product of what a task's reward basis names. DB: the database is as the
+    official calls leave it, to the last digit. COMMUNICATE: the agent said certain texts. ACTION: it made
+    certain calls. NL_ASSERTION: a judge model agrees to certain statements. `turn_weight` adds turn rewards:
+    the share of rows and texts achieved, and penalties for calls that are refused.
 
-class _Scenario(BaseModel):
-    instructions: str | _Instructions
-    persona: str | None = None
+    ## Starting State
+    The benchmark's own database and policy, and the customer's first line.
 
+    ## Episode End
+    Terminated when the customer leaves, or at the tenth refused call, which earns 0. Truncated after
+    `max_turns` actions, by default 100, which are the 200 steps of the official runner: the last of them is
+    answered by nobody, and such an episode earns 0. A handover does not end it.
 
-class _Task(BaseModel):
-    id: str
-    user_scenario: _Scenario
-    evaluation_criteria: _Criteria | None = None
-    initial_state: dict[str, Any] | None = None
-    user_tools: list[str] | None = None
+    ## Information
+    `task`, `turn`, `turn_reward`, `parts`, and at the end `outcome`. `env.unwrapped.gaps` lists the tasks
+    whose verdict cannot be told.
 
+    ## Arguments
+    Args:
+        domain: "retail", "airline" or "mock".
+        path: the folder with the benchmark's own files, e.g. a clone.
+        split: one that the files name, e.g. "train", "test", "base".
+        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
+            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
+            own, and then gold proves only that the database can be reached.
+        protocol: by whose rules a model plays the customer. "official": the guidelines that lie in the
+            checkout, the agent's greeting first, the official marks and native tools; "forge": a prompt of
+            our own, whose scores are no τ² scores. `info["protocol"]` says which it was.
+        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
+            episode ends; "" has none, and tasks whose verdict needs them are gaps.
+        gaps: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
+            be judged.
+        strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
+            must have all of gold's arguments.
+        max_turns, turn_weight, grammar, render_mode: see AgentEnv.
 
-def read_tables(folder: Path, domain: Domain) -> dict[str, dict[str, Row]]:
-    """All tables of the domain, with the nulls that τ²-bench fills in. Raises TaskError."""
-    tables: dict[str, dict[str, Row]] = {}
-    for path, names in ((folder / "db.json", domain.fields), (folder / "user_db.json", domain.theirs)):
-        database = read_json(path) if names else {}
-        if not isinstance(database, dict):
-            raise TaskError(f"{path}: the database is no JSON object of tables")
-        for name in names:
-            blank = dict.fromkeys(domain.nulls.get(name, ()))
-            rows = check_table(database.get(name), name, domain, path)
-            tables[name] = {
-                key: {**row, **{k: None for k in blank if k not in row}} for key, row in rows.items()
-            }
-    return tables
-
-
-def read_tasks(folder: Path, where: str, domain: Domain) -> tuple[list[OfficialTask], dict[str, list[str]]]:
-    """All tasks, and which are in which split; without `split_tasks.json` all are in "base".
-
-    Raises TaskError.
+    ## Version History
+    * v0: first version. Before it had an id of its own it was `Forge/Retail-v0` with a `source`.
     """
-    path = folder / "tasks.json"
-    prefix = f"tau2/{domain.name}"
-    tasks = [_task(f"{prefix}/{task.id}", where, task) for task in read_list(path, _Task)]
-    known = {task.id for task in tasks}
-    if len(known) < len(tasks):
-        raise TaskError(f"{path}: two tasks have the same id")
-    split_path = folder / "split_tasks.json"
-    if not split_path.exists():
-        return tasks, {"base": [task.id for task in tasks]}
-    splits = read_json(split_path)
-    if not isinstance(splits, dict) or not all(isinstance(ids, list) for ids in splits.values()):
-        raise TaskError(f"{split_path} is no JSON object of lists of task ids")
-    found = {split: [f"{prefix}/{id}" for id in ids] for split, ids in splits.items()}
-    for split, ids in found.items():
-        missing = sorted(set(ids) - known)
-        if missing:
-            raise TaskError(
-                f"{split_path}: split {split!r} names tasks that {path.name} lacks: {missing[:5]}"
+
+    kind: ClassVar[Kind] = "tau2"
+    turns: ClassVar[int] = 100
+
+    def __init__(self, *, protocol: str = "forge", **arguments: Any) -> None:
+        one_of("protocol", protocol, ("forge", "official"))
+        super().__init__(**arguments)
+        self._guidelines = ""
+        if protocol == "official":
+            if self._chat is None:
+                raise ValueError("protocol='official' is for a model: give user='openai:MODEL@URL', too")
+            self._guidelines = guidelines(
+                self.benchmark.folder, tools=self.benchmark.contract.hands is not None
             )
-    return tasks, found
 
+    @property
+    def protocol(self) -> str:
+        """By whose rules a model plays the customer, "forge" or "official"; "" without a model."""
+        return "official" if self._guidelines else super().protocol
 
-def _task(id: str, where: str, task: _Task) -> OfficialTask:
-    criteria = task.evaluation_criteria
-    no_criteria = criteria is None
-    criteria = criteria or _Criteria(reward_basis=[])
-    basis = DEFAULT_BASIS if criteria.reward_basis is None else tuple(criteria.reward_basis)
-    actions = criteria.actions
-    if actions is None and criteria.env_assertions is not None:
-        actions = []  # the database is looked at as soon as either is there
-    gold = None if actions is None else tuple(_call(action) for action in actions)
-    return OfficialTask(
-        id=id,
-        where=where,
-        brief=_brief(task.user_scenario),
-        gold=gold,
-        communicate=tuple(criteria.communicate_info or ()),
-        assertions=tuple(criteria.nl_assertions or ()),
-        basis=basis,
-        says_basis=no_criteria or criteria.reward_basis is not None,
-        gap=_gap(task, criteria, basis),
-    )
+    def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
+        """A fresh desk, and the customer's first line; the agent's greeting before it counts as said."""
+        state, (system, *first) = super().begin(task)
+        state.told = heard(task, GREETING, strict=self.strict)
+        if self._guidelines:
+            first.insert(0, Message(role="assistant", content=GREETING))
+        return state, (system, *first)
 
+    def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
+        """Whoever plays the customer of a task, by the protocol that was asked for."""
+        if not self._guidelines or self._chat is None:
+            return super().customer(task, hands)
+        prompt = f"{self._guidelines}\n\n<scenario>\n{task.scenario}\n</scenario>"
+        return OfficialUser(prompt, self._chat, int(self.np_random.integers(2**31)), hands)
 
-def _call(action: _Action) -> GoldCall:
-    compare = None if action.compare_args is None else tuple(action.compare_args)
-    return GoldCall(ToolCall(action.name, action.arguments, action.requestor), compare)
+    def hear(self, text: str) -> Observation | None:
+        """The customer's answer, None when they leave; nothing any more at the limit of steps."""
+        if self._at_limit:
+            self._tell(text)
+            return ()
+        return super().hear(text)
 
+    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
+        state = self.playing
+        if action.calls and not has_left(state.user):
+            self._tell(action.prose)
+        answer, penalties = super()._answer(action)
+        refused = state.refused + (0 if state.hands is None else state.hands.refused)
+        # The limits are looked at after the last word, and win over it.
+        if refused >= REFUSALS or (self._at_limit and state.turn < self.max_turns):
+            state.over, state.ended = True, False
+        return answer, penalties
 
-def _brief(scenario: _Scenario) -> Brief:
-    told = scenario.instructions
-    if isinstance(told, str):
-        return Brief(persona=scenario.persona or "", goal=told)
-    known = (scenario.persona, told.known_info, told.unknown_info)
-    return Brief("\n".join(text for text in known if text), told.reason_for_call, told.task_instructions)
+    @property
+    def _at_limit(self) -> bool:
+        """Whether the official runner has no step left for an answer to this turn.
 
-
-def _gap(task: _Task, criteria: _Criteria, basis: tuple[Part, ...]) -> str:
-    """What of the verdict we cannot tell."""
-    if "ENV_ASSERTION" in basis and criteria.env_assertions:
-        return "its verdict needs assertions on the database, which are functions of τ²-bench"
-    if task.user_tools or any(action.requestor == "user" for action in criteria.actions or ()):
-        return "its customer has tools too"
-    if task.initial_state and any(task.initial_state.values()):
-        return "it begins in the middle: it has an initial state"
-    return ""
+        It takes two a turn, the agent's and the answer; one for the customer's first line; and two for each
+        round of calls that the customer makes.
+        """
+        state = self.playing
+        rounds = 0 if state.hands is None else state.hands.rounds or len(state.hands.made)
+        return state.turn + rounds >= self.max_turns

@@ -35,8 +35,8 @@ from forge_train.learn.learner import Learner
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.local_runner import Rollouts
-from forge_train.play.ray_runner import AnnouncedEngine, RayWorkers, Recipe, WorkersFailed, hired, vllm_player
+from forge_train.play.local_runner import LocalRunner
+from forge_train.play.ray_runner import AnnouncedEngine, RayRunner, Recipe, WorkersFailed, hired, vllm_player
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
@@ -74,7 +74,7 @@ def told(group: list[Trajectory]) -> list[dict[str, Any]]:
 
 async def play_here(made: Recipe, wanted: list[Draw]) -> list[Any]:
     worlds = {w.label: World(w.id, w.args, w.label, w.weight) for w in made.worlds}
-    rollouts = Rollouts(
+    rollouts = LocalRunner(
         worlds, await made.player(), seed=made.seed, group_size=SIZE, deadline=made.deadline, in_flight=6
     )
     groups = await asyncio.gather(*(rollouts(draw) for draw in wanted))
@@ -87,7 +87,7 @@ async def play_there(
     made: Recipe, wanted: list[Draw], count: int = 2, **options: Any
 ) -> tuple[list[Any], int]:
     """The groups, and how many workers were lost on the way; two groups at a time in each worker."""
-    workers = RayWorkers(made, count, in_flight=2 * count * SIZE, **options)
+    workers = RayRunner(made, count, in_flight=2 * count * SIZE, **options)
     await workers.start()
     try:
         groups = await asyncio.gather(*(workers(draw) for draw in wanted))
@@ -98,10 +98,10 @@ async def play_there(
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[tuple[Run[Any], RayWorkers]]:
+def pool() -> Iterator[tuple[Run[Any], RayRunner]]:
     """Workers that started a cluster of their own, which other tests use too; and the loop they live in."""
     pytest.importorskip("ray", reason='needs pip install "forge-envs[ray]"')
-    workers = RayWorkers(recipe(QUICK, SLOW), 2, in_flight=4 * SIZE)
+    workers = RayRunner(recipe(QUICK, SLOW), 2, in_flight=4 * SIZE)
     with asyncio.Runner() as runner:
         runner.run(workers.start())
         yield runner.run, workers
@@ -110,7 +110,7 @@ def pool() -> Iterator[tuple[Run[Any], RayWorkers]]:
         assert not sys.modules["ray"].is_initialized()
 
 
-def test_the_same_groups_as_here(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_the_same_groups_as_here(pool: tuple[Run[Any], RayRunner]) -> None:
     run, workers = pool
     curriculum = Curriculum(
         {name: [f"train/{i}" for i in range(5)] for name in ("quick", "slow")},
@@ -130,7 +130,7 @@ def test_the_same_groups_as_here(pool: tuple[Run[Any], RayWorkers]) -> None:
     assert len(set(workers.pids)) == 2 and os.getpid() not in workers.pids
 
 
-def test_new_weights_are_told_to_every_worker(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_new_weights_are_told_to_every_worker(pool: tuple[Run[Any], RayRunner]) -> None:
     run, workers = pool
     engine = AnnouncedEngine(ScriptedEngine([]), workers)
     run(engine.weights_changed(4))
@@ -156,7 +156,7 @@ def test_new_weights_are_told_to_every_worker(pool: tuple[Run[Any], RayWorkers])
     run(workers.weights_changed(0))
 
 
-def test_what_a_worker_raises_is_raised_here(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_what_a_worker_raises_is_raised_here(pool: tuple[Run[Any], RayRunner]) -> None:
     run, workers = pool
     with pytest.raises(KeyError, match="nowhere"):
         run(workers(Draw(0, "nowhere", "train/0", 0)))
@@ -165,11 +165,11 @@ def test_what_a_worker_raises_is_raised_here(pool: tuple[Run[Any], RayWorkers]) 
         run(play_there(recipe(leaking), draws("quick", 1), 1))
 
 
-def test_a_cancelled_group_leaves_its_worker(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_a_cancelled_group_leaves_its_worker(pool: tuple[Run[Any], RayRunner]) -> None:
     run, _ = pool
 
     async def cancelled() -> None:
-        slow = RayWorkers(recipe(QUICK, player=partial(echoing, 600.0)), 1, in_flight=SIZE)
+        slow = RayRunner(recipe(QUICK, player=partial(echoing, 600.0)), 1, in_flight=SIZE)
         await slow.start()
         try:
             # One place: were the first group still playing, the second could never be cancelled in it.
@@ -187,7 +187,7 @@ def test_a_cancelled_group_leaves_its_worker(pool: tuple[Run[Any], RayWorkers]) 
 
 @pytest.mark.parametrize("how", ["kill", "hang"])
 def test_a_worker_that_dies_or_hangs_is_replaced_and_its_groups_played_again(
-    how: str, pool: tuple[Run[Any], RayWorkers], tmp_path: Path
+    how: str, pool: tuple[Run[Any], RayRunner], tmp_path: Path
 ) -> None:
     run, _ = pool
     args = {"log": str(tmp_path / "deaths"), "how": how}
@@ -198,7 +198,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_its_groups_played_again(
     assert played == (run(play_here(recipe(world), wanted)), 1)
 
 
-def test_a_group_that_always_kills_fails_alone(pool: tuple[Run[Any], RayWorkers], tmp_path: Path) -> None:
+def test_a_group_that_always_kills_fails_alone(pool: tuple[Run[Any], RayRunner], tmp_path: Path) -> None:
     run, _ = pool
     args: dict[str, Any] = {"log": str(tmp_path / "deaths"), "times": 1000}
     world = WorldConfig(id="tests.train.faulty:Test/Deadly-v0", name="deadly", args=args)
@@ -221,7 +221,7 @@ def test_a_group_that_always_kills_fails_alone(pool: tuple[Run[Any], RayWorkers]
 
 
 def test_workers_are_hired_as_the_config_says_and_reach_its_servers(
-    pool: tuple[Run[Any], RayWorkers],
+    pool: tuple[Run[Any], RayRunner],
 ) -> None:
     run, _ = pool
     rollout = RolloutConfig(
@@ -284,7 +284,7 @@ def imitator() -> tuple[Learner, PreTrainedTokenizerFast]:
     return learner, words
 
 
-def test_a_policy_learns_from_what_workers_play(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_a_policy_learns_from_what_workers_play(pool: tuple[Run[Any], RayRunner]) -> None:
     run, _ = pool
 
     async def scene() -> None:
@@ -294,7 +294,7 @@ def test_a_policy_learns_from_what_workers_play(pool: tuple[Run[Any], RayWorkers
         player = partial(
             vllm_player, [server.url], VLLMConfig(), words, "chatml", Sampling(max_tokens=6), 1024
         )
-        workers = RayWorkers(recipe(QUICK, player=player), 2, in_flight=4 * SIZE)
+        workers = RayRunner(recipe(QUICK, player=player), 2, in_flight=4 * SIZE)
         begins = learner.version
         await workers.weights_changed(begins)
         await workers.start()
@@ -328,7 +328,7 @@ def test_a_policy_learns_from_what_workers_play(pool: tuple[Run[Any], RayWorkers
     run(scene())
 
 
-def test_workers_that_cannot_start_say_why(pool: tuple[Run[Any], RayWorkers]) -> None:
+def test_workers_that_cannot_start_say_why(pool: tuple[Run[Any], RayRunner]) -> None:
     run, _ = pool
     with pytest.raises(WorkersFailed, match="did not start"):
         run(play_there(recipe(QUICK, player=dies), [], 1, attempts=2))
@@ -337,11 +337,11 @@ def test_workers_that_cannot_start_say_why(pool: tuple[Run[Any], RayWorkers]) ->
         run(play_there(recipe(nowhere), [], 1))
 
 
-def test_when_no_worker_is_left_it_says_so(pool: tuple[Run[Any], RayWorkers], tmp_path: Path) -> None:
+def test_when_no_worker_is_left_it_says_so(pool: tuple[Run[Any], RayRunner], tmp_path: Path) -> None:
     run, _ = pool
 
     async def alone() -> None:
-        workers = RayWorkers(
+        workers = RayRunner(
             recipe(QUICK, player=partial(dies_later, tmp_path)), 1, in_flight=SIZE, attempts=2
         )
         await workers.start()
@@ -357,9 +357,9 @@ def test_when_no_worker_is_left_it_says_so(pool: tuple[Run[Any], RayWorkers], tm
 
 def test_each_worker_needs_room_for_a_group() -> None:
     with pytest.raises(ValueError, match=r"raise rollout\.in_flight to 6"):
-        RayWorkers(recipe(QUICK), 2, in_flight=5)
+        RayRunner(recipe(QUICK), 2, in_flight=5)
     with pytest.raises(ValueError, match="at least one worker"):
-        RayWorkers(recipe(QUICK), 0, in_flight=5)
+        RayRunner(recipe(QUICK), 0, in_flight=5)
 
 
 def test_the_config_says_what_workers_need() -> None:
@@ -377,7 +377,7 @@ def test_the_config_says_what_workers_need() -> None:
 
 def test_a_group_that_always_hangs_has_failed_before_the_run_gives_up() -> None:
     rollout = RolloutConfig(workers="ray", engine="vllm", group_size=SIZE)
-    workers = RayWorkers(
+    workers = RayRunner(
         recipe(QUICK, deadline=rollout.deadline_s), rollout.worker_count, in_flight=rollout.in_flight
     )
     longest = workers.attempts * (rollout.deadline_s + workers.grace + WORKER_START_S)
@@ -387,4 +387,4 @@ def test_a_group_that_always_hangs_has_failed_before_the_run_gives_up() -> None:
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"forge-envs\[ray\]"):
-        asyncio.run(RayWorkers(recipe(QUICK), 1, in_flight=SIZE).start())
+        asyncio.run(RayRunner(recipe(QUICK), 1, in_flight=SIZE).start())

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_train import cli
 from forge_train.engine import Sampling
