@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk import customer
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.hearing import Heard, Sentence
+from forge_envs.worlds.desk.hearing import Heard, Question
 from forge_envs.worlds.retail.goals import FACTS, REASONS, RetailTask
 from forge_envs.worlds.retail.hearing import EAR
 
@@ -21,9 +21,9 @@ class Customer(customer.Customer):
     facts = FACTS
     task: RetailTask
 
-    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
+    def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
         task = self.task
-        topics = [topic for topic in EAR.topics if topic in question.labels]
+        topics = list(question.topics)
         if "email" in topics:
             if "address" in topics and "mail address" in question.text:
                 topics.remove("address")
@@ -41,8 +41,9 @@ class Customer(customer.Customer):
 
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
         words, arguments = heard.words, call.arguments
-        if EAR.names[goal.kind].isdisjoint(words):
-            other = any(not EAR.names[kind].isdisjoint(words) for kind in ("cancel", "return", "exchange"))
+        stems = heard.stems
+        if EAR.names[goal.kind].isdisjoint(stems):
+            other = any(not EAR.names[kind].isdisjoint(stems) for kind in ("cancel", "return", "exchange"))
             return f"No. {goal.request}" if other else "What exactly will you do?"
         order = goal.subject.lower()[1:]
         if goal.knows_subject and order not in words and any(map(_is_order, words)):

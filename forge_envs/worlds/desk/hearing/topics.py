@@ -1,0 +1,52 @@
+"""What a question is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from forge_envs.worlds.desk.hearing.clauses import compiled, ends
+from forge_envs.worlds.desk.hearing.words import Sentence
+
+_SHORT = 9
+"""Words of a line that goes on with a list."""
+
+
+class Topics:
+    """What may be asked for at one desk.
+
+    Args:
+        turns: topic -> turns of speech that name it, as in phrases.toml.
+        other: what a question is about that names none.
+    """
+
+    def __init__(self, turns: Mapping[str, Sequence[str]], other: str) -> None:
+        self.names = tuple(turns)
+        self._turns = compiled(turns)
+        self._other = other
+
+    def of(self, sentence: Sentence) -> list[str]:
+        """The topics that a sentence names, in the order in which they are answered."""
+        words = sentence.words
+        found = set()
+        for at, word in enumerate(words):
+            for key in word.keys:
+                for turn, slots in self._turns.get(key, ()):
+                    if turn.role not in found and ends(slots, words, at) > at:
+                        found.add(turn.role)
+        return [name for name in self.names if name in found]
+
+    def asked(self, said: Sequence[Sentence], asking: Iterable[int]) -> dict[int, list[str]]:
+        """The topics of the sentences that ask; the lines of a list belong to the one above it."""
+        found: dict[int, list[str]] = {}
+        for at in asking:
+            topics = self.of(said[at])
+            after = at + 1
+            while (
+                after < len(said) and said[after].mark in ("", ",", "-") and len(said[after].words) <= _SHORT
+            ):
+                topics += [topic for topic in self.of(said[after]) if topic not in topics]
+                after += 1
+            found[at] = topics
+        if found and not any(found.values()):
+            found[min(found)] = [self._other]
+        return found
