@@ -120,7 +120,7 @@ class Ear:
         did = self._did[kind]
         for stems in heard.reports:
             verbs = stems & _VERBS
-            if self._about(kind, stems) and (not verbs or verbs & did):
+            if self._about(kind, stems) and (not verbs or verbs & did or not stems & _NOUNS):
                 return True
         return False
 
@@ -132,6 +132,10 @@ class Ear:
 
 
 _VERBS = frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
+_NOUNS = frozenset([word.stem for word in lexicon().values() if word.role == "OBJ"]) - {
+    *("request", "account", "email", "id", "customer")
+}
+"""What a request may be about: a sentence that names none of it speaks of the one in hand."""
 
 
 def _stems(sentence: Sentence) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,87 +15,110 @@ _MOST = 48
 _SILENT = frozenset(
     ("w", "OBJ", "NUM", "ID", "a", "an", "the", "of", "for", "in", "on", "at", "with", "by", "so")
 )
+_REMEMBERED = 4096
+"""Words whose way on is kept, at each place."""
+_FAR = 6
+"""How far apart two turns of speech may be that make sense together."""
 _SLOT = re.compile(r"\(([^)]*)\)(\??)|(\S+)")
 
 
-Slot = tuple[dict[str, list[tuple[str, ...]]], bool]
-"""What may stand in one place of a turn of speech, by its first word; whether it may be left out."""
-Turn = tuple[Word, tuple[Slot, ...]]
-
-
-def compiled(table: Mapping[str, Sequence[str]]) -> dict[str, list[Turn]]:
-    """The turns of speech that may begin with a word."""
-    found: dict[str, list[Turn]] = {}
+def compiled(table: Mapping[str, Sequence[str]]) -> State:
+    """What to look for at a word: the turns of speech of a table, whose keys are their roles."""
+    net = [_Node()]
     for role, phrases in table.items():
-        word = Word("", role, role)
+        turn = Word("", role, role)
         for phrase in phrases:
-            slots: list[Slot] = []
-            for several, may, one in _SLOT.findall(phrase):
-                choices: dict[str, list[tuple[str, ...]]] = {}
+            ends = [0]
+            for several, may_lack, one in _SLOT.findall(phrase):
+                end = len(net)
+                net.append(_Node())
                 for choice in filter(str.strip, (several or one).split("|")):
-                    first, *others = choice.split()
-                    choices.setdefault(first, []).append(tuple(others))
-                slots.append((choices, bool(may)))
-            turn = (word, tuple(slots))
-            for choices, may_lack in slots:
-                for first in choices:
-                    found.setdefault(first, []).append(turn)
-                if not may_lack:
-                    break
-    return found
+                    *others, last = choice.split()
+                    at = ends
+                    for word in others:
+                        for n in at:
+                            net[n].after.setdefault(word, []).append(len(net))
+                        at = [len(net)]
+                        net.append(_Node())
+                    for n in at:
+                        net[n].after.setdefault(last, []).append(end)
+                ends = [*ends, end] if may_lack else [end]
+            for n in ends:
+                net[n].turns.append(turn)
+    return State(net, frozenset([0]))
 
 
-@functools.cache
-def _turns() -> tuple[frozenset[str], dict[str, list[Turn]], dict[str, list[Turn]]]:
-    with (Path(__file__).parent / "phrases.toml").open("rb") as file:
-        table = tomllib.load(file)
-    return frozenset(table["adverbs"].split()), compiled(table["helpers"]), compiled(table["turns"])
+class _Node:
+    """A place within turns of speech."""
+
+    __slots__ = ("after", "turns")
+
+    def __init__(self) -> None:
+        self.after: dict[str, list[int]] = {}
+        """Where each word leads."""
+        self.turns: list[Word] = []
+        """Those that end here."""
 
 
-def ends(slots: Sequence[Slot], words: Sequence[Word], at: int) -> int:
-    """Where the longest reading of these slots ends that begins here; -1 if there is none."""
-    if not slots:
-        return at
-    choices, may_lack = slots[0]
-    best = ends(slots[1:], words, at) if may_lack else -1
-    if at < len(words):
-        word = words[at]
-        for key in word.keys:
-            for others in choices.get(key, ()):
-                end = at + 1
-                for other in others:
-                    if end == len(words) or other not in words[end].keys:
-                        break
-                    end += 1
-                else:
-                    best = max(best, ends(slots[1:], words, end))
-    return best
+class State:
+    """Where the words so far may have led: what ends here, and where the next word leads.
+
+    Worked out when first needed and remembered, so that a word costs one look-up however many turns there are.
+    """
+
+    __slots__ = ("_after", "_net", "_places", "turns")
+
+    def __init__(self, net: list[_Node], places: frozenset[int]) -> None:
+        self._net = net
+        self._places = places
+        self._after: dict[tuple[str, ...], State | None] = {}
+        self.turns = [turn for n in sorted(places) for turn in net[n].turns] if 0 not in places else []
+
+    def after(self, word: Word) -> State | None:
+        """The state after a word; None if nothing goes on with it."""
+        keys = word.keys
+        if keys in self._after:
+            return self._after[keys]
+        places = [n for place in self._places for key in keys for n in self._net[place].after.get(key, ())]
+        state = State(self._net, frozenset(places)) if places else None
+        if len(self._after) < _REMEMBERED:
+            self._after[keys] = state
+        return state
 
 
-def _longest(root: dict[str, list[Turn]], words: Sequence[Word], at: int) -> tuple[int, Word | None]:
-    """Where the longest turn ends that begins here, and what it is."""
-    best, turn = at, None
-    word = words[at]
-    for key in word.keys:
-        for found, slots in root.get(key, ()):
-            end = ends(slots, words, at)
-            if end > best:
-                best, turn = end, found
-    return best, turn
+def found(state: State, words: Sequence[Word], at: int) -> tuple[int, list[Word]]:
+    """Where the longest turn ends that begins at a word, and the turns that are as long."""
+    best, turns = at, state.turns
+    while at < len(words):
+        after = state.after(words[at])
+        if after is None:
+            break
+        state = after
+        at += 1
+        if state.turns:
+            best, turns = at, state.turns
+    return best, turns
 
 
-def _merge(words: Sequence[Word], root: dict[str, list[Turn]]) -> list[Word]:
+def _merge(words: Sequence[Word], start: State) -> list[Word]:
     merged = []
     at = 0
     while at < len(words):
-        end, turn = _longest(root, words, at)
-        if turn is None:
+        end, turns = found(start, words, at)
+        if end == at:
             merged.append(words[at])
             at += 1
         else:
-            merged.append(turn)
+            merged.append(turns[0])
             at = end
     return merged
+
+
+@functools.cache
+def _turns() -> tuple[frozenset[str], State, State]:
+    with (Path(__file__).parent / "phrases.toml").open("rb") as file:
+        table = tomllib.load(file)
+    return frozenset(table["adverbs"].split()), compiled(table["helpers"]), compiled(table["turns"])
 
 
 def turns(sentence: Sentence) -> list[Word]:
@@ -121,7 +143,7 @@ def features(sentence: Sentence, merged: Sequence[Word]) -> list[str]:
     found += map(". {} {}".format, roles, roles[1:])
     found += map(". {} {} {}".format, roles, roles[1:], roles[2:])
     found += map("k {} {} {}".format, core, core[1:], core[2:])
-    found += ["p " + a + " " + b for a, b in itertools.combinations(core, 2)]
+    found += ["p " + a + " " + b for n, a in enumerate(core) for b in core[n + 1 : n + _FAR]]
     length = len(words)
     found.append("n 1" if length == 1 else "n 3" if length < 4 else "n 4" if length < 8 else "n 8")
     return found

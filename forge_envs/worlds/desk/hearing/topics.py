@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from forge_envs.worlds.desk.hearing.clauses import compiled, ends
+from forge_envs.worlds.desk.hearing.clauses import State, compiled
 from forge_envs.worlds.desk.hearing.words import Sentence
 
 _SHORT = 9
@@ -16,7 +16,7 @@ class Topics:
 
     Args:
         turns: topic -> turns of speech that name it, as in phrases.toml.
-        other: what a question is about that names none.
+        other: what a question is about that names none, nor does the sentence before it.
     """
 
     def __init__(self, turns: Mapping[str, Sequence[str]], other: str) -> None:
@@ -28,11 +28,13 @@ class Topics:
         """The topics that a sentence names, in the order in which they are answered."""
         words = sentence.words
         found = set()
-        for at, word in enumerate(words):
-            for key in word.keys:
-                for turn, slots in self._turns.get(key, ()):
-                    if turn.role not in found and ends(slots, words, at) > at:
-                        found.add(turn.role)
+        for at in range(len(words)):
+            state: State | None = self._turns
+            for word in words[at:]:
+                state = state.after(word) if state else None
+                if state is None:
+                    break
+                found.update([turn.role for turn in state.turns])
         return [name for name in self.names if name in found]
 
     def asked(self, said: Sequence[Sentence], asking: Iterable[int]) -> dict[int, list[str]]:
@@ -48,5 +50,6 @@ class Topics:
                 after += 1
             found[at] = topics
         if found and not any(found.values()):
-            found[min(found)] = [self._other]
+            first = min(found)
+            found[first] = (self.of(said[first - 1]) if first else []) or [self._other]
         return found
