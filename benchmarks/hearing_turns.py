@@ -39,7 +39,7 @@ travel date|cabin|destination|phone number|last name|flight number|color|size|it
     "\n", "|"
 ).split("|")
 METHODS = ["your card", "PayPal", "your Visa", "gift_card_1234567", "your gift card", "the original payment method", "credit_card_7654321", "paypal_1234567"]
-STATUSES = ["pending", "delivered", "processed", "shipped", "cancelled"]
+STATUSES = "pending delivered processed shipped pending".split()
 IDS = ["#W1234567", "#W7654321", "ABC123", "ZFA04Y", "4WQ150", "#W5519203"]
 BEFORE = """Thank you.|Thanks, Mia.|I see.|Let me check.|Hi Ann!|Got it.|I understand how you feel.|I've found your order.|Hello!
 I looked at {ID}.|Your order is {STATUS}.|Good question.|I know this is frustrating.|Thanks for waiting.|I have checked it.
