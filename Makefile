@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 VLLM ?= .venv-vllm
 BIN := $(VENV)/bin
+# How many tests run side by side; most of them wait more than they compute.
+JOBS ?= 4
 # Where pip finds a CPU build of torch, e.g. make demo PIP_ARGS="--extra-index-url <index of CPU builds>".
 PIP_ARGS ?=
 
@@ -20,7 +22,7 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/forge-envs check --all

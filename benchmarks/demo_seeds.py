@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train.show.results import spanned
+
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "seeds"
 RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
@@ -54,10 +56,7 @@ def kept(where: Path) -> list[dict[str, Any]]:
 
 
 def row(seed: int, stage: str, e: dict[str, Any], seconds: float) -> str:
-    return (
-        f"| {seed} | {stage} | {e['pass@1']:.1%} | {e['low']:.1%} to {e['high']:.1%} "
-        f"| {e['turns']:.1f} | {seconds:.0f} |"
-    )
+    return f"| {seed} | {stage} | {e['pass@1']:.1%} | {spanned(e)} | {e['turns']:.1f} | {seconds:.0f} |"
 
 
 def main() -> None:

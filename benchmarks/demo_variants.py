@@ -3,9 +3,9 @@
     python benchmarks/demo_variants.py [--variants "max_lag 1" "max_lag 4" PPO] [--seeds 0 1 2]
 
 "max_lag" is the demo itself with another `rollout.max_lag`; its rows with 0 are those of `demo_seeds.py`,
-which runs first. "PPO" is forge_train/ppo.toml: a critic, and more tasks with fewer episodes of each. Warm
-start and judgement are the same for all. What benchmarks/results/demo_variants.json holds is not run again,
-unless --fresh asks for it.
+which runs first. "PPO" is forge_train/recipes/ppo.toml: a critic, and more tasks with fewer episodes of each.
+Warm start and judgement are the same for all. What benchmarks/results/demo_variants.json holds is not run
+again, unless --fresh asks for it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any
 import demo_seeds
 from demo_seeds import OUT, ROOT, kept, run, section
 
+from forge_train.show.results import spanned
+
 RESULTS = ROOT / "benchmarks" / "results" / "demo_variants.json"
 VARIANTS = {
     "max_lag 1": ("demo", "rollout.max_lag=1"),
     "max_lag 4": ("demo", "rollout.max_lag=4"),
-    "PPO": ("train", str(ROOT / "forge_train" / "ppo.toml")),
+    "PPO": ("train", str(ROOT / "forge_train" / "recipes" / "ppo.toml")),
 }
 
 
@@ -38,7 +40,7 @@ def row(variant: str, r: dict[str, Any]) -> str:
     warm, after, lag = r["stages"]["after SFT"], r["stages"]["after RL"], r["lag"]["mean"]
     return (
         f"| {variant} | {r['seed']} | {lag:.2f} | {warm['pass@1']:.1%} | {after['pass@1']:.1%} "
-        f"| {after['low']:.1%} to {after['high']:.1%} |"
+        f"| {spanned(after)} |"
     )
 
 

@@ -25,12 +25,12 @@ from typing import Any
 import torch
 from waiting_world import ID
 
-from forge_train.checkpoint import latest
 from forge_train.config import Config, load
 from forge_train.engines.local import LocalEngine
-from forge_train.journal import Journal
-from forge_train.learner import Learner
-from forge_train.log import RunFolder
+from forge_train.learn.learner import Learner
+from forge_train.record.checkpoint import latest
+from forge_train.record.journal import Journal
+from forge_train.record.run_folder import RunFolder
 from forge_train.run import Run, train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ def warm_start() -> Path:
     folder = OUT / "warm"
     if latest(folder / "checkpoints") is None:
         shutil.rmtree(folder, ignore_errors=True)
-        train(load(ROOT / "forge_train" / "demo.toml", [f"run.out={folder}", "run.steps=0"]))
+        train(load(ROOT / "forge_train" / "recipes" / "demo.toml", [f"run.out={folder}", "run.steps=0"]))
     saved = latest(folder / "checkpoints")
     assert saved is not None
     return saved.path
@@ -54,7 +54,7 @@ def warm_start() -> Path:
 def config(model: Path, name: str, python: str, lag: int, cores: str, threads: int, steps: int) -> Config:
     shutil.rmtree(OUT / name, ignore_errors=True)
     return load(
-        ROOT / "forge_train" / "demo.toml",
+        ROOT / "forge_train" / "recipes" / "demo.toml",
         [
             f"run.out={OUT / name}", f"run.threads={threads}", f"run.steps={steps}", f"model.path={model}",
             f"worlds.0.id=waiting_world:{ID}", "rollout.engine=vllm", f"rollout.max_lag={lag}",

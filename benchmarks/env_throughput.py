@@ -2,8 +2,8 @@
 
 Whole gold episodes of the mixed level, resets included, scripted customer, through `gymnasium.make`;
 no model, no tokenizer. `warm`: every task was drawn before; `cold`: every reset draws a task that nobody
-has asked for. With --source, the same for whole official episodes of τ-bench or τ²-bench, customer stubbed.
-Run: python benchmarks/env_throughput.py [--seconds 3] [--size full] [--source tau2:PATH tau1:PATH]
+has asked for. With --published, the same for whole official retail episodes, customer stubbed.
+Run: python benchmarks/env_throughput.py [--seconds 3] [--size full] [--published tau2:PATH tau1:PATH]
 """
 
 from __future__ import annotations
@@ -114,9 +114,11 @@ def resident_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def threaded(work: list[Script], threads: int, seconds: float, **arguments: Any) -> tuple[float, float]:
+def threaded(
+    work: list[Script], threads: int, seconds: float, world: str = WORLD, **arguments: Any
+) -> tuple[float, float]:
     """Steps of all threads together, one env each: a second, and a second of this process's computing."""
-    envs = [gym.make(WORLD, **arguments) for _ in range(threads)]
+    envs = [gym.make(world, **arguments) for _ in range(threads)]
     start, begun = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         done = list(pool.map(lambda env: play(env, work, seconds), envs))
@@ -160,7 +162,9 @@ def measure_official(source: str, seconds: float) -> dict[str, Any]:
     Where others compute on the same machine, steps a second of this process's own computing say more.
     """
     start = time.perf_counter()
-    env: Any = gym.make(WORLD, source=source, split="train", gaps="play")
+    kind, _, path = source.partition(":")
+    world = f"Forge/{kind.capitalize()}-v0"
+    env: Any = gym.make(world, path=path, split="train", gaps="play")
     loaded = time.perf_counter() - start
     ids = env.unwrapped.task_ids()
     work = [(task_id, env.unwrapped.gold_actions(task_id)) for task_id in ids]
@@ -168,9 +172,9 @@ def measure_official(source: str, seconds: float) -> dict[str, Any]:
     begun = time.process_time()
     _, steps, took = play(env, work, seconds)
     computing = time.process_time() - begun
-    wall, computed = threaded(work, 32, seconds, source=source, split="train", gaps="play")
+    wall, computed = threaded(work, 32, seconds, world=world, path=path, split="train", gaps="play")
     return {
-        "source": source.partition(":")[0],
+        "source": kind,
         "tasks": len(work),
         "steps_per_episode": sum(len(actions) for _, actions in work) / len(work),
         "load_ms": loaded * 1e3,
@@ -215,16 +219,16 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["full", "tiny"], choices=["full", "small", "tiny"])
     parser.add_argument("--seconds", type=float, default=3.0, help="per timed measurement")
     parser.add_argument("--alive", type=int, default=4096, help="episodes held at once")
-    parser.add_argument("--source", nargs="*", default=[], help='published data, e.g. "tau2:PATH"')
+    parser.add_argument("--published", nargs="*", default=[], help='published data, e.g. "tau2:PATH"')
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     results = [measure(size, args.seconds, args.alive) for size in args.size]
     print(f"{WORLD}, mixed level\n{'':66}" + "".join(f"{r['size']:>12}" for r in results))
     for key, label in LABELS.items():
         print(f"{label:66}" + "".join(f"{r[key]:12,.1f}" for r in results))
-    official = [measure_official(source, args.seconds) for source in args.source]
+    official = [measure_official(source, args.seconds) for source in args.published]
     if official:
-        print(f"{WORLD}, published tasks\n{'':66}" + "".join(f"{r['source']:>12}" for r in official))
+        print(f"published tasks\n{'':66}" + "".join(f"{r['source']:>12}" for r in official))
         for key, label in OFFICIAL_LABELS.items():
             print(f"{label:66}" + "".join(f"{r[key]:12,.1f}" for r in official))
     machine = {

@@ -20,9 +20,9 @@ from typing import Any
 import gymnasium as gym
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.worlds.airline.ids import content as airline_content
-from forge_envs.worlds.desk.ids import LEVELS, SPLITS, task_id
-from forge_envs.worlds.retail.ids import content as retail_content
+from forge_envs.worlds.airline.tasks import content as airline_content
+from forge_envs.worlds.desk.tasks import LEVELS, SPLITS, task_id
+from forge_envs.worlds.retail.tasks import content as retail_content
 
 RESULTS = Path(__file__).parent / "results" / "generated_tasks.json"
 WORLDS: dict[str, tuple[str, Callable[[Any], Any]]] = {

@@ -32,7 +32,7 @@ from tree_packing import made
 from forge_train.config import Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
-from forge_train.learner import Learner
+from forge_train.learn.learner import Learner
 from forge_train.tiny import train_tokenizer
 from forge_train.trajectory import Trajectory
 

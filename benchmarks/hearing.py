@@ -1,7 +1,7 @@
 """How well the scripted customers understand what agents say, and how often they hear what was not said.
 
-Labelled phrases lie in benchmarks/hearing/*.jsonl; a label of false marks a look-alike. The rules are built on
-building*.jsonl (and on the patterns of turns.txt); other files are phrases that nobody who builds has seen.
+Labelled phrases lie in benchmarks/hearing/*.jsonl; a label of false marks a look-alike. The rules are built
+on building*.jsonl (and on the patterns of turns.txt); other files are phrases that no builder has seen.
 Run: python benchmarks/hearing.py [FILES...] [--misses] [--part all|build|check]
 """
 
@@ -27,8 +27,8 @@ KINDS = {"change_flight": "flights", "baggage": "bags", "compensation": "certifi
 """Kinds of request that phrases name otherwise than the desks."""
 TOPICS = {"user_id": "identity", "flight": "flights"}
 SAID = (
-    "Thank you, Mia. I have found your order #W1234567 and I am afraid that I cannot cancel it because it was "
-    "delivered."
+    "Thank you, Mia. I have found your order #W1234567 and I am afraid that I cannot cancel it because "
+    "it was delivered."
 )
 """Twenty words."""
 

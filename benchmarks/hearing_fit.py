@@ -1,7 +1,7 @@
-"""Fits the weights of the customers' hearing to labelled phrases, to patterns and to the desks' own sentences.
+"""Fits the weights of the customers' hearing to labelled phrases, patterns and the desks' own sentences.
 
-A message does what one of its sentences does (the largest sum counts), so sentences need no labels; only a yes is
-weighed as a whole. The same input gives the same weights, to the byte.
+A message does what one of its sentences does (the largest sum counts), so sentences need no labels; only a
+yes is weighed as a whole. The same input gives the same weights, to the byte.
 Run: python benchmarks/hearing_fit.py [--part build] [--out FILE]
 """
 
@@ -20,12 +20,11 @@ import numpy as np
 from hearing import FOLDER, part_of
 from hearing_turns import phrases
 
-from forge_envs.worlds.airline.wording import lines as airline_lines
 from forge_envs.worlds.desk import hearing
+from forge_envs.worlds.desk.customer import lines
 from forge_envs.worlds.desk.hearing.acts import ACTS, SCALE
 from forge_envs.worlds.desk.hearing.clauses import heard
 from forge_envs.worlds.desk.hearing.words import normal, sentences
-from forge_envs.worlds.retail.wording import lines as retail_lines
 
 OTHER = {
     "refusal": ("confirm", "done", "question"),
@@ -38,20 +37,51 @@ OTHER = {
 """What a phrase does not do that does this."""
 PLACES = {"ask": "question", "confirm": "confirm", "did": "done", "no": "refusal", "still": "refusal"}
 WORDS = {
-    "id": "#W1234567", "order": "order #W1234567", "reservation": "reservation ABC123", "amount": "$54.04",
-    "method": "credit_card_1234567", "old": "paypal_1234567", "payments": "$54 by credit_card_1234567",
-    "items": "the Mug and the Lamp", "swaps": "the Mug for the Mug with color red", "bags": "3", "insurance": "no",
-    "people": "Eve Sand and Ann Lee", "flights": "FG101 on 2024-05-20", "cabin": "business", "status": "delivered",
-    "reason": "no longer needed", "address": "2 Elm Way, Tulsa, OK 74101", "origin": "Boston", "destination": "Reno",
-    "source": "gift card", "city": "Tulsa", "truth": "123456789012", "needs": "your email and the reason",
-}  # fmt: skip
+    "id": "#W1234567",
+    "order": "order #W1234567",
+    "reservation": "reservation ABC123",
+    "amount": "$54.04",
+    "method": "credit_card_1234567",
+    "old": "paypal_1234567",
+    "payments": "$54 by credit_card_1234567",
+    "items": "the Mug and the Lamp",
+    "swaps": "the Mug for the Mug with color red",
+    "bags": "3",
+    "insurance": "no",
+    "people": "Eve Sand and Ann Lee",
+    "flights": "FG101 on 2024-05-20",
+    "cabin": "business",
+    "status": "delivered",
+    "reason": "no longer needed",
+    "address": "2 Elm Way, Tulsa, OK 74101",
+    "origin": "Boston",
+    "destination": "Reno",
+    "source": "gift card",
+    "city": "Tulsa",
+    "truth": "123456789012",
+    "needs": "your email and the reason",
+}
 SCRIPT = [
-    "I do not understand.", "Wait, I changed my mind.", "No, not that order.", "What exactly will you do?",
-    "Please make an exception.", "I am sure that it is possible.", "Which one is it?", "Hello? Are you there?",
-    "My email is ann@example.com.", "I do not remember my email.", "I am Ann Lee, zip 89501.", "Use my paypal.",
-    "It is order #W1234567.", "It is no longer needed.", "No. Use my gift card.", "My user id is ann_lee_1234.",
-    "I am sure that it is possible. Please cancel order #W1234567.", "Please cancel order #W1.", "No insurance.",
-]  # fmt: skip
+    "I do not understand.",
+    "Wait, I changed my mind.",
+    "No, not that order.",
+    "What exactly will you do?",
+    "Please make an exception.",
+    "I am sure that it is possible.",
+    "Which one is it?",
+    "Hello? Are you there?",
+    "My email is ann@example.com.",
+    "I do not remember my email.",
+    "I am Ann Lee, zip 89501.",
+    "Use my paypal.",
+    "It is order #W1234567.",
+    "It is no longer needed.",
+    "No. Use my gift card.",
+    "My user id is ann_lee_1234.",
+    "I am sure that it is possible. Please cancel order #W1234567.",
+    "Please cancel order #W1.",
+    "No insurance.",
+]
 """What a scripted customer says that is no yes."""
 COPIES = {"phrase": 2.0, "pattern": 0.7, "line": 4.0}
 """How much each kind of example weighs."""
@@ -59,7 +89,7 @@ COPIES = {"phrase": 2.0, "pattern": 0.7, "line": 4.0}
 
 def own_lines() -> Iterable[dict[str, Any]]:
     """The sentences that both desks' exemplary agents and scripted customers say."""
-    for table in (retail_lines(), airline_lines()):
+    for table in map(lines, ("forge_envs.worlds.retail", "forge_envs.worlds.airline")):
         for place, several in table.items():
             act = PLACES.get(place.partition("_")[0])
             for sentence in several:

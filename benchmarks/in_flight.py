@@ -22,10 +22,11 @@ from typing import Any
 import gymnasium as gym
 
 from forge_train.engine import Completion, Sampling
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer, derive_seed, gather, play
+from forge_train.play.episode import TokenPlayer, gather, play
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.seeds import derive_seed
 from forge_train.tiny import train_tokenizer
-from forge_train.world import World
 
 POLICY = "You are the clerk of a shop. Ask before you change anything. " * 40
 TOOLS = [

@@ -21,8 +21,8 @@ import gymnasium as gym
 from counters import COUNTS
 from transformers.utils import get_json_schema
 
-from forge_train.curriculum import Curriculum
-from forge_train.renderer import renderer_for
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.renderer import renderer_for
 
 WORLD, NAME, SEED = "Bench/Library-v0", "Library", 0
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "lan", "mor", "tesh")

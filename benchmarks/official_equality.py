@@ -1,85 +1,95 @@
-"""Every official task, gold and spoilt: our verdict beside that of the official rule written a second time.
+"""Every published task, gold and changed and at random: our verdict beside that of the official code.
 
-The second rule (`tests/envs/official.py`) shares nothing with ours but the tools: it replays an episode on a
-shop of its own and hashes the whole database. Its hashes of gold are compared with those that the official
-code computed (`oracle.json`). Each write of gold is dropped, doubled, given a wrong argument, and swapped
-with the next; a write of another task is put in; the last line is replaced, and so is the end by silence.
-Run from the repository's root: python -m benchmarks.official_equality [--data ../shared/data]
+The official code runs beside: a checkout of sierra-research/tau2-bench, and if you like one of tau-bench,
+with an interpreter that has their dependencies (never PyPI's `tau2`, which is a stranger's). Each episode of
+`tests/envs/tau_episodes.py` is played here and there, and compared are the reward, whether the customer or a
+limit ended it, which calls were errors, and every row that changed, to the last digit.
+
+    python -m benchmarks.official_equality --official ../tau2-bench --python ../venv/bin/python
+
+`--store` writes what the official code said as a few digits an episode, against which a test proves equality
+where no checkout is. Without `--official` the comparison is with those.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
+from tests.envs.official import DATA
+from tests.envs.tau_episodes import episodes
+from tests.envs.tau_source import Source
+from tests.envs.tau_verdicts import DIGITS, SOURCES, digest, official, open_env, ours, store, stored
 
-import forge_envs  # noqa: F401  registers the worlds
-from tests.envs.official import DATA, Evaluator, play
-from tests.envs.perturbed import gold_calls, gold_hashes, official_tasks, perturbed, writes
-
-RESULTS = Path(__file__).parent / "results" / "official_equality.json"
-WORLDS = {
-    "tau1 retail": ("Forge/Retail-v0", "tau1", "retail"),
-    "tau2 retail": ("Forge/Retail-v0", "tau2", "retail"),
-    "tau2 airline": ("Forge/Airline-v0", "tau2", "airline"),
-}
-CHANGES = ("gold", "dropped", "swapped", "duplicated", "wrong", "foreign", "untold", "silent")
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "official_equality.json"
 
 
-def compare(world: str, kind: str, folder: Path) -> list[dict[str, Any]]:
-    """A row for each task: how often each change was played, how often both said the same and how often 1."""
-    env: Any = gym.make(world, source=f"{kind}:{folder}", gaps="play").unwrapped
-    second, tasks = Evaluator(kind, folder), official_tasks(kind, folder)
-    began, hashes = gold_hashes(kind, folder)
-    assert second.hash([]) == began, "the database is not the one that the official code began with"
-    rows, ids = [], sorted(tasks)
-    for n, id in enumerate(ids):
-        rng = np.random.default_rng([7, n])
-        foreign = [action for action in env.gold_actions(ids[n - 1]) if writes(env, action)]
-        episodes: dict[str, Counter[str]] = defaultdict(Counter)
-        for change, actions in perturbed(env, env.gold_actions(id), foreign, rng):
-            played, info = play(env, id, actions)
-            theirs = second.verdict(tasks[id], played)
-            found = episodes[change]
-            found["played"] += 1
-            found["equal"] += info["outcome"] == theirs
-            found["ours"] += info["outcome"] == 1.0
-            found["second"] += theirs == 1.0
-        rows.append(
-            {
-                "task": id,
-                "basis": "+".join(env.find(id).basis),
-                "not_judged": env.gaps.get(id, ""),
-                "gold_hash_is_official": second.hash(gold_calls(kind, tasks[id])) == hashes[id],
-                "episodes": {change: dict(episodes[change]) for change in CHANGES if change in episodes},
-            }
-        )
-    return rows
+def ask(kind: str, folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What the official code says of every episode of a domain."""
+    checkout = args.official if kind == "tau2" else args.official1
+    environment = {**os.environ, "PYTHONPATH": str(checkout / "src" if kind == "tau2" else checkout)}
+    command = [str(args.python), str(HERE / f"{kind}_oracle.py"), "--slow", str(args.slow)]
+    with tempfile.TemporaryDirectory() as place:
+        if kind == "tau2":  # the official code wants its own layout around the data
+            domains = Path(place, "tau2", "domains")
+            domains.mkdir(parents=True)
+            (domains / folder.name).symlink_to(folder.resolve())
+            environment["TAU2_DATA_DIR"] = place
+        else:
+            command += ["--data", str(folder.parent.resolve())]
+        asked = Path(place, "episodes.jsonl")
+        asked.write_text("".join(f"{json.dumps(one)}\n" for one in episodes(Source(kind, folder))))
+        with (
+            asked.open() as lines,
+            subprocess.Popen(command, stdin=lines, stdout=subprocess.PIPE, env=environment, text=True) as run,
+        ):
+            assert run.stdout is not None
+            yield from map(json.loads, run.stdout)
+        if run.returncode:
+            raise SystemExit(f"{' '.join(command)} failed: exit {run.returncode}")
 
 
-def table(sources: dict[str, list[dict[str, Any]]]) -> str:
-    """The rows added up, as docs/results.md shows them."""
-    lines = [
-        "| source | tasks | gold hash is official | " + " | ".join(CHANGES) + " | equal verdicts |",
-        "|---" * (len(CHANGES) + 4) + "|",
-    ]
-    for source, rows in sources.items():
-        cells, total, equal = [], 0, 0
-        for change in CHANGES:
-            found = [row["episodes"].get(change, {}) for row in rows]
-            played, won = (sum(f.get(key, 0) for f in found) for key in ("played", "ours"))
-            total, equal = total + played, equal + sum(f.get("equal", 0) for f in found)
-            cells.append(f"{won:,} of {played:,}")
-        official = sum(row["gold_hash_is_official"] for row in rows)
-        lines.append(
-            f"| {source} | {len(rows)} | {official} | " + " | ".join(cells) + f" | {equal:,} of {total:,} |"
-        )
+def compare(kind: str, folder: Path, theirs: Iterator[str]) -> tuple[dict[str, Any], str]:
+    """What was found of a domain, and the digests that `theirs` gave."""
+    env, found = open_env(kind, folder), defaultdict[str, Counter[str]](Counter)
+    unequal: list[dict[str, Any]] = []
+    digests = []
+    for episode, their in zip(episodes(Source(kind, folder)), theirs, strict=True):
+        verdict = ours(env, episode)
+        digests.append(their)
+        of = found[episode["change"]]
+        of["played"] += 1
+        of["earned"] += verdict["reward"] == 1.0
+        of["errors"] += "x" in verdict["errors"]
+        of["equal"] += digest(verdict) == their
+        if digest(verdict) != their:
+            unequal.append({key: episode[key] for key in ("task", "change", "messages")})
+    rows = {"tasks": len(Source(kind, folder).tasks), "unequal": unequal}
+    return {**rows, "changes": {change: dict(count) for change, count in found.items()}}, "".join(digests)
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """Change by change, all sources together, then source by source."""
+    by_change = defaultdict[str, Counter[str]](Counter)
+    for rows in found.values():
+        for change, count in rows["changes"].items():
+            by_change[change].update(count)
+    lines = ["| change | episodes | with errors | earn 1 | equal |", "|---|---|---|---|---|"]
+    cells = "| {} | {:,} | {:,} | {:,} | {:,} |"
+    keys = ("played", "errors", "earned", "equal")
+    lines += [cells.format(change, *(count[key] for key in keys)) for change, count in by_change.items()]
+    for name, rows in found.items():
+        whole = sum((Counter(count) for count in rows["changes"].values()), Counter[str]())
+        lines.append(cells.format(f"**{name}**, {rows['tasks']} tasks", *(whole[key] for key in keys)))
     return "\n".join(lines)
 
 
@@ -87,28 +97,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--official", type=Path, help="a checkout of sierra-research/tau2-bench")
+    parser.add_argument("--official1", type=Path, help="a checkout of sierra-research/tau-bench")
+    parser.add_argument("--python", type=Path, default="python", help="with the official dependencies")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder with tau1 and tau2")
+    parser.add_argument("--slow", type=int, default=200, help="every N-th episode without short cuts, too")
+    parser.add_argument("--store", action="store_true", help="keep what the official code said for the test")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    start = time.perf_counter()
-    sources = {
-        name: compare(world, kind, args.data / kind / domain)
-        for name, (world, kind, domain) in WORLDS.items()
-    }
-    print("Episodes that earn 1, of those played:\n\n" + table(sources))
-    unequal = [
-        (row["task"], change)
-        for rows in sources.values()
-        for row in rows
-        for change, found in row["episodes"].items()
-        if found["equal"] < found["played"]
-    ]
-    print(f"\nUnequal: {unequal or 'none'}; {time.perf_counter() - start:.0f} s")
+    start, known = time.perf_counter(), stored()
+    found: dict[str, dict[str, Any]] = {}
+    for name, (kind, domain) in SOURCES.items():
+        folder = args.data / kind / domain
+        if args.official if kind == "tau2" else args.official1:
+            theirs = (digest(official(answer)) for answer in ask(kind, folder, args))
+        else:
+            theirs = (known[name][n : n + DIGITS] for n in range(0, len(known[name]), DIGITS))
+        found[name], known[name] = compare(kind, folder, theirs)
+        print(
+            f"{name}: {len(found[name]['unequal'])} unequal, {time.perf_counter() - start:.0f} s", flush=True
+        )
+    print("\n" + table(found))
+    if args.store:
+        store(known)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    text = ",\n".join(
-        f'  "{name}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in rows) + "\n  ]"
-        for name, rows in sources.items()
-    )
+    text = ",\n".join(f'  "{name}": {json.dumps(rows)}' for name, rows in found.items())
     args.out.write_text("{\n" + text + "\n}\n")
 
 

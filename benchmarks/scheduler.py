@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forge_train.admission import Admission
+from forge_train.play.admission import Admission
 from forge_train.simulator.simulate import DropsLate, Simulation, simulate
 from forge_train.simulator.stages import Placement, load
 

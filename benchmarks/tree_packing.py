@@ -33,9 +33,9 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train.advantages import grpo
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learner import Learner
+from forge_train.learn.advantages import grpo
+from forge_train.learn.learner import Learner
 from forge_train.trajectory import Segment, Trajectory
 
 VOCAB, SAMPLED, OBSERVED, TURNS = 1024, 30, 90, 5

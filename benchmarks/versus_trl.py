@@ -86,7 +86,7 @@ from transformers import (
 from forge_train import tiny
 from forge_train.config import Config, TinyConfig
 from forge_train.engines import decoder, local, sampler
-from forge_train.log import RunFolder
+from forge_train.record.run_folder import RunFolder
 from forge_train.run import Run
 from forge_train.trainer import Trainer
 

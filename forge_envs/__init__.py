@@ -28,8 +28,10 @@ __all__ = [
     "world_ids",
 ]
 
-register("Forge/Retail-v0", "forge_envs.worlds.retail.official:make_retail")
-register("Forge/Airline-v0", "forge_envs.worlds.airline.official:make_airline")
+register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
+register("Forge/Airline-v0", "forge_envs.worlds.airline.env:AirlineEnv")
+register("Forge/Tau1-v0", "forge_envs.worlds.tau.tau1:Tau1Env")
+register("Forge/Tau2-v0", "forge_envs.worlds.tau.tau2:Tau2Env")
 register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=True)
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")

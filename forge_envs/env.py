@@ -20,7 +20,8 @@ import gymnasium as gym
 import numpy as np
 
 from forge_envs.errors import MachineError, TaskError, ToolError
-from forge_envs.messages import GRAMMARS, Action, Message, Observation, ToolCall
+from forge_envs.grammars import grammar_of
+from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.spaces import Messages, Utterance
 from forge_envs.tools import BadArguments, Tool, tools_of
@@ -31,6 +32,8 @@ PENALTIES = {"malformed": 0.1, "refused": 0.05, "unauthorised": 0.1, "unconfirme
 """What mistakes cost, in turn reward alone: an action or call that could not be read or fits no schema; a
 call the world refused; and, in worlds with such rules, one that went through but was made for somebody whom
 the agent may not serve, or that changes something without a yes of the other party."""
+MOST_FAULTS = 5
+"""Of each kind of mistake so many cost in one action; no action loses more by making more of them."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,11 @@ class Episode(Generic[TaskT]):
     """Everything said so far, the agent's lines as role `assistant`."""
 
 
-class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
-    """A world that is spoken to.
+EpisodeT = TypeVar("EpisodeT", bound=Episode[Any])
+
+
+class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
+    """A world that is spoken to, of its own kind of task and of episode.
 
     A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
     its tools are the `@tool` methods of `toolkit`. Constructor arguments are JSON scalars.
@@ -64,7 +70,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     Args:
         max_turns: actions after which the episode is graded and truncated; at least 2.
         turn_weight: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
-        grammar: how actions are written, "hermes" or "bash".
+        grammar: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
         render_mode: "ansi" makes `render()` return the conversation as text.
     """
 
@@ -89,27 +95,26 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
             raise ValueError(f"max_turns={max_turns!r}: an episode needs at least 2 turns, a whole number")
         if not isinstance(turn_weight, (int, float)) or not math.isfinite(turn_weight):
             raise ValueError(f"turn_weight={turn_weight!r}: it must be a finite number")
-        if grammar not in GRAMMARS:
-            raise ValueError(f"grammar={grammar!r}: known are {', '.join(GRAMMARS)}")
+        known = grammar_of(grammar)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
         self.turn_weight = turn_weight
-        self.grammar = GRAMMARS[grammar]
         self.render_mode = render_mode
         self.tools: dict[str, Tool] = tools_of(self.toolkit_type or type(self))
         if grammar == "bash" and set(self.tools) != {"bash"}:
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
+        self.grammar = known.for_tools(self.schemas)
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
-        self.state: Episode[TaskT] | None = None
+        self.state: EpisodeT | None = None
 
     # -- what a world says ---------------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, task: TaskT) -> tuple[Episode[TaskT], Observation]:
+    def begin(self, task: TaskT) -> tuple[EpisodeT, Observation]:
         """A fresh episode and its opening messages, which depend on the task alone."""
 
     @abstractmethod
@@ -207,10 +212,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
     @property
     def task(self) -> TaskT:
         """The task in play. It knows the gold: never show it to the agent."""
-        return self.playing.task
+        task: TaskT = self.playing.task
+        return task
 
     @property
-    def playing(self) -> Episode[TaskT]:
+    def playing(self) -> EpisodeT:
         """The episode in play. Raises ResetNeeded before the first reset."""
         if self.state is None:
             raise gym.error.ResetNeeded("no episode is in play: call reset() first")
@@ -251,7 +257,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
         for call in action.calls:
             message, fault = self._call(call)
             if fault is not None:
-                penalties[fault] = penalties.get(fault, 0.0) + PENALTIES[fault]
+                cost = penalties.get(fault, 0.0) + PENALTIES[fault]
+                penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
             if self.playing.over:
                 break
@@ -275,7 +282,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT]):
 
     def _reward(
         self,
-        state: Episode[TaskT],
+        state: EpisodeT,
         answer: Observation,
         penalties: dict[str, float],
         terminated: bool,

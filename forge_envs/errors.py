@@ -47,6 +47,10 @@ class TaskError(ValueError):
     """An unknown task id or a task file that cannot be used; the text names the value and the fix."""
 
 
+class NotGiven(ValueError):
+    """A world needs something that has no default, such as a folder; the text names it."""
+
+
 def one_of(name: str, value: object, known: Collection[Any]) -> None:
     """Check an argument of a world's constructor; ValueError unless it is one of `known`."""
     if value not in known:

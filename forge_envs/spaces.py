@@ -9,7 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from forge_envs.messages import Grammar, Message, Observation, ToolCall
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message, Observation, ToolCall
 
 _WORDS = (
     "hello",

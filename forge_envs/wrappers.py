@@ -33,7 +33,7 @@ class NextTurnEpisode(Episode[NextTurnTask]):
     matched: bool = False
 
 
-class NextTurn(AgentEnv[NextTurnTask]):
+class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     """One tool call of another world's gold, after the gold turns before it, scored by exact match.
 
     The step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8): the opening holds the true
@@ -49,7 +49,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     def __init__(
         self,
-        world: str | AgentEnv[Any] = "Forge/Retail-v0",
+        world: str | AgentEnv[Any, Any] = "Forge/Retail-v0",
         *,
         turn_weight: float = 0.0,
         render_mode: str | None = None,
@@ -60,7 +60,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
         inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
-        self.inner: AgentEnv[Any] = inner
+        self.inner: AgentEnv[Any, Any] = inner
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
         self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
@@ -102,7 +102,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     # -- an episode --------------------------------------------------------------------------------
 
-    def begin(self, task: NextTurnTask) -> tuple[Episode[NextTurnTask], Observation]:
+    def begin(self, task: NextTurnTask) -> tuple[NextTurnEpisode, Observation]:
         """The other world's opening, and its gold up to this turn. Raises MachineError."""
         messages, _ = self.inner.reset(seed=0, options={"task": task.base})
         heard = list(messages)
@@ -124,7 +124,7 @@ class NextTurn(AgentEnv[NextTurnTask]):
 
     def progress(self) -> float:
         """1 once the calls were made."""
-        return float(self._episode.matched)
+        return float(self.playing.matched)
 
     def grade(self) -> Score:
         """The exact match."""
@@ -143,14 +143,9 @@ class NextTurn(AgentEnv[NextTurnTask]):
         """Nothing is run: the calls are compared, and that is all."""
         if action.error is not None:
             return None, {"malformed": PENALTIES["malformed"]}
-        episode = self._episode
+        episode = self.playing
         episode.matched = same_calls(action.calls, episode.task.gold)
         return None, {}
-
-    @property
-    def _episode(self) -> NextTurnEpisode:
-        assert isinstance(self.playing, NextTurnEpisode)
-        return self.playing
 
 
 def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 
 from forge_train.engine import EngineFailed
 
-DEMO = Path(__file__).with_name("demo.toml")
+DEMO = Path(__file__).parent / "recipes" / "demo.toml"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def evaluate(args: argparse.Namespace) -> int:
         "seed": args.seed,
     }
     if args.engine is not None:
-        from forge_train.judge import evaluate_endpoint
+        from forge_train.evaluation.endpoint import evaluate_endpoint
 
         limits = {"in_flight": args.in_flight, "deadline": args.deadline}
         evaluation = asyncio.run(
@@ -94,9 +94,9 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def collect(args: argparse.Namespace) -> int:
     """Play tasks and keep what is worth imitating."""
-    from forge_train.collect import collect_from
     from forge_train.engine import Sampling
-    from forge_train.world import World
+    from forge_train.evaluation.collect import collect_from
+    from forge_train.play.world_pool import World
 
     world = World(args.world, dict(_argument(text) for text in args.arg))
     try:
@@ -135,10 +135,10 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.engines.servers import Servers, keep_serving
+    from forge_train.engines.server_processes import ServerProcesses, keep_serving
 
     with _served(args.model, args.logs, args.dtype) as model:
-        servers = Servers(
+        servers = ServerProcesses(
             model,
             python=args.python,
             logs=args.logs,
@@ -166,8 +166,8 @@ def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
         return
     import torch
 
-    from forge_train.checkpoint import load_model
     from forge_train.engines.weights import Scratch, save_policy
+    from forge_train.record.checkpoint import load_model
 
     scratch = Scratch(above)
     try:

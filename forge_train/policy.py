@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from forge_train import checkpoint, sft, tiny
-from forge_train.adapters import add_lora, gather_weights, load_adapter, weight_names
-from forge_train.checkpoint import Checkpoint
-from forge_train.compute import fuse_kernels
+from forge_train import sft, tiny
 from forge_train.config import Config
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
-from forge_train.learner import Learner
-from forge_train.rollout import derive_seed
-from forge_train.world import World
+from forge_train.learn.kernels import fuse_kernels
+from forge_train.learn.learner import Learner
+from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weight_names
+from forge_train.play.world_pool import World
+from forge_train.record import checkpoint
+from forge_train.record.checkpoint import Checkpoint
+from forge_train.seeds import derive_seed
 
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""
@@ -96,7 +97,7 @@ def make_engine(
     if config.rollout.engine == "vllm":
         from forge_train.engines.build import vllm_engine
 
-        weights = _whole(model, current) if spread else None
+        weights = _all_weights(model, current) if spread else None
         return vllm_engine(config, model, tokenizer, logs, weights=weights)
     if plain and not spread:
         return LocalEngine(model.to(device), max_context=config.rollout.max_context)
@@ -104,7 +105,7 @@ def make_engine(
     return CopiedEngine(copied, current.buckets, max_context=config.rollout.max_context)
 
 
-def _whole(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
+def _all_weights(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
     """All weights on the CPU: the learner's, or the model's own while nobody has begun to learn."""
 
     def weights() -> dict[str, Tensor]:

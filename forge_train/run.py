@@ -15,30 +15,34 @@ from typing import Any
 
 import torch
 
-from forge_train import checkpoint, sft
-from forge_train.adapters import has_lora
+from forge_train import sft
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
-from forge_train.critic import Critic
-from forge_train.curriculum import Curriculum
-from forge_train.distributed import Processes, join
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
-from forge_train.evaluate import Evaluation, evaluate
-from forge_train.journal import Journal
-from forge_train.leader import Leader, LeadingCritic, dismiss, follow
-from forge_train.learner import Learner
-from forge_train.log import RunFolder, read_lines, rollout_record
+from forge_train.evaluation.evaluate import evaluate
+from forge_train.learn.critic import Critic
+from forge_train.learn.distributed import Processes, join
+from forge_train.learn.learner import Learner
+from forge_train.learn.lockstep import dismiss, follow, lead
+from forge_train.learn.lora import has_lora
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import LocalRunner
+from forge_train.play.ray_runner import hired
+from forge_train.play.renderer import renderer_for
+from forge_train.play.world_pool import World
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
-from forge_train.renderer import renderer_for
-from forge_train.rollout import TokenPlayer, derive_seed
-from forge_train.rollouts import Rollouts
+from forge_train.record import checkpoint
+from forge_train.record.evaluation_result import Evaluation
+from forge_train.record.journal import Journal
+from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
-from forge_train.show.results import evaluations, told
+from forge_train.show.results import evaluations
 from forge_train.trainer import Runner, Trainer
-from forge_train.workers import hired
-from forge_train.world import World
 
 
 def train(config: Config) -> Path | None:
@@ -203,7 +207,9 @@ class Run:
                     ks=config.k,
                     progress=lambda _, shown=progress: shown.advance(),  # type: ignore[misc]
                 )
-            self.folder.event("evaluation", stage=stage, step=step, seconds=seconds, **told(results[name]))
+            self.folder.event(
+                "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
+            )
         return results
 
     def trainer(
@@ -230,8 +236,13 @@ class Run:
                 {w.label: w.weight for w in config.worlds},
                 seed=config.run.seed,
             ),
-            admission=journal.admission(
-                rollout.groups, rollout.max_lag, step=start, updates=config.run.steps
+            admission=Admission(
+                rollout.groups,
+                rollout.max_lag,
+                updates=config.run.steps,
+                version=start,
+                started=journal.started,
+                waiting=journal.began,
             ),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
@@ -248,11 +259,11 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> Rollouts:
+    def here(self) -> LocalRunner:
         """Plays groups in this process."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
-        return Rollouts(
+        return LocalRunner(
             self.worlds,
             TokenPlayer(self.engine, self.renderer, sampling),
             seed=self.config.run.seed,
@@ -265,7 +276,7 @@ class Run:
         """One for this stage; with several processes each gets one."""
         device, dtype = self.config.model.device, self.config.model.dtype
         if self.processes:
-            learner: Learner = Leader(self.model, optim, processes=self.processes, dtype=dtype)
+            learner = lead(Learner, self.processes, self.model, optim, dtype=dtype)
         else:
             learner = Learner(self.model, optim, device=device, dtype=dtype)
         self.current.learner = learner
@@ -280,7 +291,7 @@ class Run:
         if hasattr(model, "is_spread"):  # by supervised training
             assert self.current.learner is not None
             model = plain_model(model, self.current.learner.full_weights())
-        return LeadingCritic(model, settings, self.config.optim, processes=self.processes, dtype=dtype)
+        return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
 
     # -- what stages share ---------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_train.config import SFTConfig
-from forge_train.renderer import Renderer
-from forge_train.rollout import derive_seed
+from forge_train.play.renderer import Renderer
+from forge_train.play.world_pool import World
+from forge_train.seeds import derive_seed
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.world import World
 
 Messages = list[dict[str, Any]]
 """One episode in the OpenAI form, the agent's lines as role `assistant`."""

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from forge_train.admission import Admission
-from forge_train.advantages import ESTIMATORS
-from forge_train.compute import in_thread
 from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
-from forge_train.critic import Critic
-from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
-from forge_train.journal import Group, Journal
-from forge_train.learner import Learner
-from forge_train.summary import OUT_OF_ROOM, Metrics, lags, split, summary
+from forge_train.learn.advantages import ESTIMATORS
+from forge_train.learn.critic import Critic
+from forge_train.learn.kernels import in_thread
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.record.journal import Group, Journal
+from forge_train.record.step_metrics import OUT_OF_ROOM, Metrics, lags, summary, time_to_groups
 from forge_train.trajectory import Trajectory
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Trainer:
         await self.prove(groups)  # servers that came back since the last update
         await self.placement.learn()
         placed = time.perf_counter()
-        credit, judged = await self.beside(partial(self.judge, groups))
+        credit, valuing = await self.beside(partial(self.assign_credit, groups))
         valued = time.perf_counter()
         trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
@@ -115,7 +115,7 @@ class Trainer:
         metrics = {
             **summary(groups + useless),
             **stats,
-            **judged,
+            **valuing,
             "version": version,
             "lag": lags(trajectories, version, group_lags),
             "trained": len(trained),
@@ -123,7 +123,7 @@ class Trainer:
             "refilled": len(useless),
             "bugs": self.bugs,
             "seconds": {
-                **split(collected - began, groups, overlapped=self.admission.max_lag > 0),
+                **time_to_groups(collected - began, groups, overlapped=self.admission.max_lag > 0),
                 "placement": placed - collected,
                 "values": valued - placed,
                 "logprobs": scoring,
@@ -210,10 +210,10 @@ class Trainer:
 
     # -- learning ------------------------------------------------------------------------------
 
-    def judge(self, groups: Sequence[Group]) -> tuple[list[Credit], Metrics]:
+    def assign_credit(self, groups: Sequence[Group]) -> tuple[list[Credit], Metrics]:
         """Advantages of each group; a critic also learns, and tells how."""
         if self.critic is not None:
-            credit, metrics = self.critic.judge(groups, self.algorithm)
+            credit, metrics = self.critic.assign_credit(groups, self.algorithm)
             return credit, dict(metrics)
         return [self.credit(group) for group in groups], {}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -119,3 +121,26 @@ class Trajectory:
         for action, version, count in data["spans"]:
             spans.setdefault(action, []).append((version, count))
         return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]], "spans": spans})
+
+
+class TokenAdvantages(list[float]):
+    """One advantage per token the policy wrote, in order, the segments one after the other.
+
+    A plain list has one per action; the type tells them apart, for the lengths could agree by chance.
+    """
+
+
+def by_action(trajectory: Trajectory, advantages: Sequence[float]) -> list[float]:
+    """One advantage per action, whichever kind is given: that of an action's tokens is their mean.
+
+    >>> s = Segment([5, 6, 7, 8], [0.0, -0.1, -0.2, -0.3], [-1, 0, 0, 1])
+    >>> by_action(Trajectory("g", [s]), TokenAdvantages([1.0, 2.0, -1.0]))
+    [1.5, -1.0]
+    """
+    if not isinstance(advantages, TokenAdvantages):
+        return list(advantages)
+    tokens: dict[int, list[float]] = {}
+    written = (a for s in trajectory.segments for a in s.action if a != WORLD)
+    for action, advantage in zip(written, advantages, strict=True):
+        tokens.setdefault(action, []).append(advantage)
+    return [math.fsum(row) / len(row) for _, row in sorted(tokens.items())]

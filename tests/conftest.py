@@ -1,7 +1,53 @@
 """What all tests share."""
 
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # No test is about how fast this machine is today.
 settings.register_profile("forge", deadline=None)
 settings.load_profile("forge")
+
+TESTS = Path(__file__).parent
+FIRST = ("vllm", "docker")
+"""Folders whose tests mostly wait: begun first, the others compute meanwhile."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker of a parallel run temporary files of its own.
+
+    A sandbox that begins removes what dead processes left there, which would be another worker's tests'.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        run = os.environ["PYTEST_XDIST_TESTRUNUID"][:8]
+        place = Path(tempfile.gettempdir()) / f"forge-tests-{run}-{worker}"
+        place.mkdir()
+        place.chmod(0o1777)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+        config.add_cleanup(partial(shutil.rmtree, place, ignore_errors=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side (`-n 4 --dist loadgroup`), a file's tests stay together, as its fixtures do.
+
+    Servers of vLLM stay one group: two at once would want more memory than a small machine has.
+    """
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = _folder(item)
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "vllm" else item.path.as_posix()))
+    items.sort(key=lambda item: FIRST.index(_folder(item)) if _folder(item) in FIRST else len(FIRST))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""

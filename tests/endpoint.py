@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+
+@dataclass(frozen=True)
+class Raw:
+    """An HTTP answer, told in full; one whose `length` is more than its body breaks off."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+
+
 Answer = Callable[[dict[str, Any]], Any]
 """From a request to an answer: text or a message for a completion, bytes for the raw body, a number or
-("status", number, message) for an HTTP status, None to hang until the server ends."""
+("status", number, message) for an HTTP status, Raw for one with headers, None to hang until the
+server ends."""
 
 
 class Endpoint:
@@ -46,15 +59,14 @@ class Endpoint:
                     endpoint.gone.wait(30)
                     self.close_connection = True
                     return
-                status = answer if isinstance(answer, int) else 200
-                if isinstance(answer, tuple):
-                    _, status, text = answer
-                    answer = json.dumps({"error": {"message": text}}).encode()
-                data = answer if isinstance(answer, bytes) else json.dumps(completion(answer)).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
+                raw = answer if isinstance(answer, Raw) else _raw(answer)
+                length = len(raw.body) if raw.length is None else raw.length
+                self.send_response(raw.status)
+                for name, value in {"Content-Length": str(length), **raw.headers}.items():
+                    self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(raw.body)
+                self.close_connection = length != len(raw.body)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -80,6 +92,15 @@ class Endpoint:
         self.gone.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+def _raw(answer: Any) -> Raw:
+    if isinstance(answer, tuple):
+        _, status, text = answer
+        return Raw(json.dumps({"error": {"message": text}}).encode(), status)
+    if isinstance(answer, bytes):
+        return Raw(answer)
+    return Raw(json.dumps(completion(answer)).encode(), answer if isinstance(answer, int) else 200)
 
 
 def completion(answer: Any) -> dict[str, Any]:

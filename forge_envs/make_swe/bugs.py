@@ -18,7 +18,7 @@ from forge_envs.make_swe.lab import Baseline, Lab, token
 from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.prove import prove
 from forge_envs.make_swe.statement import examples_of, leaks, write_statement
-from forge_envs.make_swe.store import Draft, write_task
+from forge_envs.make_swe.store import Unproved, write_task
 from forge_envs.sandbox.progress import Progress
 
 BATCH = 8
@@ -177,7 +177,7 @@ class BugMaker:
             return f"the statement leaks: {told[:3]}"
         try:
             tests = hide(files, hidden)
-            draft = Draft(
+            draft = Unproved(
                 task_id,
                 self.package,
                 {bug.path: after},

@@ -17,7 +17,7 @@ from forge_envs.make_swe.package import Package, fetch, is_test
 from forge_envs.make_swe.prove import prove
 from forge_envs.make_swe.settings import Settings, open_lab
 from forge_envs.make_swe.statement import examples_of, leaks, write_statement
-from forge_envs.make_swe.store import Draft, write_task
+from forge_envs.make_swe.store import Unproved, write_task
 from forge_envs.sandbox.progress import Progress
 
 PAIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+):([A-Za-z0-9.!+_-]+)")
@@ -142,7 +142,7 @@ def _write(
     for path in sorted({*before, *after}):
         if told := leaks(statement, path, "", before.get(path, b""), after.get(path, b"")):
             raise NoBugs(f"{pair.id}: the statement leaks {told[:3]} of {path}; choose other releases")
-    draft = Draft(
+    draft = Unproved(
         pair.id,
         pair.old,
         *pair.sources,

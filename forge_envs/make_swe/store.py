@@ -24,7 +24,7 @@ PARSER = "parse_log_pytest"
 
 
 @dataclass(frozen=True)
-class Draft:
+class Unproved:
     """A task before it was proved. Files are what differs from the package."""
 
     id: str
@@ -60,7 +60,7 @@ def image_of(task_id: str) -> str:
     return str(expected_image(task_id))
 
 
-def write_task(draft: Draft, folder: Path, base: Baseline, shared: Path, split: str) -> None:
+def write_task(draft: Unproved, folder: Path, base: Baseline, shared: Path, split: str) -> None:
     """Write a task folder; `shared` holds the package's `source.tar.gz` and `requirements.txt`.
 
     Raises CannotHide when a patch is not UTF-8, which a task repository cannot hold.
@@ -115,7 +115,7 @@ def write_tests(folder: Path, fail_to_pass: Iterable[str], pass_to_pass: Iterabl
     )
 
 
-def _write_meta(folder: Path, draft: Draft, split: str) -> None:
+def _write_meta(folder: Path, draft: Unproved, split: str) -> None:
     meta = {
         "instance_id": draft.id,
         "repo": f"forge/{draft.package.name}",

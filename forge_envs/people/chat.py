@@ -2,6 +2,7 @@
 
     openai:MODEL@URL                      openai:qwen3-8b@http://127.0.0.1:8000/v1
     openai:MODEL@URL#key=value&key=value  …#temperature=0.7&record=users.jsonl
+    openai:MODEL@URL#without=temperature  for a model that takes none
 
 One string holds all of it, so that a config reproduces the world. Needs httpx2 (`pip install
 forge-envs[users]`), which is imported when the first request is sent.
@@ -10,11 +11,11 @@ forge-envs[users]`), which is imported when the first request is sent.
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,15 +24,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from forge_envs.errors import MachineError, one_of
+from forge_envs.people.attempts import OPTIONAL, Failed, backoff, refusal, trimmed, unreachable
 from forge_envs.people.recording import Recording, key_of, recording
+from forge_envs.people.replies import read_reply
 
 if TYPE_CHECKING:
     import httpx2
 
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://[^\s#]+?)/*(?:#(?P<settings>.*))?")
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _LARGEST = 4 << 20
 """Bytes of an answer: what is longer is no line of a conversation."""
+_MOST_USELESS = 4
+"""Answers of no use until a reply is given up; what has no answer at all is asked until the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,11 @@ class ChatSpec:
     """Seconds for one reply: waiting for a free place, attempts and the pauses between them."""
     attempt: float = 60.0
     """Seconds the endpoint may take for one attempt."""
-    attempts: int = 4
+    attempts: int | None = None
+    """Most requests for one reply; None: as many as the deadline has room for."""
+    without: str = ""
+    """Parameters that are not sent, by comma, e.g. `temperature,seed`; without `max_completion_tokens` its
+    old name `max_tokens` is sent. What a model refuses by name is left out from then on anyway."""
     limit: int = 32
     """Requests at once, from all environments of a process together."""
     key: str = ""
@@ -70,7 +78,9 @@ class ChatSpec:
         if match is None:
             raise ValueError(f"{text!r}: write it as openai:MODEL@URL, e.g. openai:qwen3@http://host:8000/v1")
         found: dict[str, Any] = {}
-        kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(cls)[2:]}
+        kinds: dict[str, Any] = {
+            field.name: int if field.default is None else type(field.default) for field in fields(cls)[2:]
+        }
         for name, value in parse_qsl(match["settings"] or "", keep_blank_values=True):
             if name not in kinds:
                 raise ValueError(f"{text!r}: no setting {name!r}; known are {', '.join(kinds)}")
@@ -82,12 +92,21 @@ class ChatSpec:
 
     def __post_init__(self) -> None:
         for name in ("deadline", "attempt", "attempts", "limit", "max_tokens"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}={getattr(self, name)}: it must be more than 0")
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ValueError(f"{name}={value}: it must be more than 0")
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature={self.temperature}: it must be 0 (greedy) or more")
         if self.record and self.replay:
             raise ValueError(f"record={self.record}, replay={self.replay}: choose one of them")
+        for name in self.left_out:
+            if name not in OPTIONAL:
+                raise ValueError(f"without={self.without}: {name!r} is none of {', '.join(OPTIONAL)}")
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The parameters that are not sent."""
+        return frozenset(filter(None, (name.strip() for name in self.without.split(","))))
 
 
 @functools.cache
@@ -111,8 +130,8 @@ class Chat:
     """
 
     def __init__(self, spec: ChatSpec, text: str) -> None:
-        if spec.key and not spec.replay and not os.environ.get(spec.key):
-            raise ValueError(f"{text!r}: the environment variable {spec.key} is not set")
+        if spec.key and not spec.replay:
+            _check_key(spec.key, text)
         if not spec.replay and find_spec("httpx2") is None:
             raise ValueError(f"{text!r} needs httpx2: pip install 'forge-envs[users]'")
         self.spec = spec
@@ -121,6 +140,8 @@ class Chat:
         self._lock = threading.Lock()
         self._client: httpx2.Client | None = None
         self._first: dict[str, str] = {}
+        self._rejected: frozenset[str] = frozenset()
+        """Parameters that the model has refused by name."""
         self._book: Recording | None = None
         if spec.record or spec.replay:
             self._book = recording(spec.record or spec.replay, bool(spec.replay))
@@ -135,74 +156,129 @@ class Chat:
         seed: int,
         stage: str = "user",
         check: Callable[[str], object] | None = None,
+        may_be_empty: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> str:
-        """The model's next line after `messages`, without its thoughts; never empty.
+        """The model's next line after `messages`, without its thoughts; native calls in the Hermes grammar.
 
-        A line for which `check` raises ValueError is rubbish: it is asked for again and never recorded.
-        Raises MachineError (refused, timeout, rubbish, empty or recording) that names `stage`.
+        A line that is empty, unless it may be, and one for which `check` raises ValueError is rubbish: it is
+        asked for again and never recorded. Raises MachineError (refused, timeout, rubbish, empty or
+        recording) that names `stage`.
         """
-        body = self._body(messages, seed)
+        use = functools.partial(_checked, check=check, may_be_empty=may_be_empty)
+        body = self._body(messages, seed, tools)
         key = key_of(body)
         if self._book is not None and (known := self._book.find(key)) is not None:
-            return self._known(known, stage, check)
+            return self._known(known, stage, use)
         heard = messages[-1]["content"]
         if self.spec.replay:
             what = f"{self.spec.replay} holds no reply to {heard[:80]!r}, line {len(messages)}, seed {seed}"
             raise MachineError(what, kind="recording", stage=stage, retryable=False)
-        line = self._ask(body, stage, check)
-        return line if self._book is None else self._book.add(key, heard, line)
-
-    def first(self, messages: Sequence[Mapping[str, str]], *, stage: str = "user") -> str:
-        """As `say`, with seed 0 and asked once in a process: the same messages always get the same line."""
-        key = key_of(self._body(messages, 0))
-        if key not in self._first:
-            self._first.setdefault(key, self.say(messages, seed=0, stage=stage))
-        return self._first[key]
-
-    def _body(self, messages: Sequence[Mapping[str, str]], seed: int) -> dict[str, Any]:
-        return {
-            "model": self.spec.model,
-            "messages": [dict(message) for message in messages],
-            "temperature": self.spec.temperature,
-            "max_completion_tokens": self.spec.max_tokens,
-            "seed": seed,
-        }
-
-    def _known(self, line: str, stage: str, check: Callable[[str], object] | None) -> str:
-        """A recorded line; a file that somebody edited may hold one that is of no use."""
-        try:
-            return _checked(line, check)
-        except _Failed as failed:
-            what = f"{self.spec.record or self.spec.replay} holds a reply of no use: {failed}"
-            raise MachineError(what, kind="recording", stage=stage, retryable=False) from None
-
-    def _ask(self, body: dict[str, Any], stage: str, check: Callable[[str], object] | None) -> str:
-        """Ask until there is an answer, or no time or no attempt is left."""
         ends = time.monotonic() + self.spec.deadline
         if not self._places.acquire(timeout=self.spec.deadline):
             what = f"{self.spec.url}: no free place within {self.spec.deadline:g} s (limit={self.spec.limit})"
             raise MachineError(what, kind="timeout", stage=stage, retryable=True)
         try:
-            for attempt in range(self.spec.attempts):
-                # The same seed would give the same useless line again.
-                again = {**body, "seed": (body["seed"] + attempt) % 2**31}
-                try:
-                    left = max(ends - time.monotonic(), 0.001)  # waiting for a place may have taken all
-                    return _checked(self._once(again, min(self.spec.attempt, left)), check)
-                except _Failed as failed:
-                    failure = failed
-                pause = max(failure.retry_after, min(0.1 * 4**attempt, 8.0))
-                if not failure.retryable or time.monotonic() + pause >= ends:
-                    break
-                if attempt + 1 < self.spec.attempts:
-                    time.sleep(pause)
+            line = self._ask(body, key, ends, stage, use)
         finally:
             self._places.release()
-        what = f"{self.spec.url}: {failure}, attempt {attempt + 1} of {self.spec.attempts}"
+        return line if self._book is None else self._book.add(key, heard, line)
+
+    def first(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        stage: str = "user",
+        may_be_empty: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """As `say`, with seed 0 and asked once in a process: the same messages always get the same line."""
+        key = key_of(self._body(messages, 0, tools))
+        if key not in self._first:
+            line = self.say(messages, seed=0, stage=stage, may_be_empty=may_be_empty, tools=tools)
+            self._first.setdefault(key, line)
+        return self._first[key]
+
+    def _body(
+        self, messages: Sequence[Mapping[str, str]], seed: int, tools: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        body = {
+            "model": self.spec.model,
+            "messages": [dict(message) for message in messages],
+            "temperature": self.spec.temperature,
+            "max_completion_tokens": self.spec.max_tokens,
+            "seed": seed,
+            **({"tools": [dict(tool) for tool in tools]} if tools else {}),
+        }
+        return trimmed(body, self.spec.left_out)
+
+    def _known(self, line: str, stage: str, use: Callable[[str], str]) -> str:
+        """A recorded line; a file that somebody edited may hold one that is of no use."""
+        try:
+            return use(line)
+        except Failed as failed:
+            what = f"{self.spec.record or self.spec.replay} holds a reply of no use: {failed}"
+            raise MachineError(what, kind="recording", stage=stage, retryable=False) from None
+
+    def _ask(
+        self, body: Mapping[str, Any], key: str, ends: float, stage: str, use: Callable[[str], str]
+    ) -> str:
+        """Ask until there is an answer of use, or no time or attempt is left.
+
+        Every attempt is the same request, so that a server that falters does not change an episode; only a
+        line of no use is asked for with the next seed, since the same one would give it again.
+        """
+        attempts = useless = answered = 0
+        last = False
+        while True:
+            request = self._request(body, useless)
+            left = max(ends - time.monotonic(), 0.001)  # waiting for a place may have taken all
+            try:
+                return use(self._once(request, min(self.spec.attempt, left)))
+            except Failed as failed:
+                failure = failed
+            if self._learn(failure.rejected):
+                continue
+            attempts += 1
+            useless += failure.useless
+            answered += failure.kind in ("rubbish", "empty")
+            left = ends - time.monotonic()
+            over = answered >= _MOST_USELESS or attempts == self.spec.attempts or left <= 0
+            if not failure.retryable or over or failure.retry_after >= left:
+                break
+            if failure.useless:
+                continue
+            pause = max(failure.retry_after, backoff(attempts, key))
+            if pause >= left:  # once more, with as much time for the answer as is waited for it
+                if last or left < self.spec.deadline / 20:
+                    break
+                pause, last = left / 2, True
+            time.sleep(pause)
+        what = f"{self.spec.url}: {failure}, attempt {attempts}"
+        if failure.retry_after:
+            what += f"; it asks to wait {failure.retry_after:g} s"
         raise MachineError(what, kind=failure.kind, stage=stage, retryable=failure.retryable)
 
+    def _request(self, body: Mapping[str, Any], useless: int) -> dict[str, Any]:
+        """What is sent, after so many lines of no use."""
+        request = trimmed(body, self._rejected)
+        if "seed" in request:
+            request["seed"] = (request["seed"] + useless) % 2**31
+        return request
+
+    def _learn(self, parameter: str) -> bool:
+        """Leave out a parameter from now on; whether there was one."""
+        if not parameter:
+            return False
+        with self._lock:
+            if parameter not in self._rejected:
+                self._rejected |= {parameter}
+                told = f"{self.spec.model} at {self.spec.url} does not take {parameter!r}: it is left out"
+                warnings.warn(told, stacklevel=2)
+        return True
+
     def _once(self, body: Mapping[str, Any], timeout: float) -> str:
-        """One attempt; raises _Failed."""
+        """One attempt; raises Failed."""
         import httpx2
 
         ends = time.monotonic() + timeout
@@ -212,16 +288,16 @@ class Chat:
                 for piece in response.iter_bytes():
                     data += piece
                     if time.monotonic() > ends:  # every piece came in time, but all of them did not
-                        raise _Failed("timeout", f"no whole answer within {timeout:.3g} s")
+                        raise Failed("timeout", f"no whole answer within {timeout:.3g} s")
                     if len(data) > _LARGEST:
-                        raise _Failed("rubbish", f"an answer of more than {_LARGEST} bytes")
+                        raise Failed("rubbish", f"an answer of more than {_LARGEST} bytes")
         except httpx2.TimeoutException:
-            raise _Failed("timeout", f"no answer within {timeout:.3g} s") from None
+            raise Failed("timeout", f"no answer within {timeout:.3g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise _Failed("refused", f"{type(error).__name__}: {error}") from None
+            raise unreachable(error) from None
         if response.status_code != 200:
-            raise _refusal(response.status_code, response.headers.get("retry-after", ""), bytes(data))
-        return _line(bytes(data), self.spec.max_tokens)
+            raise refusal(response.status_code, response.headers, bytes(data), body)
+        return read_reply(bytes(data), self.spec.max_tokens)
 
     def _http(self) -> httpx2.Client:
         with self._lock:
@@ -240,46 +316,22 @@ class Chat:
             return self._client
 
 
-class _Failed(Exception):
-    """One attempt failed."""
-
-    def __init__(self, kind: str, what: str, *, retryable: bool = True, retry_after: float = 0.0) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.retryable = retryable
-        self.retry_after = retry_after
-
-
-def _refusal(status: int, retry_after: str, data: bytes) -> _Failed:
-    """A failure from an HTTP status; a request that is itself at fault is not sent again."""
-    wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
-    again = status >= 500 or status in (408, 409, 425, 429)
-    told = data[:200].decode("utf-8", "replace")
-    return _Failed("refused", f"status {status}: {told!r}", retryable=again, retry_after=wait)
+def _check_key(name: str, text: str) -> None:
+    """Raises ValueError unless an environment variable holds what can be sent as a key."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise ValueError(f"{text!r}: the environment variable {name} is not set")
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{text!r}: the environment variable {name} holds no key: it is one line of ASCII")
 
 
-def _checked(line: str, check: Callable[[str], object] | None) -> str:
-    """The line, if whoever asked for it can use it; raises _Failed."""
+def _checked(line: str, check: Callable[[str], object] | None, may_be_empty: bool) -> str:
+    """The line, if whoever asked for it can use it; raises Failed."""
+    if not line and not may_be_empty:
+        raise Failed("empty", "an empty reply", useless=True)
     try:
         if check is not None:
             check(line)
     except ValueError as error:
-        raise _Failed("rubbish", str(error)) from None
+        raise Failed("rubbish", str(error), useless=True) from None
     return line
-
-
-def _line(data: bytes, max_tokens: int) -> str:
-    """The text of an answer; raises _Failed."""
-    try:
-        choice = json.loads(data)["choices"][0]
-        text, finish = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        raise _Failed("rubbish", f"no chat completion: {data[:80]!r}") from None
-    if not isinstance(text, str | None):
-        raise _Failed("rubbish", f"content is no text: {text!r:.80}")
-    if finish == "length":
-        raise _Failed("rubbish", f"a reply cut off at max_tokens={max_tokens}")
-    spoken = _THOUGHT.sub("", text or "").rpartition("</think>")[2].strip()
-    if not spoken:
-        raise _Failed("empty", "an empty reply")
-    return spoken.encode("utf-8", "replace").decode()

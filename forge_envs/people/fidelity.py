@@ -197,7 +197,7 @@ def out_of_character(line: str, tools: Collection[str]) -> Iterator[tuple[str, s
         yield "out_of_character", f"named the agent's tool {called}"
 
 
-def _findings(episode: Stored, env: AgentEnv[Any]) -> Iterator[Finding]:
+def _findings(episode: Stored, env: AgentEnv[Any, Any]) -> Iterator[Finding]:
     """The faults of one episode, in order."""
     watch: Watch = env.watch(episode.task)  # type: ignore[attr-defined]  # _Kinds has looked
     agent = ""
@@ -229,9 +229,9 @@ class _Kinds:
 
     def __init__(self, world: str, args: Mapping[str, Any]) -> None:
         self.world, self.args = world, args
-        self._envs: dict[str, AgentEnv[Any]] = {}
+        self._envs: dict[str, AgentEnv[Any, Any]] = {}
 
-    def of(self, episode: Stored) -> AgentEnv[Any]:
+    def of(self, episode: Stored) -> AgentEnv[Any, Any]:
         """The world of an episode, with nobody in it. Raises ValueError."""
         world = self.world or episode.world
         if not world:
@@ -242,7 +242,7 @@ class _Kinds:
             self._envs[key] = self._make(world, args, episode.where)
         return self._envs[key]
 
-    def _make(self, world: str, args: dict[str, Any], where: str) -> AgentEnv[Any]:
+    def _make(self, world: str, args: dict[str, Any], where: str) -> AgentEnv[Any, Any]:
         try:
             env = gym.make(world, **args).unwrapped
         except (gym.error.Error, ImportError, TypeError, ValueError, MachineError) as error:

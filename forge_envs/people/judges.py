@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.messages import Grammar, Message
+from forge_envs.grammars import Grammar
+from forge_envs.messages import Message
 from forge_envs.people.chat import Chat, chat
 
 RULES = """You are shown a conversation between a customer and a service agent, and one statement about it.
@@ -30,6 +31,9 @@ Answer with one JSON object and nothing else:
 
 _LONGEST = 1000
 """Characters of a reason that are kept."""
+_MOST_BRACES = 100
+"""Braces at which an object is looked for: a verdict is short."""
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def judge_of(spec: str) -> Judge | None:
 def conversation(transcript: Iterable[Message], grammar: Grammar) -> str:
     """What was said and done, as JSON lines: a line of the agent cannot pass itself off as the customer's.
 
-    Thoughts are left out, and prose beside a call, which nobody hears.
+    Thoughts are left out. Prose beside a call is shown with it: a published judge reads it, too.
     """
     lines: list[dict[str, Any]] = []
     for message in transcript:
@@ -93,28 +97,44 @@ def conversation(transcript: Iterable[Message], grammar: Grammar) -> str:
             action = grammar.parse(content)
             if action.calls:
                 calls = [{"name": call.name, "arguments": call.arguments} for call in action.calls]
-                lines.append({"from": "agent", "calls": calls})
+                beside = {"says": action.prose} if action.prose else {}
+                lines.append({"from": "agent", **beside, "calls": calls})
             elif action.error is None:
                 lines.append({"from": "agent", "says": action.prose})
     return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
 
 
 def read_verdict(text: str) -> tuple[bool, str]:
-    """Whether it is met, and why. Raises ValueError for anything but the object that was asked for.
+    """Whether it is met, and why: the one object in a reply, whatever stands around it.
 
-    >>> read_verdict('{"reason": "It says so.", "met": true}')
+    Raises ValueError for a reply without a verdict, with two, or with one that is not of the form asked for.
+
+    >>> read_verdict('Here it is:\\n```json\\n{"reason": "It says so.", "met": true}\\n```')
     (True, 'It says so.')
     """
-    body = text.strip()
-    if body.startswith("```") and body.endswith("```") and len(body) > 6:
-        body = body[3:-3].removeprefix("json")  # a fence round the whole is a habit, not another answer
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ValueError(f"no verdict in JSON: {text[:80]!r}") from None
-    if not isinstance(found, dict) or set(found) != {"reason", "met"}:
-        raise ValueError(f'a verdict is {{"reason", "met"}} and nothing else: {text[:80]!r}')
+    objects = _objects(text)
+    if not objects:
+        raise ValueError(f"no verdict in JSON: {text[:80]!r}")
+    found = objects[0]
+    if len(objects) > 1 or set(found) != {"reason", "met"}:
+        raise ValueError(f'a verdict is one {{"reason", "met"}} and no other object: {text[:80]!r}')
     met, reason = found["met"], found["reason"]
     if not isinstance(met, bool) or not isinstance(reason, str) or not reason.strip():
         raise ValueError(f'"met" is true or false and "reason" a sentence: {text[:80]!r}')
     return met, reason[:_LONGEST]
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in a text, each read from its first brace to its last; of many only the first ones."""
+    found: list[dict[str, Any]] = []
+    at = text.find("{")
+    for _ in range(_MOST_BRACES):
+        if at < 0 or len(found) > 1:
+            break
+        try:
+            value, end = _DECODER.raw_decode(text, at)
+            found.append(value)
+        except (ValueError, RecursionError):
+            end = at + 1  # a brace of the prose
+        at = text.find("{", end)
+    return found

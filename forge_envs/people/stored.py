@@ -11,9 +11,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from forge_envs.messages import Message
+from forge_envs.people.replies import calls_of, content_of
 
 _ROLES = ("system", "user", "tool", "assistant")
 
@@ -44,7 +45,7 @@ def read_stored(path: Path) -> Iterator[Stored]:
     """
     for file in _files(path):
         known, found = _worlds(file), False
-        for number, line in enumerate(_read(file).splitlines(), 1):
+        for number, line in enumerate(_read(file).split("\n"), 1):  # text may hold other ends of a line
             if line.strip():
                 found = True
                 yield _episode(line, f"{file}, line {number}", known)
@@ -91,8 +92,8 @@ def _episode(line: str, where: str, known: Mapping[str, dict[str, Any]]) -> Stor
     if not isinstance(data, dict):
         raise ValueError(f"{where} is no JSON object")
     info = data["info"] if isinstance(data.get("info"), dict) else data
-    task, messages, world = info.get("task"), info.get("messages"), info.get("world", "")
-    if not isinstance(task, str) or not isinstance(world, str) or not _is_talk(messages):
+    task, messages, world = info.get("task"), _talk(info.get("messages")), info.get("world", "")
+    if not isinstance(task, str) or not isinstance(world, str) or messages is None:
         raise ValueError(f'{where} is no episode: it needs a "task", and "messages" with role and content')
     told = known.get(world, {})
     args = data.get("args", told.get("args", {}))
@@ -109,8 +110,19 @@ def _episode(line: str, where: str, known: Mapping[str, dict[str, Any]]) -> Stor
     )
 
 
-def _is_talk(messages: Any) -> TypeGuard[list[Message]]:
-    return isinstance(messages, list) and all(
-        isinstance(one, dict) and one.get("role") in _ROLES and isinstance(one.get("content"), str)
-        for one in messages
-    )
+def _talk(messages: Any) -> list[Message] | None:
+    """Messages of the OpenAI form with all that they say as text, native calls in the Hermes grammar."""
+    if not isinstance(messages, list):
+        return None
+    talk: list[Message] = []
+    for one in messages:
+        if not isinstance(one, dict) or one.get("role") not in _ROLES:
+            return None
+        try:
+            said = [content_of(one), *(calls_of(one) if one["role"] == "assistant" else ())]
+        except (KeyError, TypeError):
+            return None
+        if "content" not in one and not any(said):
+            return None
+        talk.append({**one, "content": "\n".join(filter(None, said))})  # type: ignore[typeddict-item]
+    return talk

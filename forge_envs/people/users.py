@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from forge_envs.errors import MachineError
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from forge_envs.people.chat import Chat
 from forge_envs.people.hands import Hands
 
@@ -68,8 +68,14 @@ GREETING = "Hello, what can I do for you?"
 
 SILENCE = "(The agent says nothing.)"
 
+LEAVES = "(The customer leaves without a word.)"
+"""What the agent is shown of a user whose first line is a mark and nothing else."""
+
+REMINDER = "(You said nothing. Say your next line to the agent, or write a mark if you leave.)"
+"""What a model is told that gave an empty reply."""
+
 MOST_CALLS = 20
-"""Calls of its own tools that a model may make before it says something."""
+"""Calls of its own tools that a model may make at once, and times it may make some before it speaks."""
 
 RULES = """You play a customer who talks to a service agent. You are not the agent: never do its work.
 
@@ -124,57 +130,97 @@ class ModelUser:
     said: Talk = field(default_factory=list)
     """The agent's lines as `user`, their own as `assistant`, and between them what their hands did."""
     ended: str | None = None
-    """Why the user left: "stop", "transfer" or "out_of_scope"."""
+    """Why the user left, "stop", "transfer" or "out_of_scope"; None while they are there."""
     hands: Hands | None = None
     """Tools of their own, in worlds of dual control."""
 
     def open(self) -> str:
         """The first line; it depends on the task alone. Raises MachineError."""
         heard: Talk = [{"role": "user", "content": GREETING}]
+        self.ended = None
         if self.brief.opening:
             line = self.brief.opening
             self.said = [*heard, {"role": "assistant", "content": line}]
             return line
         # Asked for once in a process: a group shares its opening.
         self.said, line = self._speak(heard, self.chat.first)
-        if any(mark in line for mark in ENDINGS):
-            raise MachineError(
-                f"the user left with the first line: {line[:80]!r}",
-                kind="rubbish", stage="user", retryable=False,
-            )  # fmt: skip
-        return line
+        self.ended = _ending(line)
+        return (_without_marks(line) or LEAVES) if self.ended else line
 
     def reply(self, text: str) -> str | None:
         """The answer to what the agent said; None when the user leaves. Raises MachineError."""
+        if self.ended:  # with the first line
+            return None
         heard = [*self.said, {"role": "user", "content": text or SILENCE}]
         self.said, line = self._speak(heard, functools.partial(self.chat.say, seed=self.seed))
-        self.ended = next((why for mark, why in ENDINGS.items() if mark in line), None)
+        self.ended = _ending(line)
         return None if self.ended else line
 
-    def _speak(self, talk: Talk, ask: Callable[[Talk], str]) -> tuple[Talk, str]:
-        """The next line that is for the agent, and the talk with it and with what was done before it."""
+    def _speak(self, talk: Talk, ask: Callable[..., str]) -> tuple[Talk, str]:
+        """What is next said to the agent, and the talk with it and with what was done before it.
+
+        What was said beside calls is said, too; it is all there is when nothing follows the calls.
+        """
+        beside: list[str] = []
         for _ in range(MOST_CALLS + 1):
-            line = ask([self._system, *talk])
+            line = self._line(talk, ask)
+            if not line:
+                if not beside:
+                    what = f"{self.chat.spec.url}: an empty reply, and another one after a reminder"
+                    raise MachineError(what, kind="empty", stage="user", retryable=True)
+                said = "\n\n".join(beside)
+                return [*talk, {"role": "assistant", "content": said}], said
             talk = [*talk, {"role": "assistant", "content": line}]
-            results = self._use_hands(line)
-            if results is None:
-                return talk, line
+            prose, results = self._use_hands(line)
+            if not results:
+                before = map(_without_marks, beside)  # they stayed to see what came of it
+                return talk, "\n\n".join([*(one for one in before if one not in line), line])
             talk = [*talk, {"role": "user", "content": results}]
+            if prose:
+                beside.append(prose)
         what = f"the user made more than {MOST_CALLS} calls and said nothing"
         raise MachineError(what, kind="rubbish", stage="user", retryable=False)
 
-    def _use_hands(self, line: str) -> str | None:
-        """What calls in a line came to, None for a line that is said."""
+    def _line(self, talk: Talk, ask: Callable[..., str]) -> str:
+        """The model's next line; after an empty one it is reminded once. "" if that does not help."""
+        line = ask([self._system, *talk], may_be_empty=True)
+        if line:
+            return line
+        last = talk[-1]  # in one message: many templates want the roles to take turns
+        reminded = {**last, "content": f"{last['content']}\n\n{REMINDER}"}
+        return ask([self._system, *talk[:-1], reminded], may_be_empty=True)
+
+    def _use_hands(self, line: str) -> tuple[str, str]:
+        """The prose of a line and what its calls came to, "" for a line without any."""
         if self.hands is None:
-            return None
+            return line, ""
         action = HERMES.parse(line)
         if action.error is not None:
             results = [f"Error: {action.error}. Nothing was done."]
+        elif len(action.calls) > MOST_CALLS:
+            results = [f"Error: more than {MOST_CALLS} calls at once. Nothing was done."]
         else:
             results = [self.hands.use(call) for call in action.calls]
-        return "\n".join(f"<tool_response>\n{result}\n</tool_response>" for result in results) or None
+        told = "\n".join(f"<tool_response>\n{result}\n</tool_response>" for result in results)
+        return action.prose, told
 
     @property
     def _system(self) -> dict[str, str]:
         hands = "" if self.hands is None else f"\n\n{self.hands.prompt}"
         return {"role": "system", "content": f"{self.brief.prompt}{hands}"}
+
+
+def has_left(user: User) -> bool:
+    """Whether a user left with what they said last, as a model may with its first line."""
+    return getattr(user, "ended", None) is not None
+
+
+def _ending(line: str) -> str | None:
+    """Why a line ends the talk."""
+    return next((why for mark, why in ENDINGS.items() if mark in line), None)
+
+
+def _without_marks(line: str) -> str:
+    for mark in ENDINGS:
+        line = line.replace(mark, "")
+    return line.strip()

@@ -85,7 +85,7 @@ def _threads() -> int:
     return found
 
 
-class Watch:
+class FolderWatch:
     """Whether a folder has grown beyond its limit; asked often, it looks when free space has shrunk.
 
     Raises OSError if there is no folder above `place`; `place` itself may vanish, and is empty then.
@@ -130,7 +130,7 @@ def _size(place: Path) -> int:
 
 
 def follow(
-    shell: subprocess.Popen[bytes], timeout: float, clip: Clip, watch: Watch
+    shell: subprocess.Popen[bytes], timeout: float, clip: Clip, watch: FolderWatch
 ) -> tuple[int | None, bool]:
     """Read a command's output until it ends: its exit status, None at the deadline; and whether it was ended
     because it filled the disk. Afterwards nothing that it started is alive.

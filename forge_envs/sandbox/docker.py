@@ -36,7 +36,7 @@ PROBE = 'printf .; id -u && id -g && { [ -d "$1" ] && echo there || echo not the
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageFolder:
     """A folder of an image, as its user sees it."""
 
     uid: int
@@ -55,7 +55,7 @@ class Session:
         self.disk = DiskWatch(self.engine, self.daemon.folder)
         self.watchdog = Watchdog(self.owner, self.name)
         self.turns = threading.BoundedSemaphore(AT_ONCE)
-        self.places: dict[tuple[str, str], Place] = {}
+        self.places: dict[tuple[str, str], ImageFolder] = {}
         self.boxes: set[str] = set()
         self.pool = Pool(self.start, self.remove, warm)
         threading.Thread(target=self._sweep, name="forge-sweep", daemon=True).start()
@@ -162,7 +162,7 @@ class Session:
         with self.engine.asking(f"the folder {recipe.workdir!r} in a box of {recipe.name!r}"):
             self.engine.api.put_archive(started.id, "/", archive.getvalue())
 
-    def _probe(self, started: Started) -> Place:
+    def _probe(self, started: Started) -> ImageFolder:
         said = bytearray()
         argv = ["bash", "-c", PROBE, "bash", started.workdir]
         try:
@@ -185,7 +185,7 @@ class Session:
             text = f"image {started.image!r} cannot run bash, which boxes need (status {code})"
             raise SandboxError(text, kind="no_image", retryable=False)
         uid, gid, there = said.decode().split(maxsplit=2)
-        return Place(int(uid), int(gid), there.strip() == "there")
+        return ImageFolder(int(uid), int(gid), there.strip() == "there")
 
 
 class DockerProvider:

@@ -17,7 +17,7 @@ from pathlib import Path
 from forge_envs.sandbox import cgroup
 from forge_envs.sandbox.base import DEFAULT, Limits, Result, Sandbox, SandboxError
 from forge_envs.sandbox.clip import Clip
-from forge_envs.sandbox.command import Watch, bounds, follow, words_before
+from forge_envs.sandbox.command import FolderWatch, bounds, follow, words_before
 from forge_envs.sandbox.owner import Owner
 
 WARNING = (
@@ -134,7 +134,7 @@ class ProcessBox(Sandbox):
             argv = [str(script)]
         limits = bounds(self._limits, alone=self._group is None)
         try:
-            watch = Watch(self._place, self._limits.disk_mb << 20)
+            watch = FolderWatch(self._place, self._limits.disk_mb << 20)
             shell = self._start([*self._before, "bash", "-c", RUN, "bash", limits, *argv], where, env)
             code, full = follow(shell, timeout, clip, watch)
         except OSError as error:

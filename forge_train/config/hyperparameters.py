@@ -18,9 +18,9 @@ All others compare the members of a group: with one member nothing is left to le
 class LossConfig(Section):
     """From advantages to one gradient."""
 
-    objective: Annotated[str, known("objective", "losses.OBJECTIVES", "losses.AUTO")] = "auto"
-    """Per-token loss, a name in `forge_train.losses.OBJECTIVES`; auto is `clipped`, and `ppo` for rollouts
-    that are late: then the trust region must be around the policy that sampled."""
+    objective: Annotated[str, known("objective", "learn.losses.OBJECTIVES", "learn.losses.AUTO")] = "auto"
+    """Per-token loss, a name in `forge_train.learn.losses.OBJECTIVES`; auto is `clipped`, and `ppo` for
+    rollouts that are late: then the trust region must be around the policy that sampled."""
     clip_low: float = Field(default=0.2, ge=0, lt=1)
     """The ratio of current to proximal probability is clipped below 1 - clip_low."""
     clip_high: NonNegativeFloat = 0.28
@@ -77,9 +77,12 @@ class LossConfig(Section):
 class AlgorithmConfig(LossConfig):
     """From rewards to advantages to one gradient."""
 
-    advantage: Annotated[str, known("advantage", "advantages.ESTIMATORS", "gae.CRITIC_ESTIMATORS")] = "grpo"
-    """Estimator of advantages: one that compares a group (`forge_train.advantages.ESTIMATORS`) or one that
-    asks a critic (`forge_train.gae.CRITIC_ESTIMATORS`); the latter is PPO and reads the section `critic`."""
+    advantage: Annotated[
+        str, known("advantage", "learn.advantages.ESTIMATORS", "learn.gae.CRITIC_ESTIMATORS")
+    ] = "grpo"
+    """Estimator of advantages: one that compares a group (`forge_train.learn.advantages.ESTIMATORS`) or one
+    that asks a critic (`forge_train.learn.gae.CRITIC_ESTIMATORS`); the latter is PPO and reads the section
+    `critic`."""
     train_out_of_tokens: bool = False
     """Train on episodes that ran out of tokens or context, as outcome 0; else they are left out."""
     gamma: float = Field(default=1.0, ge=0, le=1)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from forge_train.config.explain import show
-from forge_train.config.hyperparameters import CRITIC_ESTIMATORS
+from forge_train.config.hyperparameters import (
+    CRITIC_ESTIMATORS,
+    AlgorithmConfig,
+    CriticConfig,
+    OptimConfig,
+)
 from forge_train.config.section import Section
-
-if TYPE_CHECKING:
-    from forge_train.config import Config
+from forge_train.config.sections import RolloutConfig, VLLMConfig
 
 STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts")
 """Keys of [vllm] about servers that we start."""
@@ -19,7 +22,17 @@ TURN_CREDIT = ("turn_gamma", "turn_lambda")
 """Keys of [algorithm] by which a critic's estimator carries credit, from token to token or turn to turn."""
 
 
-def refuse_unused(config: Config) -> None:
+class Sections(Protocol):
+    """What is read here of a `Config`, which knows this module."""
+
+    algorithm: AlgorithmConfig
+    critic: CriticConfig
+    optim: OptimConfig
+    rollout: RolloutConfig
+    vllm: VLLMConfig
+
+
+def refuse_unused(config: Sections) -> None:
     """Raise ValueError when keys differ from their defaults and do nothing: which, why, and the way out.
 
     A default that was written out is fine, so that a resolved config (`config.dump`) loads.
@@ -36,7 +49,7 @@ def refuse_unused(config: Config) -> None:
             raise ValueError(f"{', '.join(found)}: {why}, or leave {'them' if len(found) > 1 else 'it'} out")
 
 
-def _rules(config: Config) -> Iterator[tuple[str, tuple[str, ...], str]]:
+def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Of this config: a section, keys of it that nothing reads, and why."""
     algorithm, lag = config.algorithm, config.rollout.max_lag
     if config.vllm.urls:

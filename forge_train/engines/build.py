@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from forge_train.adapters import adapter_state, has_lora, save_adapter
 from forge_train.config import Config, VLLMConfig
 from forge_train.engines.nccl import NCCLTransfer
-from forge_train.engines.servers import Servers
+from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Weights, WeightTransfer, save_policy
+from forge_train.learn.lora import adapter_state, has_lora, save_adapter
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """What vLLM takes as --max-lora-rank."""
@@ -55,7 +55,7 @@ def vllm_engine(
         vllm,
         max_context=config.rollout.max_context,
         transfer=transfer,
-        servers=servers,
+        processes=servers,
         sleeps=colocated,
     )
 
@@ -85,12 +85,12 @@ def _transfer(config: Config, model: Any, weights: Weights | None) -> tuple[Weig
 
 def _servers(
     config: Config, model: Any, tokenizer: Any, folder: Path, flags: tuple[str, ...], weights: Weights | None
-) -> Servers:
+) -> ServerProcesses:
     vllm = config.vllm
     base: Weights | None = partial(_base_weights, model) if vllm.transfer == "adapter" else weights
     start = folder.resolve() / "model"
     shutil.rmtree(start, ignore_errors=True)  # that of the run before it was continued
-    return Servers(
+    return ServerProcesses(
         save_policy(model, tokenizer, start, dtype=_dtype(vllm), weights=base),
         python=vllm.python,
         logs=folder,

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from forge_train.compute import in_thread
 from forge_train.engine import Completion, Engine, Sampling
-from forge_train.learner import Learner
+from forge_train.learn.kernels import in_thread
+from forge_train.learn.learner import Learner
 from forge_train.trajectory import Segment, Trajectory
 
 PROBE_TOKENS = 8
@@ -27,7 +27,7 @@ def check_gap(stats: dict[str, Any], trained: Sequence[Trajectory], version: int
     """Judge an update by the gap it measured, when all it trained was sampled by its own weights."""
     on_policy = all(v == version for t in trained for v in t.token_versions())
     if on_policy:
-        _judge(stats.get("logprob_gap", 0.0), version, tolerance)
+        _refuse_gap(stats.get("logprob_gap", 0.0), version, tolerance)
 
 
 async def probe(
@@ -56,7 +56,7 @@ async def probe(
     for (name, one), rows in zip(said.items(), scored, strict=True):
         gaps = [abs(a - b) for a, b in zip(one.logprobs, rows[0][len(opening) :], strict=True)]
         gap = sum(gaps) / len(gaps)
-        _judge(gap, learner.version, tolerance, name)
+        _refuse_gap(gap, learner.version, tolerance, name)
         largest = max(largest, gap)
     return largest
 
@@ -74,7 +74,7 @@ def _opening(trajectory: Trajectory) -> list[int]:
     return segment.tokens[: segment.action.index(0)] if 0 in segment.action else segment.tokens
 
 
-def _judge(gap: float, version: int, tolerance: float, who: str = "engine") -> None:
+def _refuse_gap(gap: float, version: int, tolerance: float, who: str = "engine") -> None:
     if not gap <= tolerance:  # NaN is no agreement
         raise IdentityError(
             f"{who} and learner disagree on the logprobs of version {version}: mean gap {gap:.2g}, "

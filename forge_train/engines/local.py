@@ -103,8 +103,8 @@ class LocalEngine:
         shape = (len(decoder.layers), decoder.kv_heads, decoder.head_dim)
         token_bytes = 2 * int(np.prod(shape)) * decoder.dtype.itemsize
         if cache_tokens is None:
-            whole = -(-max_context // PAGE) * PAGE
-            cache_tokens = max(whole, min(slots * whole, CACHE_BYTES // token_bytes))
+            longest = -(-max_context // PAGE) * PAGE
+            cache_tokens = max(longest, min(slots * longest, CACHE_BYTES // token_bytes))
         if cache_tokens < max_context:
             raise ValueError(
                 f"cache_tokens={cache_tokens} cannot hold one context of max_context={max_context} tokens: "
@@ -287,10 +287,10 @@ class LocalEngine:
         for request, count in prefills:
             past, first = request.chain.computed, len(tokens)
             tokens += request.tokens[past : past + count]
-            spread = np.arange(past, past + count)
+            places = np.arange(past, past + count)
             held = self._table[request.seat, : -(-(past + count) // PAGE)]
-            positions.append(spread)
-            pages.append(held[spread // PAGE])
+            positions.append(places)
+            pages.append(held[places // PAGE])
             repeat = self._decoder.heads // self._decoder.kv_heads
             plans.append(
                 plan_prefill(slice(first, len(tokens)), held, past, repeat, self._decoder.dtype, device)

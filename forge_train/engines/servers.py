@@ -1,340 +1,312 @@
-"""vLLM servers as processes of ours: start them, watch them, start them again, leave none behind.
+"""The servers of a vLLM engine: which of them are up, with which weights, awake or asleep.
 
-vLLM lives in an environment of its own (`make vllm`) and is never imported: it pins versions of torch and
-transformers, and a crash of it is a crash of its process.
+load   all that are up take new weights; one that cannot is down
+watch  /health of each; one that was away takes the newest weights before it gets requests again
+sleep  all give their memory back, until the next load wakes them
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import json
-import logging
-import os
-import signal
-import socket
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-import torch
+from forge_train.config import VLLMConfig
+from forge_train.engine import EngineFailed
+from forge_train.engines.server_processes import ServerProcesses
+from forge_train.engines.vllm_http import NOTHING_LOADED, Client, Generated, ServerError
+from forge_train.engines.weights import WeightTransfer
 
-from forge_train.engines.vllm_http import Client, ServerError
-
-log = logging.getLogger(__name__)
-
-_GRACE = 10.0
-"""Seconds a server has to end when asked to."""
-_LOOK = 0.25
-"""Seconds between looks at a server that is starting."""
-_CPU_HEADS = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""The head_dim that vLLM 0.32 has kernels for on a CPU, asked of itself; its own list leaves out 48."""
-_LIBC = ctypes.CDLL(None)  # here, because nothing may be loaded between fork and exec
-
-
-class ServersFailed(RuntimeError):
-    """Servers did not start; the text has the end of the log."""
+MISSES = 3
+"""Looks at a server, or answers of it, that fail in a row before it counts as down."""
 
 
 @dataclass(slots=True, eq=False)
-class _Server:
-    port: int
-    log: Path
-    gpus: str | None = None
-    process: asyncio.subprocess.Process | None = None
-    keeper: asyncio.Task[None] | None = None
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    starts: int = 0
+class Server:
+    """A server as the engine sees it."""
+
+    client: Client
+    room: asyncio.Semaphore
+    up: bool = False
+    asleep: bool = False
+    """It was sent to sleep, and has not been seen awake since."""
+    loaded: bool = False
+    """It took weights from here: what it calls them is no other run's word."""
+    proved: bool = False
+    """It showed an action since its weights were loaded: see `Engine.prove`."""
+    asked: int = 0
+    """Requests on it or waiting for room on it."""
+    dealt: int = 0
+    """When it last got a conversation, counted in conversations."""
+    failures: int = 0
+    misses: int = 0
+    requests: set[asyncio.Task[Generated]] = field(default_factory=set)
 
 
 class Servers:
-    """`count` vLLM servers of one model on this machine.
+    """The servers at `urls`, kept in order; the arguments are those of `VLLMEngine`.
 
-    `model`: folder or hub name. `python`: the interpreter of vLLM's environment. `host`: the address they
-    listen on and are reached at. `port`: the first one; 0 takes free ones. `flags` and `env` come after ours,
-    so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each server. `logs`: folder for server-N.log. A server
-    that ends is started again, `restarts` times, with the weights it was first started with: whoever uses it
-    must load newer ones (`VLLMEngine` does). Raises ValueError for what cannot work.
-
-    Servers get SIGTERM when this process dies, however it dies (on Linux).
+    `sleeps`: they were started with sleep mode, and `sleep` will be called.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        urls: Sequence[str],
+        config: VLLMConfig,
         *,
-        python: str | Path,
-        logs: Path,
-        count: int = 1,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        max_context: int | None = None,
-        dtype: str = "auto",
-        flags: Sequence[str] = (),
-        gpus: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        start_s: float = 600.0,
-        restarts: int = 10,
+        max_context: int,
+        transfer: WeightTransfer | None,
+        processes: ServerProcesses | None,
+        version: int,
+        health: float,
+        sleeps: bool,
     ) -> None:
-        self._python = Path(python).expanduser()
-        if not self._python.is_file():
-            raise ValueError(
-                f"vllm.python = {str(python)!r}: no such file; install vLLM with `make vllm`, or give the "
-                "interpreter of an environment that has it"
-            )
-        _refuse_places(host, count, gpus)
-        _refuse_heads(Path(model) / "config.json")
-        self._model, self._max_context, self._dtype = str(model), max_context, dtype
-        self._host = host
-        self._flags, self._env = list(flags), dict(env or {})
-        self._start_s, self._restarts = start_s, restarts
-        self._free = asyncio.Event()
-        self._free.set()
-        logs.mkdir(parents=True, exist_ok=True)
-        ports = _free_ports(host, count) if port == 0 else range(port, port + count)
-        self._servers = {
-            f"http://{host}:{p}": _Server(p, logs / f"server-{i}.log", gpus[i] if gpus else None)
-            for i, p in enumerate(ports)
-        }
+        self.all = [Server(Client(url), asyncio.Semaphore(config.in_flight)) for url in urls]
+        self.version = version
+        self.transfer = transfer
+        self.asleep = False
+        """Since `sleep`, until `load`."""
+        self.lost = 0
+        """Times a server went down."""
+        self._config, self._max_context = config, max_context
+        self._processes, self._health, self._sleeps = processes, health, sleeps
+        self._changed = asyncio.Condition()
+        self._loading = asyncio.Lock()
+        self._look = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
 
     @property
-    def urls(self) -> list[str]:
-        """Addresses, also of servers that are not up."""
-        return list(self._servers)
-
-    @property
-    def starts(self) -> dict[str, int]:
-        """How often each server was started so far."""
-        return {url: server.starts for url, server in self._servers.items()}
-
-    @property
-    def processes(self) -> dict[str, int]:
-        """Process group of each server that was started."""
-        return {url: s.process.pid for url, s in self._servers.items() if s.process is not None}
+    def up(self) -> list[Server]:
+        """Those that take requests now."""
+        return [server for server in self.all if server.up]
 
     async def start(self) -> None:
-        """Start all and wait until they answer; raises ServersFailed, with none left running."""
-        for url, server in self._servers.items():
-            server.keeper = asyncio.create_task(self._keep(url, server), name=f"keep {url}")
-        try:
-            await asyncio.gather(*(self._first(url, server) for url, server in self._servers.items()))
-        except BaseException:
-            await self.stop()
-            raise
+        """Wait for the servers, check how they were started, and give them the weights of `version`.
 
-    async def restart(self, url: str) -> None:
-        """End a server that does not answer, to be started again; one that is starting is left alone."""
-        server = self._servers[url]
-        if server.ready.is_set() and server.process is not None:
-            log.warning("%s does not answer; ending its process", url)
-            server.ready.clear()
-            await _end(server.process)
-
-    async def hold(self) -> None:
-        """Start none until `release`: somebody else needs their memory. What is just starting is ended."""
-        self._free.clear()
-        starting = [s.process for s in self._servers.values() if s.process and not s.ready.is_set()]
-        await asyncio.gather(*(_end(process) for process in starting))
-
-    def release(self) -> None:
-        """Start again what ended meanwhile; harmless when nothing was held."""
-        self._free.set()
-
-    async def given_up(self) -> NoReturn:
-        """Wait until every server has used up its restarts; raises ServersFailed."""
-        await asyncio.gather(*(s.keeper for s in self._servers.values() if s.keeper is not None))
-        logs = ", ".join(str(server.log) for server in self._servers.values())
-        raise ServersFailed(f"all servers ended too often; see {logs}")
-
-    async def stop(self) -> None:
-        """End all and wait until they are gone."""
-        keepers = [s.keeper for s in self._servers.values() if s.keeper is not None]
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
-        await asyncio.gather(*(_end(s.process) for s in self._servers.values() if s.process is not None))
-        for server in self._servers.values():
-            server.process = None  # its number may soon be another's
-
-    def command(self, port: int) -> list[str]:
-        """What starts a server: tokens in and out, with the logprobs of what is really sampled."""
-        length = [] if self._max_context is None else ["--max-model-len", str(self._max_context)]
-        return [
-            str(self._python), "-m", "vllm.entrypoints.openai.api_server",
-            "--model", self._model, "--host", self._host, "--port", str(port), *length,
-            "--dtype", self._dtype, "--logprobs-mode", "processed_logprobs", "--enable-scale-out",
-            "--generation-config", "vllm", "--disable-uvicorn-access-log", *_whole_prompts(), *self._flags,
-        ]  # fmt: skip
-
-    async def _first(self, url: str, server: _Server) -> None:
-        """Wait for the first start of a server."""
-        assert server.keeper is not None
-        up = asyncio.create_task(server.ready.wait())
-        try:
-            await asyncio.wait({up, server.keeper}, return_when=asyncio.FIRST_COMPLETED)
-            if not server.ready.is_set():
-                server.keeper.result()
-        finally:
-            up.cancel()
-
-    async def _keep(self, url: str, server: _Server) -> None:
-        """Start a server and start it again each time it ends, within the budget.
-
-        One that never came up is not started again: its command is wrong, and the log says why.
+        Raises EngineFailed when none can be had, ValueError when one was started in a way that cannot work.
         """
-        while True:
-            await self._free.wait()
-            process = server.process = await self._spawn(server)
-            up = await self._wait_until_up(url, process)
-            if not up and server.starts == 1:
-                await _end(process)
-                raise ServersFailed(
-                    f"{url} did not start within {self._start_s:g} s or ended; {_tail(server.log)}"
-                )
-            if up:
-                server.ready.set()
-                await process.wait()
-                server.ready.clear()
-            await _end(process)  # whatever is left of its group
-            if server.starts > self._restarts:
-                log.error("%s ended %d times and is given up; %s", url, server.starts, _tail(server.log))
-                server.process = None
-                return
-            log.warning("%s ended with %s; starting it again; why: %s", url, process.returncode, server.log)
-            if not up:
-                await asyncio.sleep(min(60.0, 2.0**server.starts))
+        if self._processes is not None:
+            await self._processes.start()
+        await asyncio.gather(*(self._admit(server) for server in self.all))
+        self._watcher = asyncio.create_task(self._watch(), name="watch vLLM servers")
+        await self.load(self.version)
 
-    async def _spawn(self, server: _Server) -> asyncio.subprocess.Process:
-        server.starts += 1
-        ours = {
-            "VLLM_SERVER_DEV_MODE": "1",
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-            "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_CPU_KVCACHE_SPACE": "2",  # GB; without it a server on a CPU wants nearly all memory
-        }
-        if len(self._servers) > 1:  # else each would take the same first cores for itself
-            ours["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-        if server.gpus is not None:
-            ours["CUDA_VISIBLE_DEVICES"] = server.gpus
-        with server.log.open("ab") as out:
-            return await asyncio.create_subprocess_exec(
-                *self.command(server.port),
-                env={**os.environ, **ours, **self._env},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,  # a group of its own: vLLM's workers end with it
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    async def wait(self) -> None:
+        """Wait until at least one is up."""
+        if self._watcher is not None and self._watcher.done():
+            self._watcher.result()  # a bug: without it no server would ever come back
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self.up))
+
+    async def close(self) -> None:
+        """Stop watching, drop what is in flight, end the processes if they are ours."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        for server in self.all:
+            self.drop(server)
+            await server.client.close()
+        if self._processes is not None:
+            await self._processes.stop()
+        if self.transfer is not None:
+            self.transfer.close()
+
+    def suspect(self, server: Server) -> None:
+        """A request failed: look at the server at once, and send it no more after several."""
+        server.failures += 1
+        self._look.set()
+        if server.failures >= MISSES:
+            self.drop(server)
+
+    def drop(self, server: Server) -> None:
+        """Send no more requests until it is well; those in flight there are asked elsewhere."""
+        self.lost += server.up
+        server.up = False
+        for request in server.requests:
+            request.cancel()
+
+    def failure(self, what: str, errors: Sequence[ServerError]) -> EngineFailed:
+        """An error that names all servers and says what went wrong last."""
+        addresses = ", ".join(server.client.url for server in self.all)
+        last = f"the last error: {errors[-1]}" if errors else "no server was up"
+        return EngineFailed(f"{what} ({addresses}); {last}", retryable=True)
+
+    # -- weights -------------------------------------------------------------------------------
+
+    async def load(self, version: int) -> None:
+        """Bring the learner's weights to all servers; requests in flight are frozen meanwhile and go on.
+
+        Those that are asleep wake: weights first, then the load, then the cache. A server that cannot is
+        down until it can. Raises EngineFailed when none can in time.
+        """
+        if self.transfer is None:
+            self.version = version
+            return
+        async with self._loading:
+            await self.transfer.publish(version)
+            if self._processes is not None:
+                self._processes.release()
+            told = await asyncio.gather(*(self._tried(server, version) for server in self.up))
+            self.version, self.asleep = version, False
+        if not self.up:
+            self._look.set()
+            try:
+                async with asyncio.timeout(self._config.load_s):
+                    await self.wait()
+            except TimeoutError:
+                errors = [error for error in told if error is not None]
+                raise self.failure(f"no server took version {version}", errors) from None
+
+    async def sleep(self) -> None:
+        """All servers give back the memory of weights and cache, until the next `load`.
+
+        A server of ours that does not is ended, and none is started meanwhile: what it holds is needed
+        elsewhere. Raises EngineFailed, naming the server, when one that is not ours does not.
+        """
+        async with self._loading:
+            if self.asleep:
+                return
+            self.asleep = True
+            if self._processes is not None:
+                await self._processes.hold()
+            told = await asyncio.gather(*(self._lull(server) for server in self.up))
+        errors = [error for error in told if error is not None]
+        if errors:
+            raise EngineFailed(
+                f"{errors[0]}; it did not go to sleep and keeps the memory that the learner needs",
+                retryable=True,
             )
 
-    async def _wait_until_up(self, url: str, process: asyncio.subprocess.Process) -> bool:
-        """Whether it answered before it ended and before the deadline."""
-        client = Client(url)
+    async def _lull(self, server: Server) -> ServerError | None:
+        """Put one server to sleep; the error when it keeps its memory."""
+        server.asleep = True
+        # A full load replaces all weights; adapters need those under them.
+        level = 1 if self._adapters() else 2
         try:
-            async with asyncio.timeout(self._start_s):
-                while process.returncode is None and self._free.is_set():
-                    with suppress(ServerError):
-                        await client.health(timeout=self._start_s)
-                        return True
-                    await asyncio.sleep(_LOOK)
+            await server.client.sleep(level, self._config.load_s)
+        except ServerError as error:
+            self.drop(server)
+            if self._processes is None:
+                return error
+            await self._processes.restart(server.client.url)
+        return None
+
+    async def _tried(self, server: Server, version: int) -> ServerError | None:
+        """Give one server the published weights; when that fails it is down."""
+        try:
+            await self._give(server, version)
+        except ServerError as error:
+            self.drop(server)
+            return error
+        return None
+
+    async def _give(self, server: Server, version: int) -> None:
+        """The published weights for one server, which is awake then; raises ServerError."""
+        assert self.transfer is not None
+        limit, asleep = self._config.load_s, server.asleep
+        if asleep:
+            await server.client.wake("weights", limit)
+        await self.transfer.load(server.client, version, limit, asleep=asleep)
+        if asleep:
+            await server.client.wake("kv_cache", limit)
+        server.loaded, server.asleep, server.proved = True, False, False
+
+    def _adapters(self) -> bool:
+        """Whether a version is something beside the model."""
+        return self.transfer is not None and self.transfer.model(self.version) is not None
+
+    # -- health --------------------------------------------------------------------------------
+
+    async def _admit(self, server: Server) -> None:
+        """Wait until a server answers, then check that it was started for training."""
+        client, error = server.client, None
+        try:
+            async with asyncio.timeout(self._config.start_s):
+                while not server.up:
+                    try:
+                        await client.health(self._health)
+                        server.up = True
+                    except ServerError as again:
+                        error = again
+                        await asyncio.sleep(1.0)
         except TimeoutError:
-            pass
-        finally:
-            await client.close()
-        return False
+            raise EngineFailed(f"{client.url} did not start: {error}", retryable=True) from error
+        await self._refuse_wrong(client)
 
+    async def _refuse_wrong(self, client: Client) -> None:
+        """Raise ValueError, with the flag, when a server was started in a way that cannot work."""
+        needs = {} if self.transfer is None else self.transfer.needs
+        settings: dict[str, Any] = {}
+        try:
+            models = await client.models(self._health)
+            await client.version(self._health)
+            if needs or self._sleeps:
+                settings = await client.settings(self._config.start_s)
+        except ServerError as error:
+            if error.status not in (403, 404):
+                raise EngineFailed(f"{error}", retryable=True) from error
+            raise ValueError(
+                f"{client.url} was started without its control endpoints ({error}): use `forge-train serve`, "
+                "or set VLLM_SERVER_DEV_MODE=1 and --enable-scale-out"
+            ) from None
+        longest = min((n for n in models.values() if n is not None), default=self._max_context)
+        if longest < self._max_context:
+            raise ValueError(
+                f"{client.url} takes {longest} tokens and rollout.max_context is {self._max_context}: lower "
+                f"that, or start the server with --max-model-len {self._max_context}"
+            )
+        for section, flag in needs.items():
+            if not settings.get(section):
+                raise ValueError(
+                    f"{client.url} was started without {flag}, which vllm.transfer needs: start it with that "
+                    'or set vllm.transfer = "folder"'
+                )
+        if self._sleeps and not settings.get("model_config", {}).get("enable_sleep_mode"):
+            raise ValueError(
+                f'{client.url} cannot sleep, which rollout.placement = "colocated" needs: start it with '
+                '--enable-sleep-mode (vLLM has none on a CPU), or set rollout.placement = "separate"'
+            )
 
-async def keep_serving(servers: Servers) -> None:
-    """Start servers, say where they are, and keep them up until this process is interrupted or terminated."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        await servers.start()
-        urls = ", ".join(f'"{url}"' for url in servers.urls)
-        print(f'serving; in a config:\n[rollout]\nengine = "vllm"\n[vllm]\nurls = [{urls}]', flush=True)
-        await servers.given_up()
-    except asyncio.CancelledError:
-        print("stopping", flush=True)
-    finally:
-        await servers.stop()
+    async def _watch(self) -> None:
+        """Look at every server now and then, and at once when something went wrong."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), self._config.health_s)
+            self._look.clear()
+            await asyncio.gather(*(self._check(server) for server in self.all))
 
+    async def _check(self, server: Server) -> None:
+        try:
+            await server.client.health(self._health)
+            if not server.up:
+                await self._revive(server)
+            server.misses = 0
+        except ServerError:
+            server.misses += 1
+            if server.misses >= MISSES:
+                self.drop(server)
+                if self._processes is not None:
+                    await self._processes.restart(server.client.url)
+                    server.misses = 0
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a server and its workers: politely, then not."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), _GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    try:
-        await asyncio.wait_for(process.wait(), _GRACE)
-    except TimeoutError:  # it waits for a device or a disk, and nothing but them can end it
-        log.error("process %d of a server does not end, even killed; it keeps its memory", process.pid)
-
-
-def _end_with_parent() -> None:
-    """In the child, before exec: SIGTERM when the thread that started it is gone (prctl PR_SET_PDEATHSIG)."""
-    _LIBC.prctl(1, signal.SIGTERM)
-
-
-def _whole_prompts() -> list[str]:
-    """On a CPU vLLM 0.32 dies of a seeded request whose prompt it reads in pieces.
-
-    It rewinds the draw of the piece, which a CPU generator cannot ("CPU Generator does not use offset").
-    """
-    return [] if torch.cuda.is_available() else ["--no-enable-chunked-prefill"]
-
-
-def _refuse_places(host: str, count: int, gpus: Sequence[str]) -> None:
-    """Servers that nobody could reach, or that would all take the first GPU. Raises ValueError."""
-    if host in ("0.0.0.0", "::"):
-        raise ValueError(
-            f'vllm.host = "{host}": nobody is reached there; give the address of this machine in the network'
-        )
-    if gpus and len(gpus) != count:
-        raise ValueError(f"vllm.gpus = {list(gpus)}: name those of each server; there are {count} (count)")
-    if count > 1 and not gpus and torch.cuda.is_available():
-        each = [str(i) for i in range(count)]
-        raise ValueError(
-            f"vllm.count = {count}: all would take the first GPU; say which are whose, for example "
-            f"vllm.gpus = {json.dumps(each)} (serve --gpus {' '.join(each)})"
-        )
-
-
-def _refuse_heads(config: Path) -> None:
-    """On a CPU vLLM 0.32 starts with other heads too and dies of the first request. Raises ValueError."""
-    if torch.cuda.is_available() or not config.is_file():
-        return
-    told = json.loads(config.read_text(encoding="utf-8"))
-    heads = told.get("num_attention_heads") or 1
-    size = told.get("head_dim") or told.get("hidden_size", 0) // heads
-    if size and size not in _CPU_HEADS:
-        raise ValueError(
-            f"{config}: head_dim = {size}; on a CPU vLLM 0.32 takes {', '.join(map(str, _CPU_HEADS))}: take "
-            'a model with one of these, or set rollout.engine = "local"'
-        )
-
-
-def _free_ports(host: str, count: int) -> list[int]:
-    """Ports that are free now, all different. Raises ValueError for an address that is not this machine's."""
-    try:
-        sockets = [socket.create_server((host, 0)) for _ in range(count)]
-    except OSError as error:
-        raise ValueError(
-            f'vllm.host = "{host}": {error}; give an address of this machine, as `hostname -I` says'
-        ) from None
-    try:
-        return [int(s.getsockname()[1]) for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
-
-
-def _tail(path: Path, lines: int = 20) -> str:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    return f"the end of {path}:\n" + "\n".join(text.splitlines()[-lines:])
+    async def _revive(self, server: Server) -> None:
+        """Let a server that answers again take requests, with the newest weights; raises ServerError."""
+        async with self._loading:
+            if self.asleep:  # it may have been started anew, and hold memory again
+                server.asleep = True
+                await self._lull(server)
+                return
+            named = await server.client.version(self._health)
+            if self.transfer is None:
+                if named == NOTHING_LOADED:
+                    return
+            elif not server.loaded or server.asleep or named != str(self.version) or self._adapters():
+                await self._give(server, self.version)
+            else:
+                await server.client.resume(self._health)
+        server.failures = 0
+        async with self._changed:
+            server.up = True
+            self._changed.notify_all()

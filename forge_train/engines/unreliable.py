@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from forge_train.engine import Completion, Engine, EngineFailed, Sampling
 from forge_train.engines.wrapped import WrappedEngine
-from forge_train.rollout import derive_seed
+from forge_train.seeds import derive_seed
 
 
 class UnreliableEngine(WrappedEngine):

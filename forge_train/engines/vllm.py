@@ -5,7 +5,7 @@
          another server after a failure, within attempts and a deadline  <-----------+
 
 A conversation stays with its server, which has its prefix cached; caches are salted with the version. Which
-servers there are, and with which weights, is the business of `fleet`.
+servers there are, and with which weights, is the business of `Servers`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import NoReturn
 
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
-from forge_train.engines.fleet import Fleet, Server
-from forge_train.engines.servers import Servers
+from forge_train.engines.server_processes import ServerProcesses
+from forge_train.engines.servers import Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
 
@@ -50,10 +50,10 @@ class VLLMEngine:
     """An `Engine` on the vLLM servers at `urls`.
 
     `transfer` brings the learner's weights to them. Without one, this engine only samples: somebody else
-    loads weights, and completions carry the version the servers name. `servers`: the processes, if they are
-    ours; one that hangs is started again and all end with `close`. `health`: seconds a server has to say that
-    it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called, so that they
-    must be able to. Call `start` before anything else.
+    loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
+    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
+    to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
+    so that they must be able to. Call `start` before anything else.
     """
 
     reproducible = False
@@ -66,7 +66,7 @@ class VLLMEngine:
         *,
         max_context: int,
         transfer: WeightTransfer | None = None,
-        servers: Servers | None = None,
+        processes: ServerProcesses | None = None,
         version: int = 0,
         health: float = 10.0,
         sleeps: bool = False,
@@ -76,12 +76,12 @@ class VLLMEngine:
         self.max_context = max_context
         self.counters = Counters()
         self._config = config
-        self._fleet = Fleet(
+        self._servers = Servers(
             urls,
             config,
             max_context=max_context,
             transfer=transfer,
-            processes=servers,
+            processes=processes,
             version=version,
             health=health,
             sleeps=sleeps,
@@ -93,26 +93,26 @@ class VLLMEngine:
     @property
     def version(self) -> int:
         """Number of optimizer steps behind the weights in use."""
-        return self._fleet.version
+        return self._servers.version
 
     @version.setter
     def version(self, version: int) -> None:
-        self._fleet.version = version
+        self._servers.version = version
 
     @property
     def urls(self) -> list[str]:
         """Addresses of all servers."""
-        return [server.client.url for server in self._fleet.servers]
+        return [server.client.url for server in self._servers.all]
 
     @property
     def up(self) -> list[str]:
         """Addresses of the servers that take requests now."""
-        return [server.client.url for server in self._fleet.up]
+        return [server.client.url for server in self._servers.up]
 
     @property
     def lost(self) -> int:
         """Times a server went down."""
-        return self._fleet.lost
+        return self._servers.lost
 
     async def start(self) -> None:
         """Wait for the servers, check how they were started, and give them the weights of `version`.
@@ -120,7 +120,7 @@ class VLLMEngine:
         Raises EngineFailed when none can be had, ValueError when one was started in a way that cannot work.
         """
         try:
-            await self._fleet.start()
+            await self._servers.start()
         except BaseException:
             await self.close()
             raise
@@ -133,7 +133,7 @@ class VLLMEngine:
         """Sample one action after `tokens`; see `Engine`."""
         if self._closed:
             raise RuntimeError("the engine is closed")
-        if self._fleet.asleep:
+        if self._servers.asleep:
             raise RuntimeError(f"{conversation}: the servers are asleep until they get new weights")
         if not 0 < len(tokens) < self.max_context:
             raise ValueError(
@@ -180,7 +180,7 @@ class VLLMEngine:
                     self.counters.busy += 1
                 else:
                     failures += 1
-                    self._fleet.suspect(server)
+                    self._servers.suspect(server)
                 if failures >= self._config.attempts:
                     self._give_up(f"{failures} attempts failed", errors)
                 self.counters.retried += not error.busy
@@ -193,10 +193,10 @@ class VLLMEngine:
 
     async def _choose(self, conversation: str, avoid: Server | None) -> Server:
         """The conversation's server, or the next in turn that has room; waits while all are down."""
-        await self._fleet.wait()
+        await self._servers.wait()
         home = self._home.get(conversation)
         if home is None or not home.up or home is avoid:
-            up = self._fleet.up
+            up = self._servers.up
             up = [server for server in up if server is not avoid] or up
             free = [server for server in up if server.asked < self._config.in_flight]
             home = self._home[conversation] = min(free or up, key=lambda server: server.dealt)
@@ -218,7 +218,7 @@ class VLLMEngine:
         self, server: Server, tokens: Sequence[int], sampling: Sampling, seed: int
     ) -> Generated:
         """One request to one server, at once."""
-        version, transfer = self.version, self._fleet.transfer
+        version, transfer = self.version, self._servers.transfer
         model = None if transfer is None else transfer.model(version)
         request = asyncio.create_task(
             server.client.generate(
@@ -246,19 +246,19 @@ class VLLMEngine:
         self.counters.answered += 1
         self.counters.sampled += len(said.tokens)
         self.counters.straddled += bool(answer.spans)
-        if self._fleet.transfer is None:
+        if self._servers.transfer is None:
             self.version = max(self.version, int(said.versions[-1]))
         return answer
 
     def _give_up(self, what: str, errors: Sequence[ServerError]) -> NoReturn:
         self.counters.failed += 1
-        raise self._fleet.failure(what, errors)
+        raise self._servers.failure(what, errors)
 
     # -- weights -------------------------------------------------------------------------------
 
     async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
         """See `Engine`; copies go by the address of their server. What else waits there is passed by."""
-        unproved = [server for server in self._fleet.up if not server.proved]
+        unproved = [server for server in self._servers.up if not server.proved]
         sampling = self._bounded(sampling, len(tokens))
         said = await asyncio.gather(*(self._proof(server, tokens, sampling, seed) for server in unproved))
         return {s.client.url: one for s, one in zip(unproved, said, strict=True) if one is not None}
@@ -277,25 +277,25 @@ class VLLMEngine:
             else:
                 server.proved = True
                 return said
-        self._fleet.drop(server)
+        self._servers.drop(server)
         return None
 
     async def weights_changed(self, version: int) -> None:
-        """Bring the learner's weights to all servers: see `Fleet.load`."""
+        """Bring the learner's weights to all servers: see `Servers.load`."""
         try:
-            await self._fleet.load(version)
+            await self._servers.load(version)
         except EngineFailed:
             self.counters.failed += 1
             raise
 
     async def sleep(self) -> None:
-        """The servers give their memory back until the next `weights_changed`: see `Fleet.sleep`.
+        """The servers give their memory back until the next `weights_changed`: see `Servers.sleep`.
 
         Nothing may be asked meanwhile; what is under way is aborted.
         """
-        await self._fleet.sleep()
+        await self._servers.sleep()
 
     async def close(self) -> None:
         """Stop watching, drop what is in flight, end the processes if they are ours."""
         self._closed = True
-        await self._fleet.close()
+        await self._servers.close()

@@ -1,15 +1,21 @@
 """One vLLM server over HTTP: the requests a trainer makes of it, each with its own time limit.
 
 Written against vLLM 0.32, started with VLLM_SERVER_DEV_MODE=1, --enable-scale-out and
---logprobs-mode processed_logprobs (`forge_train.engines.servers` does so). vLLM itself is never imported.
+--logprobs-mode processed_logprobs (`forge_train.engines.server_processes` does so). vLLM itself is never
+imported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import ssl
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +32,26 @@ NOTHING_LOADED = "default"
 class ServerError(Exception):
     """A server did not answer as it should; the text begins with its address.
 
-    `status` is the HTTP status, None when there was no answer or none that makes sense. `retry_after` is in
-    seconds, 0 when the server names no time.
+    `status` is the HTTP status, 200 for an answer without sense and None for none. `retry_after` is in
+    seconds, 0 when the server names no time. `told` is what the server wrote of it. `lasting` says that there
+    is nobody at this address to be asked, now or later.
     """
 
-    def __init__(self, url: str, what: str, *, status: int | None = None, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        what: str,
+        *,
+        status: int | None = None,
+        retry_after: float = 0.0,
+        told: str = "",
+        lasting: bool = False,
+    ) -> None:
         super().__init__(url, what)  # as they came: it is pickled with them
         self.status = status
         self.retry_after = retry_after
+        self.told = told
+        self.lasting = lasting
 
     def __str__(self) -> str:
         return ": ".join(self.args)
@@ -216,8 +234,9 @@ class Client:
     def _json(self, response: httpx2.Response) -> Any:
         try:
             return response.json()
-        except ValueError:
-            raise ServerError(self.url, f"an answer that is no JSON: {response.content[:200]!r}") from None
+        except (ValueError, RecursionError):
+            what = f"an answer that is no JSON: {response.content[:200]!r}"
+            raise ServerError(self.url, what, status=200) from None
 
     async def _send(self, method: str, path: str, *, timeout: float, json: Any = None) -> httpx2.Response:
         try:
@@ -226,10 +245,16 @@ class Client:
         except TimeoutError:
             raise ServerError(self.url, f"no answer to {path} within {timeout:g} s") from None
         except httpx2.HTTPError as error:
-            raise ServerError(self.url, f"{type(error).__name__} at {path}: {error}") from None
+            what, lasting = _network(error)
+            raise ServerError(self.url, f"{what} at {path}", lasting=lasting) from None
         if response.status_code >= 400:
-            what = f"status {response.status_code} at {path}: {_told(response)}"
-            raise ServerError(self.url, what, status=response.status_code, retry_after=_retry_after(response))
+            raise ServerError(
+                self.url,
+                f"status {response.status_code} at {path}: {_told(response)}",
+                status=response.status_code,
+                retry_after=retry_after(response.headers),
+                told=response.text[:2000],
+            )
         return response
 
 
@@ -253,10 +278,50 @@ def generated(answer: Any) -> Generated:
     return Generated(tokens, logprobs, versions)
 
 
-def _retry_after(response: httpx2.Response) -> float:
-    """Seconds the server asks to be left alone; it may also name a date, which is not read."""
-    text = response.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else 0.0
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that an answer asks to be left alone; 0 when it names no time.
+
+    >>> retry_after({"retry-after": "1.5"}), retry_after({"retry-after-ms": "250"}), retry_after({})
+    (1.5, 0.25, 0.0)
+    """
+    text = headers.get("retry-after", "").strip()
+    for value, unit in ((headers.get("retry-after-ms", ""), 0.001), (text, 1.0)):
+        try:
+            wait = float(value) * unit
+        except ValueError:
+            continue
+        return wait if 0 < wait < math.inf else 0.0
+    until = _date(text)
+    if until is None:
+        return 0.0
+    now = _date(headers.get("date", ""))  # by the clock that wrote the other date
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _date(text: str) -> float | None:
+    """An HTTP date in seconds since 1970."""
+    try:
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _network(error: Exception) -> tuple[str, bool]:
+    """An error of the network by name, and whether no later attempt can mend it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            unknown = cause.errno in (socket.EAI_NONAME, socket.EAI_FAIL)
+            return f"{type(error).__name__}: no such host (DNS), {cause}", unknown
+        if isinstance(cause, ssl.SSLError):
+            return f"{type(error).__name__} (TLS): {cause}", isinstance(cause, ssl.SSLCertVerificationError)
+        if isinstance(cause, ConnectionRefusedError):
+            return f"{type(error).__name__}: connection refused, {cause}", False
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.DecodingError):
+        return f"the answer broke off, {type(error).__name__}: {error}", False
+    return f"{type(error).__name__}: {error}", isinstance(error, httpx2.UnsupportedProtocol)
 
 
 def _told(response: httpx2.Response) -> str:

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from forge_train.adapters import gather_weights, weight_names
-from forge_train.checkpoint import quiet
 from forge_train.engines.vllm_http import Client
+from forge_train.learn.lora import gather_weights, weight_names
+from forge_train.record.checkpoint import quiet
 
 Weights = Callable[[], Mapping[str, Tensor]]
 """The full weights by name, gathered when called."""

@@ -168,8 +168,8 @@ def smooth(values: Sequence[Number]) -> list[Number]:
         window = [(x, y) for x, y in near if y is not None]
         mean_x = sum(x for x, _ in window) / len(window)
         mean_y = sum(y for _, y in window) / len(window)
-        spread = sum((x - mean_x) ** 2 for x, _ in window)
-        slope = sum((x - mean_x) * (y - mean_y) for x, y in window) / spread if spread else 0.0
+        squares = sum((x - mean_x) ** 2 for x, _ in window)
+        slope = sum((x - mean_x) * (y - mean_y) for x, y in window) / squares if squares else 0.0
         low, high = min(y for _, y in window), max(y for _, y in window)
         out.append(min(max(mean_y - slope * mean_x, low), high))
     return out

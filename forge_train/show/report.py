@@ -11,9 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from forge_train.log import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.record.evaluation_result import shares
+from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
 from forge_train.show.live import duration
+from forge_train.show.results import changed, spanned
 from forge_train.show.trace import trace
 from forge_train.show.transcript import choose, episode
 
@@ -90,9 +92,9 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
     """Evaluations with every key the template reads; of two for one stage, world and step the last."""
     found: dict[tuple[str, str, int], Line] = {}
     for event in events:
-        if event["event"] != "evaluation" or event.get("pass@1") is None:
+        if event["event"] != "evaluation":
             continue
-        score = float(event["pass@1"])
+        score = event.get("pass@1")
         stage, world = str(event.get("stage", "evaluation")), str(event.get("world", ""))
         step = int(event.get("step") or 0)
         low, high = event.get("low"), event.get("high")
@@ -101,9 +103,10 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
             "stage": stage,
             "world": world,
             "step": step,
-            "score": score,
-            "low": score if low is None else float(low),
-            "high": score if high is None else float(high),
+            "score": None if score is None else float(score),
+            "low": None if low is None else float(low),
+            "high": None if high is None else float(high),
+            "span": spanned(event),
             "hat": {int(k): v for k, v in (event.get("pass^k") or {}).items() if int(k) > 1},
             "turns": event.get("turns"),
             "seconds": event.get("seconds"),
@@ -115,7 +118,12 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
 def _named(evaluations: Sequence[Line]) -> list[Line]:
     """Those of a stage, the last where a run was prolonged; the ones on the way are in the curve."""
     stages = [e for e in evaluations if not re.fullmatch(r"step \d+", e["stage"])]
-    return list({(e["stage"], e["world"]): e for e in stages}.values()) or list(evaluations)
+    named = list({(e["stage"], e["world"]): e for e in stages}.values()) or list(evaluations)
+    before: dict[str, Line] = {}
+    for e in named:
+        e["change"] = changed(before.get(e["world"]), e)
+        before[e["world"]] = e
+    return named
 
 
 def _stages(evaluations: Sequence[Line]) -> dict[str, Any]:
@@ -149,7 +157,7 @@ def _tasks(evaluations: Sequence[Line], worlds: Sequence[str]) -> list[Line]:
         rows = [(stage, tasks) for stage, tasks in rows if tasks]
         if not rows:
             continue
-        order = sorted(rows[-1][1], key=lambda task: (-_share(rows[-1][1][task]), task))
+        order = sorted(rows[-1][1], key=lambda task: (-(_share(rows[-1][1][task]) or 0.0), task))
         cells = [
             (stage, [(task, _share(tasks[task]), tasks[task]) for task in order if task in tasks])
             for stage, tasks in rows
@@ -158,8 +166,9 @@ def _tasks(evaluations: Sequence[Line], worlds: Sequence[str]) -> list[Line]:
     return tables
 
 
-def _share(task: Mapping[str, Any]) -> float:
-    return float(task.get("successes") or 0) / max(int(task.get("plays") or 0), 1)
+def _share(task: Mapping[str, Any]) -> Number:
+    """None where machines took all plays away."""
+    return shares([task]).get(str(task["task"]))
 
 
 # -- curves --------------------------------------------------------------------------------------------
@@ -200,8 +209,16 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
     by_world = {name: (("worlds", name, "success"),) for name in names} if len(names) > 1 else {}
     success: Names = {"while training": ("success",), **by_world}
     points = [
-        Point(e["step"], e["score"], e["low"], e["high"], _point(e, worlds), 2 + names.index(e["world"]) % 6)
+        Point(
+            e["step"],
+            score,
+            e["low"] if e["low"] is not None else score,
+            e["high"] if e["high"] is not None else score,
+            _point(e, worlds),
+            2 + names.index(e["world"]) % 6,
+        )
         for e in evaluations
+        if (score := e["score"]) is not None
     ]
     return [
         lines("Success", "Share of episodes solved. Dots: held-out tasks with their 95% interval.", success,
@@ -251,8 +268,7 @@ def _lag(metrics: Sequence[Line], xs: Sequence[float]) -> list[Chart]:
 
 def _point(evaluation: Line, worlds: Sequence[str]) -> str:
     where = f" in {evaluation['world']}" if len(worlds) > 1 else ""
-    low, high = _percent(evaluation["low"]), _percent(evaluation["high"])
-    return f"{evaluation['stage']}{where}: {_percent(evaluation['score'])} ({low} to {high})"
+    return f"{evaluation['stage']}{where}: {_percent(evaluation['score'])} ({evaluation['span']})"
 
 
 def _supervised(events: Iterable[Line]) -> Chart:
@@ -332,9 +348,9 @@ def _environment(events: Sequence[Line]) -> list[tuple[str, str]]:
     return [(str(key), str(value)) for key, value in rows if value]
 
 
-def _percent(value: float) -> str:
+def _percent(value: Number) -> str:
     """A share as people say it."""
-    return f"{100 * value:.1f}%"
+    return "–" if value is None else f"{100 * value:.1f}%"
 
 
 def _signed(value: float) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from forge_train.evaluate import Evaluation
-from forge_train.log import read_lines, standing
+from forge_train.record.evaluation_result import Evaluation, shares
+from forge_train.record.intervals import Difference, paired
+from forge_train.record.run_folder import read_lines, standing
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -18,20 +20,44 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
 
 
 def show_run(folder: Path, console: Console | None = None) -> None:
-    """One row per stage and world: held-out success with its 95% interval, mean turns, seconds so far."""
+    """One row per stage and world: held-out success, how it changed on the same tasks, turns, seconds so far.
+
+    Both with intervals of 95%. Where machines took tasks away, it says how many were counted.
+    """
     table = Table(title=f"{folder}: held-out tasks", title_justify="left", box=None, pad_edge=False)
-    for name in ("stage", "world", "success", "95% interval", "turns", "seconds"):
+    for name in ("stage", "world", "success", "95% interval", "change in points", "turns", "seconds"):
         table.add_column(name, justify="left" if name in ("stage", "world") else "right")
+    before: dict[str, dict[str, Any]] = {}
     for e in evaluations(folder):
+        change = changed(before.get(e["world"]), e)
         table.add_row(
             e["stage"],
             e["world"],
-            f"{e['pass@1']:.1%}",
-            f"{e['low']:.1%} to {e['high']:.1%}",
-            f"{e['turns']:.1f}",
+            "–" if e["pass@1"] is None else f"{e['pass@1']:.1%}",
+            spanned(e),
+            "" if change is None else str(change).replace(" points", ""),
+            "–" if e["turns"] is None else f"{e['turns']:.1f}",
             f"{e['seconds']:.0f}",
         )
+        before[e["world"]] = e
     (console or Console()).print(table)
+
+
+def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:
+    """How success changed between two evaluation events, on the tasks that both graded."""
+    return paired(shares(before.get("tasks") or ()), shares(after.get("tasks") or ())) if before else None
+
+
+def spanned(event: Mapping[str, Any]) -> str:
+    """The interval of an evaluation event, and the tasks it stands on where some are missing.
+
+    >>> spanned({"low": 0.25, "high": 0.75}), spanned({"low": None, "high": None, "counted": 1, "asked": 40})
+    ('25.0% to 75.0%', 'no interval, 1 of 40 tasks')
+    """
+    low, high = event.get("low"), event.get("high")
+    text = "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"
+    counted, asked = event.get("counted"), event.get("asked")
+    return text if counted == asked else f"{text}, {counted} of {asked} tasks"
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
@@ -42,20 +68,3 @@ def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> N
     for what, value in evaluation.table():
         table.add_row(what, value)
     (console or Console()).print(table)
-
-
-def told(evaluation: Evaluation) -> dict[str, Any]:
-    """An evaluation as the event log and the report know it: flat, names as people say them."""
-    first = evaluation.pass_1
-    return {
-        "world": evaluation.world,
-        "pass@1": first.mean if first else 0.0,
-        "low": first.low if first else 0.0,
-        "high": first.high if first else 0.0,
-        "pass@k": {str(k): e.mean if e else None for k, e in evaluation.pass_at.items()},
-        "pass^k": {str(k): e.mean if e else None for k, e in evaluation.pass_hat.items()},
-        "turns": evaluation.mean_turns or 0.0,
-        "endings": evaluation.endings,
-        "tasks": evaluation.as_dict()["tasks"],
-        **({"usage": evaluation.usage} if evaluation.usage else {}),
-    }

@@ -11,7 +11,7 @@ from typing import Any
 from forge_train.trajectory import WORLD
 
 Record = Mapping[str, Any]
-"""What `log.rollout_record` wrote."""
+"""What `run_folder.rollout_record` wrote."""
 
 _SPECIAL = re.compile(r"<tool_call>(?P<call>.*?)</tool_call>|<think>(?P<thought>.*?)</think>", re.DOTALL)
 
@@ -32,11 +32,11 @@ def choose(records: Sequence[Record]) -> list[tuple[str, Record]]:
     if not groups:
         return []
 
-    def spread(members: Iterable[Record]) -> float:
+    def gap(members: Iterable[Record]) -> float:
         returns = [returned(r) for r in members]
         return max(returns) - min(returns)
 
-    members = sorted(max(groups.values(), key=spread), key=returned, reverse=True)
+    members = sorted(max(groups.values(), key=gap), key=returned, reverse=True)
     if len(members) == 1:
         return [("episode", members[0])]
     picked = [("best", members[0]), ("worst", members[-1])]

@@ -2,8 +2,8 @@
 
     Workload, Speeds, Placement --simulate(admission)--> the events of a run, and what its GPUs did
 
-What decides is `forge_train.admission.Admission`, the object that the trainer uses; only the clock is not
-real, so a run on 1,024 GPUs takes a minute. The model, all of it:
+What decides is `forge_train.play.admission.Admission`, the object that the trainer uses; only the clock is
+not real, so a run on 1,024 GPUs takes a minute. The model, all of it:
 
 - An episode is turns; a turn samples tokens, then waits for its world. Worlds never queue.
 - Sequences share the engine's GPUs equally. One alone on its GPU samples a token in `token_s`; every other
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from forge_train.admission import Admission
+from forge_train.play.admission import Admission
 from forge_train.simulator.stages import Placement, Speeds, Workload
 
 TASK_SHARE = 0.7
@@ -404,5 +404,5 @@ class _Run:
         self.out.events.append({"event": event, "time": round(self.now, 3), **fields})
 
 
-def _lognormal(rng: random.Random, median: float, spread: float) -> float:
-    return median * math.exp(spread * rng.gauss()) if spread else median
+def _lognormal(rng: random.Random, median: float, sigma: float) -> float:
+    return median * math.exp(sigma * rng.gauss()) if sigma else median

@@ -26,10 +26,8 @@ def test_an_episode_that_does_not_end_is_no_result() -> None:
         generated_tasks.outcome(env, "retail/tiny/train/1/0", [""])
 
 
-def test_official_rows_are_added_up_by_change() -> None:
-    def row(equal: int) -> dict[str, Any]:
-        dropped = {"played": 2, "equal": equal, "ours": 0, "second": 2 - equal}
-        return {"gold_hash_is_official": True, "episodes": {"dropped": dropped}}
-
-    shown = official_equality.table({"tau2 retail": [row(2), row(1)]})
-    assert "| tau2 retail | 2 | 2 | 0 of 0 | 0 of 4 | 0 of 0 |" in shown and "| 3 of 4 |" in shown
+def test_official_episodes_are_added_up_by_change_and_by_source() -> None:
+    changes = {"dropped": {"played": 2, "equal": 1, "earned": 0, "errors": 1}}
+    both = {"τ²": {"tasks": 3, "changes": changes}, "τ": {"tasks": 4, "changes": changes}}
+    shown = official_equality.table(both)
+    assert "| dropped | 4 | 2 | 0 | 2 |" in shown and "| **τ**, 4 tasks | 2 | 1 | 0 | 1 |" in shown

@@ -66,7 +66,7 @@ def test_two_steps(
     image("polyglot-python")
     verdicts = []
 
-    def noted(*args: object, **options: object) -> world.Verdict:
+    def noted(*args: object, **options: object) -> world.AnswerVerdict:
         verdicts.append(judge(*args, **options))
         return verdicts[-1]
 

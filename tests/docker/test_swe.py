@@ -13,7 +13,8 @@ import gymnasium as gym
 import pytest
 
 import forge_envs  # noqa: F401  # registers the world
-from forge_envs.messages import BASH, ToolCall
+from forge_envs.grammars import BASH
+from forge_envs.messages import ToolCall
 from forge_envs.sandbox.docker import DockerProvider
 from forge_envs.sandbox.engine import Engine
 from forge_envs.testing import check_world

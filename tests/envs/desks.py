@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline import env as airline_env
-from forge_envs.worlds.airline import ids as airline_ids
 from forge_envs.worlds.airline import tasks as airline_tasks
 from forge_envs.worlds.desk.env import DeskEnv
 from forge_envs.worlds.desk.goals import DeskTask
-from forge_envs.worlds.desk.ids import task_id
+from forge_envs.worlds.desk.tasks import task_id
 from forge_envs.worlds.retail import env as retail_env
-from forge_envs.worlds.retail import ids as retail_ids
 from forge_envs.worlds.retail import tasks as retail_tasks
 
 LEVELS = range(1, 6)
@@ -61,7 +60,7 @@ RETAIL = DeskWorld(
     "Forge/Retail-v0",
     retail_env.RetailEnv,
     retail_tasks.find_task,
-    retail_ids.content,
+    retail_tasks.content,
     "orders",
     retail_env.COMPACT,
     "The order has been cancelled.",
@@ -70,7 +69,7 @@ AIRLINE = DeskWorld(
     "Forge/Airline-v0",
     airline_env.AirlineEnv,
     airline_tasks.find_task,
-    airline_ids.content,
+    airline_tasks.content,
     "reservations",
     airline_env.COMPACT,
     "The reservation has been cancelled.",

@@ -1,28 +1,18 @@
-"""A small shop in the file formats of τ-bench and τ²-bench, and the official rule written a second time.
-
-The rule follows `reference/benchmarks.md` §2.1 and §2.2 and shares nothing with `forge_envs.worlds.official`:
-it replays what was played on a shop of its own and hashes the whole database.
-"""
+"""A small shop in the file formats of τ-bench and τ²-bench, and playing an episode of actions."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import atexit
 import json
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forge_envs.errors import ToolError
-from forge_envs.messages import HERMES, ToolCall
-from forge_envs.tables import Base, Table, copy_json
-from forge_envs.tools import BadArguments, tools_of
-from forge_envs.worlds.airline.database import make_database as make_airline_database
-from forge_envs.worlds.airline.official import Tau2Airline
-from forge_envs.worlds.retail.database import database, make_database
-from forge_envs.worlds.retail.tau2 import Tau2Shop
-from forge_envs.worlds.retail.tools import Shop
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
+from forge_envs.tables import copy_json
+from forge_envs.worlds.retail.database import database
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 TABLES = ("orders", "products", "users")
@@ -59,7 +49,7 @@ def task(id: str, **criteria: Any) -> dict[str, Any]:
 
 
 def write_tau2(folder: Path, tasks: list[dict[str, Any]], splits: dict[str, list[str]] | None = None) -> str:
-    """τ²-bench's files for the small shop; the `source` that reads them."""
+    """τ²-bench's files for the small shop; the `path` that reads them."""
     folder = folder / "retail"
     folder.mkdir(parents=True)
     (folder / "db.json").write_text(json.dumps(rows()))
@@ -67,21 +57,35 @@ def write_tau2(folder: Path, tasks: list[dict[str, Any]], splits: dict[str, list
     (folder / "tasks.json").write_text(json.dumps(tasks))
     if splits is not None:
         (folder / "split_tasks.json").write_text(json.dumps(splits))
-    return f"tau2:{folder.parent}"
+    return str(folder.parent)
 
 
 def write_tau1(folder: Path, tasks: list[dict[str, Any]]) -> str:
-    """τ-bench's files for the small shop with a test split; the `source` that reads them."""
+    """τ-bench's files for the small shop with a test split; the `path` that reads them."""
     folder = folder / "retail"
     folder.mkdir(parents=True)
     for name, table in rows().items():
         (folder / f"{name}.json").write_text(json.dumps(table))
     (folder / "wiki.md").write_text("Be kind.\n")
     (folder / "tasks_test.json").write_text(json.dumps(tasks))
-    return f"tau1:{folder.parent}"
+    return str(folder.parent)
 
 
-# -- the rule, a second time -------------------------------------------------------------------------------
+def small_benchmark(kind: str) -> str:
+    """The `path` of a small benchmark, which lies there until this process ends."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    actions = [cancelling(n) for n in range(4)]
+    if kind == "tau1":
+        calls = [{"name": action["name"], "kwargs": action["arguments"]} for action in actions]
+        return write_tau1(
+            Path(folder.name), [{"instruction": "Cancel it.", "actions": [made]} for made in calls]
+        )
+    tasks = [task(str(n), actions=[action]) for n, action in enumerate(actions)]
+    return write_tau2(Path(folder.name), tasks, {"train": ["0", "1"], "test": ["2", "3"]})
+
+
+# -- playing -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -91,118 +95,6 @@ class Played:
     calls: list[dict[str, Any]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     ended: bool = False
-
-
-def open_retail(kind: str, bases: dict[str, Base]) -> Callable[[], Any]:
-    shop = Tau2Shop if kind == "tau2" else Shop
-    shared = make_database(bases["users"], bases["orders"], bases["products"])
-    return lambda: shop(database=shared, users=Table(bases["users"]), orders=Table(bases["orders"]))
-
-
-def open_airline(kind: str, bases: dict[str, Base]) -> Callable[[], Any]:
-    shared = make_airline_database(bases["users"], bases["reservations"], bases["flights"])
-    tables = ("users", "reservations", "flights")
-    return lambda: Tau2Airline(database=shared, **{name: Table(bases[name]) for name in tables})
-
-
-ORDER_NULLS = ("cancel_reason", "return_items", "return_payment_method_id", "exchange_items")
-ORDER_NULLS += ("exchange_new_items", "exchange_payment_method_id", "exchange_price_difference")
-
-
-class Evaluator:
-    """The official verdict over a domain's folder of either benchmark."""
-
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.kind = kind
-        airline = folder.name == "airline"
-        self.names = ("flights", "reservations", "users") if airline else TABLES
-        if kind == "tau2":
-            self.data = json.loads((folder / "db.json").read_text())
-            for row in self.data["reservations" if airline else "orders"].values():
-                for name in ("status",) if airline else ORDER_NULLS:
-                    row.setdefault(name, None)
-        else:
-            self.data = {name: json.loads((folder / f"{name}.json").read_text()) for name in self.names}
-        bases = {name: Base(self.data[name], (Base, {}, ())) for name in self.names}
-        self.open = (open_airline if airline else open_retail)(kind, bases)
-        self.tools = tools_of(type(self.open()))
-        self.texts = {
-            name: {key: self.text(row) for key, row in sorted(self.data[name].items())} for name in self.names
-        }
-        self.hashes: dict[str, str] = {}
-
-    def text(self, row: Any) -> str:
-        return json.dumps(row, sort_keys=True) if self.kind == "tau2" else repr(hashable(row))
-
-    def hash(self, calls: list[dict[str, Any]]) -> str:
-        """The hash of the whole database after these calls; what is refused changes nothing."""
-        known = json.dumps([[made["name"], made["arguments"]] for made in calls])
-        if known not in self.hashes:
-            desk = self.open()
-            for made in calls:
-                if made["name"] in self.tools:
-                    with contextlib.suppress(ToolError, BadArguments):
-                        self.tools[made["name"]].call(desk, made["arguments"])
-            whole = self.whole({name: self.own(getattr(desk, name, None)) for name in self.names})
-            self.hashes[known] = hashlib.sha256(whole.encode()).hexdigest()
-        return self.hashes[known]
-
-    def own(self, table: Table | None) -> dict[str, str]:
-        """The rows of a desk that are not the shared ones, as text."""
-        return {} if table is None else {key: self.text(row) for key, row in table.touched().items()}
-
-    def whole(self, own: dict[str, dict[str, str]]) -> str:
-        """The database as the text that is hashed."""
-        parts = []
-        for name in self.names:
-            texts = {**self.texts[name], **own[name]}
-            if len(texts) > len(self.texts[name]):
-                texts = dict(sorted(texts.items()))
-            if self.kind == "tau2":
-                parts.append(f'"{name}": {{' + ", ".join(f'"{k}": {v}' for k, v in texts.items()) + "}")
-            else:
-                parts.append(f"('{name}', (" + ", ".join(f"('{k}', {v})" for k, v in texts.items()) + "))")
-        return "{" + ", ".join(parts) + "}" if self.kind == "tau2" else "(" + ", ".join(parts) + ")"
-
-    def verdict(self, task: dict[str, Any], played: Played) -> float:
-        """The reward of an episode, judge model aside."""
-        if not played.ended:
-            return 0.0
-        if self.kind == "tau1":
-            gold = [{"name": a["name"], "arguments": a["kwargs"]} for a in task["actions"]]
-            wanted, basis = task["outputs"], ["DB", "COMMUNICATE"]
-        else:
-            criteria = task["evaluation_criteria"]
-            gold, wanted = criteria.get("actions"), criteria.get("communicate_info") or []
-            basis = criteria.get("reward_basis") or ["DB", "COMMUNICATE"]
-        reward = 1.0
-        if "DB" in basis and gold is not None:
-            reward *= self.hash(played.calls) == self.hash(gold)
-        if "COMMUNICATE" in basis:
-            lines = [line.lower().replace(",", "") for line in played.lines]
-            reward *= all(any(want.lower() in line for line in lines) for want in wanted)
-        if "ACTION" in basis:
-            reward *= all(any(agrees(action, made) for made in played.calls) for action in gold or ())
-        return reward
-
-
-def agrees(action: dict[str, Any], made: dict[str, Any]) -> bool:
-    """τ²-bench's comparison of a gold action with a call."""
-    if action["name"] != made["name"]:
-        return False
-    names = action.get("compare_args")
-    names = list(made["arguments"]) if names is None else names
-    picked = [{k: v for k, v in x["arguments"].items() if k in names} for x in (action, made)]
-    return picked[0] == picked[1]
-
-
-def hashable(value: Any) -> Any:
-    """τ-bench's form for hashing: dicts sorted by key, everything as tuples."""
-    if isinstance(value, dict):
-        return tuple((key, hashable(item)) for key, item in sorted(value.items()))
-    if isinstance(value, list):
-        return tuple(hashable(item) for item in value)
-    return value
 
 
 def play(env: Any, task_id: str, actions: list[str]) -> tuple[Played, dict[str, Any]]:

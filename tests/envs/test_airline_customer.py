@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.airline.customer import Customer
+from forge_envs.worlds.airline.customer import AirlineCustomer
 from forge_envs.worlds.airline.goals import AirlineTask
+from forge_envs.worlds.airline.gold import TOPICS
 from forge_envs.worlds.airline.tasks import find_task
-from forge_envs.worlds.airline.wording import TOPICS, lines
-from forge_envs.worlds.desk.customer import PATIENCE
+from forge_envs.worlds.desk.customer import PATIENCE, lines
 from forge_envs.worlds.desk.goals import Goal
 
 ID = "ABC123"
@@ -65,9 +65,9 @@ def fact(name: str, truth: str) -> Goal:
     return goal("fact", fact=name, truth=truth)
 
 
-def customer(*goals: Goal) -> Customer:
+def customer(*goals: Goal) -> AirlineCustomer:
     task: AirlineTask = dataclasses.replace(BASE, goals=goals, customer_id="ann_lee_1234")
-    return Customer(task)
+    return AirlineCustomer(task)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_clear_no_is_heard_and_may_be_questioned_once(kind: str) -> None:
 @settings(max_examples=150)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("airline/small/train/5/1")
-    user, other = Customer(task), Customer(task)
+    user, other = AirlineCustomer(task), AirlineCustomer(task)
     for text in texts:
         other = pickle.loads(pickle.dumps(other))
         answer = user.reply(text)
@@ -237,7 +237,7 @@ def test_all_of_the_agents_own_lines_are_understood() -> None:
     known |= {"flights": "FG101 on 2024-05-20", "bags": "3", "insurance": "no"}
     known |= dict.fromkeys(("truth", "needs", "reservation", "origin", "destination"), "")
     seen = 0
-    for place, sentences in lines().items():
+    for place, sentences in lines("forge_envs.worlds.airline").items():
         start, _, kind = place.partition("_")
         for sentence in sentences:
             known["cabin"] = "economy" if kind == "book" else "business"
@@ -251,7 +251,7 @@ def test_all_of_the_agents_own_lines_are_understood() -> None:
                 assert customer(goal(kind, truth="refused")).reply(text) is None, text
             seen += start in ("did", "confirm", "no")
     assert seen > 50
-    for sentence in lines()["ask"]:
+    for sentence in lines("forge_envs.worlds.airline")["ask"]:
         for topic, words in TOPICS.items():
             expected = "My user id is ann_lee_1234." if topic == "identity" else DETAILS[topic]
             answer = customer(goal("book")).reply(sentence.format(needs=words))
@@ -261,5 +261,5 @@ def test_all_of_the_agents_own_lines_are_understood() -> None:
 def test_no_line_names_a_place_nobody_fills() -> None:
     known = {"id", "amount", "method", "payments", "people", "flights", "bags", "insurance", "cabin", "truth"}
     known |= {"needs", "reservation", "origin", "destination"}
-    for place, sentences in lines().items():
+    for place, sentences in lines("forge_envs.worlds.airline").items():
         assert set(re.findall(r"{(\w+)}", " ".join(sentences))) <= known, place

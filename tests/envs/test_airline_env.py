@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from forge_envs.worlds.airline.env import AirlineEnv
-from forge_envs.worlds.airline.ids import task_id
 from forge_envs.worlds.airline.tasks import find_task
-from tests.envs.desks import call, play
+from tests.envs.desks import AIRLINE, call, play
 
 
 def test_a_write_nobody_asked_for_costs_outcome_and_progress() -> None:
     env = AirlineEnv(size="tiny", prompt="compact")
-    text = task_id("tiny", "train", 2, 0)
+    text = AIRLINE.task_id("tiny", "train", 2, 0)
     actions = env.gold_actions(text)
     extra = call("send_certificate", user_id=find_task(text).customer_id, amount=50)
     log = play(env, text, [*actions[:-1], extra, actions[-1]])
@@ -25,7 +24,7 @@ def test_naming_all_values_at_once_earns_nothing() -> None:
         "2024-05-20. 2024-05-21. FG100. FG101. $1.00. $2.00."
     )
     for n in range(30):
-        env.reset(options={"task": task_id("small", "train", 1, n)})
+        env.reset(options={"task": AIRLINE.task_id("small", "train", 1, n)})
         ended = False
         while not ended:
             _, _, terminated, truncated, info = env.step(everything)

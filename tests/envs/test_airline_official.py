@@ -12,7 +12,7 @@ import pytest
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Row, Table
 from forge_envs.tools import tools_of
-from forge_envs.worlds.airline.database import Database, make_database
+from forge_envs.worlds.airline.database import AirlineDatabase, make_database
 from forge_envs.worlds.airline.tools import Airline
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -37,7 +37,7 @@ def rows() -> dict[str, dict[str, Row]]:
 
 
 @pytest.fixture(scope="module")
-def database(rows: dict[str, dict[str, Row]]) -> Database:
+def database(rows: dict[str, dict[str, Row]]) -> AirlineDatabase:
     return make_database(**{table: Base(rows[table], (Base, {}, ())) for table in TABLES})
 
 
@@ -66,7 +66,7 @@ class Hasher:
         return hashlib.sha256(("{" + ", ".join(tables) + "}").encode()).hexdigest()
 
 
-def play(database: Database, actions: list[dict[str, Any]]) -> tuple[Airline, list[str]]:
+def play(database: AirlineDatabase, actions: list[dict[str, Any]]) -> tuple[Airline, list[str]]:
     tables = {table: Table(getattr(database, table)) for table in TABLES}
     airline = Airline(database=database, **tables)
     tools = tools_of(Airline)
@@ -80,7 +80,7 @@ def play(database: Database, actions: list[dict[str, Any]]) -> tuple[Airline, li
 
 
 def test_every_official_task_ends_in_the_official_database(
-    rows: dict[str, dict[str, Row]], database: Database
+    rows: dict[str, dict[str, Row]], database: AirlineDatabase
 ) -> None:
     oracle, hasher = load("tau2/airline/oracle.json"), Hasher(rows)
     tasks = {task["id"]: task for task in load("tau2/airline/tasks.json")}

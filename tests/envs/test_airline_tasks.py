@@ -6,21 +6,26 @@ import json
 
 import pytest
 
-from forge_envs.worlds.airline.database import SIZES
+from forge_envs.worlds.airline.database import (
+    SIZES,
+    compensation,
+    database,
+    free_bags,
+    may_cancel,
+    nonfree_bags,
+)
 from forge_envs.worlds.airline.draft import SAID
-from forge_envs.worlds.airline.ids import task_id
-from forge_envs.worlds.airline.network import database
-from forge_envs.worlds.airline.rules import compensation, free_bags, may_cancel, nonfree_bags
 from forge_envs.worlds.airline.tasks import find_task
+from tests.envs.desks import AIRLINE
 
 
 def test_every_kind_of_request_occurs() -> None:
-    goals = [goal for n in range(150) for goal in find_task(task_id("small", "train", 5, n)).goals]
+    goals = [goal for n in range(150) for goal in find_task(AIRLINE.task_id("small", "train", 5, n)).goals]
     allowed = {goal.kind for goal in goals if not goal.forbidden}
     assert allowed == {"cancel", "bags", "cabin", "flights", "passengers", "book", "certificate"}
     refused = {goal.kind for goal in goals if goal.forbidden}
     assert refused == {"fact", "cancel", "flights", "certificate", "insurance"}
-    facts = {find_task(task_id("small", "train", 1, n)).goals[0].fact for n in range(60)}
+    facts = {find_task(AIRLINE.task_id("small", "train", 1, n)).goals[0].fact for n in range(60)}
     assert facts == set(SIZES["small"].facts)
 
 
@@ -31,7 +36,7 @@ def test_what_is_allowed_and_what_is_refused_follows_the_policy(size: str) -> No
     checked = set()
     for level in (2, 3, 4, 5):
         for n in range(80):
-            task = find_task(task_id(size, "train", level, n))
+            task = find_task(AIRLINE.task_id(size, "train", level, n))
             user = task.users.rows[task.customer_id]
             for goal in task.goals:
                 row = task.reservations.rows.get(goal.subject)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Row, Table
 from forge_envs.tools import BadArguments, tools_of
-from forge_envs.worlds.airline.database import make_database
-from forge_envs.worlds.airline.network import database
+from forge_envs.worlds.airline.database import database, make_database
 from forge_envs.worlds.airline.tools import Airline
+from forge_envs.worlds.tau.airline import Tau1Airline
 
 TOOLS = tools_of(Airline)
 ANN = {"first_name": "Ann", "last_name": "Lee", "dob": "1980-01-02"}
@@ -42,7 +42,7 @@ def flight(number: str, origin: str, destination: str, departure: str, arrival: 
     }
 
 
-def make_airline(**more: Any) -> Airline:
+def make_airline(kind: type[Airline] = Airline) -> Airline:
     users = {
         "ann_lee_1": {
             "user_id": "ann_lee_1",
@@ -81,11 +81,11 @@ def make_airline(**more: Any) -> Airline:
     bases = [Base(rows, (Base, {}, ())) for rows in (users, {"AAA111": reservation}, flights)]
     base = make_database(*bases)
     tables = {"users": base.users, "reservations": base.reservations, "flights": base.flights}
-    return Airline(database=base, **{name: Table(rows) for name, rows in tables.items()}, **more)
+    return kind(database=base, **{name: Table(rows) for name, rows in tables.items()})
 
 
 def call(airline: Airline, name: str, **arguments: Any) -> Any:
-    text = TOOLS[name].call(airline, arguments)
+    text = tools_of(type(airline))[name].call(airline, arguments)
     return json.loads(text) if text.startswith(("{", "[")) else text
 
 
@@ -231,7 +231,7 @@ def test_flights_that_stay_keep_their_price_unless_the_cabin_changes() -> None:
 
 
 def test_the_first_rules_take_no_seats_and_keep_the_cabins_name() -> None:
-    airline = make_airline(rules="tau1")
+    airline = make_airline(Tau1Airline)
     assert "status" not in call(airline, "book_reservation", **TRIP)
     assert not airline.flights.changed()
     card = {**MOVE, "cabin": "business", "payment_id": "credit_card_1"}

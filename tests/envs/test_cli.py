@@ -25,6 +25,7 @@ def test_list_shows_every_world_with_what_it_is_and_takes(capsys):
     out, err = capsys.readouterr()
     for world in world_ids():
         assert world in out
+    assert "cannot be made" not in out and out.count('path=""') == 2
     assert "max_turns=30" in out and 'split="train"' in out and err == ""
 
 
@@ -33,6 +34,17 @@ def test_check_prints_a_line_for_every_promise(capsys):
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == COUNTER and len(out.splitlines()) == 14
     assert all(line.startswith("  ok ") for line in out.splitlines()[1:]) and err == ""
+
+
+def test_worlds_that_need_something_are_not_checked_and_say_what(capsys, monkeypatch):
+    monkeypatch.setattr("forge_envs.cli.world_ids", lambda: ["Forge/Tau1-v0", "Forge/Tau2-v0"])
+    assert main(["check", "--all"]) == 0
+    out, err = capsys.readouterr()
+    first, told, *_ = out.splitlines()
+    assert first == "Forge/Tau1-v0" and re.match(r"  not checked: path='': give the folder .*tau-bench", told)
+    assert out.count("not checked") == 2 and err == ""
+    assert main(["check", "Forge/Tau2-v0"]) == 2
+    assert "path='': give the folder" in capsys.readouterr().err
 
 
 def test_check_goes_on_after_a_broken_promise_and_returns_1(capsys):

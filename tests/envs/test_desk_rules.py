@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.env import PENALTIES
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.env import DeskEnv
 from forge_envs.worlds.desk.rules import agrees
 from tests.envs.desks import AIRLINE, DESKS, LEVELS, RETAIL, DeskWorld, call, parts, play
@@ -143,8 +144,8 @@ def test_the_airlines_customer_is_known_by_their_own_word() -> None:
 
 
 def test_published_tasks_know_no_such_rules(tmp_path: Path) -> None:
-    source = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
-    env: Any = gym.make("Forge/Retail-v0", source=source, split="base").unwrapped
+    path = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
+    env: Any = gym.make("Forge/Tau2-v0", path=path, split="base").unwrapped
     hasty = call("cancel_pending_order", order_id=pending(), reason="no longer needed")
     log = play(env, "a", [call("get_order_details", order_id=pending(1)), hasty, "Done."])
     assert outcome(log) == 1.0 and not any(set(found) & set(PENALTIES) for found in parts(log))

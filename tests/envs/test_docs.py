@@ -33,6 +33,18 @@ def test_the_world_of_the_page_keeps_its_promises_and_plays(tmp_path):
         assert line in run.stdout
 
 
+def test_the_world_of_the_page_has_all_its_types(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    world = tmp_path / "counter_world.py"
+    world.write_text(code)
+    assert (ROOT / "forge_envs" / "py.typed").exists()
+    # From here, so that what mypy has learned of this package by the same rules is not learned again.
+    run = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", str(world)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_the_page_tells_every_hook_and_every_reserved_name():
     hooks = AgentEnv.__abstractmethods__
     assert hooks == {"begin", "hear", "progress", "grade", "gold", "task_ids", "find", "draw"}

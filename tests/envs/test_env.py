@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs import AgentEnv, MachineError, TaskError, ToolCall, opening
-from forge_envs.messages import HERMES
+from forge_envs.grammars import HERMES
 from tests.envs.worlds import STOCK, Counter, Shell
 
 APPLES = "train/apple/1"
@@ -135,7 +135,7 @@ def test_several_calls_run_in_order_and_prose_beside_them_reaches_nobody():
 def test_a_malformed_call_among_good_ones_runs_none():
     env = started()
     messages, _, _, _, info = env.step(SELL + "<tool_call>{</tool_call>")
-    assert env.visit.stock == STOCK
+    assert env.playing.stock == STOCK
     assert len(messages) == 1 and messages[0]["role"] == "tool" and "Nothing was run" in texts(messages)[0]
     assert info["parts"] == {"malformed": -0.1} and info["turn_reward"] == -0.1
 
@@ -158,7 +158,7 @@ def test_a_call_that_cannot_run_is_told_and_costs(action, told, fault):
     assert len(texts(messages)[0]) < 300
     assert info["parts"] == {fault: {"malformed": -0.1, "refused": -0.05}[fault]}
     assert reward == 2 * info["turn_reward"] < 0 and not (terminated or truncated)
-    assert env.visit.stock == STOCK
+    assert env.playing.stock == STOCK
 
 
 def test_faults_of_one_turn_add_up():
@@ -173,7 +173,7 @@ def test_a_tool_can_end_the_episode_and_later_calls_do_not_run():
     calls = [ToolCall("close_shop", {}), ToolCall("sell", {"item": "apple"})]
     messages, reward, terminated, _, info = env.step(HERMES.write(calls=calls))
     assert (texts(messages), reward, terminated, info["outcome"]) == (["closed"], 0.0, True, 0.0)
-    assert env.visit.stock == STOCK
+    assert env.playing.stock == STOCK
 
 
 def test_bash_blocks_are_the_other_grammar():

@@ -15,8 +15,7 @@ import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.messages import Message
 from forge_envs.people.fidelity import FAULTS, Fidelity, fidelity, out_of_character, wilson
 from forge_envs.people.stored import Stored
-from forge_envs.worlds.airline.wording import lines as airline_lines
-from forge_envs.worlds.retail.wording import lines as retail_lines
+from forge_envs.worlds.desk.customer import lines
 from tests.envs.official import call, cancelling, pending, task, write_tau2
 
 WORLDS = {"retail": "Forge/Retail-v0", "airline": "Forge/Airline-v0"}
@@ -79,11 +78,11 @@ def test_the_scripted_customer_has_no_fault_with_gold(name: str, size: str) -> N
 @given(st.data())
 def test_the_scripted_customer_has_no_fault_with_any_agent(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(list(WORLDS)))
-    every = retail_lines() if name == "retail" else airline_lines()
+    every = lines(f"forge_envs.worlds.{name}")
     task = f"{name}/tiny/train/{data.draw(st.integers(1, 5))}/{data.draw(st.integers(0, 30))}"
     env: Any = gym.make(WORLDS[name], size="tiny").unwrapped
     gold = [action for action in env.gold_actions(task) if "<tool_call>" not in action]
-    pool = [*ODD, *gold, *(line for lines in every.values() for line in lines if "{" not in line)]
+    pool = [*ODD, *gold, *(line for place in every.values() for line in place if "{" not in line)]
     episode = played(name, task, data.draw(st.lists(st.sampled_from(pool), max_size=8)))
     assert counts(episode) == {}
 
@@ -276,9 +275,9 @@ def test_users_of_published_tasks_are_held_to_the_ids_of_their_notes(
             messages += [{"role": "assistant", "content": done}, {"role": "tool", "content": "{}"}]
         else:
             messages.append({"role": role, "content": text})  # type: ignore[typeddict-item]
-    args = {"source": published(tmp_path), "split": "base", "user": "openai:m@http://gone#replay=/gone"}
-    assert counts(stored("Forge/Retail-v0", "tau2/retail/a", messages, ending, **args)) == expected
-    gap = stored("Forge/Retail-v0", "b", messages[:1], "max_turns", **args)
+    args = {"path": published(tmp_path), "split": "base", "user": "openai:m@http://gone#replay=/gone"}
+    assert counts(stored("Forge/Tau2-v0", "tau2/retail/a", messages, ending, **args)) == expected
+    gap = stored("Forge/Tau2-v0", "b", messages[:1], "max_turns", **args)
     assert counts(gap) == {}, "users of tasks that cannot be judged are held to their notes, too"
 
 

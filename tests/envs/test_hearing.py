@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +72,7 @@ def gold(desk: DeskWorld, text: str, act: str, phrase: str) -> list[str]:
         heard = ear.listen(action)
         if "<tool_call>" in action:
             actions.append(action)
-        elif act == "no" and heard.refusals:
-            actions.append(phrase)
-        elif act == "done" and heard.reports:
+        elif (act == "no" and heard.refusals) or (act == "done" and heard.reports):
             actions.append(phrase)
         elif act == "yes" and heard.confirm:
             listed = action.replace(" (yes/no)?", ".").replace(" Proceed.", "")
@@ -164,17 +163,26 @@ def test_a_no_in_the_words_of_people_is_no_yes(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["yep", "Go for it!", "👍", "No problem, go ahead.", "That’s fine by me.", "I confirm.", "works for me, thanks"],
+    [
+        "yep",
+        "Go for it!",
+        "👍",
+        "No problem, go ahead.",
+        "That’s fine by me.",
+        "I confirm.",
+        "works for me, thanks",
+    ],
 )
 def test_a_yes_in_the_words_of_people_is_one(said: str) -> None:
     assert agrees(said)
 
 
 def test_the_phrases_that_built_it_are_understood() -> None:
-    from benchmarks import hearing
-
+    hearing = importlib.import_module("benchmarks.hearing")  # a folder has the same name
     rows: list[dict[str, Any]] = [json.loads(line) for line in PHRASES.read_text("utf-8").splitlines()]
-    missed = [text for act, label, heard, text in hearing.measured(rows) if heard != label and "asks" not in act]
+    missed = [
+        text for act, label, heard, text in hearing.measured(rows) if heard != label and "asks" not in act
+    ]
     assert len(missed) < 0.01 * len(rows), missed
 
 
@@ -193,8 +201,22 @@ def test_marks_and_slips_of_the_pen_change_nothing(said: str, same: str) -> None
     assert first == second
 
 
-HOSTILE = ["a" * 10**6, "not " * 250_000, "can't you " * 100_000, "yes/no" * 170_000, "." * 10**6, "?!" * 500_000]
-HOSTILE += ["1.1." * 250_000, "a@" * 500_000, "((((" * 250_000, "no-no-" * 170_000, "ﷺ" * 10**6, "\ud800" * 10**6]
+HOSTILE = [
+    "a" * 10**6,
+    "not " * 250_000,
+    "can't you " * 100_000,
+    "yes/no" * 170_000,
+    "." * 10**6,
+    "?!" * 500_000,
+]
+HOSTILE += [
+    "1.1." * 250_000,
+    "a@" * 500_000,
+    "((((" * 250_000,
+    "no-no-" * 170_000,
+    "ﷺ" * 10**6,
+    "\ud800" * 10**6,
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))

@@ -460,7 +460,7 @@ def test_the_task_repository_is_swebenchs_and_its_patches_fit(shelf, tmp_path):
     (shared / "source.tar.gz").write_bytes(shelf.archive)
     (shared / "requirements.txt").write_text("")
     name = f"forge__{shelf.label}-{bug.key[:8]}"
-    draft = store.Draft(
+    draft = store.Unproved(
         name, shelf, {"shelf.py": planted}, {"shelf.py": SOURCE.encode()},
         hidden, {p: FILES[p] for p in hidden}, "An issue.\n",
         ([*map(token, PLACES)][2],), tuple(map(token, [*PLACES][3:])), {"made_by": bug.kind},

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from forge_envs.errors import TaskError, ToolError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.people.users import ModelUser
 from forge_envs.tools import tools_of
-from forge_envs.worlds.mock.official import MOCK, Board, Inbox
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.worlds.tau.mock import Board, Inbox
+from forge_envs.worlds.tau.tau2 import Tau2Env
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA, call, play
 
@@ -30,12 +31,11 @@ def load(name: str) -> Any:
     return json.loads((DATA / "tau2" / "mock" / name).read_text(encoding="utf-8"))
 
 
-def make(**arguments: Any) -> OfficialEnv:
-    source = f"tau2:{DATA / 'tau2'}"
-    return OfficialEnv(domain=MOCK, source=source, split="base", **arguments)
+def make(**arguments: Any) -> Tau2Env:
+    return Tau2Env(domain="mock", path=str(DATA / "tau2"), split="base", **arguments)
 
 
-def hashed(env: OfficialEnv, *tables: str) -> str:
+def hashed(env: Tau2Env, *tables: str) -> str:
     desk = env.playing.desk
     rows = {name: {key: getattr(desk, name).peek(key) for key in getattr(desk, name)} for name in tables}
     return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()

@@ -14,17 +14,18 @@ import gymnasium as gym
 import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.messages import HERMES, ToolCall
-from forge_envs.worlds.airline import model_customer as airline_customer
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
+from forge_envs.worlds.airline.customer import AirlineListener
 from forge_envs.worlds.airline.env import AirlineEnv
 from forge_envs.worlds.airline.tasks import find_task as find_airline_task
+from forge_envs.worlds.desk.customer import Listener
 from forge_envs.worlds.desk.env import DeskEnv
-from forge_envs.worlds.desk.model_customer import Ear
-from forge_envs.worlds.retail import model_customer as retail_customer
+from forge_envs.worlds.retail.customer import ShopListener
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.worlds.retail.tasks import find_task as find_retail_task
 from tests.endpoint import Endpoint
-from tests.envs.official import DATA
+from tests.envs.official import DATA, call, cancelling, pending, task, write_tau2
 
 LINES = ["Hello?", "Which id?", "é “quotes” 数", "Anything else?"]
 
@@ -35,7 +36,7 @@ class Desk:
 
     name: str
     env: type[DeskEnv[Any, Any]]
-    ear: type[Ear]
+    listener: type[Listener]
     find: Callable[[str], Any]
 
     def task(self, level: int, n: int = 0, size: str = "tiny") -> str:
@@ -43,8 +44,8 @@ class Desk:
 
 
 DESKS = [
-    Desk("retail", RetailEnv, retail_customer.Ear, find_retail_task),
-    Desk("airline", AirlineEnv, airline_customer.Ear, find_airline_task),
+    Desk("retail", RetailEnv, ShopListener, find_retail_task),
+    Desk("airline", AirlineEnv, AirlineListener, find_airline_task),
 ]
 
 
@@ -76,24 +77,26 @@ def talk(env: Any, task: str, seed: int, lines: list[str]) -> list[Any]:
 def test_the_notes_hold_what_the_scripted_customer_can_tell(desk: Desk) -> None:
     for level in range(1, 6):
         for n in range(20):
-            ear = desk.ear(desk.find(desk.task(level, n, "full")))
-            brief = ear.brief()
-            assert brief.opening == ear.open() and all(
-                text in brief.persona for text in ear.identity().values()
+            listener = desk.listener(desk.find(desk.task(level, n, "full")))
+            brief = listener.brief()
+            assert brief.opening == listener.open() and all(
+                text in brief.persona for text in listener.identity().values()
             )
-            for goal in ear.task.goals:
+            for goal in listener.task.goals:
                 assert all(text in brief.goal for text in (goal.request, *goal.details.values()))
-                assert (ear.unknown in brief.goal) or goal.knows_subject
+                assert (listener.unknown in brief.goal) or goal.knows_subject
 
 
 def test_the_customer_does_not_know_what_it_waits_to_hear(desk: Desk) -> None:
     looked = 0
     for level in range(1, 6):
         for n in range(20):
-            ear = desk.ear(desk.find(desk.task(level, n, "full")))
-            told = " ".join([ear.persona(), *(text for g in ear.task.goals for text in g.details.values())])
-            told += " ".join(goal.request for goal in ear.task.goals)
-            for goal in ear.task.goals:
+            listener = desk.listener(desk.find(desk.task(level, n, "full")))
+            told = " ".join(
+                [listener.persona(), *(text for g in listener.task.goals for text in g.details.values())]
+            )
+            told += " ".join(goal.request for goal in listener.task.goals)
+            for goal in listener.task.goals:
                 if (
                     goal.truth
                     and len(goal.truth) > 5
@@ -101,16 +104,16 @@ def test_the_customer_does_not_know_what_it_waits_to_hear(desk: Desk) -> None:
                     and goal.truth not in told.lower()
                 ):
                     looked += 1
-                    assert goal.truth not in ear.brief().prompt.lower(), (ear.task.id, goal.truth)
+                    assert goal.truth not in listener.brief().prompt.lower(), (listener.task.id, goal.truth)
     assert looked > 10
 
 
 def test_no_notes_hold_the_id_that_the_agent_must_find(desk: Desk) -> None:
     for n in range(60):
-        ear = desk.ear(desk.find(desk.task(4, n, "full")))
-        for goal in ear.task.goals:
+        listener = desk.listener(desk.find(desk.task(4, n, "full")))
+        for goal in listener.task.goals:
             if not goal.knows_subject:
-                assert goal.subject and goal.subject not in ear.brief().prompt
+                assert goal.subject and goal.subject not in listener.brief().prompt
 
 
 def test_the_customer_never_sees_calls_or_thoughts_of_the_agent(desk: Desk) -> None:
@@ -155,11 +158,11 @@ def test_the_ear_hears_a_wrong_fact_once_and_for_all(desk: Desk) -> None:
         ([f"It is {wrong}.", f"It is {right}."], 0),
         ([f"It is {right}.", f"It is {wrong}."], 1),
     ):
-        ear = desk.ear(task)
+        listener = desk.listener(task)
         for line in said:
-            ear.listen(line)
-        assert ear.told == told, said
-        assert pickle.loads(pickle.dumps(ear)) == ear
+            listener.listen(line)
+        assert listener.told == told, said
+        assert pickle.loads(pickle.dumps(listener)) == listener
 
 
 def test_a_failing_model_truncates_the_episode_and_the_next_one_plays(desk: Desk) -> None:
@@ -187,12 +190,12 @@ def test_a_model_that_leaves_is_graded_by_what_the_ear_heard(desk: Desk) -> None
 
 
 @pytest.mark.skipif(not (DATA / "tau2").exists(), reason=f"the benchmarks' data is not at {DATA}")
-@pytest.mark.parametrize(("kind", "world"), [("tau1", "Retail"), ("tau2", "Retail"), ("tau2", "Airline")])
-def test_a_model_plays_the_customers_of_published_tasks(kind: str, world: str) -> None:
+@pytest.mark.parametrize(("domain", "world"), [("retail", "Tau1"), ("retail", "Tau2"), ("airline", "Tau2")])
+def test_a_model_plays_the_customers_of_published_tasks(domain: str, world: str) -> None:
     leave = {"now": False}
     with Endpoint(lambda body: "Thanks. ###STOP###" if leave["now"] else "Yes.") as endpoint:
         env: Any = gym.make(
-            f"Forge/{world}-v0", source=f"{kind}:{DATA / kind}", user=endpoint.spec()
+            f"Forge/{world}-v0", domain=domain, path=str(DATA / world.lower()), user=endpoint.spec()
         ).unwrapped
         task = env.task_ids()[0]
         brief = env.find(task).brief
@@ -206,6 +209,29 @@ def test_a_model_plays_the_customers_of_published_tasks(kind: str, world: str) -
         *_, info = env.step(last)
     assert info["outcome"] == 1.0
     assert all(brief.goal.strip() in body["messages"][0]["content"] for body in endpoint.asked)
+
+
+def test_a_model_that_leaves_with_its_first_line_ends_the_episode_as_in_tau2(tmp_path: Path) -> None:
+    both = ["DB", "ACTION"]
+    tasks = [
+        task("change", actions=[cancelling()], reward_basis=both),
+        task("nothing", actions=[], reward_basis=both, communicate_info=[]),
+    ]
+    cancel = call("cancel_pending_order", order_id=pending(), reason="no longer needed")
+    with Endpoint(lambda body: "Never mind. ###STOP###") as endpoint:
+        env: Any = gym.make(
+            "Forge/Retail-v0", source=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
+        ).unwrapped
+        for id, action, outcome in (
+            ("change", cancel, 0.0),
+            ("nothing", cancel, 1.0),
+            ("nothing", "Hi?", 1.0),
+        ):
+            messages, _ = env.reset(options={"task": id})
+            assert messages[-1] == {"role": "user", "content": "Never mind."}
+            answer, _, terminated, truncated, info = env.step(action)
+            assert (answer, terminated, truncated, info["outcome"]) == ((), True, False, outcome), id
+    assert len(endpoint.asked) == 1, "their notes are the same, so their first line is"
 
 
 # -- settings ------------------------------------------------------------------------------------------

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
-from forge_envs.errors import TaskError
+from forge_envs.errors import NotGiven, TaskError
 from forge_envs.messages import ToolCall
 from forge_envs.people.users import Brief
 from forge_envs.testing import check_world
-from forge_envs.worlds.official.env import OfficialEnv
-from forge_envs.worlds.official.grade import heard
-from forge_envs.worlds.official.task import GoldCall, OfficialTask
-from forge_envs.worlds.retail.env import RetailEnv
+from forge_envs.worlds.tau.env import TauEnv
+from forge_envs.worlds.tau.task import GoldCall, TauTask, heard
+from forge_envs.worlds.tau.tau1 import Tau1Env
+from forge_envs.worlds.tau.tau2 import Tau2Env
 from tests.endpoint import Endpoint
 from tests.envs.official import call, cancelling, pending, play, task, write_tau1, write_tau2
 
@@ -28,9 +28,15 @@ HANDOVER = call("transfer_to_human_agents", summary="help")
 BYE = "All is done."
 
 
-def make(source: str, **arguments: Any) -> OfficialEnv:
-    env = gym.make("Forge/Retail-v0", source=source, **{"split": "base", **arguments}).unwrapped
-    assert isinstance(env, OfficialEnv)
+def make(path: str, **arguments: Any) -> Tau2Env:
+    env = gym.make("Forge/Tau2-v0", path=path, **{"split": "base", **arguments}).unwrapped
+    assert isinstance(env, Tau2Env)
+    return env
+
+
+def make_first(path: str) -> Tau1Env:
+    env = gym.make("Forge/Tau1-v0", path=path, split="test").unwrapped
+    assert isinstance(env, Tau1Env)
     return env
 
 
@@ -38,12 +44,28 @@ def one(tmp_path: Path, id: str = "a", **criteria: Any) -> str:
     return write_tau2(tmp_path, [task(id, **criteria)])
 
 
-def outcome(env: OfficialEnv, *actions: str, id: str = "a") -> float:
+def outcome(env: TauEnv, *actions: str, id: str = "a") -> float:
     return float(play(env, id, list(actions))[1]["outcome"])
 
 
-def test_one_door_opens_generated_and_published_tasks(tmp_path: Path) -> None:
-    assert isinstance(gym.make("Forge/Retail-v0", size="tiny").unwrapped, RetailEnv)
+@pytest.mark.parametrize(("desk", "domain"), [("Retail", "retail"), ("Airline", "airline")])
+@pytest.mark.parametrize("kind", ["tau1", "tau2"])
+def test_a_desk_says_where_published_tasks_are(desk: str, domain: str, kind: str) -> None:
+    with pytest.raises(ValueError) as told:
+        gym.make(f"Forge/{desk}-v0", source=f"{kind}:/some/where")
+    new = f"'Forge/{kind.capitalize()}-v0', domain='{domain}', path='/some/where'"
+    assert f"source='{kind}:/some/where'" in str(told.value) and new in str(told.value)
+
+
+@pytest.mark.parametrize("world", ["Forge/Tau1-v0", "Forge/Tau2-v0"])
+def test_without_a_path_the_world_says_what_to_give(world: str) -> None:
+    with pytest.raises(NotGiven, match=r"path='': give the folder .* sierra-research/tau"):
+        gym.make(world)
+    with pytest.raises(ValueError, match=r"domain='mock'|domain='bank'"):
+        gym.make(world, domain="mock" if "Tau1" in world else "bank")
+
+
+def test_a_published_task_opens_with_its_own_policy(tmp_path: Path) -> None:
     env = make(one(tmp_path, actions=[cancelling()]))
     (system, user), info = env.reset(options={"task": "a"})
     assert info == {"task": "tau2/retail/a", "turn": 0} and system["content"] == "Be kind."
@@ -54,7 +76,7 @@ def test_one_door_opens_generated_and_published_tasks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"level": 2}, {"split": "dev"}, {"user": "x"}, {"gaps": "x"}, {"strict": "x"}, {"max_turns": 1}],
+    [{"split": "dev"}, {"user": "x"}, {"gaps": "x"}, {"strict": "x"}, {"max_turns": 1}],
 )
 def test_unknown_arguments_are_refused_with_what_is_known(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"known are|true or false|at least 2"):
@@ -65,12 +87,12 @@ def test_worlds_of_published_tasks_keep_every_promise(tmp_path: Path) -> None:
     tasks = [task(str(n), actions=[cancelling(n)], communicate_info=["17.5"]) for n in range(3)]
     tasks.append(task("quiet", actions=[], reward_basis=["DB"]))
     splits = {"train": ["0", "1"], "test": ["2", "quiet"], "base": ["0", "1", "2", "quiet"]}
-    check_world("Forge/Retail-v0", tasks=4, source=write_tau2(tmp_path / "2", tasks, splits))
+    check_world("Forge/Tau2-v0", tasks=4, path=write_tau2(tmp_path / "2", tasks, splits))
     old = {"instruction": "Cancel it.", "outputs": ["17.5"]}
     actions = [{"name": a["name"], "kwargs": a["arguments"]} for a in (cancelling(), cancelling(1))]
     handover = {"name": "transfer_to_human_agents", "kwargs": {"summary": "help"}}
     tasks = [{**old, "actions": actions[:1]}, {**old, "actions": [handover, actions[1]]}]
-    check_world("Forge/Retail-v0", tasks=4, source=write_tau1(tmp_path / "1", tasks), split="test")
+    check_world("Forge/Tau1-v0", tasks=4, path=write_tau1(tmp_path / "1", tasks), split="test")
 
 
 def test_splits_share_no_task_and_the_whole_comes_last(tmp_path: Path) -> None:
@@ -101,6 +123,33 @@ def test_the_basis_is_the_tasks_own_or_the_default(tmp_path: Path) -> None:
     assert (
         info["parts"] == {"progress": 0.0, "db": 1.0, "communicate": 0.0} or "progress" not in info["parts"]
     )
+
+
+def test_what_is_said_beside_a_call_counts_and_nobody_hears_it(tmp_path: Path) -> None:
+    env = make(one(tmp_path, actions=[cancelling()], communicate_info=["17.5", "help"]))
+    env.reset(options={"task": "a"})
+    (answer,), *_ = env.step(f"You get 17.5 back, good bye. {CANCEL}")
+    assert answer["role"] == "tool"
+    *_, terminated, _, info = env.step(BYE)
+    assert terminated and info["outcome"] == 1.0, "the greeting says 'help'"
+
+
+def test_arguments_go_to_the_tools_as_they_are(tmp_path: Path) -> None:
+    env = make(one(tmp_path, actions=[]))
+    refused = (
+        call("get_order_details", order_id=["#W0"]),
+        call("get_order_details", order_id=pending(), more=1),
+        call("get_order_details"),
+        call("get_order_details", self=1),
+        call("calculate", expression={"a": 1}),
+    )
+    for n, action in enumerate(refused):
+        env.reset(options={"task": "a"})
+        (answer,), *_, info = env.step(action)
+        assert answer["content"].startswith("Error: "), n
+        assert set(info["parts"]) <= {"malformed", "refused"}
+    (answer,), *_ = env.step(call("transfer_to_human_agents", summary=5))
+    assert not answer["content"].startswith("Error")
 
 
 def test_progress_counts_rows_and_texts(tmp_path: Path) -> None:
@@ -153,8 +202,8 @@ def test_a_refused_call_and_one_that_fits_no_schema_are_calls_made(tmp_path: Pat
     assert outcome(make(source, strict=True), CANCEL, CANCEL, BYE) == 1.0
 
 
-def asks(*texts: str) -> OfficialTask:
-    return OfficialTask("a", "", Brief("", ""), (), texts, (), ("COMMUNICATE",), True, "")
+def asks(*texts: str) -> TauTask:
+    return TauTask("a", "", Brief("", ""), (), texts, (), ("COMMUNICATE",), True, "")
 
 
 def test_texts_are_found_as_the_official_rule_does() -> None:
@@ -175,7 +224,8 @@ def test_what_is_heard_strictly_is_heard(want: str, line: str) -> None:
 
 def test_an_episode_that_is_cut_off_earns_nothing(tmp_path: Path) -> None:
     source = one(tmp_path, actions=[cancelling()])
-    assert outcome(make(source, max_turns=3), LOOK, CANCEL, BYE) == 1.0
+    assert outcome(make(source, max_turns=4), LOOK, CANCEL, BYE) == 1.0
+    assert outcome(make(source, max_turns=3), LOOK, CANCEL, BYE) == 0.0, "nobody answers the last turn"
     played, info = play(make(source, max_turns=2), "a", [CANCEL, LOOK])
     assert not played.ended and info["outcome"] == 0.0
     assert info["parts"] == {"db": 1.0, "communicate": 1.0, "ended": 0.0}
@@ -188,7 +238,7 @@ def test_ten_refused_calls_end_an_episode_of_tau2_only(tmp_path: Path) -> None:
     played, info = play(env, "a", [CANCEL, *[bad] * 11])
     assert len(played.calls) == 11 and info["outcome"] == 0.0
     old = [{"instruction": "x", "actions": [{"name": "think", "kwargs": {"thought": "x"}}]}]
-    env = make(write_tau1(tmp_path / "1", old), split="test")
+    env = make_first(write_tau1(tmp_path / "1", old))
     assert outcome(env, *[bad] * 11, BYE, id="test/0") == 1.0
 
 
@@ -197,7 +247,7 @@ def test_a_handover_ends_an_episode_of_tau1_only(tmp_path: Path) -> None:
     played, info = play(env, "a", [HANDOVER, CANCEL, BYE])
     assert played.ended and len(played.calls) == 2 and info["outcome"] == 1.0
     old = [{"instruction": "x", "actions": [{"name": "think", "kwargs": {"thought": "x"}}]}]
-    env = make(write_tau1(tmp_path / "1", old), split="test")
+    env = make_first(write_tau1(tmp_path / "1", old))
     played, info = play(env, "test/0", [HANDOVER, CANCEL, BYE])
     assert played.ended and len(played.calls) == 1 and info["outcome"] == 1.0
 
@@ -211,7 +261,6 @@ def test_a_handover_ends_an_episode_of_tau1_only(tmp_path: Path) -> None:
         ({"nl_assertions": ["Be nice."], "reward_basis": ["DB", "NL_ASSERTION"]}, "judge model"),
         ({"env_assertions": [{"func_name": "f"}], "reward_basis": ["ENV_ASSERTION"]}, "assertions on the"),
         ({"actions": [cancelling(requestor="user")]}, "tools too"),
-        ({"actions": [cancelling() | {"arguments": {"order_id": 1}}]}, "does not allow"),
         ({"communicate_info": ["1,000"]}, "commas"),
     ],
 )

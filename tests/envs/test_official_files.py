@@ -12,41 +12,35 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import TaskError
-from forge_envs.worlds.official.benchmark import load
-from forge_envs.worlds.official.files import locate
-from forge_envs.worlds.retail.official import RETAIL
+from forge_envs.worlds.tau.benchmark import load
+from forge_envs.worlds.tau.files import locate
+from forge_envs.worlds.tau.retail import RETAIL
 from tests.envs.official import cancelling, task, write_tau1, write_tau2
 
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 OLD = [{"instruction": "x", "actions": [{"name": "think", "kwargs": {"thought": "x"}}], "outputs": []}]
 
 
-@pytest.mark.parametrize("source", ["tau3:/x", "tau2", "tau2:", "/x", "x:y", ""])
-def test_a_source_that_is_none_is_told_what_is_one(source: str) -> None:
-    with pytest.raises(ValueError, match='known are "synthetic", "tau1:PATH" and "tau2:PATH"'):
-        gym.make("Forge/Retail-v0", source=source)
-
-
 def test_a_folder_without_data_is_told_where_it_was_looked_for(tmp_path: Path) -> None:
-    for source, proof in ((f"tau2:{tmp_path}", "db.json"), (f"tau1:{tmp_path}/none", "users.json")):
+    for world, path, proof in (("Tau2", tmp_path, "db.json"), ("Tau1", tmp_path / "none", "users.json")):
         with pytest.raises(ValueError, match=rf"no {proof} in any of .*retail"):
-            gym.make("Forge/Retail-v0", source=source)
+            gym.make(f"Forge/{world}-v0", path=str(path))
 
 
 def test_the_path_may_be_the_folder_the_one_above_or_a_clone(tmp_path: Path) -> None:
     write_tau2(tmp_path / "data" / "tau2" / "domains", [task("a", actions=[])])
     folder = tmp_path / "data" / "tau2" / "domains" / "retail"
     for path in (tmp_path, folder.parent, folder, folder.parents[1]):
-        assert locate(f"tau2:{path}", "retail") == ("tau2", folder)
+        assert locate("tau2", str(path), "retail") == folder
     with pytest.raises(ValueError, match=r"airline.*no db.json|no db.json.*airline"):
-        locate(f"tau2:{tmp_path}", "airline")
+        locate("tau2", str(tmp_path), "airline")
 
 
 def test_a_folder_is_read_once_and_never_changed(tmp_path: Path) -> None:
-    source = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
-    first = load(RETAIL, source)
+    path = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
+    first = load(RETAIL, "tau2", path)
     before = json.dumps({name: dict(base.rows) for name, base in first.tables.items()})
-    assert first.target(first.find("a")) and load(RETAIL, source) is first
+    assert first.target(first.find("a")) and load(RETAIL, "tau2", path) is first
     assert json.dumps({name: dict(base.rows) for name, base in first.tables.items()}) == before
     order = next(iter(first.tables["orders"].rows.values()))
     assert order["return_items"] is None, "τ²-bench fills in nulls"
@@ -127,17 +121,17 @@ BROKEN_TAU1: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("broken", BROKEN_TAU2)
 def test_broken_files_of_tau2_are_named(tmp_path: Path, broken: str) -> None:
-    source = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
-    check(source, tmp_path / "retail", *BROKEN_TAU2[broken])
+    path = write_tau2(tmp_path, [task("a", actions=[cancelling()])])
+    check("Forge/Tau2-v0", path, tmp_path / "retail", *BROKEN_TAU2[broken])
 
 
 @pytest.mark.parametrize("broken", BROKEN_TAU1)
 def test_broken_files_of_tau1_are_named(tmp_path: Path, broken: str) -> None:
-    check(write_tau1(tmp_path, OLD), tmp_path / "retail", *BROKEN_TAU1[broken])
+    check("Forge/Tau1-v0", write_tau1(tmp_path, OLD), tmp_path / "retail", *BROKEN_TAU1[broken])
 
 
-def check(source: str, folder: Path, damage: Callable[[Path], None], message: str) -> None:
+def check(world: str, path: str, folder: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(folder)
     with pytest.raises(TaskError, match=message) as caught:
-        gym.make("Forge/Retail-v0", source=source, split="base")
+        gym.make(world, path=path, split="base")
     assert str(folder) in str(caught.value)

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.worlds.polyglot.edits import read_diff, read_whole, write_diff, write_whole
-from forge_envs.worlds.polyglot.edits.match import replace, similar
+from forge_envs.worlds.polyglot.edits.match import Effort, Text
+from forge_envs.worlds.polyglot.edits.similar import similar
+
+
+def replace(whole, search, replacement):
+    text = Text(whole, Effort())
+    return str(text) if text.replace(search, replacement) else None
+
 
 FILES = {"src/lib.rs": "fn a() {}\nfn b() {}\n", "src/util.rs": ""}
 
@@ -53,7 +60,8 @@ def test_a_fence_inside_a_file_does_not_end_it():
 
 
 def test_a_block_that_is_not_closed_goes_to_the_end():
-    assert read_whole("a.py\n```\nx = 1\n", {"a.py": ""}).changed == {"a.py": "x = 1\n"}
+    # as in Aider, which drops the blanks at the end of an answer, and with them the last end of a line
+    assert read_whole("a.py\n```\nx = 1\ny = 2\n", {"a.py": ""}).changed == {"a.py": "x = 1\ny = 2"}
 
 
 def test_files_that_are_not_the_agents_are_left_alone_and_that_is_said():
@@ -68,7 +76,8 @@ def test_files_that_are_not_the_agents_are_left_alone_and_that_is_said():
 @pytest.mark.parametrize("name", ["../../etc/passwd.py", "/etc/passwd.py", "tests/lib.rs.bak"])
 def test_no_name_leads_outside_the_files(name):
     assert read_whole(f"{name}\n```\nx\n```", FILES).changed == {}
-    assert read_diff(block("fn a() {}\n", "x\n", name), FILES).changed == {}
+    assert read_diff(block("", "x\n", name), FILES).changed == {}
+    assert set(read_diff(block("fn a() {}\n", "x\n", name), FILES).changed) == {"src/lib.rs"}
 
 
 def test_a_file_may_be_added_where_that_is_allowed():
@@ -82,6 +91,29 @@ def test_a_file_may_be_added_where_that_is_allowed():
 def test_an_answer_without_a_block_is_told_how_to_write_one(text):
     assert "src/lib.rs" in read_whole(text, FILES).error
     assert "<<<<<<< SEARCH" in read_diff(text, FILES).error
+
+
+@pytest.mark.parametrize("name", ["tournament.js", "t.py", "test\\t.c", "tt", "src/t.t"])
+@pytest.mark.parametrize("read", [read_whole, read_diff])
+def test_a_name_keeps_its_first_and_last_letters(name, read):
+    files = {name: "old\n", "other.py": ""}
+    write = write_whole if read is read_whole else lambda changed, fence: write_diff(changed, files, fence)
+    answer = read(write({name: "new\n"}, "js"), files)
+    assert (answer.changed, answer.error) == ({name: "new\n"}, None)
+
+
+def test_a_line_of_prose_above_a_block_is_no_name_and_that_is_told():
+    answer = read_whole("Run it with:\n```bash\npytest\n```", {"a.py": "x\n"})
+    assert (
+        answer.changed == {}
+        and '"Run it with", is no file\'s name' in answer.error
+        and "a.py" in answer.error
+    )
+
+
+def test_a_block_without_a_name_among_several_files_refuses_the_whole_answer():
+    answer = read_whole("src/lib.rs\n```\nnew\n```\n\n```\nwhose?\n```", FILES)
+    assert answer.changed == {} and "no file name" in answer.error
 
 
 # -- search and replace -----------------------------------------------------------------------------
@@ -138,6 +170,93 @@ def test_a_block_that_is_not_one_is_told(text, complaint):
     assert complaint in answer.error and answer.changed == {}
 
 
+MARKS = ("<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE")
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        tuple(f"  {mark}" for mark in MARKS),
+        tuple(f"\t{mark}  " for mark in MARKS),
+        (MARKS[0], MARKS[1], MARKS[1]),
+        ("<<<<< SEARCH", "=====", ">>>>> REPLACE"),
+        ("<<<<<<<<< SEARCH>", "=========", ">>>>>>>>> REPLACE"),
+    ],
+)
+def test_marks_are_known_indented_with_five_to_nine_signs_and_the_last_may_be_a_divider(marks):
+    text = f"src/lib.rs\n```\n{marks[0]}\nfn a() {{}}\n{marks[1]}\nA\n{marks[2]}\n```"
+    assert read_diff(text, FILES).changed == {"src/lib.rs": "A\nfn b() {}\n"}
+    assert read_diff(text.replace("\n", "\r\n"), FILES).changed == {"src/lib.rs": "A\nfn b() {}\n"}
+
+
+@pytest.mark.parametrize("name", ["src/lib.r", "src/libb.rs", "scr/lib.rs", "```src/lib.rs", "lib.rs"])
+def test_a_name_that_is_nearly_right_is_understood(name):
+    assert read_diff(block("fn a() {}\n", "A\n", name), {**FILES, "src/lob.py": ""}).error is None
+
+
+def test_what_is_not_written_as_a_block_refuses_the_blocks_before_it_too():
+    answer = read_diff(block("fn a() {}\n", "A\n") + "<<<<<<< SEARCH\nfn b() {}\n=======\nB\n", FILES)
+    assert answer.changed == {} and "no block of the answer was applied" in answer.error
+
+
+def test_a_missing_mark_inside_a_block_is_told():
+    text = "src/lib.rs\n<<<<<<< SEARCH\nfn a() {}\n>>>>>>> REPLACE\n" + block("fn b() {}\n", "B\n")
+    assert "A line of ======= or >>>>>>> REPLACE is missing" in read_diff(text, FILES).error
+
+
+def test_a_file_is_never_left_empty_and_that_is_told():
+    answer = read_diff(block("x\n", "", "a.py"), {"a.py": "x\n"})
+    assert answer.changed == {} and "cannot be left empty" in answer.error
+
+
+def test_commands_in_a_shell_block_are_no_edits():
+    assert (
+        "no SEARCH/REPLACE block"
+        in read_diff("```bash\n# a\n# b\n" + block("fn a() {}\n", "A\n").split("\n", 2)[2], FILES).error
+    )
+
+
+# -- how much an agent can ask for ------------------------------------------------------------------
+
+
+def test_more_blocks_than_are_read_are_refused():
+    assert "500 blocks" in read_diff(block("fn a() {}\n", "A\n") * 501, FILES).error
+    assert "500 code blocks" in read_whole("src/lib.rs\n```\nx\n```\n" * 501, FILES).error
+
+
+@pytest.mark.parametrize(
+    ("search", "whole"),
+    [
+        ("x\n x\n" * 40_000, "x\n" * 100_000),
+        ("  x\ny\n", "x\n  y\n" * 100_000),
+        ("\n" * 200_000 + "...\nq\n", "x\n"),
+        ("...\n" * 200_000, "x\n"),
+        ("y\n", "x\n" * 1_000_000),
+    ],
+)
+def test_a_search_that_would_take_too_long_is_given_up_and_told(search, whole):
+    """Without a bound some of these take hours."""
+    answer = read_diff(block(search, search, "a.py"), {"a.py": whole})
+    assert answer.changed == {}
+    assert "take too long to find" in answer.error and len(answer.error) < 10_000
+
+
+def test_a_hundred_blocks_in_a_long_file_are_found():
+    lines = [f"    line {number}\n" for number in range(2000)]
+    text = "".join(
+        block(lines[at].lstrip() + lines[at + 1].lstrip(), "x\n", "a.py") for at in range(0, 2000, 20)
+    )
+    answer = read_diff(text, {"a.py": "".join(lines)})
+    assert answer.error is None and answer.changed["a.py"].count("    x\n") == 100
+
+
+def test_a_message_does_not_grow_with_the_answer():
+    text = "".join(f"f{number}.py\n```\nx\n```\n" for number in range(400))
+    assert read_whole(text, FILES).error.endswith("f4.py and 395 more")
+    long = "".join(block("zzz\n" * 2000, "y\n", f"{number}" * 300) for number in range(9))
+    assert len(read_diff(long, FILES).error) < 10_000
+
+
 # -- where lines stand -------------------------------------------------------------------------------
 
 
@@ -158,6 +277,7 @@ def test_lines_are_found_with_too_much_indentation():
 
 def test_an_uneven_indentation_is_another_text():
     assert replace("if a:\n        b\n", "if a:\n    b\n", "c\n") is None
+    assert replace("  xy\n", "    xy\n", "z\n") is None  # Aider copies "  x" before the z
 
 
 def test_a_blank_first_line_is_dropped():
@@ -200,6 +320,8 @@ def test_whole_files_are_read_as_they_were_written(files):
 def test_a_file_that_is_searched_for_as_a_whole_is_replaced(old, new):
     if any(mark in old for mark in ("=====", "SEARCH", "REPLACE")) or not old.strip() or old == new:
         return
+    if not new:
+        return  # no block leaves a file empty
     answer = read_diff(write_diff({"a.py": new}, {"a.py": old}, "python"), {"a.py": old})
     assert (answer.changed, answer.error) == ({"a.py": new}, None)
 

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.env import AgentEnv
-from forge_envs.messages import HERMES
-from forge_envs.worlds.official.env import OfficialEnv
+from forge_envs.grammars import HERMES
+from forge_envs.worlds.tau.env import TauEnv
 from tests.envs.desks import DESKS, DeskWorld, call
 from tests.envs.official import DATA, pending, rows, task, write_tau2
 
 
-def is_write(env: AgentEnv[Any], action: str) -> bool:
+def is_write(env: AgentEnv[Any, Any], action: str) -> bool:
     """Whether an action changes the world."""
     return any(env.tools[made.name].writes for made in HERMES.parse(action).calls)
 
 
-def climb(env: AgentEnv[Any], text: str, actions: Sequence[str]) -> tuple[list[float], dict[str, Any]]:
+def climb(env: AgentEnv[Any, Any], text: str, actions: Sequence[str]) -> tuple[list[float], dict[str, Any]]:
     """Progress after each action until the episode ends, and the last info; no call may be refused."""
     env.reset(options={"task": text})
     heights = [env.playing.progress]
@@ -93,7 +93,7 @@ def test_most_orders_are_valid(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> OfficialEnv:
+def official(tmp_path_factory: pytest.TempPathFactory) -> TauEnv:
     """One published task with four writes on three orders and a profile, and two texts to be said."""
     order = rows()["orders"][pending(3)]
     home = {key: order["address"][key] for key in ("address1", "address2", "city", "state", "country")}
@@ -103,14 +103,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> OfficialEnv:
     named.append(("modify_user_address", {"user_id": order["user_id"], **home, "zip": "00000"}))
     gold = [{"action_id": str(n), "name": name, "arguments": a} for n, (name, a) in enumerate(named)]
     made = task("a", actions=gold, communicate_info=["17.5", "two"])
-    source = write_tau2(tmp_path_factory.mktemp("progress"), [made])
-    env = gym.make("Forge/Retail-v0", source=source, split="base").unwrapped
-    assert isinstance(env, OfficialEnv)
+    path = write_tau2(tmp_path_factory.mktemp("progress"), [made])
+    env = gym.make("Forge/Tau2-v0", path=path, split="base").unwrapped
+    assert isinstance(env, TauEnv)
     return env
 
 
 @given(st.permutations([*range(4), "It is 17.5, right?", "There are two, right?"]))
-def test_a_published_task_in_any_order(official: OfficialEnv, order: list[Any]) -> None:
+def test_a_published_task_in_any_order(official: TauEnv, order: list[Any]) -> None:
     gold = official.gold_actions("a")
     actions = [gold[step] if isinstance(step, int) else step for step in order]
     heights, info = climb(official, "a", [*actions, "Bye."])
@@ -122,10 +122,10 @@ def test_a_published_task_in_any_order(official: OfficialEnv, order: list[Any]) 
 
 
 @pytest.mark.skipif(not (DATA / "tau2" / "retail" / "oracle.json").exists(), reason=f"no data at {DATA}")
-@pytest.mark.parametrize(("world", "kind"), [("Retail", "tau2"), ("Retail", "tau1"), ("Airline", "tau2")])
-def test_official_gold_backwards(world: str, kind: str) -> None:
-    source = f"{kind}:{DATA / kind}"
-    env: Any = gym.make(f"Forge/{world}-v0", source=source, split="train", gaps="play").unwrapped
+@pytest.mark.parametrize(("domain", "world"), [("retail", "Tau2"), ("retail", "Tau1"), ("airline", "Tau2")])
+def test_official_gold_backwards(domain: str, world: str) -> None:
+    path = str(DATA / world.lower())
+    env: Any = gym.make(f"Forge/{world}-v0", domain=domain, path=path, gaps="play").unwrapped
     played = 0
     for text in env.task_ids(n=150):
         gold = env.gold_actions(text)

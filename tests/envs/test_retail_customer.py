@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.desk.customer import PATIENCE
+from forge_envs.worlds.desk.customer import PATIENCE, lines
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.retail.customer import Customer
+from forge_envs.worlds.retail.customer import ShopCustomer
 from forge_envs.worlds.retail.goals import FACTS, RetailTask
 from forge_envs.worlds.retail.tasks import find_task
-from forge_envs.worlds.retail.wording import lines
 
 ID = "#W1234567"
 NEW = {
@@ -70,9 +69,9 @@ def payment() -> Goal:
     return Goal("payment", f"I want to pay order {ID} another way.", ID, details, call)
 
 
-def customer(*goals: Goal, email: str = "ann@example.com") -> Customer:
+def customer(*goals: Goal, email: str = "ann@example.com") -> ShopCustomer:
     task: RetailTask = dataclasses.replace(BASE, goals=goals, email=email, name="Ann Lee", zip="89501")
-    return Customer(task)
+    return ShopCustomer(task)
 
 
 EMAIL, NAME = "My email is ann@example.com.", "I am Ann Lee, zip 89501."
@@ -337,7 +336,7 @@ def test_patience_ends() -> None:
 @settings(max_examples=200)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("retail/small/train/5/1")
-    user, other = Customer(task), Customer(task)
+    user, other = ShopCustomer(task), ShopCustomer(task)
     for text in texts:
         other = pickle.loads(pickle.dumps(other))
         answer = user.reply(text)
@@ -349,10 +348,14 @@ def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
 
 def test_all_of_the_agents_own_lines_are_understood() -> None:
     words = dict.fromkeys(
-        re.findall(r"{(\w+)}", " ".join(functools.reduce(operator.iadd, lines().values(), []))), "x"
+        re.findall(
+            r"{(\w+)}",
+            " ".join(functools.reduce(operator.iadd, lines("forge_envs.worlds.retail").values(), [])),
+        ),
+        "x",
     )
     words |= {"id": ID, "amount": "$12.40", "truth": "123456789012", "status": "delivered"}
-    for place, sentences in lines().items():
+    for place, sentences in lines("forge_envs.worlds.retail").items():
         start, _, kind = place.partition("_")
         for sentence in sentences:
             text = sentence.format(**words)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from forge_envs.worlds.retail.env import RetailEnv
-from forge_envs.worlds.retail.ids import task_id
 from forge_envs.worlds.retail.tasks import find_task
-from tests.envs.desks import call, play
+from tests.envs.desks import RETAIL, call, play
 
 
 def test_a_write_nobody_asked_for_costs_outcome_and_progress() -> None:
     env = RetailEnv(size="tiny", prompt="compact")
-    text = task_id("tiny", "train", 2, 0)
+    text = RETAIL.task_id("tiny", "train", 2, 0)
     actions = env.gold_actions(text)
     home = {"address1": "1 A", "address2": "", "city": "B", "state": "C", "country": "USA", "zip": "1"}
     extra = call("modify_user_address", user_id=find_task(text).customer_id, **home)
@@ -24,7 +23,7 @@ def test_saying_all_values_at_once_earns_nothing() -> None:
     everything = "It is pending. It is processed. It is delivered. Reno, Tulsa, Omaha. credit card, paypal."
     played = 0
     for n in range(40):
-        text = task_id("tiny", "train", 1, n)
+        text = RETAIL.task_id("tiny", "train", 1, n)
         if find_task(text).goals[0].fact in ("status", "city", "payment"):
             env.reset(options={"task": text})
             ended = False

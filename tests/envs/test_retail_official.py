@@ -12,7 +12,7 @@ import pytest
 from forge_envs.errors import ToolError
 from forge_envs.tables import Base, Table
 from forge_envs.tools import tools_of
-from forge_envs.worlds.retail.database import Database, make_database
+from forge_envs.worlds.retail.database import ShopDatabase, make_database
 from forge_envs.worlds.retail.tools import Shop
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "tau1"
@@ -40,7 +40,7 @@ def hashable(value: Any) -> Any:
 class Hasher:
     """sha256 of str(hashable(data)), with the text of unchanged rows made once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ShopDatabase) -> None:
         self.rows = {table: getattr(database, table).rows for table in TABLES}
         self.texts = {
             table: {key: repr((key, hashable(row))) for key, row in sorted(self.rows[table].items())}
@@ -57,17 +57,17 @@ class Hasher:
 
 
 @pytest.fixture(scope="module")
-def database() -> Database:
+def database() -> ShopDatabase:
     bases = {table: Base(load(f"retail/{table}.json"), (Base, {}, ())) for table in TABLES}
     return make_database(**bases)
 
 
 @pytest.fixture(scope="module")
-def hasher(database: Database) -> Hasher:
+def hasher(database: ShopDatabase) -> Hasher:
     return Hasher(database)
 
 
-def play(database: Database, actions: list[dict[str, Any]]) -> tuple[Shop, list[str]]:
+def play(database: ShopDatabase, actions: list[dict[str, Any]]) -> tuple[Shop, list[str]]:
     shop = Shop(database=database, users=Table(database.users), orders=Table(database.orders))
     tools = tools_of(Shop)
     answers = []
@@ -81,7 +81,7 @@ def play(database: Database, actions: list[dict[str, Any]]) -> tuple[Shop, list[
 
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_every_official_task_ends_in_the_official_database(
-    split: str, database: Database, hasher: Hasher
+    split: str, database: ShopDatabase, hasher: Hasher
 ) -> None:
     tasks = load(f"retail/tasks_{split}.json")
     oracle = load(f"oracle/retail_{split}.json")

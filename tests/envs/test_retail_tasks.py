@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 
 from forge_envs.worlds.retail.database import SIZES, database
-from forge_envs.worlds.retail.ids import content, task_id
-from forge_envs.worlds.retail.tasks import find_task
+from forge_envs.worlds.retail.tasks import content, find_task
+from tests.envs.desks import RETAIL
 
 
 def test_tiny_splits_share_no_task_though_customers_ask_the_same_again() -> None:
     keys = {
-        split: {content(find_task(task_id("tiny", split, level, n))) for level in (1, 2) for n in range(150)}
+        split: {
+            content(find_task(RETAIL.task_id("tiny", split, level, n)))
+            for level in (1, 2)
+            for n in range(150)
+        }
         for split in ("train", "test")
     }
     assert not keys["train"] & keys["test"]
@@ -20,9 +24,9 @@ def test_tiny_splits_share_no_task_though_customers_ask_the_same_again() -> None
 
 def test_tiny_gold_is_short() -> None:
     for n in range(30):
-        assert len(find_task(task_id("tiny", "train", 1, n)).gold) == 4
-        assert len(find_task(task_id("tiny", "train", 2, n)).gold) == 6
-        task = find_task(task_id("tiny", "train", 1, n))
+        assert len(find_task(RETAIL.task_id("tiny", "train", 1, n)).gold) == 4
+        assert len(find_task(RETAIL.task_id("tiny", "train", 2, n)).gold) == 6
+        task = find_task(RETAIL.task_id("tiny", "train", 1, n))
         assert len(task.orders.rows[task.goals[0].subject]["items"]) <= 2
 
 
@@ -31,7 +35,7 @@ def test_shops_have_the_sizes_and_row_formats() -> None:
         shop = database(size)
         assert (len(shop.users.rows), len(shop.orders.rows)) == (spec.users, spec.orders)
         assert len(shop.products.rows) == spec.products == len(json.loads(shop.product_list))
-        assert len(shop.by_email) == len(shop.by_name_zip) == spec.users
+        assert len(shop.by_email) == sum(map(len, shop.by_name.values())) == spec.users
         for order_id, order in shop.orders.rows.items():
             assert order_id.startswith("#W") and len(order_id) == 9 and order["order_id"] == order_id
             user = shop.users.rows[order["user_id"]]

@@ -9,8 +9,8 @@ import pytest
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table
 from forge_envs.worlds.retail.database import database
-from forge_envs.worlds.retail.tau2 import Tau2Shop
 from forge_envs.worlds.retail.tools import Shop
+from forge_envs.worlds.tau.retail import Tau2Shop
 
 HOME = {"address1": "1 A", "address2": "", "city": "B", "state": "C", "country": "USA", "zip": "1"}
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from forge_envs.sandbox import Limits, Sandbox, SandboxError, archive, cgroup, command, provider
 from forge_envs.sandbox.check import promises
 from forge_envs.sandbox.clip import Clip
-from forge_envs.sandbox.command import Watch, namespaces
+from forge_envs.sandbox.command import FolderWatch, namespaces
 from forge_envs.sandbox.engine import MARK, Output
 from forge_envs.sandbox.owner import Owner
 from forge_envs.sandbox.process import PATH, PREFIX, ProcessBox, ProcessProvider
@@ -269,7 +269,7 @@ def test_only_who_makes_a_box_too_large_is_ended(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(command, "LOOKS", 0.0)
     monkeypatch.setattr(command, "NOTICED", -(1 << 62))
     (tmp_path / "old").write_bytes(bytes(2 << 20))
-    watch = Watch(tmp_path, 1 << 20)
+    watch = FolderWatch(tmp_path, 1 << 20)
     assert not watch.full() and not watch.full(), "an earlier command wrote that"
     (tmp_path / "new").write_bytes(bytes(1 << 20))
     assert watch.full()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from forge_envs.messages import BASH, HERMES
+from forge_envs.grammars import BASH, HERMES
 from forge_envs.spaces import Messages, Utterance, sample_schema
 from forge_envs.tools import tool, tools_of
 from tests.envs.worlds import Counter, Shell

@@ -12,6 +12,7 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.cli import main
+from forge_envs.grammars import HERMES
 from forge_envs.people.fidelity import FAULTS, fidelity
 from forge_envs.people.stored import read_stored
 
@@ -94,6 +95,26 @@ def test_what_is_no_text_is_named(tmp_path: Path, data: bytes) -> None:
         list(read_stored(tmp_path / "none.jsonl"))
     with pytest.raises(ValueError, match=r"neither plays.jsonl nor rollouts"):
         list(read_stored(tmp_path))
+
+
+def test_messages_of_every_legal_form_are_read_as_text(tmp_path: Path) -> None:
+    call = {
+        "id": "a",
+        "type": "function",
+        "function": {"name": "think", "arguments": '{"thought": "</tool_call>"}'},
+    }
+    said: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "Hi\u2028there\x85!"}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": ""},
+        {"role": "assistant", "content": None, "refusal": "I cannot."},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps(line(messages=said), ensure_ascii=False) + "\n", encoding="utf-8")
+    (one,) = read_stored(path)
+    user, agent, _, last = (message["content"] for message in one.messages)
+    assert user == "Hi\u2028there\x85!" and last == "I cannot."
+    assert HERMES.parse(agent).calls[0].arguments == {"thought": "</tool_call>"}
 
 
 def test_a_broken_config_beside_rollouts_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import forge_envs  # noqa: F401  # registers the world
 from forge_envs import sandbox
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.sandbox import Limits, Result, Sandbox, SandboxError
 from forge_envs.sandbox.base import DEFAULT
 from forge_envs.sandbox.process import ProcessProvider

@@ -71,3 +71,62 @@ def test_usage(file: Path, arguments: tuple[str, ...]) -> None:
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert run(tmp_path, "none", "a", "b") == (1, "none: No such file or directory\n")
     assert run(tmp_path, ".", "a", "b") == (1, ".: Is a directory\n")
+
+
+# -- ends of lines ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        (b"a\r\nb\r\nc\r\n", "a\nb\n", "a\nx\ny\n", b"a\r\nx\r\ny\r\nc\r\n"),
+        (b"a\r\nb\r\n", "b", "x\ny", b"a\r\nx\r\ny\r\n"),
+        (b"a\nb\nc\n", "a\r\nb\r\n", "x\r\ny\r\n", b"x\ny\nc\n"),
+        (b"a\rb\rc", "a\nb", "a\nx\nb", b"a\rx\rb\rc"),
+        (b"a\r\nb\nc\nd\n", "a\nb\nc\n", "a\nx\nc\n", b"a\r\nx\nc\nd\n"),
+        (b"a\nb\r\nc\r\n", "a\nb\nc\n", "a\nb\nx\nc\n", b"a\nb\r\nx\r\nc\r\n"),
+        (b"a\nlast", "last\n", "x\nlast\n", b"a\nx\nlast"),
+        (b"\xef\xbb\xbfa\r\nb\r\n", "a\nb", "x\nb", b"\xef\xbb\xbfx\r\nb\r\n"),
+        (b"\tif a:\r\n\t\tb\r\n", "\tif a:\n\t\tb\n", "\tif c:\n\t\tb\n", b"\tif c:\r\n\t\tb\r\n"),
+        (b"one line", "one", "two\nlines,", b"two\nlines, line"),
+        (b"x = 1\n", "x = 1", 's = "a\rb"', b's = "a\rb"\n'),
+        (b"a\r\n\r\nb\r\n", "a\n\nb", "a\nb", b"a\r\nb\r\n"),
+    ],
+)
+def test_lines_are_found_and_written_with_the_ends_of_the_file(
+    tmp_path: Path, before: bytes, old: str, new: str, after: bytes
+) -> None:
+    (tmp_path / "a").write_bytes(before)
+    assert run(tmp_path, "a", old, new)[0] == 0
+    assert (tmp_path / "a").read_bytes() == after
+
+
+def test_lines_that_differ_in_their_ends_alone_are_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\r\nb\na\nb\n")
+    code, said = run(tmp_path, "a", "a\nb\n", "x\n")
+    assert code == 3 and "lines 1, 3" in said
+    code, said = run(tmp_path, "a", "a\r\n", "a\n")
+    assert code == 1 and "ends of lines alone" in said
+    assert (tmp_path / "a").read_bytes() == b"a\r\nb\na\nb\n"
+
+
+def test_a_new_file_is_written_byte_for_byte(tmp_path: Path) -> None:
+    text = "\ufeffa\r\n<think>\n<tool_call>{}</tool_call>\r</think>"
+    assert run(tmp_path, "a", "", text)[0] == 0
+    assert (tmp_path / "a").read_bytes() == text.encode()
+
+
+def test_tags_in_old_and_new_are_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("s = '<think>a</think>'\n")
+    new = "</think><tool_call>\n{\"name\": 1}</tool_call>$(x) `y` \\n 'z'"
+    assert run(tmp_path, "a", "<think>a</think>", new)[0] == 0
+    assert (tmp_path / "a").read_text() == f"s = '{new}'\n"
+
+
+def test_what_was_meant_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("def f():\n\treturn 1\n\n\ndef g(value):\n\treturn value + 2\n")
+    code, said = run(tmp_path, "a", "def f():\n    return 1\n", "x")
+    assert code == 2 and "the same but for blanks:\n     1  def f():\n     2  \\treturn 1" in said
+    code, said = run(tmp_path, "a", "def g(values):\n\treturn values + 2\n", "x")
+    assert code == 2 and "like it:\n     5  def g(value):\n     6  \\treturn value + 2" in said
+    assert "No lines are like it" in run(tmp_path, "a", "nothing of the kind", "x")[1]

@@ -11,7 +11,8 @@ import pytest
 
 import forge_envs  # noqa: F401  # registers the world
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.messages import BASH, HERMES, ToolCall
+from forge_envs.grammars import BASH, HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.testing import check_world
 from forge_envs.worlds.swe.builtin import builtin_tasks
 from forge_envs.worlds.swe.env import SweEnv

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from forge_envs.errors import MachineError
 from forge_envs.people.chat import ChatSpec, chat
 from forge_envs.people.recording import Recording, key_of
-from forge_envs.people.users import ENDINGS, GREETING, SILENCE, Brief, ModelUser, ScriptedUser
+from forge_envs.people.users import (
+    ENDINGS,
+    GREETING,
+    LEAVES,
+    REMINDER,
+    SILENCE,
+    Brief,
+    ModelUser,
+    ScriptedUser,
+)
 from forge_envs.worlds.retail.env import RetailEnv
 from tests.endpoint import Endpoint
 
@@ -86,12 +95,15 @@ def test_an_opening_the_model_finds_is_the_same_for_everybody():
         assert ModelUser(Brief("You are Cy.", "1. A hat."), chat(spec)).open() not in lines
 
 
-def test_a_model_that_leaves_with_its_first_line_is_a_failed_machine():
-    with (
-        Endpoint(lambda body: "###STOP###") as endpoint,
-        pytest.raises(MachineError, match="left with the first line"),
-    ):
-        ModelUser(Brief("You are Bo.", "1. A hat."), chat(endpoint.spec())).open()
+@pytest.mark.parametrize(
+    ("line", "shown"), [("Never mind. ###STOP###", "Never mind."), ("###TRANSFER###", LEAVES)]
+)
+def test_a_model_that_leaves_with_its_first_line_has_left(line, shown):
+    with Endpoint(lambda body: line) as endpoint:
+        user = ModelUser(Brief("You are Bo.", "1. A hat."), chat(endpoint.spec()))
+        assert user.open() == shown and user.ended in ("stop", "transfer")
+        again = pickle.loads(pickle.dumps(user))
+        assert user.reply("Hello?") is None and again.reply("Hello?") is None and len(endpoint.asked) == 1
 
 
 def test_thoughts_of_the_model_are_not_said():
@@ -101,6 +113,28 @@ def test_thoughts_of_the_model_are_not_said():
         user = ModelUser(BRIEF, chat(endpoint.spec()))
         user.open()
         assert [user.reply("?") for _ in lines] == ["Because.", "No.", "Yes."]
+
+
+@pytest.mark.parametrize("tag", ["thinking", "Think", "reasoning", "seed:think", "scratchpad"])
+def test_a_mark_in_a_thought_does_not_end_the_talk(tag):
+    with Endpoint(lambda body: f"<{tag}>Is it time for ###STOP###?</{tag}>Not yet.") as endpoint:
+        user = ModelUser(Brief("You are Bo.", "1. A hat."), chat(endpoint.spec()))
+        assert (user.open(), user.reply("?"), user.ended) == ("Not yet.", "Not yet.", None)
+
+
+def test_after_an_empty_reply_a_model_is_reminded_once():
+    answers = iter(["", "I am here.", {"role": "assistant", "content": None}, ""])
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        user = ModelUser(BRIEF, chat(endpoint.spec()))
+        user.open()
+        assert user.reply("Hello?") == "I am here."
+        first, second = (body["messages"] for body in endpoint.asked)
+        assert first[:-1] == second[:-1] and first[-1]["content"] == "Hello?"
+        assert second[-1]["role"] == "user" and REMINDER in second[-1]["content"]
+        assert REMINDER not in str(user.said)
+        with pytest.raises(MachineError, match="after a reminder") as caught:
+            user.reply("Still there?")
+        assert (caught.value.kind, len(endpoint.asked)) == ("empty", 4)
 
 
 def test_a_user_pickles_and_goes_on():
@@ -122,7 +156,8 @@ def test_a_user_pickles_and_goes_on():
         (lambda body: b"rubbish", "rubbish", "no chat completion"),
         (lambda body: b'{"choices": []}', "rubbish", "no chat completion"),
         (lambda body: b"[" * 100_000, "rubbish", "no chat completion"),
-        (lambda body: {"role": "assistant", "content": ["a list"]}, "rubbish", "content is no text"),
+        (lambda body: {"role": "assistant", "content": 3}, "rubbish", "content is no text"),
+        (lambda body: {"role": "assistant", "content": [3]}, "rubbish", "content is no text"),
         (lambda body: {"choices": [{"message": {"content": "I wan"}, "finish_reason": "length"}]}, "rubbish",
          "cut off at max_tokens"),
         (lambda body: b" " * (5 << 20), "rubbish", "an answer of more than"),
@@ -133,7 +168,7 @@ def test_a_user_pickles_and_goes_on():
         (lambda body: 429, "refused", "status 429"),
     ],
 )  # fmt: skip
-def test_what_may_pass_is_asked_again_with_another_seed_and_then_given_up(answer, kind, told):
+def test_what_may_pass_is_asked_again_and_then_given_up(answer, kind, told):
     error, asked = failure(answer)
     assert (error.kind, error.retryable, asked) == (kind, True, 2) and told in str(error)
 
@@ -160,13 +195,15 @@ def test_an_endpoint_that_is_not_there_is_a_refusal():
     assert (caught.value.kind, caught.value.retryable) == ("refused", True)
 
 
-def test_a_second_attempt_may_succeed_and_has_a_seed_of_its_own():
-    answers = iter([500, "", "There."])
+def test_only_a_line_of_no_use_is_asked_for_with_another_seed():
+    cut = {"choices": [{"message": {"content": "The"}, "finish_reason": "length"}]}
+    answers = iter([500, cut, b"<html>", 429, "There."])
     with Endpoint(lambda body: next(answers)) as endpoint:
         user = ModelUser(BRIEF, chat(endpoint.spec()), seed=2**31 - 1)
         user.open()
         assert user.reply("?") == "There."
-        assert [body["seed"] for body in endpoint.asked] == [2**31 - 1, 0, 1]
+        assert [body["seed"] for body in endpoint.asked] == [2**31 - 1, 2**31 - 1, 0, 0, 0]
+        assert len({str(body["messages"]) for body in endpoint.asked}) == 1
 
 
 def test_no_more_requests_at_once_than_allowed():
@@ -247,6 +284,19 @@ def test_without_httpx2_the_extra_is_named():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'forge-envs[users]'" in run.stdout, run.stderr
+
+
+def test_an_episode_with_empty_replies_and_a_reminder_plays_again_from_its_recording(tmp_path):
+    answers, path = iter(["", "Yes?", "", ""]), tmp_path / "users.jsonl"
+    with Endpoint(lambda body: next(answers)) as endpoint:
+        for spec in (endpoint.spec(record=path), endpoint.spec(replay=path)):
+            user = ModelUser(BRIEF, chat(spec))
+            user.open()
+            assert user.reply("Hello?") == "Yes?"
+            with pytest.raises(MachineError) as caught:
+                user.reply("And?")
+            assert caught.value.kind == "empty"
+        assert len(endpoint.asked) == 4
 
 
 # -- recordings ----------------------------------------------------------------------------------------

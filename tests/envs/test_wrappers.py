@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, TaskError
-from forge_envs.messages import HERMES, ToolCall
+from forge_envs.grammars import HERMES
+from forge_envs.messages import ToolCall
 from forge_envs.testing import check_world
 from forge_envs.worlds.retail.env import RetailEnv
 from forge_envs.wrappers import NextTurn, same_calls, same_json

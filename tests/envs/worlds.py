@@ -25,8 +25,15 @@ from forge_envs import (
     opening,
     tool,
 )
+from tests.envs.official import small_benchmark
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "Forge/Tau1-v0": {"path": small_benchmark("tau1"), "split": "test"},
+    "Forge/Tau2-v0": {"path": small_benchmark("tau2"), "split": "test"},
+}
+"""Arguments without which a world cannot be made."""
 SPARE: dict[str, dict[str, Any]] = {
+    **NEEDED,
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
 }
@@ -46,7 +53,7 @@ class Visit(Episode[Wish]):
     stock: dict[str, int] = field(default_factory=lambda: dict(STOCK))
 
 
-class Counter(AgentEnv[Wish]):
+class Counter(AgentEnv[Wish, Visit]):
     """A shop counter: sell what the customer asks for, then say goodbye.
 
     Args:
@@ -68,7 +75,7 @@ class Counter(AgentEnv[Wish]):
         return None if text else (Message(role="user", content="Hello?"),)
 
     def progress(self) -> float:
-        changed = {item for item, left in self.visit.stock.items() if left != STOCK[item]}
+        changed = {item for item, left in self.playing.stock.items() if left != STOCK[item]}
         return self.sold_right() / len({self.task.item, *changed})
 
     def grade(self) -> Score:
@@ -77,7 +84,7 @@ class Counter(AgentEnv[Wish]):
         return Score(sold, {"sold": sold})
 
     def sold_right(self) -> bool:
-        return self.visit.stock[self.task.item] == STOCK[self.task.item] - self.task.count
+        return self.playing.stock[self.task.item] == STOCK[self.task.item] - self.task.count
 
     def gold(self, task: Wish) -> list[str]:
         sell = ToolCall("sell", {"item": task.item, "count": task.count})
@@ -102,11 +109,6 @@ class Counter(AgentEnv[Wish]):
     def draw(self, rng: np.random.Generator) -> Wish:
         return self.find(str(rng.choice(self.task_ids("train"))))
 
-    @property
-    def visit(self) -> Visit:
-        assert isinstance(self.state, Visit)
-        return self.state
-
     def may_fail(self, stage: str) -> None:
         if self.fails == stage:
             raise MachineError("the till is on fire", kind="fire", stage=stage, retryable=True)
@@ -115,7 +117,7 @@ class Counter(AgentEnv[Wish]):
     def look(self) -> dict[str, int]:
         """See what is in stock."""
         self.may_fail("look")
-        return self.visit.stock
+        return self.playing.stock
 
     @tool(writes=True)
     def sell(self, item: Literal["apple", "bread", "cheese"], count: int = 1) -> str:
@@ -125,15 +127,15 @@ class Counter(AgentEnv[Wish]):
             item: what to sell
             count: how many
         """
-        if not 1 <= count <= self.visit.stock[item]:
-            raise ToolError(f"there are {self.visit.stock[item]} {item}, you cannot sell {count}")
-        self.visit.stock[item] -= count
+        if not 1 <= count <= self.playing.stock[item]:
+            raise ToolError(f"there are {self.playing.stock[item]} {item}, you cannot sell {count}")
+        self.playing.stock[item] -= count
         return f"{count} {item} sold"
 
     @tool(writes=True)
     def close_shop(self) -> str:
         """Send the customer away and close."""
-        self.visit.over = True
+        self.playing.over = True
         return "closed"
 
 
@@ -151,9 +153,9 @@ class Shell(Counter):
         """
         match command.split():
             case ["sell", item, count] if item in STOCK and count.isdecimal():
-                self.visit.stock[item] -= int(count)
+                self.playing.stock[item] -= int(count)
             case ["bye"]:
-                self.visit.over = True
+                self.playing.over = True
             case _:
                 raise ToolError(f"{command}: command not found")
         return "ok"

@@ -16,8 +16,8 @@ import gymnasium as gym
 
 from forge_train.engine import Sampling
 from forge_train.engines.scripted import ScriptedEngine
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.renderer import ChatML
 from tests.train.tokens import tokenizer
 from tests.train.worlds import Echo
 

@@ -19,14 +19,16 @@ from typing import Any
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train import checkpoint, learner
-from forge_train.adapters import adapter_state, add_lora, load_adapter
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig, TinyConfig
-from forge_train.critic import Critic
-from forge_train.distributed import Processes, RankFailed, join
-from forge_train.gae import estimate
-from forge_train.leader import Leader, LeadingCritic, dismiss, follow
-from forge_train.learner import Learner
+from forge_train.learn import learner
+from forge_train.learn.critic import Critic
+from forge_train.learn.distributed import Processes, RankFailed, join
+from forge_train.learn.gae import targets_of
+from forge_train.learn.learner import Learner
+from forge_train.learn.lockstep import dismiss, follow
+from forge_train.learn.lockstep import lead as led
+from forge_train.learn.lora import adapter_state, add_lora, load_adapter
+from forge_train.record import checkpoint
 from forge_train.tiny import train_tokenizer
 from forge_train.trajectory import Segment, Trajectory
 
@@ -120,7 +122,7 @@ def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
         load_adapter(model, {n: torch.full_like(p, 0.02) for n, p in adapter_state(model).items()})
     if processes is None:
         return Learner(model, optim, dtype=case.dtype)
-    return Leader(model, optim, processes=processes, dtype=case.dtype)
+    return led(Learner, processes, model, optim, dtype=case.dtype)
 
 
 def figures(policy: Learner, case: Case) -> dict[str, Any]:
@@ -140,10 +142,10 @@ def critic_of(case: Case, processes: Processes | None) -> Critic:
     optim, config = OptimConfig(**(OPTIM | case.optim)), CriticConfig(lr=1e-2, minibatches=2, clip=0.1)
     if processes is None:
         return Critic(model_of(), config, optim, dtype=case.dtype)
-    return LeadingCritic(model_of(), config, optim, processes=processes, dtype=case.dtype)
+    return led(Critic, processes, model_of(), config, optim, dtype=case.dtype)
 
 
-def judged(critic: Critic, case: Case) -> dict[str, Any]:
+def valued(critic: Critic, case: Case) -> dict[str, Any]:
     """Two updates, and what the critic thinks then; some episodes were cut off and go on."""
     group, _ = plays(case.count)
     for i, trajectory in enumerate(group):
@@ -151,21 +153,21 @@ def judged(critic: Critic, case: Case) -> dict[str, Any]:
         trajectory.ending = "tokens" if i % 3 == 0 else "terminated"
     metrics = []
     for _ in range(2):
-        told = estimate(group, critic.values(group), GAE, 0.9)
+        told = targets_of(group, critic.values(group), GAE, 0.9)
         metrics.append(critic.update(group, told, GAE))
         del metrics[-1]["value_seconds"]
     return {"metrics": metrics, "values": critic.values(group)}
 
 
-def judge(folder: Path, processes: Processes) -> None:
+def value(folder: Path, processes: Processes) -> None:
     """The same with critics."""
     for name, case in CRITICS.items():
         critic = critic_of(case, processes)
-        torch.save(judged(critic, case), folder / f"critic {name}.pt")
+        torch.save(valued(critic, case), folder / f"critic {name}.pt")
         critic.save(folder / f"critic {name}")
     critic = critic_of(Case(), processes)
     critic.load(folder / "critic saved at 1", version=2, steps=4)
-    torch.save(judged(critic, Case()), folder / "critic loaded at 2.pt")
+    torch.save(valued(critic, Case()), folder / "critic loaded at 2.pt")
 
 
 def save(policy: Learner, folder: Path) -> None:
@@ -195,7 +197,7 @@ def lead(folder: Path, processes: Processes) -> None:
             torch.save(figures(policy, case), folder / "went on.pt")
     for start in ("saved at 1", "saved at 2"):
         torch.save(resume(folder / start, processes), folder / f"{start}, loaded at 2.pt")
-    judge(folder, processes)
+    value(folder, processes)
 
 
 def main(job: str, folder: Path) -> None:
@@ -203,9 +205,9 @@ def main(job: str, folder: Path) -> None:
     processes = join(deadline=15 if job == "hangs" else 240, idle=240)
     assert processes is not None
     if job == "dies" and not processes.leads:
-        Learner._apply = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
     if job == "hangs" and not processes.leads:
-        Learner._apply = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
     try:
         if not processes.leads:
             follow(processes)

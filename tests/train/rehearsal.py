@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forge_train.config import Config, load
 from forge_train.engines.unreliable import UnreliableEngine
-from forge_train.log import RunFolder
+from forge_train.record.run_folder import RunFolder
 from forge_train.run import Run
 
 

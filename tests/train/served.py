@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.local import LocalEngine
-from forge_train.renderer import ChatML
+from forge_train.play.renderer import ChatML
 from tests.train.tokens import tokenizer
 from tests.vllm.double import Double
 

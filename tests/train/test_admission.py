@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.admission import Admission
+from forge_train.play.admission import Admission
 
 
 def drive(

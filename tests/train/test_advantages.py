@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.advantages import ESTIMATORS, count_actions, dr_grpo, grpo, rloo
+from forge_train.learn.advantages import ESTIMATORS, count_actions, dr_grpo, grpo, rloo
 from forge_train.trajectory import Segment, Trajectory
 
 RETURNS = st.floats(-10, 10)
@@ -33,6 +34,24 @@ class TestEveryEstimator:
     @given(RETURNS, st.integers(1, 8))
     def test_equal_returns_are_exactly_zero(self, name, total, size):
         assert firsts(ESTIMATORS[name]([play(total)] * size)) == [0.0] * size
+
+    @pytest.mark.parametrize(
+        "rewards",
+        [
+            [[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.1, 0.3]],
+            [[0.3 * 0.1, 0.3 * 0.2, -0.3], [-0.3, 0.3 * 0.1, 0.3 * 0.2]],
+            [[0.1, 0.2, -0.3], [0.0, 0.0, 0.0]],
+            [[float(np.float32(0.1)), float(np.float32(0.7))], [float(np.float32(0.8)), 0.0]],
+        ],
+        ids=["another order", "another turn", "to nothing", "single precision"],
+    )
+    def test_returns_that_differ_by_rounding_are_equal(self, name, rewards):
+        group = [Trajectory("g", rewards=row) for row in rewards]
+        assert not any(any(row) for row in ESTIMATORS[name](group))
+
+    def test_a_small_difference_is_one(self, name):
+        assert all(firsts(ESTIMATORS[name]([play(1.0), play(1.0 + 1e-4)])))
+        assert all(firsts(ESTIMATORS[name]([play(1e-12), play(2e-12)]))), "small is not equal"
 
     def test_a_lone_member_has_nothing_to_be_compared_with(self, name):
         assert ESTIMATORS[name]([play(1.0, turns=3)]) == [[0.0] * 3]

@@ -13,21 +13,22 @@ import torch
 from transformers import PreTrainedModel
 
 from forge_train import tiny
-from forge_train.admission import Admission
 from forge_train.config import AlgorithmConfig, Config, OptimConfig, TinyConfig
-from forge_train.curriculum import Curriculum, Draw
 from forge_train.engine import Sampling
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.identity import IdentityError
 from forge_train.engines.local import LocalEngine
-from forge_train.journal import Journal
-from forge_train.learner import Learner
-from forge_train.log import RunFolder
-from forge_train.renderer import renderer_for
-from forge_train.rollout import TokenPlayer, derive_seed, play_group
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.play.episode import TokenPlayer, play_group
+from forge_train.play.renderer import renderer_for
+from forge_train.play.world_pool import World
+from forge_train.record.journal import Journal
+from forge_train.record.run_folder import RunFolder
+from forge_train.seeds import derive_seed
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Trajectory
-from forge_train.world import World
 from tests.train import worlds  # noqa: F401  registers Test/...
 
 GROUPS, SIZE, MAX_ACTION = 2, 4, 300
@@ -69,7 +70,9 @@ class Desk:
     def trainer(self, journal: Journal | None = None, step: int = 0) -> Trainer:
         admission = Admission(GROUPS, self.max_lag)
         if journal is not None:
-            admission = journal.admission(GROUPS, self.max_lag, step=step)
+            admission = Admission(
+                GROUPS, self.max_lag, version=step, started=journal.started, waiting=journal.began
+            )
         trainer = Trainer(
             runner=self.run_group,
             engine=self.engine,

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from forge_train.checkpoint import Checkpoint, CheckpointError, latest, load_model, save
 from forge_train.config import TinyConfig
+from forge_train.record.checkpoint import Checkpoint, CheckpointError, latest, load_model, save
 from forge_train.tiny import tiny_model, train_tokenizer
 
 torch.set_num_threads(1)

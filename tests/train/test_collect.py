@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train import cli, sft
-from forge_train.collect import FILTERS, Speaker, collect, select
 from forge_train.config import load
-from forge_train.log import read_lines
-from forge_train.renderer import ChatML
-from forge_train.rollout import derive_seed
+from forge_train.evaluation.collect import FILTERS, Speaker, collect, select
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.record.run_folder import read_lines
 from forge_train.run import train
-from forge_train.world import World
+from forge_train.seeds import derive_seed
 from tests.endpoint import Endpoint
 from tests.train.tokens import tokenizer
 

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train.advantages import TokenAdvantages
-from forge_train.batch import samples
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learner import Learner
-from forge_train.trajectory import WORLD, Segment, Trajectory
+from forge_train.learn.batch import samples
+from forge_train.learn.learner import Learner
+from forge_train.trajectory import WORLD, Segment, TokenAdvantages, Trajectory
 
 FEW = settings(max_examples=10)
 SEEDS = st.integers(0, 2**16)

@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen3ForCausalLM
 
-from forge_train import critic as module
-from forge_train.advantages import TokenAdvantages
-from forge_train.compute import recompute_blocks
 from forge_train.config import AlgorithmConfig, CriticConfig, OptimConfig
-from forge_train.critic import Critic, fit, trained_endings, value_loss
-from forge_train.gae import Estimate, estimate
-from forge_train.trajectory import WORLD, Ending, Segment, Trajectory
+from forge_train.learn import critic as module
+from forge_train.learn.critic import Critic, fit, trained_endings, value_loss
+from forge_train.learn.gae import Targets, targets_of
+from forge_train.learn.kernels import recompute_blocks
+from forge_train.trajectory import WORLD, Ending, Segment, TokenAdvantages, Trajectory
 from tests.train.models import VOCAB, qwen3
 
 FEW = settings(max_examples=12)
@@ -76,8 +75,8 @@ def dense(critic: Critic, tokens: list[int]) -> torch.Tensor:
     return critic.model.head(hidden)[0, :, 0]
 
 
-def estimates(critic: Critic, group: list[Trajectory], advantage: str = "gae") -> list[Estimate]:
-    return estimate(group, critic.values(group), AlgorithmConfig(advantage=advantage))
+def targets(critic: Critic, group: list[Trajectory], advantage: str = "gae") -> list[Targets]:
+    return targets_of(group, critic.values(group), AlgorithmConfig(advantage=advantage))
 
 
 def flat(critic: Critic) -> torch.Tensor:
@@ -85,7 +84,7 @@ def flat(critic: Critic) -> torch.Tensor:
 
 
 def gradient(
-    critic: Critic, group: list[Trajectory], told: list[Estimate], loss: AlgorithmConfig
+    critic: Critic, group: list[Trajectory], told: list[Targets], loss: AlgorithmConfig
 ) -> torch.Tensor:
     caught: list[torch.Tensor] = []
     critic.optimizer.register_step_pre_hook(lambda *_: caught.append(flat(critic)))
@@ -163,7 +162,7 @@ class TestValues:
             before = critic.values([trajectory])[0]
             trajectory.segments[-1].hear([9, 9])
             after = critic.values([trajectory])[0]
-            assert after[:-1] == pytest.approx(before[:-1], abs=1e-6)
+            assert after[:-1] == pytest.approx(before[:-1], abs=1e-5)
             assert (after[-1] != pytest.approx(before[-1], abs=1e-6)) == moves
 
 
@@ -193,7 +192,7 @@ class TestLoss:
     def test_is_the_declared_mean_over_steps_computed_directly(self, seed, denominator, advantage):
         critic, group = made(), plays(seed)
         loss = loss_of(denominator, advantage=advantage)
-        told = estimate(group, critic.values(group), loss)
+        told = targets_of(group, critic.values(group), loss)
         parts: dict[object, list[torch.Tensor]] = {}
         for i, (trajectory, one) in enumerate(zip(group, told, strict=True)):
             returns, written = dict(zip(one.at, one.returns, strict=True)), 0
@@ -218,7 +217,7 @@ class TestLoss:
     @FEW
     def test_micro_batching_cannot_change_the_gradient(self, seed, denominator, packing):
         group, loss = plays(seed), loss_of(denominator)
-        told = estimates(made(), group)
+        told = targets(made(), group)
         whole = gradient(made(), group, told, loss)
         assert whole.norm() > 0
         for micro_tokens in (1, 20):
@@ -229,23 +228,21 @@ class TestLoss:
 class TestUpdate:
     def test_learns_to_foretell_returns(self) -> None:
         critic, group = made(spoken=False, lr=3e-3), plays(0)
-        explained = [
-            critic.update(group, estimates(critic, group), GAE)["value_explained"] for _ in range(40)
-        ]
+        explained = [critic.update(group, targets(critic, group), GAE)["value_explained"] for _ in range(40)]
         assert explained[0] == 0 and explained[-1] > 0.9
 
     def test_the_policy_is_not_touched(self) -> None:
         model, group = policy(), plays(0)
         before = copy.deepcopy(model.state_dict())
         critic = Critic(model, CriticConfig(), OptimConfig())
-        critic.update(group, estimates(critic, group), GAE)
+        critic.update(group, targets(critic, group), GAE)
         assert equal(dict(model.state_dict()), dict(before))
         backbone = critic.model.backbone.state_dict()
         assert not equal(dict(backbone), {k: before[f"model.{k}"] for k in backbone})
 
     def test_figures(self) -> None:
         critic, group = made(lr=1e-2, clip=1e-4, minibatches=2, epochs=3), plays(0)
-        told = estimates(critic, group)
+        told = targets(critic, group)
         metrics = critic.update(group, told, GAE)
         values, returns = ([x for e in told for x in getattr(e, name)] for name in ("values", "returns"))
         assert metrics["value"] == pytest.approx(math.fsum(values) / len(values))
@@ -257,7 +254,7 @@ class TestUpdate:
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_a_gradient_that_is_not_finite_is_not_applied(self, bad: float) -> None:
         critic, group = made(), plays(0)
-        before, told = critic.state_dict(), estimates(critic, group)
+        before, told = critic.state_dict(), targets(critic, group)
         told[0].returns[0] = bad
         metrics = critic.update(group, told, GAE)
         assert metrics["value_skipped"] == 1 and metrics["value_steps"] == 0
@@ -272,7 +269,7 @@ class TestUpdate:
         critic, group = made(lr=1e-3, warmup=2, optim={"schedule": "linear", "decay_steps": 3}), plays(0)
         rates = []
         for _ in range(5):
-            critic.update(group, estimates(critic, group), GAE)
+            critic.update(group, targets(critic, group), GAE)
             rates.append(critic.optimizer.param_groups[0]["lr"])
         assert rates == pytest.approx([5e-4, 1e-3, 1e-3, 1e-3, 1e-3])
 
@@ -287,7 +284,7 @@ class TestJudge:
     def test_credit_is_of_those_with_a_verdict_or_cut_off(self) -> None:
         group = plays(0, count=5)
         group[1].ending, group[2].ending, group[3].ending = "failed", "context", "cancelled"
-        credit, metrics = made().judge([group[:2], group[2:]], GAE)
+        credit, metrics = made().assign_credit([group[:2], group[2:]], GAE)
         lengths = [[len(row) for row in rows] for rows in credit]
         assert lengths == [[group[0].sampled, 0], [group[2].sampled, 0, group[4].sampled]]
         assert all(isinstance(row, TokenAdvantages) for rows in credit for row in rows if row)
@@ -304,12 +301,12 @@ class TestJudge:
 
     def test_turns_get_one_number_each(self) -> None:
         group = plays(0)
-        (rows,), _ = made().judge([group], AlgorithmConfig(advantage="turn_gae"))
+        (rows,), _ = made().assign_credit([group], AlgorithmConfig(advantage="turn_gae"))
         assert [len(row) for row in rows] == [len(t.rewards) for t in group]
 
     def test_equal_returns_still_teach(self) -> None:
         group = [t for t in plays(0, count=6) if t.rewards[-1] == 1]
-        (rows,), _ = made().judge([group], GAE)
+        (rows,), _ = made().assign_credit([group], GAE)
         assert all(any(row) for row in rows)
 
     def test_while_the_critic_warms_up_only_it_learns(self) -> None:
@@ -317,41 +314,41 @@ class TestJudge:
         for waits in (True, True, False):
             before = critic.state_dict()
             assert critic.policy_waits is waits
-            (rows,), metrics = critic.judge([group], GAE)
+            (rows,), metrics = critic.assign_credit([group], GAE)
             assert metrics["policy_waits"] == waits
             assert all(bool(row) is not waits for row in rows)
             assert not equal(critic.state_dict()["model"], before["model"])
 
     def test_advantages_are_from_before_the_critic_learned(self) -> None:
         critic, group = made(lr=1e-2), plays(0)
-        expected = estimates(critic, group)
-        (rows,), _ = critic.judge([group], GAE)
+        expected = targets(critic, group)
+        (rows,), _ = critic.assign_credit([group], GAE)
         assert rows == [e.advantages for e in expected]
 
     def test_nobody_played(self) -> None:
-        assert made().judge([[], []], GAE)[0] == [[], []]
+        assert made().assign_credit([[], []], GAE)[0] == [[], []]
 
 
 class TestState:
     def test_continuing_from_a_saved_state_is_exact_to_the_bit(self, tmp_path: Path) -> None:
         config = {"lr": 1e-2, "warmup": 3, "minibatches": 2, "epochs": 2, "clip": 0.2, "policy_waits": 2}
         first = made(**config)
-        first.judge([plays(0)], GAE)
+        first.assign_credit([plays(0)], GAE)
         torch.save(first.state_dict(), tmp_path / "state.pt")
         second = made(spoken=False, **config)
         second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
         for seed in (1, 2):
-            (ours, figures), (theirs, others) = (c.judge([plays(seed)], GAE) for c in (first, second))
+            (ours, figures), (theirs, others) = (c.assign_credit([plays(seed)], GAE) for c in (first, second))
             assert ours == theirs
             assert {**figures, "value_seconds": 0} == {**others, "value_seconds": 0}
         assert equal(first.state_dict(), second.state_dict())
 
     def test_a_saved_state_does_not_follow_the_critic(self) -> None:
         critic = made()
-        critic.judge([plays(0)], GAE)
+        critic.assign_credit([plays(0)], GAE)
         state = critic.state_dict()
         kept = copy.deepcopy(state)
-        critic.judge([plays(0)], GAE)
+        critic.assign_credit([plays(0)], GAE)
         assert equal(state, kept) and not equal(state, critic.state_dict())
 
 
@@ -364,14 +361,14 @@ def test_bfloat16_runs_under_autocast_on_float32_weights() -> None:
     a, b = ([v for row in c.values(plays(0)) for v in row] for c in (half, full))
     assert a != b and a == pytest.approx(b, abs=0.5)
     assert {p.dtype for p in half.model.parameters()} == {torch.float32}
-    assert half.judge([plays(0)], GAE)[1]["value_steps"] == 4
+    assert half.assign_credit([plays(0)], GAE)[1]["value_steps"] == 4
 
 
 def test_blocks_that_are_computed_again_are_the_critics_own() -> None:
     """A copy of a model whose blocks were wrapped must not lead back to the policy's."""
     wrapped, group = policy(), plays(0)
     recompute_blocks(wrapped)
-    told = estimates(made(), group)
+    told = targets(made(), group)
     for model in (policy(), wrapped):
         critic = Critic(
             model,

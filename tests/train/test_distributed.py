@@ -15,13 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train import learner
-from forge_train.checkpoint import CheckpointError
-from forge_train.compute import blocks
 from forge_train.config import OptimConfig
-from forge_train.distributed import join, shares
-from forge_train.leader import LeadingCritic
-from forge_train.learner import Learner
+from forge_train.learn import learner
+from forge_train.learn.distributed import Processes, join, shares
+from forge_train.learn.kernels import blocks
+from forge_train.learn.learner import Learner
+from forge_train.record.checkpoint import CheckpointError
 from tests.train import ranks
 from tests.train.ranks import (
     CASES,
@@ -29,11 +28,11 @@ from tests.train.ranks import (
     Case,
     critic_of,
     figures,
-    judged,
     learner_of,
     model_of,
     resume,
     save,
+    valued,
 )
 
 LIMIT = 280
@@ -78,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     figures(policy, Case())
     save(policy, place / "saved at 1")
     critic = critic_of(Case(), None)
-    judged(critic, Case())
+    valued(critic, Case())
     critic.save(place / "critic saved at 1")
     processes = start("learns", place)
     try:
@@ -175,7 +174,7 @@ class TestCritic:
     def test_two_processes_value_and_learn_as_one_does(self, folder, name):
         case = CRITICS[name]
         critic = critic_of(case, None)
-        alone, together = judged(critic, case), torch.load(folder / f"critic {name}.pt")
+        alone, together = valued(critic, case), torch.load(folder / f"critic {name}.pt")
         tolerance = 2e-2 if case.dtype == "bfloat16" else 1e-5
         for mine, theirs in zip(together["metrics"], alone["metrics"], strict=True):
             assert mine == pytest.approx(theirs, rel=10 * tolerance, abs=10 * tolerance)
@@ -194,23 +193,25 @@ class TestCritic:
     def test_saved_by_one_continues_in_two(self, folder):
         critic = critic_of(Case(), None)
         critic.load(folder / "critic saved at 1", version=2, steps=4)
-        went_on, together = judged(critic, Case()), torch.load(folder / "critic loaded at 2.pt")
+        went_on, together = valued(critic, Case()), torch.load(folder / "critic loaded at 2.pt")
         for mine, theirs in zip(together["values"], went_on["values"], strict=True):
             assert mine == pytest.approx(theirs, abs=1e-4)
 
     def test_saved_by_one_continues_in_one_to_the_bit(self, tmp_path):
         critic, again = critic_of(Case(), None), critic_of(Case(), None)
-        judged(critic, Case())
+        valued(critic, Case())
         critic.save(tmp_path)
         again.load(tmp_path, version=critic.version, steps=critic.steps)
-        assert judged(again, Case()) == judged(critic, Case())
+        assert valued(again, Case()) == valued(critic, Case())
 
     def test_the_state_of_many_is_not_one_dict(self):
-        leading = object.__new__(LeadingCritic)
-        with pytest.raises(ValueError, match="use save"):
-            leading.state_dict()
-        with pytest.raises(ValueError, match="use load"):
-            leading.load_state_dict({})
+        critic = critic_of(Case(), None)
+        state = critic.state_dict()
+        critic.processes = object.__new__(Processes)
+        with pytest.raises(ValueError, match="write it into a checkpoint"):
+            critic.state_dict()
+        with pytest.raises(ValueError, match="write it into a checkpoint"):
+            critic.load_state_dict(state)
 
 
 def _wider() -> Any:

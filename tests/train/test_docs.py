@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from forge_train import losses
 from forge_train.config import LossConfig
+from forge_train.learn import losses
 from tests.train.test_run import SMALL
 
 ROOT = Path(__file__).parents[2]

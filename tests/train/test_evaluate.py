@@ -1,7 +1,6 @@
 import asyncio
 import json
 from itertools import combinations
-from math import isnan
 
 import numpy as np
 import pytest
@@ -9,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
-from forge_train.evaluate import evaluate, pass_at_k, pass_hat_k, resampled, verdict
-from forge_train.renderer import ChatML
-from forge_train.rollout import GoldPlayer, TokenPlayer
+from forge_train.evaluation.evaluate import evaluate, over_tasks, pass_at_k, pass_hat_k, verdict
+from forge_train.play.episode import GoldPlayer, TokenPlayer
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.record.intervals import wilson
+from forge_train.show.results import spanned
 from forge_train.trajectory import Trajectory
-from forge_train.world import World
 from tests.train.tokens import Script, tokenizer
 
 ECHO, FOREIGN = (f"tests.train.worlds:Test/{name}-v0" for name in ("Echo", "Foreign"))
@@ -58,35 +59,32 @@ def test_more_plays_help_one_of_them_and_hurt_all_of_them(case):
         assert set(at) == set(hat) == {1.0}
 
 
-@given(st.lists(st.floats(0, 1) | st.just(float("nan")), min_size=1, max_size=12), st.integers(0, 9))
-def test_an_interval_holds_its_mean_and_only_what_was_seen(values, seed):
-    (estimate,) = resampled(np.array(values)[:, None], seed)
-    known = [v for v in values if not isnan(v)]
+@given(st.lists(st.floats(0, 1) | st.none(), min_size=1, max_size=12), st.integers(1, 4))
+def test_an_estimate_counts_the_tasks_it_stands_on(values, plays):
+    estimate = over_tasks(values, [plays] * len(values))
+    known = [v for v in values if v is not None]
     if not known:
         assert estimate is None
         return
-    assert estimate.mean == pytest.approx(np.mean(known)) and estimate.tasks == len(known)
-    slack = 1e-9
-    assert min(known) - slack <= estimate.low <= estimate.mean + slack
-    assert estimate.mean - slack <= estimate.high <= max(known) + slack
-
-
-def test_an_interval_is_as_wide_as_theory_says():
-    values = np.random.default_rng(0).random((400, 1))
-    (estimate,) = resampled(values, seed=1)
-    expected = 2 * 1.96 * values.std() / 20
-    assert estimate.high - estimate.low == pytest.approx(expected, rel=0.06)
+    assert estimate.mean == pytest.approx(np.mean(known))
+    assert (estimate.tasks, estimate.asked) == (len(known), len(values))
+    assert ("tasks" in str(estimate)) == (len(known) < len(values))
+    if len(known) == 1:
+        assert estimate.low is None and "no interval" in str(estimate)
+    else:
+        assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1 and estimate.low < estimate.high
 
 
 def test_gold_passes_everything_and_silence_nothing():
     world = World(ECHO)
     gold = run(world, GoldPlayer(RENDERER, world.gold), world.tasks("test", 5))
     assert [(e.mean, e.low, e.high) for e in [*gold.pass_at.values(), *gold.pass_hat.values()]] == [
-        (1, 1, 1)
+        (1, wilson(1, 5)[0], 1)
     ] * 6
     assert list(gold.pass_hat) == [1, 2, 4] and gold.endings == {"terminated": 20} and gold.mean_turns == 3
     silence = run(world, sometimes(lambda number: 0), world.tasks("test", 5))
-    assert silence.pass_1.mean == silence.mean_verdict.high == 0
+    assert silence.pass_1.mean == silence.pass_1.low == 0
+    assert silence.pass_1.high == silence.mean_verdict.high == wilson(0, 5)[1] > 0.4
 
 
 def test_the_same_seed_gives_the_same_evaluation_whatever_is_in_flight():
@@ -125,6 +123,8 @@ def test_machines_that_fail_are_counted_and_say_nothing_about_the_player():
     assert [(r.plays, r.failed) for r in found.tasks] == [(4, 0), (0, 4), (1, 3)]
     assert (found.pass_1.mean, found.pass_1.tasks, found.pass_hat[4].tasks) == (1.0, 2, 1)
     assert found.tasks[1].mean_verdict is None
+    assert str(found.pass_1).endswith(", 2 of 3 tasks")
+    assert str(found.pass_hat[4]) == "100.0%, no interval, 1 of 3 tasks"
 
     fails |= {task: 99 for task in tasks}
     nothing = run(Flaky(ECHO), GoldPlayer(RENDERER, world.gold), tasks)
@@ -159,12 +159,14 @@ def test_progress_sees_every_play_and_the_result_is_json():
     )
     assert len(seen) == 12 and {t.outcome for t in seen} == {1.0}
     data = json.loads(json.dumps(found.as_dict()))
-    assert data["pass_hat"]["3"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "tasks": 3}
+    assert data["pass_hat"]["3"] == {
+        "mean": 1.0, "low": wilson(1, 3)[0], "high": 1.0, "tasks": 3, "asked": 3,
+    }  # fmt: skip
     assert found.table() == [
-        ("pass@1", "100.0% [100.0, 100.0]"),
-        ("pass@3", "100.0% [100.0, 100.0]"),
-        ("pass^3", "100.0% [100.0, 100.0]"),
-        ("mean outcome", "100.0% [100.0, 100.0]"),
+        ("pass@1", "100.0% [43.9, 100.0]"),
+        ("pass@3", "100.0% [43.9, 100.0]"),
+        ("pass^3", "100.0% [43.9, 100.0]"),
+        ("mean outcome", "100.0% [43.9, 100.0]"),
         ("mean turns", "3.0"),
         ("ended: terminated", "12"),
     ]
@@ -184,3 +186,32 @@ def test_progress_sees_every_play_and_the_result_is_json():
 def test_what_cannot_be_evaluated_is_refused(tasks, options, hint):
     with pytest.raises(ValueError, match=hint):
         run(World(ECHO), GoldPlayer(RENDERER, lambda task: []), tasks, **options)
+
+
+def test_one_graded_play_of_forty_is_no_certainty():
+    world = World(ECHO)
+    tasks = world.tasks("test", 40)
+
+    class Down(World):
+        def start(self, task, seed):
+            return super().start(task, seed) | ({} if task == tasks[0] else {"options": {"task": 7}})
+
+    found = run(Down(ECHO), GoldPlayer(RENDERER, world.gold), tasks, repeats=1)
+    assert str(found.pass_1) == "100.0%, no interval, 1 of 40 tasks"
+    event = found.as_event()
+    assert (event["low"], event["high"], event["counted"], event["asked"]) == (None, None, 1, 40)
+    assert spanned(event) == "no interval, 1 of 40 tasks"
+
+
+def test_stages_are_compared_task_by_task():
+    world = World(ECHO, {"turns": 1})
+    tasks = world.tasks("test", 12)
+    before = run(world, sometimes(lambda number: number % 4 / 4), tasks)
+    after = run(world, sometimes(lambda number: (1 + number % 4) / 4), tasks)
+    change = after.compared_with(before)
+    assert change.mean == pytest.approx(after.pass_1.mean - before.pass_1.mean) and change.tasks == 12
+    assert 0 < change.low < change.mean < change.high and change.worse == 0
+    alone = np.hypot(*(e.pass_1.high - e.pass_1.low for e in (before, after)))
+    assert change.high - change.low < alone, "tasks differ more than stages"
+    same = before.compared_with(before)
+    assert same.mean == 0 and same.low < 0 < same.high and (same.better, same.worse) == (0, 0)

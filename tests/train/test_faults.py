@@ -19,7 +19,7 @@ import pytest
 from forge_train.config import Config, dump, load
 from forge_train.engines.unreliable import UnreliableEngine
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.log import RunFolder, read_lines
+from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.run import Run
 from forge_train.trajectory import Ending
 from tests.train import faulty

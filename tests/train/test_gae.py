@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.advantages import TokenAdvantages, by_action
 from forge_train.config import CRITIC_ESTIMATORS as NAMES
 from forge_train.config import AlgorithmConfig
-from forge_train.gae import CRITIC_ESTIMATORS, Decay, Episode, Estimate, bilevel_gae, estimate, gae
-from forge_train.trajectory import Segment, Trajectory
+from forge_train.learn.gae import CRITIC_ESTIMATORS, Decay, Episode, Targets, bilevel_gae, gae, targets_of
+from forge_train.trajectory import Segment, TokenAdvantages, Trajectory, by_action
 
 NUMBERS = st.floats(-5, 5)
 UNIT = st.floats(0, 1)
@@ -33,9 +32,9 @@ def played(*turns: tuple[int, float], heard: int = 2, segments: int = 1) -> Traj
     return trajectory
 
 
-def one(trajectory: Trajectory, values: list[float], **algorithm: object) -> Estimate:
+def one(trajectory: Trajectory, values: list[float], **algorithm: object) -> Targets:
     config = AlgorithmConfig.model_validate({"advantage": "gae", "whiten": False} | algorithm)
-    return estimate([trajectory], [values], config)[0]
+    return targets_of([trajectory], [values], config)[0]
 
 
 # --- the recursion ---------------------------------------------------------------------------------
@@ -159,7 +158,7 @@ def test_a_critic_that_is_right_finds_nothing_better_than_expected(name: str) ->
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_an_episode_without_a_word_teaches_nothing(name: str) -> None:
-    assert one(Trajectory("g"), [0.0], advantage=name) == Estimate([], [], [], [])
+    assert one(Trajectory("g"), [0.0], advantage=name) == Targets([], [], [], [])
 
 
 # --- the step as a whole ---------------------------------------------------------------------------
@@ -171,8 +170,8 @@ def test_an_episode_without_a_word_teaches_nothing(name: str) -> None:
 def test_whitening_is_over_all_steps_and_leaves_returns_alone(plays):
     trajectories = [played(*turns) for turns in plays]
     values = [[0.5] * (t.sampled + 1) for t in trajectories]
-    plain = estimate(trajectories, values, PLAIN)
-    white = estimate(trajectories, values, PLAIN.model_copy(update={"whiten": True}))
+    plain = targets_of(trajectories, values, PLAIN)
+    white = targets_of(trajectories, values, PLAIN.model_copy(update={"whiten": True}))
     assert [e.returns for e in white] == [e.returns for e in plain]
     assert all(isinstance(e.advantages, TokenAdvantages) for e in white)
     before, after = ([a for e in es for a in e.advantages] for es in (plain, white))
@@ -184,8 +183,8 @@ def test_whitening_is_over_all_steps_and_leaves_returns_alone(plays):
 def test_the_critics_lambda_is_apart_from_the_policys() -> None:
     values, config = [0.1, 0.2, 0.3, 0.0], PLAIN.model_copy(update={"gae_lambda": 0.0})
     trajectory = played((3, 1.0))
-    (decoupled,) = estimate([trajectory], [values], config, returns_lambda=1.0)
-    (coupled,) = estimate([trajectory], [values], config, returns_lambda=0.0)
+    (decoupled,) = targets_of([trajectory], [values], config, returns_lambda=1.0)
+    (coupled,) = targets_of([trajectory], [values], config, returns_lambda=0.0)
     assert decoupled.returns == pytest.approx([1.0, 1.0, 1.0])
     assert coupled.returns == pytest.approx([0.2, 0.3, 1.0])
     assert decoupled.advantages == coupled.advantages == pytest.approx([0.1, 0.1, 0.7])
@@ -194,19 +193,27 @@ def test_the_critics_lambda_is_apart_from_the_policys() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     trajectory = played((2, 0.0), (1, 1.0))
     with pytest.raises(ValueError, match="3 values for 3 tokens"):
-        estimate([trajectory], [[0.0] * 3], PLAIN)
+        targets_of([trajectory], [[0.0] * 3], PLAIN)
     with pytest.raises(ValueError, match="1 lists of values for 2 trajectories"):
-        estimate([trajectory, trajectory], [[0.0] * 4], PLAIN)
+        targets_of([trajectory, trajectory], [[0.0] * 4], PLAIN)
     trajectory.rewards.append(1.0)
     with pytest.raises(ValueError, match="3 rewards for 2 actions"):
-        estimate([trajectory], [[0.0] * 4], PLAIN)
+        targets_of([trajectory], [[0.0] * 4], PLAIN)
     torn = played((1, 0.0), (1, 0.0))
     torn.segments[0].act([2], [-1.0], 0)
     with pytest.raises(ValueError, match="action 0 stands where action 2 is due"):
-        estimate([torn], [[0.0] * 4], PLAIN)
+        targets_of([torn], [[0.0] * 4], PLAIN)
 
 
 def test_by_action_is_the_mean_over_an_actions_tokens() -> None:
     trajectory = played((2, 0.0), (1, 1.0))
     assert by_action(trajectory, TokenAdvantages([1.0, 3.0, -1.0])) == [2.0, -1.0]
     assert by_action(trajectory, [5.0, 6.0]) == [5.0, 6.0]
+
+
+def test_advantages_that_differ_by_rounding_whiten_to_nothing() -> None:
+    returns = (0.6, 0.1 + 0.2 + 0.3)
+    group = [Trajectory("g", [Segment([1, 2], [0.0, -1.0], [-1, 0])], rewards=[r]) for r in returns]
+    algorithm = AlgorithmConfig(advantage="gae")
+    found = targets_of(group, [[0.0, 0.0], [0.0, 0.0]], algorithm)
+    assert [list(e.advantages) for e in found] == [[0.0], [0.0]]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from forge_train.advantages import dr_grpo, grpo, rloo
 from forge_train.config import LossConfig
-from forge_train.losses import clipped, geometric_mean
+from forge_train.learn.advantages import dr_grpo, grpo, rloo
+from forge_train.learn.losses import clipped, geometric_mean
 from forge_train.trajectory import Trajectory
 
 PROXIMAL = torch.tensor([-1.0, -2.0, -0.5, -0.7])

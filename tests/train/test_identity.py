@@ -13,20 +13,20 @@ import pytest
 import torch
 
 from forge_train import tiny
-from forge_train.admission import Admission
 from forge_train.config import AlgorithmConfig, OptimConfig, TinyConfig, VLLMConfig
-from forge_train.curriculum import Curriculum
 from forge_train.engine import Sampling
 from forge_train.engines.identity import IdentityError, probe
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.weights import FolderTransfer
-from forge_train.learner import Learner
-from forge_train.renderer import renderer_for
-from forge_train.rollout import TokenPlayer
-from forge_train.rollouts import Rollouts
+from forge_train.learn.learner import Learner
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import LocalRunner
+from forge_train.play.renderer import renderer_for
+from forge_train.play.world_pool import World
 from forge_train.trainer import Trainer
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.world import World
 from tests.train import worlds  # noqa: F401  registers Test/...
 from tests.train.served import Loaded
 
@@ -52,7 +52,7 @@ class Desk:
         self.engine, self.learner, self.player = engine, learner, player
         world = World("Test/Coin-v0", {"turns": 1})
         self.trainer = Trainer(
-            runner=Rollouts({"w": world}, player, seed=0, group_size=4, deadline=60.0, in_flight=64),
+            runner=LocalRunner({"w": world}, player, seed=0, group_size=4, deadline=60.0, in_flight=64),
             engine=engine,
             learner=learner,
             algorithm=AlgorithmConfig(train_out_of_tokens=True),

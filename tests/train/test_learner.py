@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train import learner as module
-from forge_train.advantages import rloo
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learner import Learner, schedule, score
-from forge_train.losses import OBJECTIVES
+from forge_train.learn import learner as module
+from forge_train.learn.advantages import rloo
+from forge_train.learn.learner import Learner, score
+from forge_train.learn.losses import OBJECTIVES
+from forge_train.learn.trained_model import schedule
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
 
@@ -312,10 +313,10 @@ class TestUpdate:
 
     @given(st.integers(1, 9), st.integers(1, 5), SEEDS)
     def test_minibatches_share_trajectories_out_evenly(self, count, parts, version):
-        split = module.split(count, parts, seed=version)
-        assert sorted(i for part in split for i in part) == list(range(count))
-        assert max(map(len, split)) - min(map(len, split)) <= 1
-        assert split == module.split(count, parts, seed=version)
+        dealt = module.deal(count, parts, seed=version)
+        assert sorted(i for part in dealt for i in part) == list(range(count))
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+        assert dealt == module.deal(count, parts, seed=version)
 
     def test_the_gradient_is_clipped_by_its_global_norm(self):
         group = plays(0)

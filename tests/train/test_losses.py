@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.batch import samples
 from forge_train.config import LossConfig
-from forge_train.losses import (
+from forge_train.learn.batch import samples
+from forge_train.learn.losses import (
     OBJECTIVES,
     clipped,
     corrects_sequences,

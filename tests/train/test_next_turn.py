@@ -10,12 +10,12 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, dump, load
-from forge_train.curriculum import Curriculum
-from forge_train.log import RunFolder, read_lines, rollout_files
-from forge_train.renderer import ChatML
-from forge_train.rollout import GoldPlayer, play, play_group
+from forge_train.play.curriculum import Curriculum
+from forge_train.play.episode import GoldPlayer, play, play_group
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.record.run_folder import RunFolder, read_lines, rollout_files
 from forge_train.run import Run, train
-from forge_train.world import World
 from tests.endpoint import Endpoint
 from tests.train.tokens import tokenizer
 

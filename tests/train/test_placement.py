@@ -13,8 +13,8 @@ import torch
 
 from forge_train.config import Config, load
 from forge_train.engine import EngineFailed
-from forge_train.learner import Learner
-from forge_train.log import RunFolder, read_lines
+from forge_train.learn.learner import Learner
+from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.run import Run
 from tests.train import worlds  # noqa: F401  registers Test/...
 from tests.train.ranks import Case, figures, learner_of, model_of, plays
@@ -169,7 +169,7 @@ def test_parked_moments_are_elsewhere_and_come_back_as_they_were() -> None:
 
 
 def test_moments_move_to_where_they_are_told() -> None:
-    from forge_train.moments import move_moments
+    from forge_train.learn.optimizer_state import move_moments
 
     learner = learner_of(Case(), model_of(), None)
     figures(learner, Case())

@@ -10,11 +10,11 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, load
-from forge_train.log import read_lines
+from forge_train.record.run_folder import read_lines
 from forge_train.run import train
 from tests.train.worlds import Echo
 
-PPO = Path(cli.__file__).with_name("ppo.toml")
+PPO = Path(cli.__file__).parent / "recipes" / "ppo.toml"
 SMALL = [
     "run.steps=4",
     "run.threads=1",

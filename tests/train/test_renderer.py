@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.renderer import ChatML, Template, renderer_for
+from forge_train.play.renderer import ChatML, Template, renderer_for
 from tests.train.tokens import CHATML, special_tokens_of, tokenizer
 
 TRL = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"

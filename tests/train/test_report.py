@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from forge_train.admission import Admission
 from forge_train.config import load
-from forge_train.log import RunFolder, rollout_record
+from forge_train.play.admission import Admission
+from forge_train.record.run_folder import RunFolder, rollout_record
 from forge_train.show import charts, report
 from forge_train.show.charts import BINS, Chart, Point, Series, draw, smooth, ticks
 from forge_train.show.report import gather, write_report
+from forge_train.show.results import show_run
 from forge_train.show.trace import LANES, UPDATES, trace
 from forge_train.show.transcript import choose, episode, said
 from forge_train.simulator.simulate import simulate
@@ -626,3 +629,35 @@ def test_every_part_of_a_step_has_a_colour_of_its_own() -> None:
     colours = {charts._color(part) for part in range(len(report.SPENT))}
     assert len(colours) == len(report.SPENT)
     assert all(style.count(f"--c{colour}:") == 2 for colour in colours)  # light and dark
+
+
+def _plays(task: str, successes: int, plays: int) -> dict[str, Any]:
+    return {"task": task, "successes": successes, "plays": plays, "failed": 4 - plays}
+
+
+def test_what_machines_took_away_is_neither_success_nor_failure(tmp_path: Path) -> None:
+    config = load(None, ["worlds.0.id=a:World-v0", f'run.out="{tmp_path}"', "run.name=lost"])
+    with RunFolder.create(config) as run:
+        common = {"world": "w", "step": 0, "seconds": 1.0, "asked": 2, "endings": {}}
+        both = [_plays("a", 1, 4), _plays("b", 2, 4)]
+        one = {"pass@1": 1.0, "low": None, "high": None, "counted": 1, "turns": 3.0}
+        none = {"pass@1": None, "low": None, "high": None, "counted": 0, "turns": None}
+        run.event("evaluation", stage="untrained", **common, tasks=both,
+                  **{"pass@1": 0.375, "low": 0.1, "high": 0.7, "counted": 2, "turns": 3.0})  # fmt: skip
+        run.event(
+            "evaluation", stage="after SFT", **common, **one, tasks=[_plays("a", 4, 4), _plays("b", 0, 0)]
+        )
+        run.event(
+            "evaluation", stage="after RL", **common, **none, tasks=[_plays("a", 0, 0), _plays("b", 0, 0)]
+        )
+    page = write_report(tmp_path).read_text()
+    text = Page(page).text
+    assert "no interval, 1 of 2 tasks" in text and "no interval, 0 of 2 tasks" in text
+    assert "+75.0 points, no interval" in text, "the one task that both graded"
+    assert page.count('<i class="unknown"') == 3, "no cell of a task that nobody graded says 0"
+    out = io.StringIO()
+    show_run(tmp_path, Console(file=out, width=200))
+    rows = {line[:9].strip(): " ".join(line.split()) for line in out.getvalue().splitlines()}
+    assert "37.5% 10.0% to 70.0% 3.0" in rows["untrained"]
+    assert "100.0% no interval, 1 of 2 tasks +75.0, no interval" in rows["after SFT"]
+    assert "– no interval, 0 of 2 tasks – 1" in rows["after RL"]

@@ -17,8 +17,8 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, load
-from forge_train.journal import Journal
-from forge_train.log import RunFolder, read_lines, standing
+from forge_train.record.journal import Journal
+from forge_train.record.run_folder import RunFolder, read_lines, standing
 from forge_train.run import Run, train
 
 ROOT = Path(__file__).resolve().parents[2]

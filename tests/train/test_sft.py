@@ -9,9 +9,9 @@ import pytest
 
 from forge_train import sft, tiny
 from forge_train.config import SFTConfig, TinyConfig
-from forge_train.renderer import ChatML
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.trajectory import WORLD
-from forge_train.world import World
 
 RETAIL = {"size": "tiny", "level": 2, "prompt": "compact"}
 

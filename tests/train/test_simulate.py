@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.admission import Admission
+from forge_train.play.admission import Admission
 from forge_train.simulator.simulate import DropsLate, Simulation, ks_distance, simulate
 from forge_train.simulator.stages import Placement, Speeds, Workload, load
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from forge_train.admission import Admission
-from forge_train.advantages import ESTIMATORS
 from forge_train.config import AlgorithmConfig
-from forge_train.curriculum import Curriculum
 from forge_train.engines.identity import IdentityError, check_gap
-from forge_train.summary import split, summary
+from forge_train.learn.advantages import ESTIMATORS
+from forge_train.play.admission import Admission
+from forge_train.play.curriculum import Curriculum
+from forge_train.record.step_metrics import summary, time_to_groups
 from forge_train.trainer import BugError, Trainer
 from forge_train.trajectory import Ending, Segment, Trajectory
 
@@ -112,5 +112,12 @@ def test_what_episodes_waited_for_is_told_whatever_the_learner_did() -> None:
         member.info |= {"generate_seconds": engine, "world_seconds": world}
     told = summary([group])
     assert (told["generate_seconds"], told["world_seconds"]) == (3.0, 0.5), "what was lost has no seconds"
-    assert split(9.0, [group], overlapped=True) == {"wait": 9.0}
-    assert split(9.0, [group[:2]], overlapped=False) == pytest.approx({"generate": 54 / 7, "world": 9 / 7})
+    assert time_to_groups(9.0, [group], overlapped=True) == {"wait": 9.0}
+    shares = time_to_groups(9.0, [group[:2]], overlapped=False)
+    assert shares == pytest.approx({"generate": 54 / 7, "world": 9 / 7})
+
+
+def test_a_step_that_machines_took_away_has_no_success() -> None:
+    told = summary([[trajectory(None, "failed"), trajectory(None, "failed")]])
+    assert (told["success"], told["return"], told["turns"]) == (None, None, None), "nothing is known: not 0"
+    assert told["endings"] == {"failed": 2}

@@ -20,13 +20,13 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from forge_train.advantages import rloo
-from forge_train.batch import microbatches, samples, unique_tokens
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learner import Learner
+from forge_train.learn.advantages import rloo
+from forge_train.learn.batch import microbatches, samples, unique_tokens
+from forge_train.learn.learner import Learner
+from forge_train.learn.tree import cut, grow, trie_of
+from forge_train.learn.tree_attention import attend_flex, attend_tiles, block_mask_of, prepare, tiles_of
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.tree import cut, grow, trie_of
-from forge_train.tree_attention import attend_flex, attend_tiles, block_mask_of, prepare, tiles_of
 
 VOCAB = 32
 FEW = settings(max_examples=12)

@@ -195,7 +195,7 @@ class Double:
 
 
 def main(argv: list[str]) -> None:
-    """Be a server process, as `forge_train.engines.servers` starts one: -m MODULE --model M ... --port P ...
+    """Be a process as `forge_train.engines.server_processes` starts one: -m MODULE --model M ... --port P ...
 
     "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
     arguments and the process id of a worker that it starts are written to the folder NOTES.

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from forge_train.adapters import add_lora
 from forge_train.config import Config, VLLMConfig
 from forge_train.engines.build import vllm_engine
 from forge_train.engines.vllm_http import Client
+from forge_train.learn.lora import add_lora
 from tests.train.tokens import tokenizer
 from tests.vllm.test_engine import scene, tiny
 from tests.vllm.test_supervisor import notes

@@ -12,7 +12,7 @@ import forge_train
 from forge_train.config.explain import ConfigError
 from forge_train.engine import EngineFailed
 from forge_train.engines.vllm_http import ServerError
-from forge_train.world import WorldFailed
+from forge_train.play.world_pool import WorldFailed
 
 MADE: dict[type[Exception], Exception] = {
     EngineFailed: EngineFailed("no answer", retryable=False),

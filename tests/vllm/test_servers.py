@@ -22,18 +22,18 @@ from forge_train.config import OptimConfig, TinyConfig, VLLMConfig, load
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.identity import IdentityError, probe
 from forge_train.engines.local import LocalEngine
-from forge_train.engines.servers import Servers, ServersFailed
+from forge_train.engines.server_processes import ServerProcesses, ServersFailed
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
 from forge_train.engines.weights import AdapterTransfer, FolderTransfer, save_policy
-from forge_train.learner import Learner
-from forge_train.log import read_lines, rollout_files
-from forge_train.renderer import ChatML
-from forge_train.rollout import TokenPlayer, play_group
+from forge_train.learn.learner import Learner
+from forge_train.play.episode import TokenPlayer, play_group
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.record.run_folder import read_lines, rollout_files
 from forge_train.run import train
 from forge_train.tiny import tiny_model
 from forge_train.trajectory import Segment, Trajectory
-from forge_train.world import World
 from tests.train.tokens import tokenizer
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ LEARNER = Learner(POLICY, OptimConfig())
 class House:
     """Two servers, the engine on them, and the one loop they live in."""
 
-    servers: Servers
+    servers: ServerProcesses
     engine: VLLMEngine
     runner: asyncio.Runner
     tmp: Path
@@ -91,7 +91,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     tmp = tmp_path_factory.mktemp("vllm")
-    servers = Servers(
+    servers = ServerProcesses(
         save_policy(POLICY, TOKENIZER, tmp / "policy", dtype=torch.float32),
         python=vllm_python,
         logs=tmp / "logs",
@@ -104,7 +104,7 @@ def house(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         start_s=900.0,
     )
     transfer = FolderTransfer(POLICY, tmp, dtype=torch.float32)
-    engine = VLLMEngine(servers.urls, CONFIG, max_context=CONTEXT, transfer=transfer, servers=servers)
+    engine = VLLMEngine(servers.urls, CONFIG, max_context=CONTEXT, transfer=transfer, processes=servers)
     with asyncio.Runner() as runner:
         runner.run(engine.start())
         yield House(servers, engine, runner, tmp)
@@ -368,7 +368,7 @@ def test_a_server_killed_mid_run_costs_no_rollout_and_comes_back(house: House) -
 
 def test_a_server_that_cannot_start_says_why(vllm_python: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    servers = Servers(tmp_path, python=vllm_python, logs=tmp_path / "logs", start_s=900.0)
+    servers = ServerProcesses(tmp_path, python=vllm_python, logs=tmp_path / "logs", start_s=900.0)
     with pytest.raises(ServersFailed, match=r"did not start(.|\n)*server-0\.log(.|\n)*[Ee]rror"):
         asyncio.run(servers.start())
     assert list(servers.starts.values()) == [1], "a command that is wrong is not repeated"

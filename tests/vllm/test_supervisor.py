@@ -17,12 +17,12 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train.checkpoint import load_model, save
 from forge_train.cli import DEMO, main
 from forge_train.config import VLLMConfig, load
-from forge_train.engines.servers import Servers, ServersFailed, _end
+from forge_train.engines.server_processes import ServerProcesses, ServersFailed, _end
 from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client
+from forge_train.record.checkpoint import load_model, save
 from tests.train.tokens import tokenizer
 from tests.vllm.double import Double
 from tests.vllm.test_engine import ask, scene, until
@@ -30,8 +30,8 @@ from tests.vllm.test_engine import ask, scene, until
 ROOT = Path(__file__).parents[2]
 
 
-def servers(tmp_path: Path, python: Path, **options: Any) -> Servers:
-    return Servers(tmp_path, python=python, logs=tmp_path / "logs", start_s=60.0, **options)
+def servers(tmp_path: Path, python: Path, **options: Any) -> ServerProcesses:
+    return ServerProcesses(tmp_path, python=python, logs=tmp_path / "logs", start_s=60.0, **options)
 
 
 def notes(tmp_path: Path) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def test_the_engine_ends_one_that_hangs_and_takes_it_back_with_the_newest_weight
     async def play() -> None:
         house = servers(tmp_path, python, count=2, gpus=["0", "1"])
         config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0)
-        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
+        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), processes=house, health=0.5)
         await engine.start()
         hung = house.urls[0]
         os.kill(house.processes[hung], signal.SIGSTOP)
@@ -129,7 +129,7 @@ def test_one_that_dies_or_will_not_sleep_is_not_started_before_the_learner_is_do
     async def play() -> None:
         house = servers(tmp_path, python, count=2, gpus=["0", "1"], flags=["--sleepless"])
         config = VLLMConfig(health_s=0.05, attempt_s=1.0, deadline_s=60.0, load_s=60.0)
-        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), servers=house, health=0.5)
+        engine = VLLMEngine(house.urls, config, max_context=32, transfer=Named(), processes=house, health=0.5)
         await engine.start()
         pids = list(house.processes.values())
         await engine.sleep()
@@ -279,7 +279,7 @@ def test_one_that_not_even_a_kill_ends_is_told_and_not_waited_for(
             await asyncio.Event().wait()
             return 0
 
-    monkeypatch.setattr("forge_train.engines.servers._GRACE", 0.05)
+    monkeypatch.setattr("forge_train.engines.server_processes._GRACE", 0.05)
     scene(lambda: _end(cast(asyncio.subprocess.Process, Stuck())))
     assert str(Stuck.pid) in caplog.text and "keeps its memory" in caplog.text
 

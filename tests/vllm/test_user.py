@@ -22,7 +22,7 @@ from forge_envs.errors import MachineError
 from forge_envs.people.chat import chat
 from forge_envs.people.users import Brief, ModelUser
 from forge_train.config import TinyConfig
-from forge_train.engines.servers import Servers
+from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.weights import save_policy
 from forge_train.tiny import tiny_model, train_tokenizer
 
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def served(folder: Path, python: Path, *flags: str) -> Iterator[str]:
     """A server of the model; its address, up to and without /chat/completions."""
-    servers = Servers(
+    servers = ServerProcesses(
         folder,
         python=python,
         logs=folder / "logs",

@@ -1,20 +1,22 @@
-"""The scripted customer of an airline: what they tell and what they mind."""
+"""The customer of an airline: what the scripted one tells and minds, what a model as one is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.airline.goals import FACTS, AirlineTask, cabins, days
 from forge_envs.worlds.airline.hearing import EAR
-from forge_envs.worlds.desk import customer
+from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.hearing import Heard, Question
 
 
 @dataclass(slots=True)
-class Customer(customer.Customer):
+class AirlineCustomer(Customer):
     """A customer of the airline."""
 
     ear = EAR
@@ -71,3 +73,36 @@ def _is_reservation(word: str) -> bool:
 
 def _is_method(word: str) -> bool:
     return word.startswith(("credit_card_", "gift_card_", "certificate_"))
+
+
+_USER = re.compile(r"\b[a-z]+_[a-z]+_\d{4}\b")
+_RESERVATION = re.compile(r"\b[a-z]{3}\d{3}\b")
+_FLIGHT = re.compile(r"\bfg\d{3}\b")
+_PAYMENT = re.compile(r"\b(credit card|gift card|certificate)\b")
+
+
+class AirlineListener(Listener, AirlineCustomer):
+    """What the verdict hears beside a model that plays the customer of an airline."""
+
+    __slots__ = ()
+    unknown = "You do not know the reservation number; the agent can look your reservations up."
+    identifiers: ClassVar[Mapping[str, Find]] = {
+        "user id": lambda text: set(_USER.findall(text)),
+        "reservation": lambda text: set(_RESERVATION.findall(text)),
+        "flight": lambda text: set(_FLIGHT.findall(text)),
+    }
+    choices: ClassVar[Mapping[str, Find]] = {
+        "payment": lambda text: set(_PAYMENT.findall(text)),
+        "cabin": cabins,
+        "day": days,
+    }
+
+    def persona(self) -> str:
+        """Who they are, and what they can tell about themselves."""
+        name = self.task.users.rows[self.task.customer_id]["name"]
+        who = f"{name['first_name']} {name['last_name']}"
+        return f"You are {who}, a customer of an airline. Your user id is {self.task.customer_id}."
+
+    def identity(self) -> dict[str, str]:
+        """The user id."""
+        return {"identity": self.task.customer_id}

@@ -8,22 +8,27 @@ from dataclasses import replace
 
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, copy_json
-from forge_envs.worlds.airline import wording
-from forge_envs.worlds.airline.database import CABINS, TODAY
-from forge_envs.worlds.airline.goals import truth_of
-from forge_envs.worlds.airline.network import (
+from forge_envs.worlds.airline.database import (
+    CABINS,
+    COVERED,
     FUTURE,
     PAST,
+    REASONS,
+    TODAY,
     Routes,
     Wish,
+    compensation,
     database,
     draw_person,
     draw_reservation,
     fresh_reservation_id,
     heads,
+    may_cancel,
+    nonfree_bags,
 )
-from forge_envs.worlds.airline.rules import COVERED, REASONS, compensation, may_cancel, nonfree_bags
-from forge_envs.worlds.desk.dice import Dice
+from forge_envs.worlds.airline.goals import truth_of
+from forge_envs.worlds.desk.database import Dice
+from forge_envs.worlds.desk.draft import Draft, Redraw
 from forge_envs.worlds.desk.goals import Goal
 
 SAID = {
@@ -36,27 +41,24 @@ SAID = {
 _NUMBERS = ("No", "One", "Two", "Three")
 
 
-class Redraw(Exception):
-    """The draw cannot become a task; draw again."""
+class AirlineDraft(Draft):
+    """A task in the making, with one goal of each kind."""
 
-
-class Draft:
-    """A task in the making."""
+    package = __package__
 
     def __init__(self, size: str, dice: Dice) -> None:
-        self.size = size
         self.airline = database(size)
         self.spec = self.airline.size
         self.flight_rows = self.airline.flights.rows
         self.routes = _routes(size)
-        self.dice = dice
-        self.voice = dice.below(2**40)
-        self.customer_id = dice.choice(_customers(size))
-        self.user: Row = copy_json(self.airline.users.rows[self.customer_id])
-        held = self.user["reservations"]
-        self.old_ids = dice.sample(held, len(held)) if self.spec.own_ids else []
-        self.reservations: dict[str, Row] = {}
-        self.said = 0
+        super().__init__(
+            size,
+            dice,
+            customers=_customers(size),
+            users=self.airline.users.rows,
+            held="reservations",
+            own_ids=self.spec.own_ids,
+        )
 
     # -- rows and words ------------------------------------------------------------------------------
 
@@ -83,18 +85,12 @@ class Draft:
             key = self.old_ids.pop()
         else:
             key = fresh_reservation_id(self.dice, self.airline.reservations.rows)
-            if key in self.reservations:
+            if key in self.rows:
                 raise Redraw
             self.user["reservations"].append(key)
         row = draw_reservation(self.dice, wish, self.user, self.customer_id, key)
-        self.reservations[key] = row
+        self.rows[key] = row
         return row
-
-    def words(self, place: str, name: str = "", **more: str) -> str:
-        """The customer's line for a place."""
-        self.said += 1
-        tiny = self.size == "tiny"
-        return wording.choose(place, self.voice + 11 * self.said, tiny, reservation=name, **more)
 
     def goal(
         self, kind: str, row: Row, call: ToolCall | None, knows: bool = True, place: str = "", **details: str
@@ -103,7 +99,7 @@ class Draft:
         key = row["reservation_id"]
         found = f"reservation {key}" if knows else f"the one from {row['origin']} to {row['destination']}"
         name = f"reservation {key}" if knows else "one of my reservations"
-        request = self.words(place or kind, name)
+        request = self.say(place or kind, reservation=name)
         told = {"reservation": f"It is {found}.", **details}
         return Goal(kind, request, key, told, call, knows_subject=knows)
 
@@ -264,7 +260,7 @@ class Draft:
             "insurance": "With insurance." if insured else "No insurance.",
             "payment": said,
         }
-        request = self.words("book", origin=leg["origin"], destination=leg["destination"])
+        request = self.say("book", reservation="", origin=leg["origin"], destination=leg["destination"])
         return Goal("book", request, "", details, ToolCall("book_reservation", arguments))
 
     def _parts(self, price: int) -> tuple[list[Row], str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from forge_envs.tables import Table
-from forge_envs.worlds.airline.customer import Customer
-from forge_envs.worlds.airline.database import SIZES
+from forge_envs.worlds.airline.customer import AirlineCustomer, AirlineListener
+from forge_envs.worlds.airline.database import SIZES, database
 from forge_envs.worlds.airline.goals import AirlineTask
-from forge_envs.worlds.airline.model_customer import Ear
-from forge_envs.worlds.airline.network import database
 from forge_envs.worlds.airline.tasks import find_task
 from forge_envs.worlds.airline.tools import Airline
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
@@ -45,7 +43,7 @@ class AirlineEnv(DeskEnv[AirlineTask, AirlineEpisode]):
 
     toolkit_type = Airline
     name, package, compact, sizes = "airline", "forge_envs.worlds.airline", COMPACT, SIZES
-    customer_type, ear_type = Customer, Ear
+    customer_type, listener_type = AirlineCustomer, AirlineListener
 
     def open_desk(self, task: AirlineTask) -> AirlineEpisode:
         """A fresh airline."""

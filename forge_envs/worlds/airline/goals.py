@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forge_envs.tables import Base, Row
-from forge_envs.worlds.airline.rules import statuses
+from forge_envs.worlds.airline.database import statuses
 from forge_envs.worlds.desk.goals import DeskTask, amounts
 
 
@@ -15,13 +15,10 @@ from forge_envs.worlds.desk.goals import DeskTask, amounts
 class AirlineTask(DeskTask):
     """A customer of an airline. `id` is "airline/<size>/<split>/<level>/<n>"; all else follows from it."""
 
+    address = "forge_envs.worlds.airline.tasks:find_task"
+
     reservations: Base
     """The airline's reservations with this task's own on top."""
-
-    def __reduce__(self) -> tuple[Callable[[str], AirlineTask], tuple[str]]:
-        from forge_envs.worlds.airline.tasks import find_task  # an episode pickles its task by name
-
-        return find_task, (self.id,)
 
 
 _CABIN = re.compile(r"\b(basic[ _-]economy|economy|business)\b")

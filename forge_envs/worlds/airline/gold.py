@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tools_of
-from forge_envs.worlds.airline import wording
-from forge_envs.worlds.airline.customer import Customer
-from forge_envs.worlds.airline.database import Database
+from forge_envs.worlds.airline.customer import AirlineCustomer
+from forge_envs.worlds.airline.database import AirlineDatabase
 from forge_envs.worlds.airline.goals import AirlineTask
 from forge_envs.worlds.airline.tools import Airline
 from forge_envs.worlds.desk import gold
+from forge_envs.worlds.desk.customer import listing
 from forge_envs.worlds.desk.goals import Goal, Key
-from forge_envs.worlds.desk.wording import listing
 
 _NEEDS = {
     "fact": (),
@@ -27,10 +26,22 @@ _NEEDS = {
     "certificate": (),
     "insurance": (),
 }
+TOPICS = {
+    "identity": "your user id",
+    "reservation": "the reservation number",
+    "reason": "the reason",
+    "flights": "the date and the flight",
+    "cabin": "the cabin",
+    "passengers": "the passengers",
+    "bags": "the number of bags",
+    "insurance": "whether you want insurance",
+    "payment": "the payment method",
+}
+"""What the agent asks for, in words."""
 _TOOLS = tools_of(Airline)
 
 
-def gold_actions(task: AirlineTask, database: Database, voice: int) -> list[str | ToolCall]:
+def gold_actions(task: AirlineTask, database: AirlineDatabase, voice: int) -> list[str | ToolCall]:
     """Prose and calls, one a turn, that meet all goals of the task."""
     return _Gold(task, database, voice).play()
 
@@ -38,10 +49,10 @@ def gold_actions(task: AirlineTask, database: Database, voice: int) -> list[str 
 class _Gold(gold.Exemplar[AirlineTask]):
     record = Airline.record
     reader = "get_reservation_details"
-    topics: ClassVar[dict[str, str]] = wording.TOPICS
-    choose = wording.choose
+    package = __package__
+    topics: ClassVar[dict[str, str]] = TOPICS
 
-    def __init__(self, task: AirlineTask, database: Database, voice: int) -> None:
+    def __init__(self, task: AirlineTask, database: AirlineDatabase, voice: int) -> None:
         super().__init__(task, voice)
         self.database = database
 
@@ -105,7 +116,7 @@ class _Gold(gold.Exemplar[AirlineTask]):
         return words
 
 
-def _price(arguments: dict[str, Any], row: Row, database: Database) -> int:
+def _price(arguments: dict[str, Any], row: Row, database: AirlineDatabase) -> int:
     """What a change of a reservation costs, as the agent works it out from what it looked up."""
     if "total_baggages" in arguments:
         return 50 * max(0, int(arguments["nonfree_baggages"]) - int(row["nonfree_baggages"]))
@@ -119,7 +130,7 @@ def _price(arguments: dict[str, Any], row: Row, database: Database) -> int:
     return int(len(row["passengers"]) * price)
 
 
-def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
+def rehearse(task: AirlineTask, database: AirlineDatabase) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
     airline = Airline(
         database=database,
@@ -127,4 +138,4 @@ def rehearse(task: AirlineTask, database: Database) -> dict[Key, Row] | None:
         reservations=Table(task.reservations),
         flights=Table(database.flights),
     )
-    return gold.rehearse(task, Customer(task), airline, _TOOLS)
+    return gold.rehearse(task, AirlineCustomer(task), airline, _TOOLS)

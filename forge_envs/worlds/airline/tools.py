@@ -5,14 +5,46 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict  # pydantic refuses the one of `typing` before Python 3.12
 
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.airline.database import NOW, Cabin, Database
-from forge_envs.worlds.airline.forms import Leg, Passenger, Payment
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.airline.database import NOW, AirlineDatabase, Cabin
+from forge_envs.worlds.desk.tools import ServiceDesk
+
+_closed = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
+
+
+@_closed
+class Leg(TypedDict):
+    """One flight of a trip."""
+
+    flight_number: Annotated[str, Field(description="The flight's number, e.g. 'FG123'.")]
+    date: Annotated[str, Field(description="The day it leaves, e.g. '2024-05-20'.")]
+
+
+@_closed
+class Passenger(TypedDict):
+    """Someone who flies."""
+
+    first_name: Annotated[str, Field(description="First name, e.g. 'Ann'.")]
+    last_name: Annotated[str, Field(description="Last name, e.g. 'Smith'.")]
+    dob: Annotated[str, Field(description="Date of birth, e.g. '1980-12-31'.")]
+
+
+@_closed
+class Payment(TypedDict):
+    """A part of what is paid."""
+
+    payment_id: Annotated[
+        str, Field(description="A payment method of the profile, e.g. 'credit_card_0000000'.")
+    ]
+    amount: Annotated[float, Field(description="Dollars that it pays, a whole number.")]
+
 
 NEW_RESERVATIONS = ("HATHAT", "HATHAU", "HATHAV")
 """Ids of the reservations an episode may book, in order."""
@@ -21,22 +53,19 @@ NEW_CERTIFICATES = ("certificate_3221322", "certificate_3221323", "certificate_3
 
 
 @dataclass(kw_only=True)
-class Airline(Desk):
+class Airline(ServiceDesk):
     """One episode's airline; its methods are the tools.
 
-    Source of every effect: τ²-bench 1.0, airline. τ-bench v1 differs in that a booking takes no seats, and
-    that a change of flights leaves the cabin's name as it was; `rules="tau1"` does it that way. Two slips of
-    v1 are not copied: a fourth booking there overwrites the third, and a search for trips with a stop shows
-    the second flight's seats of the first day.
+    Source of every effect: τ²-bench 1.0, airline, for calls that fit the schemas. Its own code and that of
+    τ-bench, with their slips, are retold in `worlds.tau.airline`.
     """
 
-    database: Database
+    database: AirlineDatabase
     users: Table
     reservations: Table
     flights: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "reservations", "flights")
     record: ClassVar[tuple[str, str]] = ("reservation_id", "reservations")
-    rules: Literal["tau1", "tau2"] = "tau2"
 
     @tool()
     def get_user_details(self, user_id: str) -> str:
@@ -146,10 +175,9 @@ class Airline(Desk):
         price = len(passengers) * (sum(leg["price"] for leg in legs) + 30 * (insurance == "yes"))
         payments = _check_payments(user, payment_methods, price + 50 * nonfree_baggages)
         self._pay(user_id, payments)
-        if self.rules == "tau2":
-            for leg in legs:
-                day = self.flights.row(leg["flight_number"])["dates"][leg["date"]]
-                day["available_seats"][cabin] -= len(passengers)
+        for leg in legs:
+            day = self.flights.row(leg["flight_number"])["dates"][leg["date"]]
+            day["available_seats"][cabin] -= len(passengers)
         row: Row = {
             "reservation_id": new_id,
             "user_id": user_id,
@@ -164,8 +192,9 @@ class Airline(Desk):
             "total_baggages": total_baggages,
             "nonfree_baggages": nonfree_baggages,
             "insurance": insurance,
+            "status": None,
         }
-        self.reservations.add(new_id, row if self.rules == "tau1" else {**row, "status": None})
+        self.reservations.add(new_id, row)
         self.users.row(user_id)["reservations"].append(new_id)
         return self._done(new_id)
 
@@ -231,8 +260,7 @@ class Airline(Desk):
         self._settle(row, payment_id, heads * (sum(leg["price"] for leg in legs) - before))
         row = self.reservations.row(reservation_id)
         row["flights"] = legs
-        if self.rules == "tau2":
-            row["cabin"] = cabin
+        row["cabin"] = cabin
         return self._done(reservation_id)
 
     @tool(writes=True)

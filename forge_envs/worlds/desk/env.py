@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -21,13 +21,12 @@ from forge_envs.people.chat import chat_of
 from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Criterion, Rubric, Score
 from forge_envs.tables import Table
-from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.customer import Customer, Listener
 from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
-from forge_envs.worlds.desk.ids import SPLITS, task_id
-from forge_envs.worlds.desk.model_customer import Ear
 from forge_envs.worlds.desk.rules import breach
-from forge_envs.worlds.desk.tools import Desk
+from forge_envs.worlds.desk.tasks import SPLITS, task_id
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -44,13 +43,13 @@ class Measured:
 
 
 @dataclass(kw_only=True)
-class DeskEpisode(Desk, Episode[DeskTaskT]):
+class DeskEpisode(ServiceDesk, Episode[DeskTaskT]):
     """An episode is a desk with a customer at it; the tools run on it."""
 
     user: User
     """Who is talked to."""
     customer: Customer
-    """Who listens for what must be told: the user, or the ear of one that is a model."""
+    """Who listens for what must be told: the user, or the listener beside one that is a model."""
     measured: Measured | None = None
 
     def measure(self) -> Measured:
@@ -79,10 +78,10 @@ class DeskEpisode(Desk, Episode[DeskTaskT]):
         return right, rows
 
 
-DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode)  # type: ignore[type-arg]  # of any task
+DeskEpisodeT = TypeVar("DeskEpisodeT", bound=DeskEpisode[Any])
 
 
-class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
+class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT]):
     """What worlds of customer service share; the arguments are explained where a world is.
 
     The outcome is 1 if exactly the rows that gold changes were changed, to the same values, and the
@@ -99,7 +98,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     sizes: ClassVar[Collection[str]]
     customer_type: ClassVar[type[Customer]]
     """Who comes to the desk."""
-    ear_type: ClassVar[type[Ear]]
+    listener_type: ClassVar[type[Listener]]
     """Who listens where a model comes instead."""
     _rubric: ClassVar[Rubric[Measured]] = Rubric(
         [
@@ -129,7 +128,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
         one_of("level", level, range(6))
         one_of("size", size, self.sizes)
         one_of("prompt", prompt, ("full", "compact"))
-        one_of("source", source, ("synthetic",))
+        _check_source(self.name, source)
         self._chat = chat_of(user)
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
@@ -145,22 +144,15 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
         if self._chat is None:
             customer = self.customer_type(task)
             return customer, customer
-        ear = self.ear_type(task)
-        return ModelUser(ear.brief(), self._chat, int(self.np_random.integers(2**31))), ear
+        listener = self.listener_type(task)
+        return ModelUser(listener.brief(), self._chat, int(self.np_random.integers(2**31))), listener
 
     @property
     def toolkit(self) -> object:
         """The episode itself: its methods are the tools."""
         return self.playing
 
-    @property
-    def playing(self) -> DeskEpisodeT:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state  # type: ignore[return-value]  # begin() made it
-
-    def begin(self, task: DeskTaskT) -> tuple[Episode[DeskTaskT], Observation]:
+    def begin(self, task: DeskTaskT) -> tuple[DeskEpisodeT, Observation]:
         """A fresh desk, and the customer's first line."""
         state = self.open_desk(task)
         system, tools = self._system
@@ -169,7 +161,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
         customer = self.playing.customer
-        if isinstance(customer, Ear):
+        if isinstance(customer, Listener):
             customer.listen(text)
         answer = self.playing.user.reply(text)
         return None if answer is None else (Message(role="user", content=answer),)
@@ -185,7 +177,7 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
     def watch(self, task_id: str) -> DeskWatch:
         """Who tells whether a customer of this task keeps to their notes. Raises TaskError."""
         task = self.find(task_id)
-        return DeskWatch(self.ear_type(task), self.customer_type(task))
+        return DeskWatch(self.listener_type(task), self.customer_type(task))
 
     def gold(self, task: DeskTaskT) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""
@@ -209,6 +201,18 @@ class DeskEnv(AgentEnv[DeskTaskT], Generic[DeskTaskT, DeskEpisodeT]):
             writes = self.tools[call.name].writes
             fault = breach(self.playing, call, message["content"], writes=writes)
         return message, fault
+
+
+def _check_source(name: str, source: object) -> None:
+    """ValueError unless tasks are generated; whoever asks for published ones is told where they are."""
+    kind, colon, path = source.partition(":") if isinstance(source, str) else ("", "", "")
+    if colon and kind in ("tau1", "tau2"):
+        world = f"Forge/{kind.capitalize()}-v0"
+        raise ValueError(
+            f"source={source!r}: published tasks are a world of their own: "
+            f"gymnasium.make({world!r}, domain={name!r}, path={path!r})"
+        )
+    one_of("source", source, ("synthetic",))
 
 
 @functools.cache

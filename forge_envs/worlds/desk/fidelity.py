@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.customer import Customer, Listener
 from forge_envs.worlds.desk.hearing import split
-from forge_envs.worlds.desk.model_customer import Ear
 
 _COMMON = frozenset(
     ("a", "an", "and", "are", "at", "by", "for", "from", "i", "i'd", "i'm", "in", "is", "it", "it's", "me")
@@ -31,16 +30,16 @@ _NO = re.compile(r"\b(?:no|not|don't|doesn't|isn't|wrong|instead|rather|never|ne
 class DeskWatch:
     """Follows one conversation at a desk; a `forge_envs.people.fidelity.Watch`."""
 
-    def __init__(self, ear: Ear, twin: Customer) -> None:
-        self._ear = ear
+    def __init__(self, listener: Listener, twin: Customer) -> None:
+        self._listener = listener
         self._twin = twin
         self._twin_says: str | None = twin.open()
-        task = ear.task
+        task = listener.task
         requests = {word for goal in task.goals for word in split(goal.request.lower())}
-        notes = [ear.persona(), *(goal.request for goal in task.goals)]
+        notes = [listener.persona(), *(goal.request for goal in task.goals)]
         details = [(topic, text) for goal in task.goals for topic, text in goal.details.items()]
         self._notes = " ".join([*notes, *(text for _, text in details)]).lower()
-        identity = [(topic, frozenset(split(text.lower()))) for topic, text in ear.identity().items()]
+        identity = [(topic, frozenset(split(text.lower()))) for topic, text in listener.identity().items()]
         told = [(topic, frozenset(split(text.lower())) - _COMMON - _words(topic)) for topic, text in details]
         self._facts = [(topic, words - requests) for topic, words in [*identity, *told] if words - requests]
         self._raised: set[str] = set()
@@ -59,14 +58,15 @@ class DeskWatch:
 
     def hear(self, prose: str) -> None:
         """The agent said something to the user."""
-        heard = self._ear.ear.listen(prose)
+        heard = self._listener.ear.listen(prose)
         self._agent += f" {heard.text}"
         self._confirming = heard.confirm
-        for sentence in heard.sentences:
-            self._raised |= sentence.labels.keys() & set(self._ear.ear.topics)
+        topics = self._listener.ear.topics
+        self._raised |= topics.named(prose)
+        self._raised |= {topic for question in heard.questions for topic in question.topics}
         if _GENERAL.search(heard.text):
-            self._raised |= set(self._ear.ear.topics)
-        self._ear.listen(prose)
+            self._raised |= set(topics.names)
+        self._listener.listen(prose)
         self._objection = None
         if self._twin_says is not None:
             self._objection = self._twin.objection(heard) if heard.confirm else None
@@ -82,7 +82,7 @@ class DeskWatch:
 
     def leave(self) -> Iterator[tuple[str, str]]:
         """The user left on what was said last; what is wrong with that."""
-        settled = not self._undone and self._ear.told == self._ear.task.to_tell
+        settled = not self._undone and self._listener.told == self._listener.task.to_tell
         if self._twin_says is not None and not settled:
             yield "premature_stop", f"left, where the notes go on: {self._twin_says}"
 
@@ -92,7 +92,7 @@ class DeskWatch:
             return
         raised = self._raised
         for topic, fact in self._facts:
-            open_to_tell = topic in raised or (topic in self._ear.identity() and "identity" in raised)
+            open_to_tell = topic in raised or (topic in self._listener.identity() and "identity" in raised)
             if not open_to_tell and 3 * len(fact & words) >= 2 * len(fact):
                 if fact <= frozenset(split(self._agent)):
                     continue  # the agent knows it already
@@ -100,15 +100,15 @@ class DeskWatch:
 
     def _invented(self, text: str) -> Iterator[tuple[str, str]]:
         """Values that neither the notes nor the agent have named."""
-        for kind, find in self._ear.identifiers.items():
+        for kind, find in self._listener.identifiers.items():
             known = find(self._notes) | find(self._agent)
             for value in sorted(find(text) - known):
                 yield "contradiction", f"said {kind} {value!r}, which is not in the notes"
         if text.rstrip().endswith("?") or _NO.search(text):
             return  # asks, or says what they do not want
-        goal = self._ear.task.goals[self._twin.at]
+        goal = self._listener.task.goals[self._twin.at]
         mine = " ".join([goal.request, *goal.details.values()]).lower()
-        for kind, find in self._ear.choices.items():
+        for kind, find in self._listener.choices.items():
             wanted, said = find(mine), find(text)
             if wanted and said and not wanted & said and not said <= find(self._notes):
                 yield "contradiction", f"said {kind} {sorted(said)}, where the notes say {sorted(wanted)}"

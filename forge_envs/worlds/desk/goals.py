@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import pkgutil
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
@@ -55,6 +57,9 @@ class Goal:
 class DeskTask(Task):
     """A customer, their goals, and the proof that these can be met. A world adds the rows around them."""
 
+    address: ClassVar[str]
+    """Where the world finds a task by its id, "package.module:function"; pickles hold this and the id."""
+
     size: str
     level: int
     customer_id: str
@@ -69,6 +74,14 @@ class DeskTask(Task):
     def to_tell(self) -> int:
         """How many things the customer must hear: facts and refusals."""
         return sum(bool(goal.truth) for goal in self.goals)
+
+    def __reduce__(self) -> tuple[Callable[[str, str], DeskTask], tuple[str, str]]:
+        return _found, (self.address, self.id)
+
+
+def _found(address: str, task_id: str) -> DeskTask:
+    task: DeskTask = pkgutil.resolve_name(address)(task_id)
+    return task
 
 
 _AMOUNT = re.compile(

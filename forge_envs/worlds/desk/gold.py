@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
 from forge_envs.errors import ToolError
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row
 from forge_envs.tools import Tool
-from forge_envs.worlds.desk.customer import Customer
+from forge_envs.worlds.desk.customer import Customer, choose, listing
 from forge_envs.worlds.desk.goals import DeskTask, Goal, Key
-from forge_envs.worlds.desk.tools import Desk
-from forge_envs.worlds.desk.wording import listing
+from forge_envs.worlds.desk.tools import ServiceDesk
 
 DeskTaskT = TypeVar("DeskTaskT", bound=DeskTask)
 
@@ -22,13 +21,13 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     """Writes the gold of one task, goal by goal. A world says what it asks for, looks up and lists."""
 
     record: ClassVar[tuple[str, str]]
-    """The argument that names what a goal is about, and the table it is in, as `Desk.record`."""
+    """The argument that names what a goal is about, and the table it is in, as `ServiceDesk.record`."""
     reader: ClassVar[str]
     """The tool that reads one of these."""
     topics: ClassVar[Mapping[str, str]]
     """What may be asked for, in words."""
-    choose: ClassVar[Callable[..., str]]
-    """The world's sentence for a place."""
+    package: ClassVar[str]
+    """Where its lines.toml lies."""
 
     def __init__(self, task: DeskTaskT, voice: int) -> None:
         self.task = task
@@ -74,7 +73,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     def say(self, place: str, **words: str) -> None:
         """Speak."""
         voice = self.voice + 7 * len(self.actions)
-        self.actions.append(type(self).choose(place, voice, self.tiny, **words))
+        self.actions.append(choose(self.package, place, voice, self.tiny, **words))
 
     def call(self, name: str, **arguments: object) -> None:
         """Call a tool."""
@@ -123,7 +122,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
 
 
 def rehearse(
-    task: DeskTask, customer: Customer, desk: Desk, tools: Mapping[str, Tool]
+    task: DeskTask, customer: Customer, desk: ServiceDesk, tools: Mapping[str, Tool]
 ) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0.
 

@@ -16,7 +16,7 @@ from forge_envs.worlds.desk.goals import Key
 
 
 @dataclass(kw_only=True)
-class Desk:
+class ServiceDesk:
     """What one episode's desk notes, whatever it serves."""
 
     tables: ClassVar[tuple[str, ...]] = ()

@@ -20,9 +20,9 @@ from forge_envs.worlds.polyglot.contests.problem import Contest
 from forge_envs.worlds.polyglot.edits import FORMATS, Answer, read_diff, read_whole, write_diff, write_whole
 from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
 from forge_envs.worlds.polyglot.gaps import NO_EXAMPLE
-from forge_envs.worlds.polyglot.judge import Verdict, judge
+from forge_envs.worlds.polyglot.judge import AnswerVerdict, judge
 from forge_envs.worlds.polyglot.languages import LANGUAGES
-from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Tasks
+from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Puzzles
 from forge_envs.worlds.polyglot.toolchain import require
 
 
@@ -42,7 +42,7 @@ class PolyglotEpisode(Episode[Puzzle]):
     """Answers of the episode that could not be used as they were."""
 
 
-class PolyglotEnv(AgentEnv[Puzzle]):
+class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
     """Programming exercises after the Aider polyglot benchmark, by its protocol: files are given, the agent
     answers with edits, hidden tests run, and where they fail the agent sees what they say and tries again.
 
@@ -68,7 +68,6 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
     splits = SPLITS
-    state: PolyglotEpisode | None
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def hear(self, text: str) -> Observation | None:
         """Read the answer, run the tests."""
-        state = self._playing
+        state = self.playing
         answer = self._read(text)
         state.edited.update(answer.changed)
         if answer.error is not None:
@@ -139,11 +138,11 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def progress(self) -> float:
         """The share of the tests that passed when they last ran."""
-        return self._playing.share
+        return self.playing.share
 
     def grade(self) -> Score:
         """1 if a run passed."""
-        state = self._playing
+        state = self.playing
         passed = float(any(state.tries))
         parts = {
             "first_try": float(state.tries[:1] == [True]),
@@ -179,30 +178,24 @@ class PolyglotEnv(AgentEnv[Puzzle]):
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
         """An answer that cannot be used costs what a malformed call does."""
-        before = self._playing.malformed
+        before = self.playing.malformed
         said, penalties = super()._answer(action)
-        if self._playing.malformed > before:
+        if self.playing.malformed > before:
             penalties = {**penalties, "malformed": PENALTIES["malformed"]}
         return said, penalties
 
     @property
-    def _playing(self) -> PolyglotEpisode:
-        state = self.playing
-        assert isinstance(state, PolyglotEpisode)
-        return state
-
-    @property
     def _files(self) -> Mapping[str, str]:
-        return self.task.files(self._playing.edited)
+        return self.task.files(self.playing.edited)
 
     def _read(self, text: str) -> Answer:
         read = read_diff if self.edit_format == "diff" else read_whole
         language, task = LANGUAGES[self.task.language], self.task
         return read(text, self._files, lambda path: language.may_add(path, task))
 
-    def _test(self) -> Verdict:
-        if all(self.task.stubs.get(path) == text for path, text in self._playing.edited.items()):
-            return Verdict(False, 0.0, wording.UNCHANGED)
+    def _test(self) -> AnswerVerdict:
+        if all(self.task.stubs.get(path) == text for path, text in self.playing.edited.items()):
+            return AnswerVerdict(False, 0.0, wording.UNCHANGED)
         task = self.task
         if isinstance(task, Contest):
             return judge_contest(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
@@ -210,7 +203,7 @@ class PolyglotEnv(AgentEnv[Puzzle]):
         return judge(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
 
 
-def _tasks(source: str, language: str, level: int) -> Tasks:
+def _tasks(source: str, language: str, level: int) -> Puzzles:
     if source != "contests":
         if level:
             raise ValueError(f"level={level}: only source='contests' has levels")

@@ -32,7 +32,7 @@ SHOWN = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AnswerVerdict:
     """What a run of the tests showed."""
 
     passed: bool
@@ -45,7 +45,7 @@ class Verdict:
     timed_out: bool = False
 
 
-def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> Verdict:
+def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> AnswerVerdict:
     """Run the tests of `exercise` on `files` (path to text) within `timeout` seconds.
 
     Nothing survives the run: the box is fresh, holds the published tests, and is closed. A run that looks
@@ -68,7 +68,7 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
         doubt = run.doubt(fixed, timeout) if verdict.passed else ""
         if doubt or not verdict.passed:
             run.require_space()
-        return Verdict(False, 0.0, doubt, verdict.results) if doubt else verdict
+        return AnswerVerdict(False, 0.0, doubt, verdict.results) if doubt else verdict
     finally:
         box.close()
 
@@ -113,7 +113,7 @@ class _Run:
             text = f"exercise {self.exercise.id} could not be unpacked: {done.output[-500:]}"
             raise MachineError(text, kind="unpack", stage="sandbox", retryable=True)
 
-    def test(self, timeout: float) -> Verdict:
+    def test(self, timeout: float) -> AnswerVerdict:
         """Run the tests."""
         language, tests = self.language, self.exercise.tests
         ran = self._run(language.command(self.exercise.name, tests, self.control), timeout)
@@ -131,7 +131,7 @@ class _Run:
             output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
         elif ran.code == 0 and not passed:
             output = f"{output}\n\nThe run ended before {', '.join(sorted(missing))[:500]} passed.".lstrip()
-        return Verdict(passed, share, output, results, ran.timed_out)
+        return AnswerVerdict(passed, share, output, results, ran.timed_out)
 
     def doubt(self, fixed: Mapping[str, bytes], timeout: float) -> str:
         """Why not to believe a run that looks passed; empty where there is no reason."""

@@ -18,7 +18,7 @@ from forge_envs.worlds.polyglot.languages import LANGUAGES
 SPLITS = ("train", "test")
 
 
-class Tasks(Protocol):
+class Puzzles(Protocol):
     """Where tasks come from."""
 
     def ids(self, split: str | None, n: int | None) -> list[str]:

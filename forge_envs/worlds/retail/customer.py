@@ -1,12 +1,14 @@
-"""The scripted customer of a shop: what they tell and what they mind."""
+"""The customer of a shop: what the scripted one tells and minds, what a model as one is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.desk import customer
+from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.hearing import Heard, Question
 from forge_envs.worlds.retail.goals import FACTS, REASONS, RetailTask
@@ -14,7 +16,7 @@ from forge_envs.worlds.retail.hearing import EAR
 
 
 @dataclass(slots=True)
-class Customer(customer.Customer):
+class ShopCustomer(Customer):
     """A customer of the shop."""
 
     ear = EAR
@@ -65,3 +67,35 @@ def _is_order(word: str) -> bool:
 
 def _is_method(word: str) -> bool:
     return word.startswith(("credit_card_", "paypal_", "gift_card_"))
+
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ORDER = re.compile(r"\bw\d{7}\b")
+_PAYMENT = re.compile(r"\b(credit card|gift card|paypal)\b")
+_ZIP = re.compile(r"(?<![\d.$#-])\d{5}(?![\d-]|\.\d)")
+
+
+class ShopListener(Listener, ShopCustomer):
+    """What the verdict hears beside a model that plays the customer of a shop."""
+
+    __slots__ = ()
+    unknown = "You do not know the order number; the agent can look your orders up."
+    identifiers: ClassVar[Mapping[str, Find]] = {
+        "email": lambda text: set(_EMAIL.findall(text)),
+        "order": lambda text: set(_ORDER.findall(text)),
+        "zip": lambda text: set(_ZIP.findall(text)),
+    }
+    choices: ClassVar[Mapping[str, Find]] = {
+        "payment": lambda text: set(_PAYMENT.findall(text)),
+        "reason": lambda text: {reason for reason in REASONS if reason in text},
+    }
+
+    def persona(self) -> str:
+        """Who they are, and what they can tell about themselves."""
+        task = self.task
+        email = f"Your email is {task.email}." if task.email else "You do not remember your email."
+        return f"You are {task.name}, a customer of an online shop. Your zip code is {task.zip}. {email}"
+
+    def identity(self) -> dict[str, str]:
+        """The email, if they remember it, and the zip code that goes with the name."""
+        return {"name": self.task.zip, **({"email": self.task.email} if self.task.email else {})}

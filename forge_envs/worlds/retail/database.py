@@ -8,22 +8,54 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from forge_envs.tables import Base, Row
-from forge_envs.worlds.desk.dice import Dice
-from forge_envs.worlds.desk.people import draw_address, people
-from forge_envs.worlds.retail.catalog import catalog
+from forge_envs.worlds.desk.database import Dice, draw_address, people
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a product may be like."""
+
+    price: int
+    """The usual one."""
+    options: dict[str, tuple[str, ...]]
+    """Option name -> its values."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All words a shop is drawn from."""
+
+    products: dict[str, Product]
+
+
+@functools.cache
+def catalog() -> Catalog:
+    """The words, read once."""
+    text = resources.files(__package__).joinpath("catalog.toml").read_text(encoding="utf-8")
+    data = tomllib.loads(text)
+    palettes = {key: (option, tuple(values)) for key, (option, values) in data["palettes"].items()}
+    return Catalog(
+        {
+            name: Product(price, dict(palettes[key] for key in keys.split()))
+            for name, (price, keys) in data["products"].items()
+        },
+    )
+
 
 STATUSES = ("pending", "delivered", "processed", "cancelled")
 
 
 @dataclass(frozen=True)
-class Size:
+class ShopSize:
     """How large a shop is and how long its rows are."""
 
     users: int
@@ -44,46 +76,46 @@ class Size:
 
 
 SIZES = {
-    "full": Size(500, 1000, 50, 3, (8, 20), (0.2, 0.22, 0.19, 0.18, 0.21), 0.7, False),
-    "small": Size(50, 100, 12, 2, (5, 9), (0.4, 0.35, 0.25), 0.5, False),
-    "tiny": Size(20, 40, 6, 1, (4, 4), (0.95, 0.05), 0.0, True, ("status", "payment")),
+    "full": ShopSize(500, 1000, 50, 3, (8, 20), (0.2, 0.22, 0.19, 0.18, 0.21), 0.7, False),
+    "small": ShopSize(50, 100, 12, 2, (5, 9), (0.4, 0.35, 0.25), 0.5, False),
+    "tiny": ShopSize(20, 40, 6, 1, (4, 4), (0.95, 0.05), 0.0, True, ("status", "payment")),
 }
 
 
 @dataclass(frozen=True)
-class Database:
+class ShopDatabase:
     """A shop: the rows all episodes share, and the indexes the tools look things up in."""
 
-    size: Size
+    size: ShopSize
     users: Base
     orders: Base
     products: Base
     by_email: dict[str, str]
-    by_name_zip: dict[tuple[str, str, str], str]
+    by_name: dict[tuple[str, str], list[str]]
     product_list: str
     """Product names and ids as JSON, by name."""
 
-    def __reduce__(self) -> tuple[Callable[..., Database], tuple[Base, Base, Base, Size]]:
+    def __reduce__(self) -> tuple[Callable[..., ShopDatabase], tuple[Base, Base, Base, ShopSize]]:
         return make_database, (self.users, self.orders, self.products, self.size)
 
 
 @functools.lru_cache(maxsize=8)
-def make_database(users: Base, orders: Base, products: Base, size: Size = SIZES["full"]) -> Database:
-    """A shop of these rows, with its indexes. The first user of an email or of a name and zip is found."""
+def make_database(users: Base, orders: Base, products: Base, size: ShopSize = SIZES["full"]) -> ShopDatabase:
+    """A shop of these rows, with its indexes. The first user of an email is found."""
     by_email: dict[str, str] = {}
-    by_name_zip: dict[tuple[str, str, str], str] = {}
+    by_name: dict[tuple[str, str], list[str]] = {}
     for user_id, user in users.rows.items():
         name = user["name"]
         by_email.setdefault(user["email"].lower(), user_id)
-        key = (name["first_name"].lower(), name["last_name"].lower(), user["address"]["zip"])
-        by_name_zip.setdefault(key, user_id)
+        key = (name["first_name"].lower(), name["last_name"].lower())
+        by_name.setdefault(key, []).append(user_id)
     names = {product["name"]: product["product_id"] for product in products.rows.values()}
     listing = json.dumps(dict(sorted(names.items())), ensure_ascii=False)
-    return Database(size, users, orders, products, by_email, by_name_zip, listing)
+    return ShopDatabase(size, users, orders, products, by_email, by_name, listing)
 
 
 @functools.cache
-def database(size: str) -> Database:
+def database(size: str) -> ShopDatabase:
     """The shop of a size: "full", "small" or "tiny"."""
     spec = SIZES[size]
     dice = Dice(20_251_107, list(SIZES).index(size))
@@ -122,7 +154,7 @@ def fresh_order_id(dice: Dice, taken: Any) -> str:
     return order_id
 
 
-def _products(dice: Dice, spec: Size) -> list[Row]:
+def _products(dice: Dice, spec: ShopSize) -> list[Row]:
     rows = []
     for name, product in list(catalog().products.items())[: spec.products]:
         names = list(product.options)[: spec.options]
@@ -147,7 +179,7 @@ def _price(dice: Dice, usual: int) -> float:
     return (cents - cents % 10 + 1 + dice.below(9)) / 100
 
 
-def _users(dice: Dice, spec: Size) -> list[tuple[str, Row]]:
+def _users(dice: Dice, spec: ShopSize) -> list[tuple[str, Row]]:
     rows: dict[str, Row] = {}
     seen: set[tuple[str, str, str]] = set()
     while len(rows) < spec.users:
@@ -168,7 +200,7 @@ def _users(dice: Dice, spec: Size) -> list[tuple[str, Row]]:
     return list(rows.items())
 
 
-def _payment_methods(dice: Dice, spec: Size) -> dict[str, Row]:
+def _payment_methods(dice: Dice, spec: ShopSize) -> dict[str, Row]:
     """One to three methods of different sources, so that "my gift card" names one of them."""
     n = 1 + dice.below(2 if spec.own_ids else 3)
     methods: dict[str, Row] = {}
@@ -184,7 +216,7 @@ def _payment_methods(dice: Dice, spec: Size) -> dict[str, Row]:
 
 
 def draw_order(
-    dice: Dice, spec: Size, stock: Sequence[Row], user: Row, user_id: str, order_id: str, status: str
+    dice: Dice, spec: ShopSize, stock: Sequence[Row], user: Row, user_id: str, order_id: str, status: str
 ) -> Row:
     """An order of different products in a given status, paid for with one of the user's methods."""
     n = 1 + int(np.searchsorted(np.cumsum(spec.items)[:-1], float(dice.rng.random())))

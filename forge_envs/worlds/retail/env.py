@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from forge_envs.tables import Table
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
-from forge_envs.worlds.retail.customer import Customer
+from forge_envs.worlds.retail.customer import ShopCustomer, ShopListener
 from forge_envs.worlds.retail.database import SIZES, database
 from forge_envs.worlds.retail.goals import RetailTask
-from forge_envs.worlds.retail.model_customer import Ear
 from forge_envs.worlds.retail.tasks import find_task
 from forge_envs.worlds.retail.tools import Shop
 
@@ -44,7 +43,7 @@ class RetailEnv(DeskEnv[RetailTask, RetailEpisode]):
 
     toolkit_type = Shop
     name, package, compact, sizes = "retail", "forge_envs.worlds.retail", COMPACT, SIZES
-    customer_type, ear_type = Customer, Ear
+    customer_type, listener_type = ShopCustomer, ShopListener
 
     def open_desk(self, task: RetailTask) -> RetailEpisode:
         """A fresh shop."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forge_envs.tables import Base, Row
+from forge_envs.worlds.desk.database import people
 from forge_envs.worlds.desk.goals import DeskTask, amounts
-from forge_envs.worlds.desk.people import people
 
 REASONS = ("no longer needed", "ordered by mistake")
 """Why a customer may cancel."""
@@ -19,17 +19,14 @@ REASONS = ("no longer needed", "ordered by mistake")
 class RetailTask(DeskTask):
     """A customer of a shop. `id` is "retail/<size>/<split>/<level>/<n>"; everything else follows from it."""
 
+    address = "forge_envs.worlds.retail.tasks:find_task"
+
     email: str
     """"" when the customer does not remember it."""
     name: str
     zip: str
     orders: Base
     """The shop's orders with this task's own on top."""
-
-    def __reduce__(self) -> tuple[Callable[[str], RetailTask], tuple[str]]:
-        from forge_envs.worlds.retail.tasks import find_task  # an episode pickles its task by name
-
-        return find_task, (self.id,)
 
 
 _STATUS = re.compile(r"\b(pending|process(?:ed|ing)|deliver(?:ed)|cancell?ed)\b")

@@ -8,11 +8,10 @@ from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tools_of
 from forge_envs.worlds.desk import gold
+from forge_envs.worlds.desk.customer import listing
 from forge_envs.worlds.desk.goals import Goal, Key
-from forge_envs.worlds.desk.wording import listing
-from forge_envs.worlds.retail import wording
-from forge_envs.worlds.retail.customer import Customer
-from forge_envs.worlds.retail.database import Database
+from forge_envs.worlds.retail.customer import ShopCustomer
+from forge_envs.worlds.retail.database import ShopDatabase
 from forge_envs.worlds.retail.goals import RetailTask
 from forge_envs.worlds.retail.tools import Shop
 
@@ -26,10 +25,22 @@ _NEEDS = {
     "exchange": ("options", "payment"),
     "return": ("items", "refund"),
 }
+TOPICS = {
+    "email": "your email",
+    "identity": "your email (or name and zip code)",
+    "order": "the order number",
+    "reason": "the reason",
+    "address": "the new address",
+    "payment": "the payment method",
+    "refund": "the payment method for the refund",
+    "items": "the item",
+    "options": "the item and the options you want",
+}
+"""What the agent asks for, in words."""
 _TOOLS = tools_of(Shop)
 
 
-def gold_actions(task: RetailTask, database: Database, voice: int) -> list[str | ToolCall]:
+def gold_actions(task: RetailTask, database: ShopDatabase, voice: int) -> list[str | ToolCall]:
     """Prose and calls, one a turn, that meet all goals of the task."""
     return _Gold(task, database, voice).play()
 
@@ -37,10 +48,10 @@ def gold_actions(task: RetailTask, database: Database, voice: int) -> list[str |
 class _Gold(gold.Exemplar[RetailTask]):
     record = Shop.record
     reader = "get_order_details"
-    topics: ClassVar[dict[str, str]] = wording.TOPICS
-    choose = wording.choose
+    package = __package__
+    topics: ClassVar[dict[str, str]] = TOPICS
 
-    def __init__(self, task: RetailTask, database: Database, voice: int) -> None:
+    def __init__(self, task: RetailTask, database: ShopDatabase, voice: int) -> None:
         super().__init__(task, voice)
         self.database = database
 
@@ -111,7 +122,7 @@ class _Gold(gold.Exemplar[RetailTask]):
         return f"{amount:.2f}" if self.tiny else f"{'-' if amount < 0 else ''}${abs(amount):.2f}"
 
 
-def rehearse(task: RetailTask, database: Database) -> dict[Key, Row] | None:
+def rehearse(task: RetailTask, database: ShopDatabase) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
     shop = Shop(database=database, users=Table(task.users), orders=Table(task.orders))
-    return gold.rehearse(task, Customer(task), shop, _TOOLS)
+    return gold.rehearse(task, ShopCustomer(task), shop, _TOOLS)

@@ -1,64 +1,33 @@
-"""Tasks without limit: a task's id is its seed.
+"""Tasks without limit: a task's id is its seed (`desk.tasks`).
 
 A task takes one customer of the shop and writes the orders its goals need, so facts differ from task to task.
-Whether a task belongs to "train" or "test" follows from a hash of its customer and goals, so that no request
-occurs in both. A draw that falls on the wrong side, or whose gold fails, is drawn again.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import itertools
 from collections.abc import Callable
 from typing import Any
 
-from forge_envs.messages import ToolCall
-from forge_envs.tables import Base, Row, copy_json
-from forge_envs.worlds.desk.dice import Dice
+from forge_envs.tables import Base
+from forge_envs.worlds.desk.draft import Layer, Redraw, greet_once
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.ids import LEVELS, split_of
-from forge_envs.worlds.desk.layer import Layer
-from forge_envs.worlds.desk.people import draw_address
-from forge_envs.worlds.desk.wording import listing
-from forge_envs.worlds.retail import wording
-from forge_envs.worlds.retail.database import (
-    STATUSES,
-    Database,
-    database,
-    draw_order,
-    fresh_order_id,
-    line,
-)
-from forge_envs.worlds.retail.goals import REASONS, RetailTask, truth_of
+from forge_envs.worlds.desk.tasks import content_of, draw_task
+from forge_envs.worlds.retail.database import SIZES
+from forge_envs.worlds.retail.draft import ShopDraft
+from forge_envs.worlds.retail.goals import RetailTask
 from forge_envs.worlds.retail.gold import gold_actions, rehearse
-from forge_envs.worlds.retail.ids import content_of, parse_id
-
-
-class Redraw(Exception):
-    """The draw cannot become a task; draw again."""
 
 
 @functools.lru_cache(maxsize=4096)
 def find_task(text: str) -> RetailTask:
     """The task of an id. Raises TaskError."""
-    size, split, level, _ = parse_id(text)
-    shop = database(size)
-    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-    level = level or 1 + seed % len(LEVELS)
-    for attempt in itertools.count():
-        dice = Dice(seed, attempt)
-        draft = _Draft(text, size, level, shop, dice)
-        try:
-            goals = draft.goals()
-        except Redraw:
-            continue
-        if split_of(content_of(size, draft.customer_id, goals, draft.orders)) != split:
-            continue
-        task = draft.finish(goals)
-        if task is not None:
-            return task
-    raise AssertionError("unreachable")
+    return draw_task(text, "retail", SIZES, ShopDraft, _plan, _finish)
+
+
+def content(task: RetailTask) -> tuple[Any, ...]:
+    """What a task must not share with one of another split (`desk.tasks`)."""
+    return content_of(task.size, task.customer_id, task.goals, task.orders.rows)
 
 
 def task_base(text: str, table: str) -> Base:
@@ -67,315 +36,86 @@ def task_base(text: str, table: str) -> Base:
     return base
 
 
-class _Draft:
-    """A task in the making: a customer, the orders written for it so far, and the dice."""
+def _finish(text: str, level: int, draft: ShopDraft, goals: tuple[Goal, ...]) -> RetailTask | None:
+    """The task with its gold, or None if gold does not earn 1.0."""
+    shop = draft.shop
+    users = shop.users.rows
+    if len(draft.user["orders"]) > len(users[draft.customer_id]["orders"]):
+        users = Layer({draft.customer_id: draft.user}, users)
+    forgets = level > (2 if draft.tiny else 0) and draft.dice.chance(0.25)
+    name = draft.user["name"]
+    parts: dict[str, Any] = {
+        "id": text,
+        "size": draft.size,
+        "level": level,
+        "customer_id": draft.customer_id,
+        "email": "" if forgets else draft.user["email"],
+        "name": f"{name['first_name']} {name['last_name']}",
+        "zip": draft.user["address"]["zip"],
+        "goals": goals,
+        "users": Base(users, (task_base, text, "users")),
+        "orders": Base(Layer(draft.rows, shop.orders.rows), (task_base, text, "orders")),
+    }
+    gold = tuple(gold_actions(RetailTask(**parts), shop, draft.voice))
+    target = rehearse(RetailTask(**parts, gold=gold), shop)
+    return None if target is None else RetailTask(**parts, gold=gold, target=target)
 
-    def __init__(self, text: str, size: str, level: int, shop: Database, dice: Dice) -> None:
-        self.id = text
-        self.size = size
-        self.level = level
-        self.shop = shop
-        self.spec = shop.size
-        self.dice = dice
-        self.voice = dice.below(2**40)
-        self.tiny = size == "tiny"
-        self.stock = _stock(size)
-        self.customer_id = dice.choice(_customers(size))
-        self.user: Row = copy_json(shop.users.rows[self.customer_id])
-        self.methods = list(self.user["payment_methods"].values())
-        self.old_ids = dice.sample(self.user["orders"], len(self.user["orders"])) if self.spec.own_ids else []
-        self.orders: dict[str, Row] = {}
-        self.said = 0
 
-    # -- the task ----------------------------------------------------------------------------------
+# -- goals of each level -------------------------------------------------------------------------------
 
-    def goals(self) -> tuple[Goal, ...]:
-        """The customer's goals for the level."""
-        return tuple(_PLANS[self.level](self))
 
-    def finish(self, goals: tuple[Goal, ...]) -> RetailTask | None:
-        """The task with its gold, or None if gold does not earn 1.0."""
-        rows = self.shop.users.rows
-        if len(self.user["orders"]) > len(rows[self.customer_id]["orders"]):
-            rows = Layer({self.customer_id: self.user}, rows)
-        forgets = self.level > (2 if self.tiny else 0) and self.dice.chance(0.25)
-        name = self.user["name"]
-        parts: dict[str, Any] = {
-            "id": self.id,
-            "size": self.size,
-            "level": self.level,
-            "customer_id": self.customer_id,
-            "email": "" if forgets else self.user["email"],
-            "name": f"{name['first_name']} {name['last_name']}",
-            "zip": self.user["address"]["zip"],
-            "goals": goals,
-            "users": Base(rows, (task_base, self.id, "users")),
-            "orders": Base(Layer(self.orders, self.shop.orders.rows), (task_base, self.id, "orders")),
-        }
-        task = RetailTask(**parts)
-        gold = tuple(gold_actions(task, self.shop, self.voice))
-        target = rehearse(RetailTask(**parts, gold=gold), self.shop)
-        return None if target is None else RetailTask(**parts, gold=gold, target=target)
+def _plan(draft: ShopDraft, level: int) -> tuple[Goal, ...]:
+    """The customer's goals for a level, as one conversation asks for them."""
+    return greet_once(_PLANS[level](draft))
 
-    # -- rows and words ------------------------------------------------------------------------------
 
-    def order(self, *statuses: str) -> Row:
-        """A new order of the customer in one of the statuses."""
-        status = self.dice.choice(statuses)
-        if self.old_ids:
-            order_id = self.old_ids.pop()
-        else:
-            order_id = fresh_order_id(self.dice, self.shop.orders.rows)
-            if order_id in self.orders:
-                raise Redraw
-            self.user["orders"].append(order_id)
-        row = draw_order(self.dice, self.spec, self.stock, self.user, self.customer_id, order_id, status)
-        self.orders[order_id] = row
-        return row
+def _two(draft: ShopDraft) -> list[Goal]:
+    second: tuple[Callable[..., Goal], ...] = (draft.fact, draft.cancel, draft.write)
+    goals = [draft.write(), draft.dice.choice(second)()]
+    if goals[0].kind == goals[1].kind == "home":
+        raise Redraw
+    return goals if draft.dice.chance(0.5) else goals[::-1]
 
-    def words(self, place: str, order_id: str = "", knows: bool = True) -> str:
-        """The customer's line for a place."""
-        self.said += 1
-        name = f"order {order_id}" if knows else "one of my orders"
-        if place == "stranger":
-            name = order_id
-        text = wording.choose(place, self.voice + 11 * self.said, self.tiny, order=name)
-        if self.said > 1:  # greets once
-            text = text.removeprefix("Hi, ").removeprefix("Hello, ")
-        return text[0].upper() + text[1:]
 
-    def goal(self, kind: str, order: Row, call: ToolCall | None, knows: bool = True, **details: str) -> Goal:
-        """A goal about an order, in the customer's words."""
-        order_id = order["order_id"]
-        found = (
-            f"It is order {order_id}." if knows else f"It is the order with the {order['items'][0]['name']}."
-        )
-        return Goal(
-            kind,
-            self.words(kind, order_id, knows),
-            order_id,
-            {"order": found, **details},
-            call,
-            knows_subject=knows,
-        )
+def _change_of_mind(draft: ShopDraft) -> list[Goal]:
+    if draft.dice.chance(0.5):
+        order = draft.order("pending")
+        makers = [draft.cancel, draft.address, draft.payment, draft.modify]
+    else:
+        order = draft.order("delivered")
+        makers = [draft.exchange, draft.giving_back]
+    first, second = (maker(order) for maker in draft.dice.sample(makers, 2))
+    taken_back = Goal(first.kind, first.request, first.subject, first.details, first.call, withdrawn=True)
+    return [taken_back, second]
 
-    # -- one goal of each kind -------------------------------------------------------------------------
 
-    def fact(self, knows: bool = True) -> Goal:
-        """Asks for one fact of an order."""
-        fact = self.dice.choice(self.spec.facts)
-        order = self.order(*(("delivered", "processed") if fact == "tracking" else STATUSES))
-        place = "payment_fact" if fact == "payment" else fact
-        order_id = order["order_id"]
-        found = (
-            f"It is order {order_id}." if knows else f"It is the order with the {order['items'][0]['name']}."
-        )
-        return Goal(
-            "fact",
-            self.words(place, order_id, knows),
-            order_id,
-            {"order": found},
-            fact=fact,
-            truth=truth_of(fact, order),
-            knows_subject=knows,
-        )
-
-    def cancel(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Cancels a pending order."""
-        order = order or self.order("pending")
-        reason = self.dice.choice(REASONS)
-        said = f"It is {reason}." if reason == REASONS[0] else f"It was {reason}."
-        call = ToolCall("cancel_pending_order", {"order_id": order["order_id"], "reason": reason})
-        return self.goal("cancel", order, call, knows, reason=said)
-
-    def _new_address(self) -> tuple[dict[str, str], str]:
-        drawn = draw_address(self.dice, self.spec.second_line)
-        address = {key: drawn[key] for key in ("address1", "address2", "city", "state", "country", "zip")}
-        lines = [drawn[key] for key in ("address1", "address2", "city", "state") if drawn[key]]
-        return address, f"{', '.join(lines)} {drawn['zip']}, {drawn['country']}."
-
-    def address(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Sends a pending order elsewhere."""
-        order = order or self.order("pending")
-        address, said = self._new_address()
-        call = ToolCall("modify_pending_order_address", {"order_id": order["order_id"], **address})
-        return self.goal("address", order, call, knows, address=said)
-
-    def home(self) -> Goal:
-        """Changes the customer's default address."""
-        address, said = self._new_address()
-        call = ToolCall("modify_user_address", {"user_id": self.customer_id, **address})
-        return Goal("home", self.words("home"), "", {"address": said}, call)
-
-    def payment(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Pays a pending order with another method."""
-        if len(self.methods) < 2:
+def _unknown_order(draft: ShopDraft) -> list[Goal]:
+    makers: tuple[Callable[..., Goal], ...] = (draft.fact, draft.cancel, draft.write)
+    goal = draft.dice.choice(makers)(knows=False)
+    held = Layer(draft.rows, draft.shop.orders.rows)
+    name = draft.rows[goal.subject]["items"][0]["name"]
+    for order_id in draft.user["orders"]:
+        if order_id != goal.subject and any(item["name"] == name for item in held[order_id]["items"]):
             raise Redraw
-        order = order or self.order("pending")
-        paid = order["payment_history"][0]["payment_method_id"]
-        method = self.dice.choice([method for method in self.methods if method["id"] != paid])
-        call = ToolCall(
-            "modify_pending_order_payment",
-            {"order_id": order["order_id"], "payment_method_id": method["id"]},
-        )
-        return self.goal("payment", order, call, knows, payment=f"Use my {_source(method)}.")
-
-    def _swap(self, kind: str, tool: str, order: Row, knows: bool) -> Goal:
-        """New options for one or two items of an order."""
-        items = self.dice.sample(order["items"], 1 + self.dice.below(min(2, len(order["items"]))))
-        new_ids, wishes = [], []
-        for item in items:
-            variants = self.shop.products.rows[item["product_id"]]["variants"]
-            options = [key for key, row in variants.items() if row["available"] and key != item["item_id"]]
-            if not options:
-                raise Redraw
-            new_ids.append(self.dice.choice(options))
-            new = line(self.shop.products.rows[item["product_id"]], new_ids[-1])["options"]
-            changes = [f"{key} {value}" for key, value in new.items() if value != item["options"][key]]
-            wishes.append(f"the {item['name']}, with {listing(changes)}")
-        method = self.dice.choice(self.methods)
-        arguments = {
-            "order_id": order["order_id"],
-            "item_ids": [item["item_id"] for item in items],
-            "new_item_ids": new_ids,
-            "payment_method_id": method["id"],
-        }
-        wish = "; ".join(wishes)
-        return self.goal(
-            kind,
-            order,
-            ToolCall(tool, arguments),
-            knows,
-            items=f"{wish[0].upper()}{wish[1:]}.",
-            payment=f"Use my {_source(method)}.",
-        )
-
-    def modify(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Changes items of a pending order."""
-        return self._swap("modify", "modify_pending_order_items", order or self.order("pending"), knows)
-
-    def exchange(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Exchanges items of a delivered order."""
-        order = order or self.order("delivered")
-        return self._swap("exchange", "exchange_delivered_order_items", order, knows)
-
-    def giving_back(self, order: Row | None = None, knows: bool = True) -> Goal:
-        """Returns items of a delivered order."""
-        order = order or self.order("delivered")
-        items = self.dice.sample(order["items"], 1 + self.dice.below(len(order["items"])))
-        paid = order["payment_history"][0]["payment_method_id"]
-        allowed = [row for row in self.methods if row["id"] == paid or row["source"] == "gift_card"]
-        method = self.dice.choice(allowed)
-        arguments = {
-            "order_id": order["order_id"],
-            "item_ids": [item["item_id"] for item in items],
-            "payment_method_id": method["id"],
-        }
-        names = listing([f"the {item['name']}" for item in items])
-        return self.goal(
-            "return",
-            order,
-            ToolCall("return_delivered_order_items", arguments),
-            knows,
-            items=f"T{names[1:]}.",
-            payment=f"Use my {_source(method)}.",
-        )
-
-    def forbidden(self) -> Goal:
-        """Something the policy forbids."""
-        choice = self.dice.below(4)
-        insists = self.dice.chance(0.5)
-        if choice == 0:
-            order_id = self.dice.choice(_order_ids(self.size))
-            if self.shop.orders.rows[order_id]["user_id"] == self.customer_id:
-                raise Redraw
-            said = self.words("stranger", order_id)
-            details = {"order": f"It is order {order_id}."}
-            return Goal("fact", said, order_id, details, fact="status", truth="refused", insists=insists)
-        makers: tuple[tuple[Callable[..., Goal], tuple[str, ...]], ...] = (
-            (self.cancel, ("delivered", "processed")),
-            (self.giving_back, ("pending", "processed")),
-            (self.address, ("delivered", "processed")),
-        )
-        maker, statuses = makers[choice - 1]
-        wish = maker(self.order(*statuses))
-        return Goal(
-            wish.kind,
-            wish.request,
-            wish.subject,
-            wish.details,
-            wish.call,
-            truth="refused",
-            insists=insists,
-        )
-
-    # -- goals of each level -----------------------------------------------------------------------------
-
-    def write(self, knows: bool = True) -> Goal:
-        """Any write that takes arguments."""
-        makers = [self.address, self.payment, self.modify, self.exchange, self.giving_back]
-        n = self.dice.below(len(makers) + knows)
-        return self.home() if n == len(makers) else makers[n](None, knows)
-
-    def _two(self) -> list[Goal]:
-        second: tuple[Callable[..., Goal], ...] = (self.fact, self.cancel, self.write)
-        goals = [self.write(), self.dice.choice(second)()]
-        if goals[0].kind == goals[1].kind == "home":
-            raise Redraw
-        return goals if self.dice.chance(0.5) else goals[::-1]
-
-    def _change_of_mind(self) -> list[Goal]:
-        if self.dice.chance(0.5):
-            order = self.order("pending")
-            makers = [self.cancel, self.address, self.payment, self.modify]
-        else:
-            order = self.order("delivered")
-            makers = [self.exchange, self.giving_back]
-        first, second = (maker(order) for maker in self.dice.sample(makers, 2))
-        taken_back = Goal(first.kind, first.request, first.subject, first.details, first.call, withdrawn=True)
-        return [taken_back, second]
-
-    def _unknown_order(self) -> list[Goal]:
-        makers: tuple[Callable[..., Goal], ...] = (self.fact, self.cancel, self.write)
-        goal = self.dice.choice(makers)(knows=False)
-        held = Layer(self.orders, self.shop.orders.rows)
-        name = self.orders[goal.subject]["items"][0]["name"]
-        for order_id in self.user["orders"]:
-            if order_id != goal.subject and any(item["name"] == name for item in held[order_id]["items"]):
-                raise Redraw
-        return [goal]
-
-    def _several(self) -> list[Goal]:
-        goals = [self.cancel() if self.dice.chance(0.4) else self.write() for _ in range(2)]
-        if goals[0].kind == goals[1].kind == "home":
-            raise Redraw
-        goals.insert(self.dice.below(3), self.forbidden())
-        return goals
+    return [goal]
 
 
-_PLANS: dict[int, Callable[[_Draft], list[Goal]]] = {
+def _something_special(draft: ShopDraft) -> list[Goal]:
+    return draft.dice.choice((_two, _change_of_mind, _unknown_order))(draft)
+
+
+def _several(draft: ShopDraft) -> list[Goal]:
+    goals = [draft.cancel() if draft.dice.chance(0.4) else draft.write() for _ in range(2)]
+    if goals[0].kind == goals[1].kind == "home":
+        raise Redraw
+    goals.insert(draft.dice.below(3), draft.forbidden())
+    return goals
+
+
+_PLANS: dict[int, Callable[[ShopDraft], list[Goal]]] = {
     1: lambda draft: [draft.fact()],
     2: lambda draft: [draft.cancel()],
     3: lambda draft: [draft.write()],
-    4: lambda draft: draft.dice.choice([_Draft._two, _Draft._change_of_mind, _Draft._unknown_order])(draft),
-    5: lambda draft: draft._several(),
+    4: _something_special,
+    5: _several,
 }
-
-
-def _source(method: Row) -> str:
-    return str(method["source"]).replace("_", " ")
-
-
-@functools.cache
-def _stock(size: str) -> list[Row]:
-    return list(database(size).products.rows.values())
-
-
-@functools.cache
-def _customers(size: str) -> list[str]:
-    return list(database(size).users.rows)
-
-
-@functools.cache
-def _order_ids(size: str) -> list[str]:
-    return list(database(size).orders.rows)

@@ -9,19 +9,19 @@ from typing import ClassVar, Literal
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table, copy_json
 from forge_envs.tools import tool
-from forge_envs.worlds.desk.tools import Desk
-from forge_envs.worlds.retail.database import Database
+from forge_envs.worlds.desk.tools import ServiceDesk
+from forge_envs.worlds.retail.database import ShopDatabase
 
 
 @dataclass(kw_only=True)
-class Shop(Desk):
+class Shop(ServiceDesk):
     """One episode's shop; its methods are the tools.
 
     Source of every effect: τ-bench v1, retail. Its roundings are kept even where they look accidental,
     since a database is compared by its exact numbers.
     """
 
-    database: Database
+    database: ShopDatabase
     users: Table
     orders: Table
     tables: ClassVar[tuple[str, ...]] = ("users", "orders")
@@ -51,10 +51,10 @@ class Shop(Desk):
             last_name: Last name, e.g. 'Smith'.
             zip: Zip code of the customer's address, e.g. '02139'.
         """
-        user_id = self.database.by_name_zip.get((first_name.lower(), last_name.lower(), zip))
-        if user_id is None:
-            raise ToolError("no user has this name and zip code")
-        return user_id
+        for user_id in self.database.by_name.get((first_name.lower(), last_name.lower()), ()):
+            if self.users.peek(user_id)["address"]["zip"] == zip:
+                return user_id
+        raise ToolError("no user has this name and zip code")
 
     @tool()
     def get_user_details(self, user_id: str) -> str:
@@ -106,13 +106,15 @@ class Shop(Desk):
             reason: Why the customer cancels.
         """
         self._look(order_id, "pending")
+        if reason not in ("no longer needed", "ordered by mistake"):
+            raise ToolError(f"{reason!r} is no reason to cancel")
         order = self.orders.row(order_id)
         order["status"] = "cancelled"
         order["cancel_reason"] = reason
         refunds = []
         for payment in order["payment_history"]:
             method, amount = payment["payment_method_id"], payment["amount"]
-            refunds.append(_transaction("refund", amount, method))
+            refunds.append(self._transaction("refund", amount, method))
             if "gift_card" in method:
                 self._add_balance(order["user_id"], method, amount)
         order["payment_history"].extend(refunds)
@@ -134,8 +136,9 @@ class Shop(Desk):
             zip: Zip code, e.g. '02139'.
         """
         self._look_open(order_id)
+        address = self._address(address1, address2, city, state, country, zip)
         order = self.orders.row(order_id)
-        order["address"] = _address(address1, address2, city, state, country, zip)
+        order["address"] = address
         return self._done(order)
 
     @tool(writes=True)
@@ -157,8 +160,8 @@ class Shop(Desk):
         _check_balance(method, amount)
         order = self.orders.row(order_id)
         order["payment_history"] += [
-            _transaction("payment", amount, payment_method_id),
-            _transaction("refund", amount, old),
+            self._transaction("payment", amount, payment_method_id),
+            self._transaction("refund", amount, old),
         ]
         if method["source"] == "gift_card":
             self._add_balance(order["user_id"], payment_method_id, -amount)
@@ -188,7 +191,7 @@ class Shop(Desk):
         order = self.orders.row(order_id)
         kind = "payment" if difference > 0 else "refund"
         # Not rounded, as in τ-bench.
-        order["payment_history"].append(_transaction(kind, abs(difference), payment_method_id))
+        order["payment_history"].append(self._transaction(kind, abs(difference), payment_method_id))
         if method["source"] == "gift_card":
             self._add_balance(order["user_id"], payment_method_id, -difference)
         self._swap(order, item_ids, new_item_ids)
@@ -212,7 +215,8 @@ class Shop(Desk):
         """
         if user_id not in self.users:
             raise ToolError("there is no such user")
-        self.users.row(user_id)["address"] = _address(address1, address2, city, state, country, zip)
+        address = self._address(address1, address2, city, state, country, zip)
+        self.users.row(user_id)["address"] = address
         self.writes += 1
         return self.users.text(user_id)
 
@@ -286,6 +290,21 @@ class Shop(Desk):
             item["price"] = variant["price"]
             item["options"] = copy_json(variant["options"])
 
+    def _transaction(self, kind: str, amount: float, method_id: str) -> Row:
+        return {"transaction_type": kind, "amount": amount, "payment_method_id": method_id}
+
+    def _address(
+        self, address1: str, address2: str, city: str, state: str, country: str, zip_code: str
+    ) -> Row:
+        return {
+            "address1": address1,
+            "address2": address2,
+            "city": city,
+            "state": state,
+            "country": country,
+            "zip": zip_code,
+        }
+
     def _done(self, order: Row) -> str:
         self.writes += 1
         return self.orders.text(order["order_id"])
@@ -313,21 +332,6 @@ class Shop(Desk):
                 raise ToolError(f"item {new_item_id} is not available or not the same product")
             total += variants[new_item_id]["price"] - item["price"]
         return total
-
-
-def _transaction(kind: str, amount: float, method_id: str) -> Row:
-    return {"transaction_type": kind, "amount": amount, "payment_method_id": method_id}
-
-
-def _address(address1: str, address2: str, city: str, state: str, country: str, zip_code: str) -> Row:
-    return {
-        "address1": address1,
-        "address2": address2,
-        "city": city,
-        "state": state,
-        "country": country,
-        "zip": zip_code,
-    }
 
 
 def _first(order: Row, item_id: str) -> Row:

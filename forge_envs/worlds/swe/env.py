@@ -16,9 +16,9 @@ from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Score
 from forge_envs.sandbox import Limits, Result, provider
 from forge_envs.worlds.swe import patch as patches
-from forge_envs.worlds.swe.judge import APPLYING, Verdict, judge
+from forge_envs.worlds.swe.judge import APPLYING, PatchVerdict, judge
 from forge_envs.worlds.swe.place import Broken, Place
-from forge_envs.worlds.swe.rows import EXTRA, Tasks, load
+from forge_envs.worlds.swe.rows import EXTRA, SweTasks, load
 from forge_envs.worlds.swe.scaffold import SCAFFOLDS, Scaffold
 from forge_envs.worlds.swe.site import STARTING, Ground, Site
 from forge_envs.worlds.swe.task import SweTask
@@ -41,10 +41,10 @@ class SweEpisode(Episode[SweTask]):
     """Whether something ran in the box since progress was measured."""
     measured: tuple[bytes, float] = (b"", 0.0)
     """A patch, and the share of visible tests that it mends."""
-    verdict: Verdict | None = None
+    verdict: PatchVerdict | None = None
 
 
-class SweEnv(AgentEnv[SweTask]):
+class SweEnv(AgentEnv[SweTask, SweEpisode]):
     """Repositories with a bug: fix what the issue describes.
 
     The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
@@ -72,7 +72,6 @@ class SweEnv(AgentEnv[SweTask]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
-    state: SweEpisode | None
 
     def __init__(
         self,
@@ -117,7 +116,7 @@ class SweEnv(AgentEnv[SweTask]):
         _positive(lifetime=lifetime)
         provider(sandbox)
         _check_tools(source, sandbox)
-        self.tasks: Tasks = load(source, split)
+        self.tasks: SweTasks = load(source, split)
         self.splits = tuple(self.tasks.splits)
         if split is None:
             split = "train" if "train" in self.splits else self.splits[0]
@@ -132,18 +131,11 @@ class SweEnv(AgentEnv[SweTask]):
         self._told = self.schemas if self._scaffold.tells_schemas else []
 
     @property
-    def playing(self) -> SweEpisode:
-        """The episode in play. Raises ResetNeeded before the first reset."""
-        if self.state is None:
-            return super().playing  # type: ignore[return-value]  # raises
-        return self.state
-
-    @property
     def toolkit(self) -> object:
         """The scaffold's tools."""
         return self._scaffold(self)
 
-    def begin(self, task: SweTask) -> tuple[Episode[SweTask], Observation]:
+    def begin(self, task: SweTask) -> tuple[SweEpisode, Observation]:
         """A fresh box, and the issue."""
         state = SweEpisode(task=task, place=Place(task, self._ground))
         _ = state.place.site
@@ -177,7 +169,7 @@ class SweEnv(AgentEnv[SweTask]):
         """The verdict on what was submitted. Nothing of the agent's is alive while it is judged."""
         state = self.playing
         state.place.close()
-        found = Verdict(False, "nothing was submitted")
+        found = PatchVerdict(False, "nothing was submitted")
         if state.patch is not None:
             found = judge(state.task, state.patch, self._ground, guard=self.guard, timeout=self.eval_timeout)
         state.verdict = found

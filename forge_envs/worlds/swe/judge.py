@@ -33,7 +33,7 @@ LOG = 16_000_000
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PatchVerdict:
     """How a patch did. The shares are those of tests that do what they should."""
 
     resolved: bool
@@ -49,7 +49,7 @@ class Verdict:
 
 def judge(
     task: SweTask, patch: bytes, ground: Ground, *, guard: bool = True, timeout: float = 1_800.0
-) -> Verdict:
+) -> PatchVerdict:
     """Whether a patch resolves a task.
 
     With `guard=False` the verdict is the official harness's own. With `guard=True` a patch must also be what
@@ -57,7 +57,7 @@ def judge(
     for a task that is watched, with what pytest reported beside it. Raises MachineError.
     """
     if not patch.strip():
-        return Verdict(False, "the patch is empty")
+        return PatchVerdict(False, "the patch is empty")
     kept: list[Part] = []
     dropped: list[str] = []
     rule = Guard(task)
@@ -65,10 +65,10 @@ def judge(
         try:
             kept, dropped = rule.split(parts(patch))
         except PatchError as error:
-            return Verdict(False, str(error))
+            return PatchVerdict(False, str(error))
         patch = join(kept)
         if not patch:
-            return Verdict(False, "nothing is left of the patch", dropped=tuple(dropped))
+            return PatchVerdict(False, "nothing is left of the patch", dropped=tuple(dropped))
     site = open_site(task, ground, judged=True)
     try:
         settings = {path: _text(site, path) for path in rule.settings(kept)}
@@ -76,14 +76,14 @@ def judge(
         if not applied:
             if applied is None and not _gold_applies(task, ground):
                 raise unwell(f"no patch can be applied in a fresh box of {task.image!r}")
-            return Verdict(False, "the patch does not apply", dropped=tuple(dropped))
+            return PatchVerdict(False, "the patch does not apply", dropped=tuple(dropped))
         dropped += _restore(site, settings)
         try:
             found = _evaluate(task, site, guard=guard, timeout=timeout, dropped=tuple(dropped))
         except SandboxError as error:
             if not broke(site.box, error, task, ground):
                 raise
-            return Verdict(False, f"the tests broke their box: {error}", True, dropped=tuple(dropped))
+            return PatchVerdict(False, f"the tests broke their box: {error}", True, dropped=tuple(dropped))
     finally:
         site.close()
     if not found.resolved and _NO_SPACE.search(found.log):
@@ -129,17 +129,19 @@ def _text(site: Site, path: str) -> str:
         return BROKEN
 
 
-def _evaluate(task: SweTask, site: Site, *, guard: bool, timeout: float, dropped: tuple[str, ...]) -> Verdict:
+def _evaluate(
+    task: SweTask, site: Site, *, guard: bool, timeout: float, dropped: tuple[str, ...]
+) -> PatchVerdict:
     from swebench.harness.utils import make_test_spec
 
     spec = make_test_spec(task.row)
     script = site.put("eval.sh", _with_assets(spec.eval_script, task.assets, site).encode())
-    watch = Watch(site) if guard and task.watched else None
+    watch = Witness(site) if guard and task.watched else None
     command = f"{watch.words if watch else ''}/bin/bash {script}"
     result = site.run(command, timeout=timeout, head=LOG, tail=LOG)
     if result.timed_out:
         reason = f"the tests needed more than {timeout:g} s"
-        return Verdict(False, reason, applied=True, dropped=dropped, log=result.output)
+        return PatchVerdict(False, reason, applied=True, dropped=dropped, log=result.output)
     report = _official(task, spec, result.output)
     status = report.get("tests_status", {})
     beside = watch.report(task) if watch else None
@@ -154,7 +156,7 @@ def _evaluate(task: SweTask, site: Site, *, guard: bool, timeout: float, dropped
     shares = [_share(status.get(key)) for key in ("FAIL_TO_PASS", "PASS_TO_PASS")]
     if beside is not None:
         shares = [min(pair) for pair in zip(shares, beside.shares, strict=True)]
-    return Verdict(not reason, reason, True, shares[0], shares[1], dropped, result.output)
+    return PatchVerdict(not reason, reason, True, shares[0], shares[1], dropped, result.output)
 
 
 def _official(task: SweTask, spec: Any, log: str) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def _with_assets(script: str, assets: Mapping[str, bytes] | None, site: Site) ->
     return "\n".join(lines)
 
 
-class Watch:
+class Witness:
     """Our pytest plugin in a box, and what it reported."""
 
     def __init__(self, site: Site) -> None:

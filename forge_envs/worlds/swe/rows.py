@@ -24,7 +24,7 @@ HUB = 600.0
 
 
 @dataclass(frozen=True, eq=False)
-class Tasks:
+class SweTasks:
     """The tasks of a source, and its splits in the order of their first task."""
 
     source: str
@@ -41,7 +41,7 @@ class Tasks:
         return self.by_id[task_id]
 
 
-def load(source: str, split: str | None = None) -> Tasks:
+def load(source: str, split: str | None = None) -> SweTasks:
     """The tasks of `source`, read once per process.
 
     `split` names the rows of a file or of the Hub that do not name one themselves; by default "test". Raises
@@ -60,7 +60,7 @@ def load(source: str, split: str | None = None) -> Tasks:
     raise ValueError(f"source={source!r}: known are {KNOWN}")
 
 
-def _index(source: str, tasks: Iterable[SweTask], unnamed: str) -> Tasks:
+def _index(source: str, tasks: Iterable[SweTask], unnamed: str) -> SweTasks:
     by_id: dict[str, SweTask] = {}
     splits: dict[str, list[str]] = {}
     for task in tasks:
@@ -70,14 +70,14 @@ def _index(source: str, tasks: Iterable[SweTask], unnamed: str) -> Tasks:
         splits.setdefault(task.split or unnamed, []).append(task.id)
     if not by_id:
         raise TaskError(f"{source}: there are no tasks in it")
-    return Tasks(source, by_id, {name: tuple(ids) for name, ids in splits.items()})
+    return SweTasks(source, by_id, {name: tuple(ids) for name, ids in splits.items()})
 
 
 # -- rows ----------------------------------------------------------------------------------------------
 
 
 @functools.cache
-def _load_file(source: str, path: Path, split: str) -> Tasks:
+def _load_file(source: str, path: Path, split: str) -> SweTasks:
     if not path.is_file():
         raise TaskError(f"source={source!r}: there is no file {path}")
     reader = _READERS.get(path.suffix)
@@ -87,7 +87,7 @@ def _load_file(source: str, path: Path, split: str) -> Tasks:
 
 
 @functools.cache
-def _load_hub(source: str, name: str, split: str) -> Tasks:
+def _load_hub(source: str, name: str, split: str) -> SweTasks:
     try:
         from swebench.harness.utils import load_swebench_dataset
     except ImportError as error:
@@ -161,7 +161,7 @@ _READERS = {".parquet": _read_parquet, ".jsonl": _read_lines, ".json": _read_jso
 
 
 @functools.cache
-def _load_repo(source: str, root: Path) -> Tasks:
+def _load_repo(source: str, root: Path) -> SweTasks:
     try:
         from swebench.task.repo import task_dirs
     except ImportError as error:

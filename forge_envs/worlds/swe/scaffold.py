@@ -6,23 +6,37 @@ import base64
 from abc import ABC, abstractmethod
 from importlib.resources import files
 from shlex import quote
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from forge_envs.errors import ToolError
-from forge_envs.messages import Grammar, ToolCall
+from forge_envs.grammars import Grammar
+from forge_envs.messages import ToolCall
 from forge_envs.sandbox import Result
 from forge_envs.tools import tool
 from forge_envs.worlds.swe.patch import PatchError
 from forge_envs.worlds.swe.site import EDIT
-
-if TYPE_CHECKING:
-    from forge_envs.worlds.swe.env import SweEnv
 
 SENTINELS = ("MINI_SWE_AGENT_FINAL_OUTPUT", "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT")
 """First lines of output that submit: mini-swe-agent-plus's, and that of mini-swe-agent."""
 LONGEST = 100_000
 """Characters of an edit; a program's arguments cannot be much longer."""
 _END = "END_OF_PATCH"
+
+
+class Workplace(Protocol):
+    """What tools need of the world that they work in (`SweEnv`)."""
+
+    command_timeout: float
+    """Seconds that a command may take."""
+
+    def execute(self, command: str) -> Result:
+        """Run a command of the agent's. Raises SandboxError, and ToolError for what no shell can be told."""
+
+    def shown(self, result: Result) -> str:
+        """Output as the agent reads it."""
+
+    def submit(self) -> int:
+        """Take the patch and end the episode; returns its size in bytes. Raises PatchError, SandboxError."""
 
 
 class Scaffold(ABC):
@@ -32,7 +46,7 @@ class Scaffold(ABC):
     grammar: ClassVar[str]
     tells_schemas: ClassVar[bool]
 
-    def __init__(self, world: SweEnv) -> None:
+    def __init__(self, world: Workplace) -> None:
         self._world = world
 
     @classmethod

@@ -1,7 +1,7 @@
 """How a scripted customer understands prose, as a person would, whatever the words.
 
-`words` takes a text apart, `clauses` finds what carries its sense, `acts` weighs what each sentence does, `topics`
-finds what a question is about. A desk says which words name its requests (`Ear`).
+`words` takes a text apart, `clauses` finds what carries its sense, `acts` weighs what each sentence does,
+`topics` finds what a question is about. A desk says which words name its requests (`Ear`).
 """
 
 from __future__ import annotations

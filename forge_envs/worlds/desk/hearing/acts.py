@@ -1,4 +1,4 @@
-"""What each sentence does: refuses, wants a yes, asks, offers more, claims to be done; and whether a line is a yes.
+"""What each sentence does (refuses, wants a yes, asks, offers more, reports), and whether a line is a yes.
 
 The weights were fitted to labelled phrases by `benchmarks/hearing_fit.py`. A sum above zero is heard.
 """
@@ -26,7 +26,7 @@ def _weights() -> tuple[dict[str, int], NDArray[np.float32]]:
     lines = (Path(__file__).parent / "weights.tsv").read_text("utf-8").splitlines()
     names, numbers = zip(*[line.split("\t") for line in lines], strict=True)
     rows = np.array([number.split() for number in numbers], dtype=np.float32)
-    return {name: n for n, name in enumerate(names)}, rows / SCALE
+    return {name: n for n, name in enumerate(names)}, rows / np.float32(SCALE)
 
 
 def sums(features: Sequence[str]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +64,7 @@ class _Node:
 class State:
     """Where the words so far may have led: what ends here, and where the next word leads.
 
-    Worked out when first needed and remembered, so that a word costs one look-up however many turns there are.
+    Worked out when first needed and remembered: a word costs one look-up, however many turns there are.
     """
 
     __slots__ = ("_after", "_net", "_places", "turns")
@@ -72,14 +73,15 @@ class State:
         self._net = net
         self._places = places
         self._after: dict[tuple[str, ...], State | None] = {}
-        self.turns = [turn for n in sorted(places) for turn in net[n].turns] if 0 not in places else []
+        self.turns = [turn for n in sorted(places) for turn in net[n].turns]
 
     def after(self, word: Word) -> State | None:
         """The state after a word; None if nothing goes on with it."""
         keys = word.keys
         if keys in self._after:
             return self._after[keys]
-        places = [n for place in self._places for key in keys for n in self._net[place].after.get(key, ())]
+        here = [self._net[place].after for place in self._places]
+        places = [n for after in here for key in keys for n in after.get(key, ())]
         state = State(self._net, frozenset(places)) if places else None
         if len(self._after) < _REMEMBERED:
             self._after[keys] = state
@@ -138,7 +140,7 @@ def features(sentence: Sentence, merged: Sequence[Word]) -> list[str]:
     if len(core) > 14:
         core = [*core[:13], last]
     found = stems[1:]
-    found += map(" ".join, zip(stems, stems[1:], strict=False))
+    found += map(" ".join, itertools.pairwise(stems))
     found += [". " + a for a in roles[1:-1]]
     found += map(". {} {}".format, roles, roles[1:])
     found += map(". {} {} {}".format, roles, roles[1:], roles[2:])

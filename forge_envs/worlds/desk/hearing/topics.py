@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 
 from forge_envs.worlds.desk.hearing.clauses import State, compiled
-from forge_envs.worlds.desk.hearing.words import Sentence
+from forge_envs.worlds.desk.hearing.words import Sentence, normal, sentences
 
 _SHORT = 9
 """Words of a line that goes on with a list."""
@@ -23,6 +25,15 @@ class Topics:
         self.names = tuple(turns)
         self._turns = compiled(turns)
         self._other = other
+
+    @classmethod
+    def load(cls, package: str, other: str) -> Topics:
+        """Those of a world's topics.toml."""
+        return cls(tomllib.loads(resources.files(package).joinpath("topics.toml").read_text("utf-8")), other)
+
+    def named(self, text: str) -> set[str]:
+        """The topics that a text names anywhere."""
+        return {topic for sentence in sentences(normal(text)) for topic in self.of(sentence)}
 
     def of(self, sentence: Sentence) -> list[str]:
         """The topics that a sentence names, in the order in which they are answered."""

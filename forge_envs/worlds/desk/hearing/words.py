@@ -45,7 +45,9 @@ _SHORT = {
     "w/o": "without", "y/n": "yes no", "theyre": "they are", "theyve": "they have", "id": "id",
 }  # fmt: skip
 _TAILS = {"'ll": "will", "'ve": "have", "'re": "are", "'m": "am", "'d": "would", "'s": "is"}
-_NO_STOP = frozenset(["mr", "mrs", "ms", "dr", "st", "no", "apt", "ave", "e.g", "i.e", "vs", "etc", "approx", "a.m", "p.m"])
+_NO_STOP = frozenset(
+    ["mr", "mrs", "ms", "dr", "st", "no", "apt", "ave", "e.g", "i.e", "vs", "etc", "approx", "a.m", "p.m"]
+)
 _ID = re.compile(r"(?=[a-z_#]*\d)[a-z0-9_#]{5,}")
 _NUMBER = re.compile(r"[$€£]?[-+]?[$€£]?\d[\d.,:/%-]*(?:st|nd|rd|th|am|pm|h|gb|ml|l|x)?")
 _SEVERAL = re.compile(r"(.)\1{2,}")

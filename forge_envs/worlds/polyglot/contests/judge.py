@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from forge_envs.errors import MachineError
 from forge_envs.sandbox import Sandbox, provider
 from forge_envs.worlds.polyglot.contests.problem import FILE, Case, Contest, same_answer
-from forge_envs.worlds.polyglot.judge import LIMITS, UNPACKING, Verdict, clipped, pack
+from forge_envs.worlds.polyglot.judge import LIMITS, UNPACKING, AnswerVerdict, clipped, pack
 from forge_envs.worlds.polyglot.languages import LANGUAGES, Results
 from forge_envs.worlds.polyglot.toolchain import host_environment
 
@@ -55,7 +55,9 @@ class _Run:
     error: str
 
 
-def judge_contest(contest: Contest, files: Mapping[str, str], *, sandbox: str, timeout: float) -> Verdict:
+def judge_contest(
+    contest: Contest, files: Mapping[str, str], *, sandbox: str, timeout: float
+) -> AnswerVerdict:
     """Run the program on every hidden case, `timeout` seconds for all together. Raises MachineError."""
     box = provider(sandbox).open(LANGUAGES[contest.language].image, limits=LIMITS)
     try:
@@ -63,14 +65,16 @@ def judge_contest(contest: Contest, files: Mapping[str, str], *, sandbox: str, t
     finally:
         box.close()
     if runs is None:
-        return Verdict(False, 0.0, f"All cases together took more than {timeout:g} seconds.", timed_out=True)
+        return AnswerVerdict(
+            False, 0.0, f"All cases together took more than {timeout:g} seconds.", timed_out=True
+        )
     good = [
         run.status == 0 and same_answer(contest.style, run.answer, case.answer)
         for run, case in zip(runs, contest.cases, strict=True)
     ]
     names = [(f"case {i}", passed) for i, passed in enumerate(good, 1)]
     share = sum(good) / len(good)
-    return Verdict(all(good), share, _told(contest, runs, good), Results.of(names))
+    return AnswerVerdict(all(good), share, _told(contest, runs, good), Results.of(names))
 
 
 def _run_all(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Mapping
+import posixpath
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+
+FENCE = "```"
+"""What a line begins with that opens or closes a code block."""
+
+MOST_BLOCKS = 500
+"""Blocks of an answer that are read: the agent decides how many there are, and each is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +29,60 @@ MayAdd = Callable[[str], bool]
 """Whether a file that is not there may be made."""
 
 
-def fence_of(line: str) -> str | None:
-    """The backticks that open a code block, None for any other line.
-
-    >>> fence_of("```python"), fence_of("````"), fence_of("text ``` text")
-    ('```', '````', None)
-    """
-    match = _FENCE.fullmatch(line.rstrip())
-    return match[1] if match else None
-
-
-_FENCE = re.compile(r"(`{3,})[^`]*")
-
-
-def closes(line: str, fence: str) -> bool:
-    """Whether a line closes the block that `fence` opened."""
-    line = line.rstrip()
-    return len(line) >= len(fence) and not line.strip("`")
-
-
-def bare_name(line: str) -> str:
-    """A file's name without what models write around it.
-
-    >>> [bare_name(line) for line in ("**src/lib.rs**:", "### `a.py`", "# b.py", "`c.h`")]
-    ['src/lib.rs', 'a.py', 'b.py', 'c.h']
-    """
-    return line.strip().strip("#*:` \\t").strip()
-
-
 def resolve(name: str, files: Collection[str]) -> str | None:
     """The file that a name means: its path, or its last part if only one file is called so.
 
     >>> resolve("exercise/src/lib.rs", ["src/lib.rs"]), resolve("lib.rs", ["src/lib.rs"]), resolve("x", ["y"])
     ('src/lib.rs', 'src/lib.rs', None)
     """
-    name = name.removeprefix("./")
-    if name in files:
-        return name
-    last = PurePosixPath(name).name
-    found = [path for path in files if PurePosixPath(path).name == last]
+    path = normal(name)
+    if path in files:
+        return path
+    last = posixpath.basename(path)
+    found = [path for path in files if posixpath.basename(path) == last]
     return found[0] if last and len(found) == 1 else None
 
 
+def normal(name: str) -> str:
+    """A path without detours.
+
+    >>> normal("./src//lib.rs"), normal("src/x/../lib.rs")
+    ('src/lib.rs', 'src/lib.rs')
+    """
+    return posixpath.normpath(name) if name else name
+
+
 def looks_like_path(name: str) -> bool:
-    """Whether a line that stands above a block can be a file's name at all."""
-    return bool(name) and len(name) < 200 and not re.search(r"\s", name) and "." in PurePosixPath(name).name
+    """Whether a line that stands above a block can be a file's name at all.
+
+    >>> looks_like_path("src/lib.rs"), looks_like_path("Here it is."), looks_like_path("Done.")
+    (True, False, False)
+    """
+    short = bool(name) and len(name) < 200 and not name.endswith(".")
+    return short and len(name.split()) == 1 and "." in posixpath.basename(name)
 
 
-def editable(files: Mapping[str, str]) -> str:
-    """The files for a message to the agent."""
-    return ", ".join(files)
+def few(names: Iterable[str]) -> str:
+    """The first of these names for a message to the agent, who may have written thousands.
+
+    >>> few(["a", "b", "a"]), few("abcdefgh")
+    ('a, b', 'a, b, c, d, e and 3 more')
+    """
+    different = list(dict.fromkeys(names))
+    more = f" and {len(different) - _TOLD} more" if len(different) > _TOLD else ""
+    return ", ".join(different[:_TOLD]) + more
+
+
+_TOLD = 5
+
+
+def not_yours(foreign: Collection[str]) -> tuple[str, ...]:
+    """The note on files that were named and are not the agent's."""
+    if not foreign:
+        return ()
+    several = len(set(foreign)) > 1
+    return (f"{few(foreign)} {'are' if several else 'is'} not yours to edit and {_stay(several)}.",)
+
+
+def _stay(several: bool) -> str:
+    return "stay as they are" if several else "stays as it is"

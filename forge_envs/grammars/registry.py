@@ -1,0 +1,171 @@
+"""Which grammars there are: the ones of this package, and those that others bring along."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import warnings
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from forge_envs.grammars.grammar import Grammar
+from forge_envs.messages import Action
+
+PLUGINS = "forge_envs.grammars"
+"""Entry-point group of packages with grammars. Each entry point is a Grammar, or a module that registers
+its own when it is imported. They are looked for when a name is asked for that is not known yet."""
+
+GRAMMARS: dict[str, Grammar] = {}
+"""By name, in the order of registration; filled by `register_grammar` alone."""
+
+# Calls of families that no grammar here reads; they are no prose for a customer either.
+_UNREAD = ("<|tool_call_start|>", "<|tool_call>call:", "<invoke name=", "<minimax:tool_call>", "<｜DSML｜")
+
+
+def register_grammar(grammar: Grammar) -> None:
+    """Make a grammar known by its name, so that any world takes `grammar=` that name.
+
+    Raises ValueError for a name that is taken or no name, TypeError for what is no grammar.
+    """
+    missing = [
+        member for member in ("name", "prose_alone", "example", "marks", "parse", "write", "for_tools")
+        if not hasattr(grammar, member)
+    ]  # fmt: skip
+    if missing:
+        raise TypeError(f"{grammar!r} is no grammar: it has no {', '.join(missing)}")
+    name, marks = grammar.name, grammar.marks
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"grammar name {name!r}: it takes lower-case letters, digits and underscores")
+    if name in GRAMMARS and _kind(GRAMMARS[name]) != _kind(grammar):  # a module may be loaded again
+        raise ValueError(f"grammar name {name!r} is taken by {GRAMMARS[name]!r}")
+    if not isinstance(marks, tuple) or not all(isinstance(mark, str) and mark.strip() for mark in marks):
+        raise TypeError(f"grammar {name!r}: marks={marks!r} must be a tuple of texts that are not empty")
+    if not isinstance(grammar.example, str) or not isinstance(grammar.prose_alone, bool):
+        raise TypeError(f"grammar {name!r}: example must be a text and prose_alone true or false")
+    if not isinstance(grammar.parse(""), Action):
+        raise TypeError(f"grammar {name!r}: parse must return an Action")
+    GRAMMARS[name] = grammar
+    _marks.cache_clear()
+
+
+def _kind(grammar: Grammar) -> tuple[str, str]:
+    return type(grammar).__module__, type(grammar).__qualname__
+
+
+def grammar_of(name: str) -> Grammar:
+    """The grammar of this name. Raises ValueError with the names that are known."""
+    if isinstance(name, str) and name not in GRAMMARS:
+        load_plugins()
+    if not isinstance(name, str) or name not in GRAMMARS:
+        near = difflib.get_close_matches(str(name), GRAMMARS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"grammar={name!r}: known are {', '.join(GRAMMARS)}{hint}")
+    return GRAMMARS[name]
+
+
+def grammar_names() -> list[str]:
+    """Names of all grammars: those of this package, then those of others."""
+    load_plugins()
+    return list(GRAMMARS)
+
+
+@cache
+def load_plugins() -> None:
+    """Let installed packages register their grammars, once; one that fails is left out with a warning."""
+    for plugin in entry_points(group=PLUGINS):
+        try:
+            found = plugin.load()
+            if isinstance(found, Grammar):
+                register_grammar(found)
+        except Exception as error:  # a stranger's code may raise anything, and the others are innocent
+            package = plugin.dist.name if plugin.dist else "unknown"
+            warnings.warn(
+                f"grammars of package {package} are left out: its entry point {plugin.name!r} "
+                f"({plugin.value}) raised {type(error).__name__}: {error}",
+                stacklevel=2,
+            )
+
+
+# -- calls in another format ---------------------------------------------------------------------------
+
+
+def prose_action(text: str, grammar: Grammar) -> Action:
+    """Text without a call of this grammar: prose, unless it is a call in the format of another."""
+    text = text.strip()
+    if (other := foreign(text, grammar.name)) is None:
+        return Action(text)
+    return Action("", error=f"this is {other}, and this world reads {grammar.name}; write {grammar.example}")
+
+
+def foreign(text: str, own: str) -> str | None:
+    """What a text is that holds a call in another grammar than `own`; None for prose.
+
+    >>> foreign('<|python_tag|>{"name": "look", "parameters": {}}', "hermes")
+    'a call in the llama format'
+    >>> foreign("It costs <b>5</b> $, as {'a': 1} says.", "hermes")
+    """
+    firsts, marks = _marks()
+    for first in firsts:
+        if first in text:
+            break
+    else:  # most prose
+        return None
+    for mark, name in marks:
+        if name != own and mark in text:
+            return f"a call in the {name} format" if name else f"a call in a format with {mark}"
+    return "a call as bare JSON" if text.startswith(("{", "[", "```")) and is_bare_call(text) else None
+
+
+@cache
+def _marks() -> tuple[str, list[tuple[str, str]]]:
+    """The first characters of all marks and of JSON, and the marks with their grammar."""
+    marks = [(mark, name) for name, grammar in GRAMMARS.items() for mark in grammar.marks]
+    marks += [(mark, "") for mark in _UNREAD]
+    # <tool_call> alone is Hermes; with <function= or <arg_key> inside, it is another's.
+    marks.sort(key=lambda found: found[1] == "hermes")
+    return "".join(sorted({mark[0] for mark, _ in marks} | set("{[`"))), marks
+
+
+def tag_family(text: str, at: int) -> str | None:
+    """Which grammar's call begins with the `<tool_call>` at `at`, a tag that three of them share.
+
+    >>> tag_family("<tool_call>\\n<function=look>", 0)
+    'qwen_xml'
+    """
+    head = text[at + len("<tool_call>") : at + 300].lstrip()
+    if head.startswith("{"):
+        return "hermes"
+    if head.startswith("<function="):
+        return "qwen_xml"
+    return "glm" if "<arg_key>" in head.partition("</tool_call>")[0] else None
+
+
+_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"\n]*"\s*,\s*"(?:arguments|parameters)"\s*:')
+_KEYS = {"name", "arguments", "parameters", "type", "id", "index", "function"}
+
+
+def is_bare_call(text: str) -> bool:
+    """Whether the whole text is a call as JSON, or several, perhaps in a fence: not just any JSON."""
+    if text.startswith("```") and text.endswith("```") and len(text) > 6:
+        text = text[3:-3].removeprefix("json").strip()
+    try:
+        data = json.loads(text) if text[-1:] in ("}", "]") else None
+    except (ValueError, RecursionError):
+        data = None
+    if data is None:
+        return _CALL.match(text) is not None
+    if isinstance(data, dict) and data.keys() == {"tool_calls"}:
+        data = data["tool_calls"]
+    found = data if isinstance(data, list) else [data]
+    return bool(found) and all(map(_is_call, found))
+
+
+def _is_call(data: Any) -> bool:
+    if not isinstance(data, dict) or not data.keys() <= _KEYS:
+        return False
+    if isinstance(data.get("function"), dict):
+        data = data["function"]
+    arguments = data.get("arguments", data.get("parameters"))
+    return isinstance(data.get("name"), str) and isinstance(arguments, (dict, str))

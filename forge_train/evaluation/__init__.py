@@ -1,0 +1,1 @@
+"""How good a player is, and episodes worth imitating."""

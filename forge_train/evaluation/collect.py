@@ -1,0 +1,258 @@
+"""Episodes to imitate: somebody plays tasks several times, and what passes the filters is kept.
+
+    plays.jsonl      every play as it ended: task, repetition, verdict, messages; what a resume reads
+    episodes.jsonl   the kept ones, as `sft.read_episodes` and other trainers take them
+    episodes.parquet the same in columns
+
+Rejection sampling: `repeats` plays of a task, of which at most `keep` that passed go into the data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from forge_train.engine import Sampling
+from forge_train.engines.local import LocalEngine
+from forge_train.evaluation.evaluate import SUCCESS, verdict
+from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.episode import Player, TokenPlayer, gather, play
+from forge_train.play.renderer import Message, renderer_for
+from forge_train.play.world_pool import World
+from forge_train.record import checkpoint
+from forge_train.record.run_folder import read_lines, repair, write_atomic
+from forge_train.seeds import derive_seed
+from forge_train.show.live import Progress
+from forge_train.trajectory import Segment, Trajectory
+
+Play = dict[str, Any]
+"""One line of plays.jsonl."""
+
+FILTERS: dict[str, Callable[[Play], bool]] = {
+    "ending": lambda play: bool(play["graded"]),
+    "state": lambda play: play["outcome"] >= SUCCESS,
+    "validity": lambda play: not play["parts"].get("malformed"),
+    "calls": lambda play: not play["parts"].get("refused"),
+}
+"""What a play must pass, in this order: the world ended it; it was solved; every action could be read and
+fits the schemas of the tools; no call was refused."""
+
+
+async def collect(
+    world: World,
+    player: Player,
+    tasks: Sequence[str],
+    folder: Path,
+    *,
+    by: str = "",
+    repeats: int = 1,
+    keep: int = 1,
+    filters: Sequence[str] = tuple(FILTERS),
+    seed: int = 0,
+    in_flight: int = 32,
+    deadline: float = 1800.0,
+    parquet: bool = False,
+    progress: Callable[[], None] | None = None,
+) -> dict[str, int]:
+    """Play what `folder` does not hold yet, then write its data; returns how many plays became what.
+
+    `by` names the player: plays of another one, world or seed are not mixed with these. A play that a machine
+    failed is played again by the next call. Raises ValueError for a folder of other plays, and for filters
+    that do not exist.
+    """
+    unknown = [name for name in filters if name not in FILTERS]
+    if unknown or repeats < 1 or keep < 1:
+        raise ValueError(
+            f"filters={list(filters)}, repeats={repeats}, keep={keep}: the filters are {', '.join(FILTERS)}, "
+            "and repeats and keep at least 1"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "plays.jsonl"
+    repair(path)
+    who = {"world": world.name, "args": world.args, "seed": seed, "by": by}
+    found = {(p["task"], p["repetition"]): p for p in _plays(path, who) if p["error"] is None}
+    limit = asyncio.Semaphore(in_flight)
+    with open(path, "ab", buffering=0) as file:
+
+        async def once(task: str, repetition: int) -> None:
+            number = derive_seed(seed, task, repetition)
+            async with limit:
+                trajectory = await play(
+                    world, player, task, seed=number, group=f"collect/{task}", deadline=deadline
+                )
+            line = who | _line(trajectory, repetition)
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            found[task, repetition] = line
+            if progress is not None:
+                progress()
+
+        todo = [(task, i) for task in tasks for i in range(repeats) if (task, i) not in found]
+        await gather(once(*one) for one in todo)
+    wanted = [found[task, i] for task in tasks for i in range(repeats)]
+    kept, counts = select(wanted, filters, keep)
+    write(folder, kept, parquet)
+    return counts
+
+
+def select(plays: Sequence[Play], filters: Sequence[str], keep: int) -> tuple[list[Play], dict[str, int]]:
+    """The plays that pass, at most `keep` of a task, in order; and how many came to which end.
+
+    A play counts under the first filter that drops it. What differs in nothing the agent said is kept once.
+    """
+    counts = Counter({name: 0 for name in ("kept", "failed", *filters, "repeated", "surplus")})
+    kept: list[Play] = []
+    by_task: Counter[str] = Counter()
+    said: set[tuple[str, ...]] = set()
+    for one in plays:
+        words = (one["task"], *(m["content"] for m in one["messages"] if m["role"] == "assistant"))
+        fate = next((name for name in filters if not FILTERS[name](one)), None)
+        if one["error"] is not None:
+            fate = "failed"
+        elif fate is None and words in said:
+            fate = "repeated"
+        elif fate is None and by_task[one["task"]] == keep:
+            fate = "surplus"
+        counts[fate or "kept"] += 1
+        if fate is None:
+            kept.append(one)
+            said.add(words)
+            by_task[one["task"]] += 1
+    return kept, dict(counts)
+
+
+def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
+    """Write the data of `folder` anew. Raises ValueError when parquet is asked for and pyarrow is missing."""
+    names = ("task", "world", "outcome", "messages")
+    rows = [{name: one[name] for name in names} for one in kept]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomic(folder / "episodes.jsonl", lines.encode())
+    if not parquet:
+        return
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError("parquet needs pyarrow: pip install pyarrow, or leave --parquet out") from None
+    columns = [
+        {
+            **row,
+            # Columns are typed, and schemas of tools are not alike: they travel as JSON, as in TRL's data.
+            "messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]],
+            "tools": json.dumps([tool for m in row["messages"] for tool in m.get("tools") or ()]),
+        }
+        for row in rows
+    ]
+    message = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
+    schema = pyarrow.schema(
+        [
+            ("task", pyarrow.string()),
+            ("world", pyarrow.string()),
+            ("outcome", pyarrow.float64()),
+            ("messages", pyarrow.list_(message)),
+            ("tools", pyarrow.string()),
+        ]
+    )
+    aside = folder / ".episodes.parquet.tmp"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(columns, schema=schema), aside)
+    aside.replace(folder / "episodes.parquet")
+
+
+def _line(trajectory: Trajectory, repetition: int) -> Play:
+    info = trajectory.info
+    return {
+        "task": info["task"],
+        "repetition": repetition,
+        "ending": trajectory.ending,
+        "graded": trajectory.trainable,
+        "outcome": verdict(trajectory),
+        "parts": info["parts"],
+        "error": info.get("error"),
+        "usage": info.get("usage"),
+        "messages": info["messages"],
+    }
+
+
+def _plays(path: Path, who: Mapping[str, Any]) -> list[Play]:
+    """What was played before. Raises ValueError where it is something else."""
+    plays = read_lines(path)
+    for one in plays:
+        for name, value in who.items():
+            if one.get(name) != value:
+                raise ValueError(
+                    f"{path} holds plays with {name}={one.get(name)!r}, not {value!r}: choose another folder"
+                )
+    return plays
+
+
+async def collect_from(
+    by: str,
+    world: World,
+    split: str,
+    tasks: int,
+    folder: Path,
+    *,
+    sampling: Sampling,
+    max_context: int,
+    device: str,
+    **options: Any,
+) -> dict[str, int]:
+    """`collect` from "gold", from openai:MODEL@URL, or from a model folder, a run or a checkpoint.
+
+    `sampling` and `max_context` (in tokens) are for models. Raises ValueError.
+    """
+    ids = world.tasks(split, tasks)
+    name = by if by == "gold" else f"{by} temperature={sampling.temperature} max_tokens={sampling.max_tokens}"
+    with Progress(f"{world.name} {split}", total=len(ids) * options.get("repeats", 1)) as progress:
+        options |= {"by": name, "progress": progress.advance}
+        if by == "gold":
+            return await collect(world, Speaker(world.gold), ids, folder, **options)
+        if by.startswith("openai:"):
+            chat = ChatPlayer(ChatEndpoint.parse(by), sampling)
+            try:
+                return await collect(world, chat, ids, folder, **options)
+            finally:
+                await chat.close()
+        model, tokenizer = checkpoint.load_model(Path(by))
+        engine = LocalEngine(model.to(device), max_context=max_context)
+        try:
+            player = TokenPlayer(engine, renderer_for(tokenizer), sampling)
+            return await collect(world, player, ids, folder, **options)
+        finally:
+            await engine.close()
+
+
+class Speaker:
+    """A `Player` that says fixed actions, gold for example; no tokens are involved."""
+
+    def __init__(self, actions_of: Callable[[str], Sequence[str]]) -> None:
+        self.actions_of = actions_of
+
+    def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> Speech:
+        """Begin an episode."""
+        return Speech(self.actions_of(task))
+
+
+class Speech:
+    """The actions of one task, one after the other, and silence after them."""
+
+    def __init__(self, actions: Sequence[str]) -> None:
+        self._actions = actions
+        self.segments: list[Segment] = []
+        self.versions: list[int] = []
+        self.spans: dict[int, list[tuple[int, int]]] = {}
+
+    async def act(self) -> str:
+        """Say the next action."""
+        turn = len(self.versions)
+        self.versions.append(0)
+        return self._actions[turn] if turn < len(self._actions) else ""
+
+    def hear(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """What the world says changes nothing."""
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,1 @@
+"""Learning: from trajectories to a gradient, on one process or many."""

@@ -1,0 +1,277 @@
+"""From trajectories to tensors: what is trained, what it weighs, and what is forwarded together.
+
+Shapes: B rows, T positions, N trained tokens. Only positions whose next token is trained need logits;
+everything here therefore keeps flat vectors over trained tokens beside the padded [B, T] tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from forge_train.learn.tree import Ints, Tree, Trie, cut, grow, trie_of
+from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
+
+Denominator = Literal["token", "turn", "trajectory", "constant"]
+Packing = Literal["tree", "padded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The trained tokens of one segment, with the tokens they depend on.
+
+    Whatever comes after the last trained token is cut off: no trained token sees it.
+    """
+
+    trajectory: int
+    """Index into the trajectories given to `samples`."""
+    segment: int
+    """Index into the trajectory's segments."""
+    tokens: Tensor
+    """int64 [T]: the segment up to and including its last trained token."""
+    at_N: Tensor
+    """int64: where in `tokens` each trained token stands; never 0."""
+    action_N: Tensor
+    """int64: the action that wrote each trained token."""
+    behaviour_N: Tensor
+    """float32: the engine's logprob of each trained token."""
+    advantage_N: Tensor
+    """float32: the advantage of each trained token, or of its action."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Names the sample among those of one call of `samples`."""
+        return self.trajectory, self.segment
+
+    @property
+    def forwarded(self) -> int:
+        """Positions the model must see: all but the last token, which predicts nothing trained."""
+        return self.tokens.numel() - 1
+
+    @property
+    def silent(self) -> bool:
+        """No advantage, hence no gradient under any objective."""
+        return not bool(self.advantage_N.any())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples forwarded together: a row each, padded on the right, so that causal attention needs no mask; or
+    as one tree, in which what they share stands once. The last token of each sample is not in it."""
+
+    samples: tuple[int, ...]
+    """Index of each sample, in the order of the N-vectors."""
+    tokens_BT: Tensor
+    """int64; rows are padded with 0, a tree is one row."""
+    at_N: Tensor
+    """Index into the flattened [B*T] positions: the one that predicts each trained token."""
+    target_N: Tensor
+    behaviour_N: Tensor
+    advantage_N: Tensor
+    lengths: tuple[int, ...]
+    """Trained tokens of each sample, to split N-vectors again."""
+    real: int
+    """Positions that are not padding."""
+    tree: Tree | None = None
+    """How a tree is laid out; stays on the CPU, where attention to it is planned."""
+
+    @property
+    def positions(self) -> int:
+        """Positions forwarded, padding included."""
+        return self.tokens_BT.numel()
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(
+            self.samples,
+            self.tokens_BT.to(device),
+            self.at_N.to(device),
+            self.target_N.to(device),
+            self.behaviour_N.to(device),
+            self.advantage_N.to(device),
+            self.lengths,
+            self.real,
+            self.tree,
+        )
+
+
+def samples(trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[float]]) -> list[Sample]:
+    """One sample per segment in which the policy wrote something.
+
+    `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`. Raises
+    ValueError where they do not fit, where a policy token has no token before it, and where an action
+    stands in two segments: a segment that shows an older action again must mark it as the world's, or it
+    would be trained twice.
+    """
+    if len(trajectories) != len(advantages):
+        raise ValueError(f"{len(advantages)} lists of advantages for {len(trajectories)} trajectories")
+    found = []
+    for i, (trajectory, credit) in enumerate(zip(trajectories, advantages, strict=True)):
+        seen: set[int] = set()
+        by_token = isinstance(credit, TokenAdvantages)
+        if by_token and len(credit) != trajectory.sampled:
+            raise ValueError(
+                f"trajectory {i} (group {trajectory.group!r}): {len(credit)} advantages for "
+                f"{trajectory.sampled} tokens of the policy"
+            )
+        credit_N, done = torch.tensor(credit, dtype=torch.float32), 0
+        for j, segment in enumerate(trajectory.segments):
+            where = f"trajectory {i} (group {trajectory.group!r}), segment {j}"
+            action_T = torch.tensor(segment.action, dtype=torch.int64)
+            at_N = (action_T != WORLD).nonzero().squeeze(1)
+            if not at_N.numel():
+                continue
+            written = set(segment.action) - {WORLD}
+            if segment.action[0] != WORLD:
+                raise ValueError(f"{where} begins with a policy token: put a token of the world before it")
+            if not by_token and max(written) >= len(credit):
+                raise ValueError(f"{where} has action {max(written)}, but there are {len(credit)} advantages")
+            if seen & written:
+                raise ValueError(f"{where} trains action {min(seen & written)} again: mark it as the world's")
+            seen |= written
+            action_N = action_T[at_N]
+            spent, done = done, done + at_N.numel()
+            found.append(
+                Sample(
+                    trajectory=i,
+                    segment=j,
+                    tokens=torch.tensor(segment.tokens[: int(at_N[-1]) + 1], dtype=torch.int64),
+                    at_N=at_N,
+                    action_N=action_N,
+                    behaviour_N=torch.tensor(segment.logprobs, dtype=torch.float32)[at_N],
+                    advantage_N=credit_N[spent:done] if by_token else credit_N[action_N],
+                )
+            )
+    return found
+
+
+def token_weights(
+    samples: Sequence[Sample], denominator: Denominator, constant: float | None = None
+) -> list[Tensor]:
+    """What each trained token's loss is multiplied with before everything is summed.
+
+    Computed once over all samples of an optimizer step, those without a signal included; micro-batches
+    only ever sum. Returns one float32 vector per sample, as long as its trained tokens.
+
+    - "token": 1 / (trained tokens of the step): the mean over tokens (DAPO, Klear-AgentForge Eq. 5).
+      Long trajectories weigh more.
+    - "turn": the mean over the tokens of an action, then over all actions of the step. Every action
+      weighs the same, however long.
+    - "trajectory": the mean over a trajectory's trained tokens, all its segments together, then over
+      trajectories. Every trajectory weighs the same (GRPO, arXiv 2402.03300, Eq. 3).
+    - "constant": the sum over tokens, over `constant` times the number of trajectories. No length enters
+      (Dr. GRPO, arXiv 2503.20783, §3.2); `constant` is usually the token budget of a trajectory.
+
+    A trajectory in which the policy wrote nothing has no mean and is not counted. The weights sum to 1
+    except under "constant". Raises ValueError for an unknown denominator and for a constant that is
+    missing or not positive.
+    """
+    match denominator:
+        case "token":
+            total = sum(s.at_N.numel() for s in samples)
+            return [torch.full((s.at_N.numel(),), 1 / total) for s in samples]
+        case "turn":
+            return _mean_of_means([[(s.trajectory, a) for a in s.action_N.tolist()] for s in samples])
+        case "trajectory":
+            return _mean_of_means([[(s.trajectory, 0)] * s.at_N.numel() for s in samples])
+        case "constant":
+            if constant is None or constant <= 0:
+                raise ValueError(
+                    f'constant={constant}: the "constant" denominator needs a positive number, '
+                    "for example the token budget of a trajectory"
+                )
+            total_constant = constant * len({s.trajectory for s in samples})
+            return [torch.full((s.at_N.numel(),), 1 / total_constant) for s in samples]
+        case _:
+            raise ValueError(f"denominator={denominator!r}: choose token, turn, trajectory or constant")
+
+
+def _mean_of_means(units: Sequence[Sequence[tuple[int, int]]]) -> list[Tensor]:
+    """1 / (tokens of the token's unit * number of units), for each token of each sample."""
+    sizes: dict[tuple[int, int], int] = {}
+    for row in units:
+        for unit in row:
+            sizes[unit] = sizes.get(unit, 0) + 1
+    return [torch.tensor([1 / (sizes[unit] * len(sizes)) for unit in row]) for row in units]
+
+
+def microbatches(samples: Sequence[Sample], max_tokens: int, packing: Packing = "padded") -> list[Batch]:
+    """Cut samples into batches of at most `max_tokens` positions, padding included.
+
+    "padded": longest first, so that rows of a batch have similar lengths; ties keep their order. "tree":
+    sorted by tokens, so that samples with a common prefix meet; where a tree must be cut, its prefix is
+    forwarded again (`forge_train.learn.tree.cut`). Either way the result is a function of the input alone,
+    and a sample longer than `max_tokens` gets a batch of its own.
+    """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens={max_tokens}: a micro-batch needs room for at least one token")
+    if packing == "tree":
+        trie = _trie(samples)
+        return [_tree(samples, trie, run) for run in cut(trie, max_tokens)]
+    order = sorted(range(len(samples)), key=lambda i: -samples[i].forwarded)
+    batches: list[Batch] = []
+    rows: list[int] = []
+    for i in order:
+        if rows and (len(rows) + 1) * samples[rows[0]].forwarded > max_tokens:
+            batches.append(_rows(samples, rows))
+            rows = []
+        rows.append(i)
+    if rows:
+        batches.append(_rows(samples, rows))
+    return batches
+
+
+def unique_tokens(samples: Sequence[Sample]) -> int:
+    """Positions that any packing must forward: tokens that differ in themselves or in what precedes them."""
+    return _trie(samples).size
+
+
+def _trie(samples: Sequence[Sample]) -> Trie:
+    return trie_of([_seen(s) for s in samples])
+
+
+def _seen(sample: Sample) -> Ints:
+    return sample.tokens[:-1].numpy()
+
+
+def _rows(samples: Sequence[Sample], rows: Sequence[int]) -> Batch:
+    chosen = [samples[i] for i in rows]
+    width = max(s.forwarded for s in chosen)
+    tokens_BT = torch.zeros(len(chosen), width, dtype=torch.int64)
+    for row_T, s in zip(tokens_BT, chosen, strict=True):
+        row_T[: s.forwarded] = s.tokens[:-1]
+    at = [s.at_N - 1 + row * width for row, s in enumerate(chosen)]
+    return _collate(samples, rows, tokens_BT, at, sum(s.forwarded for s in chosen))
+
+
+def _tree(samples: Sequence[Sample], trie: Trie, run: slice) -> Batch:
+    rows = trie.order[run]
+    tree = grow([_seen(samples[i]) for i in rows], trie.shared[run])
+    at = [path[samples[i].at_N - 1] for i, path in zip(rows, tree.paths, strict=True)]
+    return _collate(samples, rows, tree.tokens_T[None], at, len(tree.tokens_T), tree)
+
+
+def _collate(
+    samples: Sequence[Sample],
+    rows: Sequence[int],
+    tokens_BT: Tensor,
+    at: list[Tensor],
+    real: int,
+    tree: Tree | None = None,
+) -> Batch:
+    chosen = [samples[i] for i in rows]
+    return Batch(
+        samples=tuple(rows),
+        tokens_BT=tokens_BT,
+        at_N=torch.cat(at),
+        target_N=torch.cat([s.tokens[s.at_N] for s in chosen]),
+        behaviour_N=torch.cat([s.behaviour_N for s in chosen]),
+        advantage_N=torch.cat([s.advantage_N for s in chosen]),
+        lengths=tuple(s.at_N.numel() for s in chosen),
+        real=real,
+        tree=tree,
+    )

@@ -1,0 +1,252 @@
+"""The learner: a causal language model, its optimizer, and one update from trajectories.
+
+Shapes: B rows, T positions, N trained tokens, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from forge_train.config import LossConfig, OptimConfig
+from forge_train.learn.advantages import count_actions
+from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.distributed import IDLE, Processes, together, within
+from forge_train.learn.lora import adapter_state, gather_weights, weight_names
+from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
+from forge_train.learn.trained_model import TrainedModel
+from forge_train.learn.tree_attention import inputs_of
+from forge_train.learn.update_metrics import Tally
+from forge_train.trajectory import Trajectory
+
+LOGITS_AT_ONCE = 2**24
+"""Most logits (tokens x vocabulary) that exist at one time: 64 MB in float32."""
+TOKEN_IDS = 2**32
+"""More than any vocabulary has, to write a position and a token as one number."""
+
+
+class Learner(TrainedModel):
+    """Trains `model` in place; whoever shares its parameters (the in-process engine) sees every update.
+
+    `model` is a Hugging Face causal language model. Dropout stays off: it would make the logprobs of the
+    learner differ from the engine's. `dtype` and `processes` as in `TrainedModel`.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        optim: OptimConfig,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        processes: Processes | None = None,
+    ) -> None:
+        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+            value = getattr(model.config, name, None)
+            if value not in (None, 1.0):
+                raise ValueError(
+                    f"{name}={value}: the learner scores with head(hidden) alone, and this model "
+                    f"({model.config.model_type}) changes logits after it; use one that does not"
+                )
+        super().__init__(model, model, optim, device=torch.device(device), dtype=dtype, processes=processes)
+
+    @together("in an update")
+    def update(
+        self,
+        trajectories: Sequence[Trajectory],
+        advantages: Sequence[Sequence[float]],
+        loss: LossConfig,
+        *,
+        temperature: float = 1.0,
+    ) -> dict[str, float]:
+        """One optimizer step per minibatch; the version goes up by one.
+
+        `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
+        `temperature` is the one the behaviour logprobs were sampled at. Segments without a signal (all
+        advantages 0) are not forwarded but count in the denominators. A step whose gradient is not finite is
+        not taken.
+
+        Returns `loss` and `grad_norm` (mean over steps, before clipping), `lr` (last step),
+        `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
+        `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
+        `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
+        forwarded over these), `seconds` and, of these, `logprob_seconds` before the first step; and, when
+        anything was forwarded, the mean over trained tokens of `entropy` (nats) and of the objective's
+        figures, with `logprob_gap_max` for the largest
+        |proximal - behaviour|, and the figures of `sequence_correction` where the loss asks for it.
+        """
+        started = time.perf_counter()
+        tally = Tally()
+        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
+        found = samples(trajectories, advantages)
+        signal = {s.trajectory for s in found if not s.silent}
+        objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
+        by_trajectory = corrects_sequences(loss)
+        scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]
+        proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
+        # Steps after the first no longer have the weights from before the update.
+        if len(parts) > 1 or by_trajectory:
+            proximal = self._logprobs(scored, temperature)
+            if by_trajectory:
+                factors, figures = sequence_factors(scored, proximal, loss)
+        prepared = time.perf_counter()
+        for part in parts:
+            chosen = [s for s in found if s.trajectory in part]
+            self._step(chosen, proximal, factors, objective, loss, temperature, tally)
+        self.version += 1
+        if self.processes:
+            tally.add(self.processes.gather(tally))
+        return {
+            **tally.metrics(),
+            **figures,
+            "lr": self.learning_rate(max(self.steps - 1, 0)),
+            "skipped_trajectories": float(len(trajectories) - len(signal)),
+            "seconds": time.perf_counter() - started,
+            "logprob_seconds": prepared - started,
+        }
+
+    @together("scoring")
+    def logprobs(
+        self, trajectories: Sequence[Trajectory], *, temperature: float = 1.0
+    ) -> list[list[list[float]]]:
+        """Logprobs of sampled tokens under the weights as they are: [trajectory][segment][token].
+
+        0.0 at the world's tokens, like `Segment.logprobs`.
+        """
+        found = samples(trajectories, [[0.0] * count_actions(t) for t in trajectories])
+        filled = [[[0.0] * len(s.tokens) for s in t.segments] for t in trajectories]
+        for sample, logprobs_N in zip(found, self._logprobs(found, temperature).values(), strict=True):
+            row = filled[sample.trajectory][sample.segment]
+            for position, value in zip(sample.at_N.tolist(), logprobs_N.tolist(), strict=True):
+                row[position] = value
+        return filled
+
+    def weights(self, at_once: int = 2**26) -> Iterator[dict[str, Tensor]]:
+        """The plain model's weights by name, in buckets of about `at_once` numbers: see `gather`."""
+        bucket: list[str] = []
+        size = 0
+        for name, count in weight_names(self.model).items():
+            if bucket and size + count > at_once:
+                yield self.gather(bucket)
+                bucket, size = [], 0
+            bucket.append(name)
+            size += count
+        yield self.gather(bucket)
+
+    @together("gathering weights")
+    def gather(self, names: list[str]) -> dict[str, Tensor]:
+        """Some of the plain model's weights: whole, adapters merged, to be read before the next update."""
+        return gather_weights(self.model, names)
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """All of `weights` at once, on the CPU."""
+        return {name: value.cpu() for bucket in self.weights() for name, value in bucket.items()}
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the plain model as transformers reads it."""
+        self.model.save_pretrained(folder, state_dict=self.full_weights())
+
+    @together("gathering adapters")
+    def adapter(self) -> dict[str, Tensor]:
+        """A copy of the adapters' weights, whole: for `load_adapter`, and `save_adapter`."""
+        return adapter_state(self.model)
+
+    def _step(
+        self,
+        part: list[Sample],
+        proximal: dict[tuple[int, int], Tensor] | None,
+        factors: dict[tuple[int, int], Tensor],
+        objective: Objective,
+        loss: LossConfig,
+        temperature: float,
+        tally: Tally,
+    ) -> None:
+        """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`."""
+        weight_of = token_weights(part, loss.denominator, loss.constant)
+        weights = {s.key: w_N * factors.get(s.key, 1.0) for s, w_N in zip(part, weight_of, strict=True)}
+        weights[IDLE.key] = torch.zeros(1)
+        live = [s for s in part if not s.silent]
+        if not live:
+            return
+        tally.unique += unique_tokens(live)
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for chosen, batch in self.batches(live):
+            keys = [s.key for s in chosen]
+            weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
+            current_N, entropy_N = within(self.model, self._forward, batch, temperature)
+            proximal_N = current_N.detach()
+            if proximal is not None:
+                proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
+            loss_N, stats = objective(current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss)
+            summed = (weight_N * loss_N).sum()
+            summed.backward()  # type: ignore[no-untyped-call]
+            total += float(summed.detach())
+            if IDLE not in chosen:
+                tally.tokens({"entropy": entropy_N, **stats}, batch.real, batch.positions)
+        tally.step(total, *self.take_step())
+
+    def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
+        """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
+        return self.scored(found, lambda batch: self._forward(batch, temperature)[0])
+
+    def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
+        """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.
+
+        Rows need no attention mask: padding stands on the right, where causal attention keeps it out of
+        sight, and without a mask SDPA takes its causal kernel. The head runs only where the next token is
+        trained, once for a token that several members of a tree wrote.
+        """
+        inputs = {"input_ids": batch.tokens_BT} if batch.tree is None else inputs_of(batch.tree, self.device)
+        pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
+        at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            output = self.model.base_model(**inputs, use_cache=False)
+            hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)
+            logprobs_U, entropy_U = self._score(hidden_UH, target_U, temperature)
+        return logprobs_U.index_select(0, of_N), entropy_U.index_select(0, of_N)
+
+    def _score(self, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """`score`, a chunk at a time where all logits at once would be too large."""
+        head = self.model.get_output_embeddings()
+        rows = max(LOGITS_AT_ONCE // head.weight.shape[0], 1)
+        if len(hidden_NH) <= rows:
+            return score(head, hidden_NH, target_N, temperature)
+        # The backward computes each chunk's logits again, so that only one chunk's exist.
+        pieces = [
+            checkpoint(score, head, hidden_CH, target_C, temperature, use_reentrant=False)
+            for hidden_CH, target_C in zip(
+                torch.split(hidden_NH, rows), torch.split(target_N, rows), strict=True
+            )
+        ]
+        return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
+
+
+def score(head: nn.Module, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Logprobs of the targets, float32 with gradient, and entropies of the distributions, without."""
+    logits_NV = head(hidden_NH).float()
+    if temperature != 1.0:
+        logits_NV = logits_NV / temperature
+    normalizer_N = logits_NV.logsumexp(-1)
+    logprobs_N = logits_NV.gather(-1, target_N[:, None]).squeeze(-1) - normalizer_N
+    with torch.no_grad():
+        # H = log Z - sum(p * logit)
+        probs_NV = (logits_NV - normalizer_N[:, None]).exp_()
+        entropy_N = normalizer_N - probs_NV.mul_(logits_NV).sum(-1)
+    return logprobs_N, entropy_N
+
+
+def deal(count: int, parts: int, *, seed: int) -> list[set[int]]:
+    """Trajectory indices dealt into `parts` minibatches of nearly equal size; a function of the seed."""
+    if parts == 1:
+        return [set(range(count))]
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return [set(order[i::parts]) for i in range(min(parts, count))]

@@ -1,0 +1,55 @@
+"""The optimizer's state on disk: both moments of every trained parameter, by name.
+
+Each process writes the parts that it holds; any number of processes can read them, one included.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from forge_train.record.checkpoint import load_tensors, save_tensors
+
+FOLDER = "moments"
+KINDS = ("exp_avg", "exp_avg_sq")
+
+
+def save_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write into `folder`/moments; nothing before the first step."""
+    if optimizer.state:
+        save_tensors(folder / FOLDER, _moments(model, optimizer))
+
+
+def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    """Give `optimizer` the state it had after `steps` steps. CheckpointError when it does not fit."""
+    optimizer.state.clear()
+    if not steps:
+        return
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            moments = {kind: torch.zeros_like(p, requires_grad=False) for kind in KINDS}
+            optimizer.state[p] = {"step": torch.tensor(float(steps), device=p.device), **moments}
+    load_tensors(folder / FOLDER, _moments(model, optimizer))
+
+
+def move_moments(optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:
+    """Move the optimizer's state to `device`, or back to where each parameter is; what is there stays.
+
+    On a GPU the memory goes back to the driver: another process is to have it.
+    """
+    for p, state in optimizer.state.items():
+        for kind, value in state.items():
+            state[kind] = value.to(device or p.device)
+    if device is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}.{kind}": optimizer.state[p][kind].detach()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+        for kind in KINDS
+    }

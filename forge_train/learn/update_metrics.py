@@ -1,0 +1,68 @@
+"""What an update measured, added up over micro-batches, optimizer steps and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from forge_train.learn.losses import Stats
+
+
+class Tally:
+    """Sums until `metrics` turns them into the figures of `Learner.update`."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.gaps: list[float] = []
+        self.trained = self.forwarded = self.positions = self.unique = 0
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.skipped = 0
+
+    def tokens(self, stats: Stats, forwarded: int, positions: int) -> None:
+        """Count a micro-batch: figures of its trained tokens, positions without and with padding."""
+        columns_SN = torch.stack([v.detach().float() for v in stats.values()])
+        for name, value in zip(stats, columns_SN.sum(1).tolist(), strict=True):
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        if "logprob_gap" in stats:
+            self.gaps.append(float(stats["logprob_gap"].max()))
+        self.trained += columns_SN.shape[1]
+        self.forwarded += forwarded
+        self.positions += positions
+
+    def add(self, shares: Sequence[Tally]) -> None:
+        """Become the sum of what all processes measured, this one included; steps were taken together."""
+        names = {name: None for share in shares for name in share.sums}
+        self.sums = {name: sum(share.sums.get(name, 0.0) for share in shares) for name in names}
+        self.gaps = [gap for share in shares for gap in share.gaps]
+        self.losses = [sum(parts) for parts in zip(*(share.losses for share in shares), strict=True)]
+        self.trained = sum(share.trained for share in shares)
+        self.forwarded = sum(share.forwarded for share in shares)
+        self.positions = sum(share.positions for share in shares)
+
+    def step(self, loss: float, norm: float, taken: bool) -> None:
+        """Count an optimizer step."""
+        self.losses.append(loss)
+        self.norms.append(norm)
+        self.skipped += not taken
+
+    def metrics(self) -> dict[str, float]:
+        """Means over tokens and steps, and counts; names as in `Learner.update`."""
+        steps = max(len(self.losses), 1)
+        found = {name: value / self.trained for name, value in self.sums.items()}
+        if self.gaps:
+            # Not max(): it would pass over a NaN, and a NaN must not look like agreement.
+            found["logprob_gap_max"] = float(torch.tensor(self.gaps).max())
+        return {
+            **found,
+            "loss": sum(self.losses) / steps,
+            "grad_norm": sum(self.norms) / steps,
+            "optimizer_steps": float(len(self.losses) - self.skipped),
+            "skipped_steps": float(self.skipped),
+            "tokens_trained": float(self.trained),
+            "tokens_forwarded": float(self.forwarded),
+            "padding": 1 - self.forwarded / self.positions if self.positions else 0.0,
+            "tokens_unique": float(self.unique),
+            "amplification": self.positions / self.unique if self.unique else 1.0,
+        }

@@ -1,0 +1,1 @@
+"""Playing: worlds, players, and where the groups of a run are played."""

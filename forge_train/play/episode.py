@@ -1,0 +1,336 @@
+"""Play: a policy and a world take turns until the episode ends in exactly one named way.
+
+`play` is the whole story. A `World` lends an environment, a `Player` answers what it says, and what
+remains is a `Trajectory`: the tokens, who wrote them, and what they earned.
+
+Of what `step` returns in `info`, these keys are read, all of them optional: "turn_reward" (float),
+"parts" (reward parts by name, summed over the episode), "outcome" (float, at the end), and "error"
+(kind, stage, retryable) when a machine failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from forge_train.engine import Engine, EngineFailed, Sampling
+from forge_train.play.renderer import Message, Renderer
+from forge_train.play.world_pool import Seat, World, WorldFailed
+from forge_train.seeds import derive_seed
+from forge_train.trajectory import Ending, Segment, Trajectory
+
+T = TypeVar("T")
+
+
+async def play(
+    world: World, player: Player, task: str, *, seed: int, group: str, deadline: float
+) -> Trajectory:
+    """Play `task` once, for at most `deadline` seconds.
+
+    Whatever happens inside the world becomes the ending of the trajectory, and so does an engine that has
+    no answer. What happens outside them (a bug, a cancellation) is raised, after everything borrowed was
+    given back.
+    """
+    began = time.perf_counter()
+    record = _Record(world, task, seed, group)
+    seat = Seat(world, task, seed)
+    conversation: Conversation | None = None
+    ending: Ending = "cancelled"
+    try:
+        async with asyncio.timeout(deadline) as clock:
+            messages = await seat.reset()
+            record.opened(messages)
+            conversation = player.open(messages, task=task, name=f"{group}#{seed}", seed=seed)
+            while True:
+                with record.clock("generate_seconds"):
+                    action = await conversation.act()
+                record.said(action)
+                with record.clock("world_seconds"):
+                    messages, reward, terminated, truncated, info = await seat.step(action)
+                record.answered(messages, reward, info)
+                if terminated or truncated:
+                    ending = "terminated" if terminated else "max_turns"
+                    record.outcome(info)
+                    break
+                conversation.hear(messages)
+    except OutOfRoom as out:
+        ending = out.ending
+    except WorldFailed as failure:
+        ending = "failed"
+        record.failed(failure.error)
+    except EngineFailed as failure:
+        ending = "failed"
+        record.failed(
+            {"kind": "engine", "stage": "act", "retryable": failure.retryable, "message": str(failure)}
+        )
+    except TimeoutError:
+        if not clock.expired():  # somebody else's timeout, for example the engine's connection
+            raise
+        ending = "deadline"
+    finally:
+        seat.leave(broken=record.broken)
+        if conversation is not None:
+            conversation.close()
+    return record.trajectory(conversation, ending, time.perf_counter() - began)
+
+
+async def play_group(
+    world: World,
+    player: Player,
+    task: str,
+    *,
+    group: str,
+    size: int,
+    seed: int,
+    deadline: float,
+    limit: asyncio.Semaphore | None = None,
+) -> list[Trajectory]:
+    """Play `task` `size` times from the same opening, each member with a seed of its own.
+
+    All members come back, the failed ones too. `limit` bounds how many plays are in flight.
+    """
+
+    async def member(i: int) -> Trajectory:
+        async with limit or nullcontext():
+            return await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+
+    members = await gather(member(i) for i in range(size))
+    openings = [t.info["messages"][: t.info["opening"]] for t in members if t.info["opening"]]
+    if any(opening != openings[0] for opening in openings):
+        raise ValueError(
+            f"world {world.name}, task {task!r}: members of a group were shown different openings. The "
+            "opening may depend on the task only; let the seed decide what happens later"
+        )
+    return members
+
+
+async def gather(plays: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await all; when one raises, or the caller is cancelled, the others are cancelled and awaited first."""
+    tasks = [asyncio.ensure_future(play) for play in plays]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# --------------------------------------------------------------------------------------------- players
+
+
+class OutOfRoom(Exception):
+    """The policy cannot finish an action: no context or no tokens are left for it."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending: Ending = ending
+
+
+class Conversation(Protocol):
+    """One player's side of one episode."""
+
+    segments: list[Segment]
+    versions: list[int]
+    """Weights version that began each action so far, an unfinished one included."""
+    spans: dict[int, list[tuple[int, int]]]
+    """(version, tokens) of the actions under way while the weights changed."""
+
+    async def act(self) -> str:
+        """Say the next action; raises OutOfRoom."""
+        ...
+
+    def hear(self, messages: Sequence[Message]) -> None:
+        """Take in what the world answered."""
+        ...
+
+    def close(self) -> None:
+        """The episode is over."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A conversation that somebody else counts the tokens of."""
+
+    usage: dict[str, int]
+
+
+class Player(Protocol):
+    """Anything that can answer a world: a policy behind an engine, a gold script, a chat endpoint."""
+
+    def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> Conversation:
+        """Begin an episode with the world's opening messages; `name` is unique among those in flight."""
+        ...
+
+
+class TokenPlayer:
+    """A policy: a renderer turns messages into tokens, an engine continues them."""
+
+    def __init__(self, engine: Engine, renderer: Renderer, sampling: Sampling) -> None:
+        if sampling.stop not in ((), renderer.stop):
+            raise ValueError(
+                f"sampling.stop={sampling.stop}: leave it empty, the renderer's is {renderer.stop}"
+            )
+        self.engine = engine
+        self.renderer = renderer
+        self.sampling = replace(sampling, stop=renderer.stop)
+
+    def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> TokenConversation:
+        """Begin an episode."""
+        return TokenConversation(self, messages, name, seed)
+
+
+class TokenConversation:
+    """Tokens that only grow: heard, sampled, heard, sampled."""
+
+    def __init__(self, player: TokenPlayer, messages: Sequence[Message], name: str, seed: int) -> None:
+        self._player = player
+        self._name = name
+        self._seed = seed
+        self.versions: list[int] = []
+        self.spans: dict[int, list[tuple[int, int]]] = {}
+        self.segments = [Segment()]
+        self.segments[-1].hear(player.renderer.open(messages))
+
+    async def act(self) -> str:
+        """Sample the next action with a seed of (episode, turn): the draw knows nothing of its neighbours."""
+        engine, sampling, segment = self._player.engine, self._player.sampling, self.segments[-1]
+        turn = len(self.versions)
+        room = engine.max_context - len(segment.tokens)
+        if room < 1:
+            raise OutOfRoom("context")
+        if room < sampling.max_tokens:
+            sampling = replace(sampling, max_tokens=room)
+        said = await engine.complete(
+            segment.tokens, sampling, conversation=self._name, seed=derive_seed(self._seed, turn)
+        )
+        segment.act(said.tokens, said.logprobs, turn)
+        self.versions.append(said.version)
+        if said.spans:
+            self.spans[turn] = list(said.spans)
+        if said.finish == "length":
+            raise OutOfRoom("context" if room == sampling.max_tokens else "tokens")
+        assert said.tokens[-1] in sampling.stop
+        return self._player.renderer.text(said.tokens)
+
+    def hear(self, messages: Sequence[Message]) -> None:
+        """Append the world's answer and the header of the next action."""
+        self.segments[-1].hear(self._player.renderer.extend(messages))
+
+    def close(self) -> None:
+        """Let the engine drop what it kept for this conversation."""
+        self._player.engine.forget(self._name)
+
+
+class GoldPlayer:
+    """Says a fixed list of actions, so that known solutions become trajectories to imitate.
+
+    Its logprobs are 0.0 and its version 0: nothing was sampled.
+    """
+
+    def __init__(self, renderer: Renderer, actions_of: Callable[[str], Sequence[str]]) -> None:
+        self.renderer = renderer
+        self.actions_of = actions_of
+
+    def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> GoldConversation:
+        """Begin an episode."""
+        return GoldConversation(self, messages, task)
+
+
+class GoldConversation:
+    """The actions of one task, one after the other."""
+
+    def __init__(self, player: GoldPlayer, messages: Sequence[Message], task: str) -> None:
+        self._renderer = player.renderer
+        self._task = task
+        self._actions = list(player.actions_of(task))
+        self.versions: list[int] = []
+        self.spans: dict[int, list[tuple[int, int]]] = {}
+        self.segments = [Segment()]
+        self.segments[-1].hear(player.renderer.open(messages))
+
+    async def act(self) -> str:
+        """Say the next action; ValueError when the episode outlives the list."""
+        turn = len(self.versions)
+        if turn == len(self._actions):
+            raise ValueError(f"task {self._task!r} goes on after its {turn} gold actions")
+        tokens = self._renderer.encode_action(self._actions[turn])
+        self.segments[-1].act(tokens, [0.0] * len(tokens), turn)
+        self.versions.append(0)
+        return self._actions[turn]
+
+    def hear(self, messages: Sequence[Message]) -> None:
+        """Append the world's answer and the header of the next action."""
+        self.segments[-1].hear(self._renderer.extend(messages))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+# ---------------------------------------------------------------------------------------------- record
+
+
+class _Record:
+    """What `play` writes down as it goes."""
+
+    def __init__(self, world: World, task: str, seed: int, group: str) -> None:
+        self.broken = False
+        """Whether the world failed: its environment is not to be used again."""
+        self._seconds = {"generate_seconds": 0.0, "world_seconds": 0.0}
+        self._messages: list[dict[str, Any]] = []
+        self._parts: dict[str, float] = {}
+        info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
+        info |= {"messages": self._messages, "parts": self._parts}
+        self._trajectory = Trajectory(group=group, info=info)
+
+    @contextmanager
+    def clock(self, what: str) -> Iterator[None]:
+        """Count the seconds of waiting for engine or world, also when nothing comes of it."""
+        asked = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[what] += time.perf_counter() - asked
+
+    def opened(self, messages: list[dict[str, Any]]) -> None:
+        self._trajectory.info["opening"] = len(messages)
+        self._messages += messages
+
+    def said(self, action: str) -> None:
+        self._messages.append({"role": "assistant", "content": action})
+
+    def answered(self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any]) -> None:
+        self._messages += messages
+        self._trajectory.rewards.append(reward)
+        self._trajectory.turn_rewards.append(float(info.get("turn_reward", 0.0)))
+        for name, value in info.get("parts", {}).items():
+            self._parts[name] = self._parts.get(name, 0.0) + float(value)
+
+    def outcome(self, info: Mapping[str, Any]) -> None:
+        outcome = info.get("outcome")
+        self._trajectory.outcome = None if outcome is None else float(outcome)
+
+    def failed(self, error: dict[str, Any]) -> None:
+        self.broken = error["kind"] != "engine"
+        self._trajectory.info["error"] = error
+
+    def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
+        """The finished trajectory; an action the world never answered earned nothing."""
+        trajectory = self._trajectory
+        if conversation is not None:
+            trajectory.segments = conversation.segments
+            trajectory.versions = conversation.versions
+            trajectory.spans = conversation.spans
+            if isinstance(conversation, Metered):
+                trajectory.info["usage"] = dict(conversation.usage)
+        unanswered = len(trajectory.versions) - len(trajectory.rewards)
+        assert unanswered in (0, 1)
+        trajectory.rewards += [0.0] * unanswered
+        trajectory.turn_rewards += [0.0] * unanswered
+        trajectory.ending = ending
+        trajectory.info |= {"seconds": seconds, **self._seconds}
+        return trajectory

@@ -1,0 +1,52 @@
+"""The runner that plays groups here, on the loop that asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from forge_train.play.curriculum import Draw
+from forge_train.play.episode import Player, play_group
+from forge_train.play.world_pool import World
+from forge_train.seeds import derive_seed
+from forge_train.trajectory import Trajectory
+
+
+class LocalRunner:
+    """Plays the group of any draw, here."""
+
+    def __init__(
+        self,
+        worlds: Mapping[str, World],
+        player: Player,
+        *,
+        seed: int,
+        group_size: int,
+        deadline: float,
+        in_flight: int,
+    ) -> None:
+        """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time."""
+        self.worlds = worlds
+        self.player = player
+        self.seed = seed
+        self.group_size = group_size
+        self.deadline = deadline
+        self._limit = asyncio.Semaphore(in_flight)
+
+    async def __call__(self, draw: Draw) -> list[Trajectory]:
+        """Play the group of `draw`; its seeds depend on the run's and on its name, on nothing else."""
+        return await play_group(
+            self.worlds[draw.world],
+            self.player,
+            draw.task,
+            group=draw.group,
+            size=self.group_size,
+            seed=group_seed(self.seed, draw),
+            deadline=self.deadline,
+            limit=self._limit,
+        )
+
+
+def group_seed(seed: int, draw: Draw) -> int:
+    """Seed of the group of `draw` in the run of `seed`."""
+    return derive_seed(seed, "group", draw.group)

@@ -1,0 +1,1 @@
+"""Configs that reproduce a result."""

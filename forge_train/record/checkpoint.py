@@ -1,0 +1,292 @@
+"""Checkpoints that are either whole or not there.
+
+A checkpoint is a folder that `AutoModelForCausalLM.from_pretrained` understands (weights as
+safetensors, tokenizer files) plus `trainer.pt` (optimizer, counters, random states) and
+`manifest.json` (length and SHA-256 of every file). It is written aside, synced and renamed, so a
+kill leaves the old one or the new one. What a disk then damages is noticed before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from forge_train.record.run_folder import sync_folder, write_atomic
+
+STATE = "trainer.pt"
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A whole checkpoint on disk.
+
+    >>> Checkpoint(Path("runs/demo/checkpoints/step-000040"), 40).step
+    40
+    """
+
+    path: Path
+    step: int
+    """Number of updates behind it."""
+
+    def state(self) -> dict[str, Any]:
+        """What was given to `save` as `state`, tensors on the CPU."""
+        state: dict[str, Any] = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+        return state
+
+    def problem(self) -> str | None:
+        """What is wrong with the files, or None. Reads all of them."""
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_bytes())
+            files = {
+                str(name): (int(entry["bytes"]), entry["sha256"]) for name, entry in manifest["files"].items()
+            }
+        except FileNotFoundError:
+            return f"{MANIFEST} is missing"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return f"{MANIFEST} is damaged"
+        for name, (size, checksum) in files.items():
+            file = self.path / name
+            if not file.is_file():
+                return f"{name} is missing"
+            if file.stat().st_size != size:
+                return f"{name} has {file.stat().st_size} bytes instead of {size}"
+            if _checksum(file) != checksum:
+                return f"{name} has another checksum than when it was written"
+        return None
+
+
+def save(
+    folder: Path,
+    step: int,
+    *,
+    model: Any,
+    tokenizer: Any,
+    state: Mapping[str, Any],
+    keep: int = 2,
+    also: Callable[[Path], None] | None = None,
+) -> Path:
+    """Write the checkpoint of `step` into `folder`, keep the `keep` newest, and return its path.
+
+    model, tokenizer: anything with `save_pretrained`. state: tensors, numbers, text, None, and
+    dicts, lists and tuples of them, so that loading never runs code; ValueError for anything else.
+    also: called with the folder while it is written, for what does not fit into one process
+    (`Learner.save_moments`).
+    """
+    if keep < 1:
+        raise ValueError(f"keep={keep}: at least one checkpoint must stay")
+    _refuse_code(dict(state), "state")
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside, path = folder / f".tmp-step-{step:06d}", folder / f"step-{step:06d}"
+    aside.mkdir()
+    with quiet():
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+    torch.save(dict(state), aside / STATE)
+    if also is not None:
+        also(aside)
+    _seal(aside, step)
+    if path.exists():
+        # A full folder cannot be replaced in one go; under its new name `latest` still finds it.
+        _discard(folder / f".replaced-{path.name}")
+        os.rename(path, folder / f".replaced-{path.name}")
+    os.rename(aside, path)
+    sync_folder(folder)
+    for replaced in folder.glob(".replaced-step-*"):
+        if (folder / replaced.name.removeprefix(".replaced-")).exists():
+            _discard(replaced)
+    for old in _candidates(folder)[keep:]:
+        _discard(old.path)
+    return path
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint of `folder`; None when it has none at all.
+
+    A damaged one is passed over with a warning. Raises CheckpointError when only damaged ones are left.
+    """
+    problems: list[str] = []
+    for checkpoint in _candidates(folder):
+        problem = checkpoint.problem()
+        if problem is None:
+            for damaged in problems:
+                warnings.warn(f"{damaged}; going back to {checkpoint.path}", stacklevel=2)
+            return checkpoint
+        problems.append(f"checkpoint {checkpoint.path} cannot be used: {problem}")
+    if problems:
+        lines = "\n".join(problems)
+        raise CheckpointError(
+            f"{lines}\nno whole checkpoint is left in {folder}: restore one from a copy, "
+            "or delete these to start anew"
+        )
+    return None
+
+
+def oldest(folder: Path) -> int:
+    """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
+    return min((checkpoint.step for checkpoint in _candidates(folder)), default=0)
+
+
+def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:
+    """Model (in evaluation mode, on the CPU) and tokenizer of a checkpoint, a run, or any model folder.
+
+    A run folder stands for its latest checkpoint. dtype: "float32", "bfloat16"; by default as saved.
+    Raises CheckpointError naming the path and what is wrong with it.
+    """
+    folder = _model_folder(Path(path).expanduser())
+    options = {"dtype": getattr(torch, dtype)} if dtype else {}
+    try:
+        with quiet():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True, **options
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        # transformers raises many kinds for a broken folder; all mean the same to a person.
+        raise CheckpointError(f"{folder}: no model could be loaded from it ({error})") from error
+    if info["missing_keys"]:
+        some = ", ".join(sorted(info["missing_keys"])[:3])
+        raise CheckpointError(
+            f"{folder}: {len(info['missing_keys'])} weights are missing, e.g. {some}; "
+            "they would be random, so use a complete copy of the model"
+        )
+    return model.eval(), tokenizer
+
+
+def save_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors as safetensors, each process the parts it holds (torch.distributed.checkpoint).
+
+    With several processes all must call it, on a file system that they share.
+    """
+    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    with _no_advice():
+        state_dict_saver.save(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+
+
+def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill `tensors` in place with what `save_tensors` wrote, by however many processes.
+
+    Raises CheckpointError for names or shapes that are not there.
+    """
+    try:
+        with _no_advice():
+            reader = HuggingFaceStorageReader(str(folder))
+            state_dict_loader.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+    except (CheckpointException, OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: does not fit what is to be continued ({error})") from error
+
+
+def _model_folder(path: Path) -> Path:
+    """The folder with the weights that `path` stands for."""
+    if not path.is_dir():
+        raise CheckpointError(f"{path}: no such folder; give a checkpoint, a run folder or a model folder")
+    for holder in (path / "checkpoints", path):
+        if not (holder / "config.json").exists() and _candidates(holder):
+            checkpoint = latest(holder)
+            assert checkpoint is not None
+            return checkpoint.path
+    if not (path / "config.json").is_file():
+        hint = "the run has no checkpoint yet" if (path / "config.toml").exists() else "it has no config.json"
+        raise CheckpointError(f"{path}: holds no model ({hint}); give a checkpoint or a model folder")
+    if (path / MANIFEST).exists():
+        problem = Checkpoint(path, -1).problem()
+        if problem:
+            raise CheckpointError(f"checkpoint {path} cannot be used: {problem}; use another one")
+    return path
+
+
+def _candidates(folder: Path) -> list[Checkpoint]:
+    """Everything that is called a checkpoint, newest first."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else []:
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_dir():
+            found.append((int(match["step"]), not match["replaced"], path))
+    return [Checkpoint(path, step) for step, _, path in sorted(found, reverse=True)]
+
+
+def _seal(folder: Path, step: int) -> None:
+    """Sync every file and list it, so that damage shows."""
+    files = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+        files[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": _checksum(file)}
+    text = json.dumps({"step": step, "files": files}, indent=1)
+    write_atomic(folder / MANIFEST, text.encode())
+
+
+def _discard(path: Path) -> None:
+    """Delete a folder such that a kill half way leaves no half checkpoint behind."""
+    if path.exists():
+        doomed = path.with_name(f".tmp-old-{path.name}")
+        os.rename(path, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_code(value: Any, where: str) -> None:
+    """Only data: pickled objects could run code when loaded, and break when a class is renamed."""
+    kind = type(value)
+    if kind in (dict, OrderedDict):
+        for key, item in value.items():
+            _refuse_code(key, f"a key of {where}")
+            _refuse_code(item, f"{where}[{key!r}]")
+    elif kind in (list, tuple):
+        for i, item in enumerate(value):
+            _refuse_code(item, f"{where}[{i}]")
+    elif value is not None and kind not in (bool, int, float, str, torch.Tensor, torch.nn.Parameter):
+        raise ValueError(
+            f"{where} is a {kind.__module__}.{kind.__name__}: a checkpoint holds tensors, numbers, text "
+            "and dicts, lists and tuples of them; convert it"
+        )
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """No advice of the library to set up processes where there is one; others go on warning meanwhile."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"torch\.distributed is .* in a single process")
+        yield
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of the library amid ours."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,125 @@
+"""What an evaluation found: per task, and over tasks with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from forge_train.record.intervals import Difference, paired
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over tasks and what another draw of tasks could have given: see `intervals`.
+
+    >>> print(Estimate(0.5, 0.25, 0.75, tasks=40, asked=40))
+    50.0% [25.0, 75.0]
+    >>> print(Estimate(1.0, None, None, tasks=1, asked=40))
+    100.0%, no interval, 1 of 40 tasks
+    """
+
+    mean: float
+    low: float | None
+    """None where there is no interval: one task tells nothing about others."""
+    high: float | None
+    tasks: int
+    """Tasks with enough graded plays to count."""
+    asked: int
+    """Tasks that were to be played."""
+
+    @property
+    def interval(self) -> str:
+        """The interval in percent, or that there is none."""
+        if self.low is None or self.high is None:
+            return "no interval"
+        return f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def __str__(self) -> str:
+        text = f"{self.mean:.1%}{',' if self.low is None else ''} {self.interval}"
+        return text if self.tasks == self.asked else f"{text}, {self.tasks} of {self.asked} tasks"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """The plays of one task that were graded, and those that a failing machine took away."""
+
+    task: str
+    plays: int
+    successes: int
+    failed: int
+    mean_verdict: float | None
+    """None when no play was graded."""
+    mean_turns: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `evaluate` found. Estimates are missing (None) where no task had enough graded plays."""
+
+    world: str
+    repeats: int
+    pass_at: dict[int, Estimate]
+    pass_hat: dict[int, Estimate]
+    mean_verdict: Estimate | None
+    mean_turns: float | None
+    endings: dict[str, int]
+    """Every play by how it ended, failed ones included."""
+    tasks: list[TaskResult] = field(repr=False)
+    usage: dict[str, int] = field(default_factory=dict)
+    """Requests and tokens of all plays, failed ones included, as the endpoint counted them; {} for others."""
+
+    @property
+    def pass_1(self) -> Estimate | None:
+        """Success rate of a single play: pass@1 and pass^1 are the same number."""
+        return self.pass_at.get(1)
+
+    def compared_with(self, before: Evaluation) -> Difference | None:
+        """How much success changed since `before`, task by task; None when no task was graded in both."""
+        return paired(shares(before.as_dict()["tasks"]), shares(self.as_dict()["tasks"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        data = asdict(self)
+        for name in ("pass_at", "pass_hat"):
+            data[name] = {str(k): estimate for k, estimate in data[name].items()}
+        return data
+
+    def as_event(self) -> dict[str, Any]:
+        """As the event log and the report know it: flat, names as people say them."""
+        first = self.pass_1
+        return {
+            "world": self.world,
+            "pass@1": first.mean if first else None,
+            "low": first.low if first else None,
+            "high": first.high if first else None,
+            "counted": first.tasks if first else 0,
+            "asked": len(self.tasks),
+            "pass@k": {str(k): e.mean if e else None for k, e in self.pass_at.items()},
+            "pass^k": {str(k): e.mean if e else None for k, e in self.pass_hat.items()},
+            "turns": self.mean_turns,
+            "endings": self.endings,
+            "tasks": self.as_dict()["tasks"],
+            **({"usage": self.usage} if self.usage else {}),
+        }
+
+    def table(self) -> list[tuple[str, str]]:
+        """Rows of (what, value) to show a person."""
+        rows = [(f"pass@{k}", str(estimate)) for k, estimate in self.pass_at.items()]
+        rows += [(f"pass^{k}", str(estimate)) for k, estimate in self.pass_hat.items() if k > 1]
+        if self.mean_verdict is not None:
+            rows.append(("mean outcome", str(self.mean_verdict)))
+        if self.mean_turns is not None:
+            rows.append(("mean turns", f"{self.mean_turns:.1f}"))
+        rows += [(f"ended: {ending}", str(count)) for ending, count in sorted(self.endings.items())]
+        rows += [(name.replace("_", " "), f"{count:,}") for name, count in self.usage.items()]
+        return rows
+
+
+def shares(tasks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Share of success by task, from `TaskResult`s as an event holds them; those with no graded play are out.
+
+    >>> shares([{"task": "a", "plays": 4, "successes": 1}, {"task": "b", "plays": 0, "successes": 0}])
+    {'a': 0.25}
+    """
+    return {str(t["task"]): t["successes"] / t["plays"] for t in tasks if t["plays"]}

@@ -1,0 +1,70 @@
+"""What a step played, in numbers: means over trajectories with a verdict, endings over all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from forge_train.trajectory import Ending, Trajectory
+
+Metrics = dict[str, Any]
+
+OUT_OF_ROOM: frozenset[Ending] = frozenset({"context", "tokens"})
+
+
+def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
+    """Success, rewards, turns and endings of the groups of one step.
+
+    And the mean seconds that their episodes waited for the engine and for the world, which tell them apart
+    also where the learner worked meanwhile: `time_to_groups` knows only how long it waited for groups.
+    """
+    everyone = [t for group in groups for t in group]
+    timed = [t for t in everyone if "world_seconds" in t.info]  # lost with its worker: nobody knows
+    graded = [t for t in everyone if t.trainable or t.ending in OUT_OF_ROOM]
+    by_world: dict[str, list[Trajectory]] = {}
+    for t in graded:
+        by_world.setdefault(t.info["world"], []).append(t)
+    return {
+        "success": _mean([t.outcome or 0.0 for t in graded]),
+        "return": _mean([t.episode_return for t in graded]),
+        "turn_reward": _mean([sum(t.turn_rewards) for t in graded]),
+        "turns": _mean([float(len(t.versions)) for t in graded]),
+        "tokens_per_episode": _mean([float(t.sampled) for t in graded]),
+        "sampled_tokens": sum(t.sampled for t in everyone),
+        "episodes": len(everyone),
+        "generate_seconds": _mean([t.info["generate_seconds"] for t in timed]),
+        "world_seconds": _mean([t.info["world_seconds"] for t in timed]),
+        "endings": dict(Counter(t.ending for t in everyone)),
+        "worlds": {name: {"success": _mean([t.outcome or 0.0 for t in ts])} for name, ts in by_world.items()},
+    }
+
+
+def lags(trained: Sequence[Trajectory], version: int, groups: Sequence[int]) -> Metrics:
+    """How late what is trained is, in updates: mean and max over tokens, max over groups since they started.
+
+    Tokens are younger than their group when the weights changed while it was played.
+    """
+    tokens = [version - v for t in trained for v in t.token_versions()]
+    return {"mean": _mean(tokens) or 0.0, "max": max(tokens, default=0), "group_max": max(groups, default=0)}
+
+
+def time_to_groups(
+    seconds: float, groups: Sequence[Sequence[Trajectory]], *, overlapped: bool
+) -> dict[str, float]:
+    """Seconds until the groups were there: the learner's wait when they played beside it, else what they did.
+
+    Without overlap the time is divided as the episodes divided theirs, between engine and world.
+    """
+    if overlapped:
+        return {"wait": seconds}
+    everyone = [t for group in groups for t in group]
+    engine = sum(t.info.get("generate_seconds", 0.0) for t in everyone)
+    world = sum(t.info.get("world_seconds", 0.0) for t in everyone)
+    share = world / (engine + world) if engine + world else 0.0
+    return {"generate": seconds * (1 - share), "world": seconds * share}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """None of nothing: a step that machines took away whole is no step of zeros."""
+    return sum(values) / len(values) if values else None
