@@ -136,6 +136,7 @@ def test_who_forgot_the_email_gives_name_and_zip() -> None:
 YES = [
     (cancel(), f"I will cancel order {ID} because it is no longer needed. Do you confirm (yes/no)?"),
     (cancel(), "Shall I cancel it?"),
+    (cancel(), f"May I cancel order {ID}?"),
     (
         cancel(),
         "It is pending. I can cancel it and refund 12.50 to paypal_7654321. Would you like me to proceed?",
