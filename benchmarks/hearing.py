@@ -106,7 +106,9 @@ def main() -> None:
         rows = [row for row in rows if args.part in ("all", part_of(row["text"]))]
         print(f"{path.name}: {len(rows)} phrases")
         kept.setdefault("after", {})[f"{path.stem} {args.part}"] = table(rows, misses=args.misses)
-    cost = min(timeit.repeat(lambda: RETAIL._listen(SAID), number=20, repeat=50, timer=time.process_time)) / 20
+    cost = (
+        min(timeit.repeat(lambda: RETAIL._listen(SAID), number=20, repeat=50, timer=time.process_time)) / 20
+    )
     print(f"listening to twenty words that were not heard before: {cost * 1e6:.0f} µs")
     kept["after"]["microseconds_of_twenty_words"] = round(cost * 1e6)
     RESULTS.write_text(json.dumps(kept, indent=1) + "\n")

@@ -158,9 +158,9 @@ def fit(data: list[Any], rows: int, *, rounds: int, rate: float, shrink: float, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", default="all", choices=["all", "build", "check"])
-    parser.add_argument("--each", type=int, default=30, help="phrases drawn from a short pattern")
+    parser.add_argument("--each", type=int, default=24, help="phrases drawn from a short pattern")
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--runs", type=int, default=3, help="orders of the examples to average over")
+    parser.add_argument("--runs", type=int, default=2, help="orders of the examples to average over")
     parser.add_argument(
         "--least", type=float, default=0.15, help="features that never weigh as much are dropped"
     )

@@ -96,7 +96,7 @@ class Ear:
             asks = weighed[_QUESTION] > 0
             if weighed[_REFUSAL] > 0:
                 heard.refusals.append(stems[n])
-            if weighed[_DONE] > 0:
+            if weighed[_DONE] > 0 and sentence.words[0].role != "IF":
                 heard.reports.append(stems[n])
             if weighed[_MORE] > 0:
                 heard.more = True
