@@ -9,6 +9,7 @@ Run: python benchmarks/fuzz.py [1000000] [--also "Forge/Tau2-v0 domain=mock path
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -196,6 +197,8 @@ def say(player: Player, action: str, found: Found) -> None:
     player.step(action)
     cpu_ms, wall_ms = (time.thread_time() - cpu) * 1e3, (time.perf_counter() - wall) * 1e3
     found.actions += 1
+    if cpu_ms > LIMIT_MS:  # once may be a garbage collection, or the machine
+        cpu_ms = min(cpu_ms, *(retaken(found.lane, player) for _ in range(3)))
     found.slow += cpu_ms > LIMIT_MS
     if cpu_ms > found.slowest["cpu_ms"]:
         found.slowest = {
@@ -204,6 +207,18 @@ def say(player: Player, action: str, found: Found) -> None:
             "characters": len(action),
             "begins": action[:80],
         }
+
+
+def retaken(lane: Lane, player: Player) -> float:
+    """What the last action of an episode costs in a fresh world, in ms of the processor."""
+    alone = Player(lane.make(), player.task, player.seed)
+    *before, last = player.said
+    for action in before:
+        alone.step(action)
+    gc.collect()
+    start = time.thread_time()
+    alone.step(last)
+    return (time.thread_time() - start) * 1e3
 
 
 def compare(lane: Lane, player: Player, found: Found) -> None:

@@ -31,6 +31,13 @@ def test_a_world_with_a_fault_is_found_out(world, seen):
     assert found.faults and any(seen in fault for fault in found.faults)
 
 
+def test_an_action_that_is_slow_each_time_is_counted(monkeypatch):
+    monkeypatch.setattr(fuzz, "LIMIT_MS", 0.0)
+    lane = fuzz.Lane("tests.envs.worlds:Shop/Counter-v0", "hermes", ())
+    found = fuzz.play_chunk((lane, 1, 3))
+    assert found.slow == found.actions and not found.faults
+
+
 def test_the_same_seed_says_the_same():
     lane = fuzz.Lane("tests.envs.worlds:Shop/Counter-v0", "hermes", ())
     said = []
