@@ -278,7 +278,7 @@ class Pair(TypedDict, total=False):
         int | tuple[int, int],
         Annotated[str, Field(pattern="^a+$")],
         Annotated[int, Field(multiple_of=7)],
-        Annotated[str, AfterValidator(lambda value: Colour(value).value)],
+        pytest.param(Annotated[str, AfterValidator(lambda value: Colour(value).value)], id="a function"),
     ],
     ids=str,
 )
