@@ -171,8 +171,14 @@ def _coder(parts: Mapping[str, Mapping[str, Any]]) -> type:
 
         check_added_files = dirty_commit = lambda self: None
 
+        def abs_root_path(self, path: str) -> str:
+            """Aider's, but what lies outside the folder is put into it: this runs on somebody's machine."""
+            found = str(base["abs_root_path"](self, path))
+            inside = found == self.root or found.startswith(self.root + os.sep)
+            return found if inside else os.path.join(self.root, "outside", found.lstrip(os.sep))
+
     for name in METHODS["aider/coders/base_coder.py"].split():
-        if name.startswith(("wrap_", "all_")):
+        if name.startswith(("wrap_", "all_")) or name == "abs_root_path":
             continue
         setattr(Coder, name, base[name])
     return Coder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import difflib
 import inspect
 import json
@@ -17,8 +16,9 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
+from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.env import AgentEnv
-from forge_envs.errors import MachineError, NotGiven, TaskError
+from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe
 from forge_envs.messages import Message, ToolCall
 from forge_envs.people.fidelity import fidelity
@@ -35,12 +35,21 @@ class Mistake(Exception):
     """What the person typed cannot be used; the text names it and the fix."""
 
 
+class Missing(Mistake):
+    """A world needs what is not installed or not given here; the text says what to do."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns 0; 1: broken promise or failed machine; 2: bad input; 130: Ctrl-C."""
+    """Run a command. Returns 0; 1: broken promise or failed machine; 2: bad input; 130: Ctrl-C.
+
+    `check --all` checks what can be checked here; a world whose machine or library is missing is named.
+    """
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has said what was wrong, or printed help
         return int(stop.code or 0)
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: module:World-v0 may lie in the folder one is in
     try:
         return int(args.run(args))
     except Mistake as mistake:
@@ -108,33 +117,35 @@ def _list(args: argparse.Namespace) -> int:
         except Mistake as mistake:
             print(f"{world}\n    cannot be made: {mistake}")
             continue
-        print(f"{world}\n    {(inspect.getdoc(kind) or '').splitlines()[0]}")
-        print(textwrap.fill(_arguments(kind), 100, initial_indent="    ", subsequent_indent="    "))
+        about = " ".join((inspect.getdoc(kind) or kind.__name__).partition("\n\n")[0].split())
+        print(textwrap.fill(about, 100, initial_indent=f"{world}\n    ", subsequent_indent="    "))
+        arguments, others = arguments_of(kind)
+        for line in [
+            *map(_told, arguments.values()),
+            *(["and the arguments of that world"] if others else []),
+        ]:
+            print(textwrap.fill(line, 100, initial_indent="    ", subsequent_indent="        "))
     return 0
 
 
 def _kind(world: str) -> type:
-    """The class of a world; one that is registered as a class need not be made for it."""
-    entry = gym.spec(world).entry_point
-    found: object = None
-    with contextlib.suppress(ImportError, AttributeError):  # making it says what is wrong
-        found = load_env_creator(entry) if isinstance(entry, str) else entry
-    if isinstance(found, type):
-        return found
+    """The class of a world, which is made only if a function makes it. Raises Mistake."""
+    try:
+        entry_point = gym.spec(world).entry_point
+        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    except (gym.error.Error, ImportError, AttributeError) as error:
+        raise Mistake(str(error)) from error
+    if isinstance(creator, type):
+        return creator
     env = _make(world, {})
     env.close()
     return type(env.unwrapped)
 
 
-def _arguments(kind: type) -> str:
-    """The constructor's arguments with their defaults, the class's own first, then inherited ones."""
-    found: dict[str, Any] = {}
-    for cls in kind.__mro__:
-        if "__init__" in vars(cls) and issubclass(cls, AgentEnv):
-            for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]:
-                if parameter.kind is not parameter.VAR_KEYWORD:
-                    found.setdefault(name, parameter.default)
-    return " ".join(f"{name}={json.dumps(default)}" for name, default in found.items())
+def _told(argument: WorldArgument) -> str:
+    """`name=default (what may be given): what it means`."""
+    default = "" if argument.default is REQUIRED else f"={json.dumps(argument.default, default=repr)}"
+    return f"{argument.name}{default} ({argument.allowed}): {argument.meaning}".removesuffix(": ")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -147,17 +158,16 @@ def _check(args: argparse.Namespace) -> int:
         try:
             _try_out(world, kwargs, args.seed)
             found = promises(world, tasks=args.tasks, seed=args.seed, **kwargs)
+        except (Missing, MachineError) as error:
+            if isinstance(error, Missing) and not args.all:
+                raise
+            unchecked += 1
+            print(f"{world}\n  not checked: {error}", flush=True)
+            continue
         except Mistake as mistake:
             if not args.all:
                 raise
-            if isinstance(mistake.__cause__, NotGiven):
-                print(f"{world}\n  not checked: {mistake.__cause__}", flush=True)
-                continue
             found = iter([Promise("made", False, str(mistake))])  # the fault is not in what was typed
-        except MachineError as error:
-            unchecked += 1
-            print(f"{world}\n  not checked, the machine failed: {error}", flush=True)
-            continue
         print(world)
         for promise in found:
             print(f"  {promise}", flush=True)
@@ -166,7 +176,7 @@ def _check(args: argparse.Namespace) -> int:
         print(f"forge-envs: {broken} broken promises", file=sys.stderr)
     if unchecked:
         print(f"forge-envs: {unchecked} worlds were not checked", file=sys.stderr)
-    return 1 if broken or unchecked else 0
+    return 1 if broken or (unchecked and not args.all) else 0
 
 
 def _try_out(world: str, kwargs: dict[str, Any], seed: int) -> None:
@@ -203,6 +213,8 @@ def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
         close = difflib.get_close_matches(world.rpartition(":")[2], known, n=3, cutoff=0.4) or known
         raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
+    except (NotGiven, NotInstalled) as error:
+        raise Missing(str(error)) from error
     except (gym.error.Error, ImportError, AttributeError, TypeError, ValueError) as error:
         raise Mistake(f"world {world!r} with {kwargs}: {error}") from error
 
@@ -358,3 +370,7 @@ def _say(role: str, text: str, name: str = "") -> None:
     if sys.stdout.isatty():
         head = f"\x1b[{COLOURS[role]}m{head}\x1b[0m"
     print(f"{head}  " + text.replace("\n", "\n" + " " * 11), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

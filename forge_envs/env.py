@@ -9,20 +9,22 @@ then progress() -> turn reward, and at the end grade() -> outcome
 from __future__ import annotations
 
 import json
-import math
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import gymnasium as gym
 import numpy as np
+from pydantic import Field
 
-from forge_envs.errors import MachineError, TaskError, ToolError
-from forge_envs.grammars import grammar_of
+from forge_envs.arguments import check_arguments, known
+from forge_envs.errors import MachineError, TaskError, ToolError, brief
+from forge_envs.grammars import grammar_names, grammar_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
+from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
 from forge_envs.tools import BadArguments, Tool, tools_of
 
@@ -34,6 +36,11 @@ call the world refused; and, in worlds with such rules, one that went through bu
 the agent may not serve, or that changes something without a yes of the other party."""
 MOST_FAULTS = 5
 """Of each kind of mistake so many cost in one action; no action loses more by making more of them."""
+
+
+MaxTurns = Annotated[int, Field(ge=2)]
+"""Gymnasium's checker takes one action and expects no end."""
+GrammarName = Annotated[str, known(grammar_names)]
 
 
 @dataclass(frozen=True)
@@ -67,11 +74,12 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
     A world implements `begin`, `hear`, `progress`, `grade`, `gold` and its tasks (`task_ids`, `find`);
     its tools are the `@tool` methods of `toolkit`. Constructor arguments are JSON scalars.
 
-    Args:
-        max_turns: actions after which the episode is graded and truncated; at least 2.
-        turn_weight: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
-        grammar: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
-        render_mode: "ansi" makes `render()` return the conversation as text.
+    ## Arguments
+
+    - `max_turns`: actions after which the episode is graded and truncated; at least 2.
+    - `turn_weight`: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
+    - `grammar`: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
+    - `render_mode`: "ansi" makes `render()` return the conversation as text.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]
@@ -83,19 +91,26 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
     silence_solves: Collection[str] = ()
     """Ids of tasks that saying nothing solves, as some of published benchmarks; our own have none."""
 
+    takes_others: ClassVar[bool] = False
+    """True where **kwargs of `__init__` are for somebody else and not for the base class."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse arguments that the world does not take, before any of its code runs. Raises ValueError."""
+        made = super().__new__(cls)
+        check_arguments(cls, args, kwargs)
+        return made
+
     def __init__(
         self,
         *,
-        max_turns: int = 30,
+        max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        if not isinstance(max_turns, int) or max_turns < 2:
-            raise ValueError(f"max_turns={max_turns!r}: an episode needs at least 2 turns, a whole number")
-        if not isinstance(turn_weight, (int, float)) or not math.isfinite(turn_weight):
-            raise ValueError(f"turn_weight={turn_weight!r}: it must be a finite number")
-        known = grammar_of(grammar)
+        # A world may have worked these out, or annotated them more loosely.
+        given = {"max_turns": max_turns, "turn_weight": turn_weight, "grammar": grammar}
+        check_arguments(AgentEnv, (), given)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
@@ -106,10 +121,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
-        self.grammar = known.for_tools(self.schemas)
+        self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
         self.action_space = Utterance(self.grammar, self.schemas)
         self.state: EpisodeT | None = None
+        self._packed: Packed | None = None
 
     # -- what a world says ---------------------------------------------------------------------
 
@@ -166,12 +182,14 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         self.release()
         self.state = None  # if what follows fails, no episode is in play
         task_id = (options or {}).get("task")
+        if not isinstance(task_id, str | None):
+            raise TaskError(f"task {brief(task_id)}: a task is asked for by its id, which is text")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
         state, opening = self.begin(task)
-        state.transcript.extend(_own(opening))
+        state.transcript.extend(opening)
         self.state = state
         state.progress = self.progress()
-        return opening, {"task": task.id, "turn": 0}
+        return self._handed(opening), {"task": task.id, "turn": 0}
 
     def step(self, action: str) -> StepResult:
         """Say `action`; hear what is new.
@@ -243,6 +261,24 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         self.release()
         self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
 
+    def _handed(self, messages: Observation) -> Observation:
+        """The agent's own copies: whatever it does to them reaches no transcript and no other episode."""
+        handed = []
+        for message in messages:
+            mine = message.copy()
+            for key, value in message.items():
+                if type(value) is not str:
+                    mine[key] = self._copied(value)  # type: ignore[literal-required]
+            handed.append(mine)
+        return tuple(handed)
+
+    def _copied(self, value: Any) -> Any:
+        # In most worlds that is the same list of tools in every opening.
+        if self._packed is not None and (copy := self._packed.copy()) == value:
+            return copy
+        self._packed = Packed(value)
+        return self._packed.copy()
+
     # -- one turn ----------------------------------------------------------------------------------
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
@@ -289,7 +325,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         truncated: bool,
     ) -> StepResult:
         if answer:
-            state.transcript.extend(_own(answer))
+            state.transcript.extend(answer)
+            answer = self._handed(answer)
         before, state.progress = state.progress, self.progress()
         parts = {} if state.progress == before else {"progress": state.progress - before}
         for name, value in penalties.items():
@@ -303,11 +340,6 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             outcome = info["outcome"] = float(score.outcome)
             parts.update(score.parts)
         return answer, self.turn_weight * turn_reward + outcome, terminated, truncated, info
-
-
-def _own(messages: Observation) -> list[Message]:
-    """The transcript's own messages, which whoever holds the observation cannot change."""
-    return [message.copy() for message in messages]
 
 
 def opening(system: str, first: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Observation:

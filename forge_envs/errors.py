@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from functools import partial
+from reprlib import Repr
 from typing import Any
 
 
@@ -43,6 +44,10 @@ class MachineError(Exception):
         }
 
 
+class NotInstalled(ImportError):
+    """A world needs what is not installed here; the text is the command that installs it."""
+
+
 class TaskError(ValueError):
     """An unknown task id or a task file that cannot be used; the text names the value and the fix."""
 
@@ -55,3 +60,23 @@ def one_of(name: str, value: object, known: Collection[Any]) -> None:
     """Check an argument of a world's constructor; ValueError unless it is one of `known`."""
     if value not in known:
         raise ValueError(f"{name}={value!r}: known are {', '.join(map(str, known))}")
+
+
+class _Brief(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write a number of more than 4,300 digits.
+        return f"<a number of {x.bit_length()} bits>" if x.bit_length() > 1024 else super().repr_int(x, level)
+
+
+_brief = _Brief()
+_brief.maxstring = _brief.maxother = _brief.maxlong = 60
+_brief.maxlevel = 3
+
+
+def brief(value: object) -> str:
+    """A value as a message names it: whoever sent it decides how long it is, and we how much is read back.
+
+    >>> brief("a" * 1000), brief(10**5000), brief([[[[1]]]])
+    ("'aaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaa'", '<a number of 16610 bits>', '[[[...]]]')
+    """
+    return _brief.repr(value)

@@ -17,7 +17,7 @@ import numpy as np
 
 from forge_envs.env import AgentEnv
 from forge_envs.messages import Message, Observation, ToolCall
-from forge_envs.spaces import sample_schema
+from forge_envs.schemas import sample_schema
 
 World = AgentEnv[Any, Any]
 

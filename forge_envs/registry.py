@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import WrapperSpec
 
 PLUGINS = "forge_envs.worlds"
 """Entry-point group of packages with worlds. Each entry point is a module that registers its worlds when
@@ -27,9 +29,24 @@ def register(id: str, entry_point: str, *, nondeterministic: bool = False) -> No
         nondeterministic=nondeterministic,
         # `check_world` proves more than Gymnasium's checker, which costs more than a step does.
         disable_env_checker=True,
+        additional_wrappers=(WrapperSpec("ungraded limits", "forge_envs.registry:refuse_time_limit", {}),),
     )
     if id not in _ids:
         _ids.append(id)
+
+
+def refuse_time_limit(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """The world as Gymnasium has wrapped it; ValueError if its limit would cut episodes without a verdict."""
+    inner = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.TimeLimit):
+            limit = inner._max_episode_steps
+            raise ValueError(
+                f"max_episode_steps={limit}: Gymnasium's limit cuts an episode without an outcome; "
+                f"say max_turns={limit}, and the world grades what is there"
+            )
+        inner = inner.env
+    return env
 
 
 def world_ids() -> list[str]:

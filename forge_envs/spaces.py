@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import os
+import pickle
+import shutil
+import tempfile
+import weakref
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
 from forge_envs.grammars import Grammar
 from forge_envs.messages import Message, Observation, ToolCall
+from forge_envs.schemas import Packed, sample_schema
 
 _WORDS = (
     "hello",
@@ -39,8 +46,12 @@ class Utterance(gym.Space[str]):
     ) -> None:
         super().__init__(shape=None, dtype=None, seed=seed)
         self.grammar = grammar
-        self.tools = tuple(tools)
-        """JSON schemas of the tools in the OpenAI form; used for sampling only."""
+        self._tools = Packed(list(tools))
+
+    @property
+    def tools(self) -> tuple[dict[str, Any], ...]:
+        """JSON schemas of the tools in the OpenAI form, the caller's own; used for sampling only."""
+        return tuple(self._tools.copy())
 
     @property
     def is_np_flattenable(self) -> bool:
@@ -54,8 +65,9 @@ class Utterance(gym.Space[str]):
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A random action: a valid call three times in four where there are tools, else a few words."""
         rng = self.np_random
-        if self.tools and (rng.random() < 0.75 or not self.grammar.prose_alone):
-            function = self.tools[int(rng.integers(len(self.tools)))]["function"]
+        tools = self.tools
+        if tools and (rng.random() < 0.75 or not self.grammar.prose_alone):
+            function = tools[int(rng.integers(len(tools)))]["function"]
             return self.grammar.write(
                 calls=[ToolCall(function["name"], sample_schema(function["parameters"], rng))]
             )
@@ -104,52 +116,49 @@ def _babble(rng: np.random.Generator) -> str:
     return " ".join(_WORDS[int(i)] for i in rng.integers(len(_WORDS), size=int(rng.integers(1, 9))))
 
 
-def sample_schema(schema: dict[str, Any], rng: np.random.Generator) -> Any:
-    """A random value that fits a JSON schema of the kinds that tools use.
+# -- asynchronous vectors ----------------------------------------------------------------------------------
 
-    Raises ValueError for a `pattern` or a `multipleOf`, which it cannot hit.
+
+class Shelf(Sequence[Observation]):
+    """The latest observation of each of several worlds, which other processes write and this one reads.
+
+    Gymnasium's asynchronous vectors pass observations in shared memory, which has a fixed width and messages
+    have none: here each process leaves them in a file of a folder that goes with the vector.
     """
-    for key in ("pattern", "multipleOf"):
-        if key in schema:
-            raise ValueError(
-                f"cannot draw a value with {key}={schema[key]!r}; use an enum, or check it in the tool"
-            )
-    if "enum" in schema or "const" in schema:
-        options = schema.get("enum", [schema.get("const")])
-        return options[int(rng.integers(len(options)))]
-    if "anyOf" in schema:
-        return sample_schema(schema["anyOf"][int(rng.integers(len(schema["anyOf"])))], rng)
-    kind = schema.get("type", "string")
-    if kind == "object":
-        required = set(schema.get("required", ()))
-        return {
-            key: sample_schema(value, rng)
-            for key, value in schema.get("properties", {}).items()
-            if key in required or rng.random() < 0.5
-        }
-    if kind == "array":
-        return [sample_schema(schema.get("items", {}), rng) for _ in range(_size(schema, "Items", 0, 3, rng))]
-    if kind in ("integer", "number"):
-        return _number(schema, kind, rng)
-    if kind == "boolean":
-        return bool(rng.random() < 0.5)
-    if kind == "null":
-        return None
-    return "".join(chr(int(c)) for c in rng.integers(97, 123, size=_size(schema, "Length", 1, 9, rng)))
+
+    def __init__(self, folder: str, n: int) -> None:
+        self.folder, self.n = folder, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(self.n)))
+        file = Path(self.folder, str(range(self.n)[index]))
+        return pickle.loads(file.read_bytes()) if file.exists() else ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> tuple[Observation, ...]:
+        return tuple(self)
 
 
-def _size(schema: dict[str, Any], of: str, low: int, high: int, rng: np.random.Generator) -> int:
-    low = schema.get(f"min{of}", low)
-    return int(rng.integers(low, max(min(schema.get(f"max{of}", high), max(high, low)), low) + 1))
+def _clear(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process must not take it from its parent
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _number(schema: dict[str, Any], kind: str, rng: np.random.Generator) -> int | float:
-    """A number within the bounds; where one is open, it lies within 100 of the other."""
-    step = 1 if kind == "integer" else 0.001
-    low = schema.get("minimum", schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else None)
-    high = schema.get("maximum", schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else None)
-    low = (-100 if high is None else min(-100, high - 100)) if low is None else low
-    high = max(100, low + 100) if high is None else high
-    if kind == "integer":
-        return int(rng.integers(math.ceil(low), math.floor(high) + 1))
-    return min(max(round(float(rng.uniform(low, high)), 3), low), high)
+@create_shared_memory.register(Messages)
+def _create(space: Messages, n: int = 1, ctx: Any = None) -> str:
+    return tempfile.mkdtemp(prefix="forge-vector-")
+
+
+@read_from_shared_memory.register(Messages)
+def _read(space: Messages, shared_memory: str, n: int = 1) -> Shelf:
+    shelf = Shelf(shared_memory, n)
+    weakref.finalize(shelf, _clear, shared_memory, os.getpid())
+    return shelf
+
+
+@write_to_shared_memory.register(Messages)
+def _write(space: Messages, index: int, value: Observation, shared_memory: str) -> None:
+    Path(shared_memory, str(index)).write_bytes(pickle.dumps(value))

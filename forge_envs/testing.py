@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
+from forge_envs import border
 from forge_envs.env import PENALTIES
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
@@ -316,4 +317,5 @@ _PROMISES: dict[str, Callable[[Bench], str]] = {
     "snapshots": _snapshots_continue,
     "ending": _ends_cleanly,
     "global state": _leaves_global_randomness,
+    **border.PROMISES,
 }

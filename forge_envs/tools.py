@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from reprlib import Repr
-from typing import Annotated, Any, NotRequired, TypeVar, get_type_hints
+from typing import Annotated, Any, NotRequired, TypeVar, get_type_hints, overload
 
+import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, with_config
+from pydantic.errors import PydanticUserError
 from typing_extensions import TypedDict  # pydantic refuses the one of `typing` before Python 3.12
+
+from forge_envs.errors import brief
+from forge_envs.schemas import Packed, sample_schema, written_out
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,12 +36,13 @@ class Tool:
     """True when a call can change the world."""
     function: Callable[..., Any]
     validate: Callable[[Any], dict[str, Any]]
+    packed: Packed
 
     @property
     def schema(self) -> dict[str, Any]:
         """The OpenAI form, as chat templates take it; the caller's own copy."""
-        function = {"name": self.name, "description": self.description, "parameters": _copy(self.parameters)}
-        return {"type": "function", "function": function}
+        schema: dict[str, Any] = self.packed.copy()
+        return schema
 
     def call(self, owner: object, arguments: dict[str, Any]) -> Any:
         """Check `arguments`, then run the function on `owner`.
@@ -52,13 +58,14 @@ class Tool:
     def _explain(self, error: ValidationError) -> str:
         problems = []
         for item in error.errors(include_url=False, include_context=False)[:_MOST]:
-            where = _short.repr(".".join(str(part) for part in item["loc"]) or "arguments")[1:-1]
+            where = brief(".".join(str(part) for part in item["loc"]) or "arguments")[1:-1]
             if item["type"] == "missing":
                 problems.append(f"{where} is missing")
             elif item["type"] == "extra_forbidden":
                 problems.append(f"{where} is not an argument of this tool")
             else:
-                problems.append(f"{where}={_short.repr(item['input'])}: {item['msg'].lower()}")
+                message = item["msg"][:1].lower() + item["msg"][1:]  # values in it keep their case
+                problems.append(f"{where}={brief(item['input'])}: {message}")
         if error.error_count() > _MOST:
             problems.append(f"and {error.error_count() - _MOST} more")
         needs = ", ".join(self.parameters["properties"]) or "nothing"
@@ -66,23 +73,29 @@ class Tool:
 
 
 _MOST = 5  # the agent decides how much is wrong; the world decides how much of it is read back
-_short = Repr()
-_short.maxstring = _short.maxother = _short.maxlong = 60
-_short.maxlevel = 3
 
 
-def tool(*, writes: bool = False) -> Callable[[F], F]:
+@overload
+def tool(function: F, /) -> F: ...
+
+
+@overload
+def tool(*, writes: bool = False) -> Callable[[F], F]: ...
+
+
+def tool(function: F | None = None, /, *, writes: bool = False) -> F | Callable[[F], F]:
     """Mark a method as a tool. Its schema is read from its types and its Google-style docstring.
 
     Types are those that JSON has: str, int, float, bool, None, Literal, list, dict, TypedDict and unions.
-    Raises TypeError at import when the description, an argument's type or an argument's line is missing.
+    Raises TypeError at import for a tool that nobody could call: when the description, an argument's type or
+    an argument's line is missing, when values that fit its schema are refused, or when it is no method.
     """
 
     def mark(function: F) -> F:
         function.__tool__ = _build(function, writes)  # type: ignore[attr-defined]
         return function
 
-    return mark
+    return mark if function is None else mark(function)
 
 
 def tools_of(owner: type) -> dict[str, Tool]:
@@ -102,11 +115,20 @@ def tools_of(owner: type) -> dict[str, Tool]:
 
 
 def _build(function: Callable[..., Any], writes: bool) -> Tool:
+    if not inspect.isfunction(function):
+        raise TypeError(f"@tool stands on a method, directly above its def, not on {brief(function)}")
     name = function.__name__
+    if any(kind(function) for kind in _UNCALLED):
+        raise TypeError(f"tool {name}: worlds are plain synchronous Python, it cannot be async or yield")
     description, lines = _read_docstring(function)
+    parameters = [*inspect.signature(function).parameters.values()]
+    if not parameters:
+        raise TypeError(f"tool {name}: a tool is a method, its first argument is self")
+    del parameters[0]
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
-    for key, parameter in list(inspect.signature(function).parameters.items())[1:]:
+    for parameter in parameters:
+        key = parameter.name
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"tool {name}: argument {parameter} cannot be given by name")
         if key not in hints:
@@ -118,37 +140,56 @@ def _build(function: Callable[..., Any], writes: bool) -> Tool:
     stale = set(lines) - set(fields)
     if stale:
         raise TypeError(f"tool {name}: the docstring describes {sorted(stale)}, which it does not take")
-    # NaN and infinity are not JSON, and a row that holds NaN does not equal itself.
-    config = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
-    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(config(TypedDict(f"{name}_arguments", fields)))  # type: ignore[operator]
-    return Tool(name, description, _schema(adapter, name), writes, function, adapter.validate_python)
+    try:
+        # NaN and infinity are not JSON, and a row that holds NaN does not equal itself.
+        config = with_config({"extra": "forbid", "strict": True, "allow_inf_nan": False})
+        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(config(TypedDict(f"{name}_arguments", fields)))  # type: ignore[operator]
+        schema = written_out(adapter.json_schema())
+    except (PydanticUserError, TypeError) as error:
+        raise TypeError(f"tool {name}: {error}") from error
+    written = {"type": "object", "properties": schema["properties"], "required": schema.get("required", [])}
+    _prove(name, written, adapter)
+    for parameter in parameters:
+        if parameter.default is not parameter.empty:
+            written["properties"][parameter.name]["default"] = _default(name, parameter, hints)
+    shown = {"name": name, "description": description, "parameters": written}
+    packed = Packed({"type": "function", "function": shown})
+    return Tool(name, description, written, writes, function, adapter.validate_python, packed)
 
 
-def _schema(adapter: TypeAdapter[dict[str, Any]], name: str) -> dict[str, Any]:
-    schema = adapter.json_schema()
-    definitions = schema.get("$defs", {})
+_UNCALLED = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+_DRAWS = 64
+_ONLY = (
+    "JSON has str, int, float, bool, None, Literal, list, dict with text keys, TypedDict and unions of them"
+)
 
-    def plain(node: Any, inside: tuple[str, ...] = ()) -> Any:
-        """The schema with references replaced by what they mean (chat templates follow none), untitled."""
-        if isinstance(node, list):
-            return [plain(item, inside) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            kind = node["$ref"].rsplit("/", 1)[-1]
-            if kind in inside:
-                raise TypeError(f"tool {name}: the type {kind} contains itself")
-            rest = {key: value for key, value in node.items() if key != "$ref"}
-            return plain({**definitions[kind], **rest}, (*inside, kind))
-        found = {
-            key: plain(value, inside) for key, value in node.items() if key not in ("title", "properties")
-        }
-        if "properties" in node:  # here the keys are names of the author's, and "title" may be one
-            found["properties"] = {key: plain(value, inside) for key, value in node["properties"].items()}
-        return found
 
-    properties = plain(schema)["properties"]
-    return {"type": "object", "properties": properties, "required": schema.get("required", [])}
+def _prove(name: str, schema: dict[str, Any], adapter: TypeAdapter[dict[str, Any]]) -> None:
+    """Draw values that fit the schema and see that the tool takes them. Raises TypeError."""
+    rng = np.random.default_rng(0)
+    for _ in range(_DRAWS if schema["properties"] else 0):
+        try:
+            adapter.validate_python(arguments := sample_schema(schema, rng))
+        except ValidationError as error:
+            item = error.errors(include_url=False, include_context=False)[0]
+            key = item["loc"][0] if item["loc"] else "arguments"
+            raise TypeError(
+                f"tool {name}: argument {key!r} refuses {brief(arguments.get(key))}, which fits its schema "
+                f"({item['msg']}); nobody could call it. {_ONLY}"
+            ) from error
+        except ValueError as error:
+            raise TypeError(f"tool {name}: {error}") from error
+
+
+def _default(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
+    """A default as the schema shows it. Raises TypeError for one that the agent could not give itself."""
+    try:
+        config = with_config({"strict": True, "allow_inf_nan": False})
+        kind = config(TypedDict("Default", {"value": hints[parameter.name]}))  # type: ignore[operator]
+        TypeAdapter(kind).validate_python({"value": parameter.default})
+    except ValidationError as error:
+        raise TypeError(f"tool {name}: the default {parameter} does not fit its own type") from error
+    return json.loads(json.dumps(parameter.default))
 
 
 _SECTION = re.compile(r"^(Args|Returns|Raises|Examples?):[ \t]*\n", re.MULTILINE)
@@ -164,9 +205,3 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     titled = dict(zip(sections[::2], sections[1::2], strict=True))
     lines = {item[1]: " ".join(item[2].split()) for item in _ARGUMENT.finditer(titled.get("Args", ""))}
     return description, lines
-
-
-def _copy(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        return {key: _copy(value) for key, value in schema.items()}
-    return [_copy(value) for value in schema] if isinstance(schema, list) else schema

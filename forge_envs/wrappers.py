@@ -15,6 +15,10 @@ from forge_envs.env import PENALTIES, AgentEnv, Episode, Task
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
+from forge_envs.tools import tools_of
+
+DRAWS = 200
+"""Tasks without a call of gold, one after another, after which a world is taken to have none."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,47 @@ class NextTurnEpisode(Episode[NextTurnTask]):
 class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     """One tool call of another world's gold, after the gold turns before it, scored by exact match.
 
-    The step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8): the opening holds the true
-    conversation so far, the episode is one action, and the outcome is 1 if it makes the calls that gold
-    makes: the same tools in the same order, the same arguments, every field equal; else 0. Turns in which
-    gold speaks are no tasks: there is more than one way to put it. Prose beside the calls is not compared.
+    These are the step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8). Turns in which gold speaks
+    are no tasks: there is more than one way to put it.
 
-    Args:
-        world: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
-        turn_weight, render_mode: see AgentEnv.
-        args: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
+    ## Action Space
+
+    `Utterance`: any text, with calls in the other world's grammar. Prose beside the calls is not compared.
+
+    ## Observation Space
+
+    `Messages`: the true conversation so far, gold's own lines as role `assistant`. Nothing comes after it.
+
+    ## Rewards
+
+    The outcome is 1 if the action makes the calls that gold makes: the same tools in the same order, the
+    same arguments, every field equal; else 0. `turn_weight` times the turn's reward is added.
+
+    ## Starting State
+
+    The other world after the gold turns before this one. The seed of `reset` draws a task of that world and
+    one of its calls, or `options={"task": "ID@TURN"}` names them.
+
+    ## Episode End
+
+    Terminated after one action.
+
+    ## Information
+
+    `task` and `turn`; after the step `turn_reward`, its `parts` with `match`, and `outcome`.
+
+    ## Arguments
+
+    - `world`: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
+    - `turn_weight`, `render_mode`: see AgentEnv.
+    - `args`: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
+
+    ## Version History
+
+    - v0: the first.
     """
+
+    takes_others = True  # they are the other world's
 
     def __init__(
         self,
@@ -60,6 +95,11 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
+        if not tools_of(inner.toolkit_type or type(inner)):
+            raise ValueError(
+                f"world={world!r}: it has no tools, so no turn of its gold makes a call to compare; "
+                "NextTurn takes a world with tools"
+            )
         self.inner: AgentEnv[Any, Any] = inner
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
@@ -90,10 +130,13 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
 
     def draw(self, rng: np.random.Generator) -> NextTurnTask:
         """A call of a task that the other world draws."""
-        while True:
+        for _ in range(DRAWS):
             base = self.inner.draw(rng).id
             if turns := list(self._turns(base)):
                 return self.find(f"{base}@{turns[int(rng.integers(len(turns)))]}")
+        raise TaskError(
+            f"the gold of {DRAWS} tasks drawn from {self.inner} makes no call, so none has a turn"
+        )
 
     def _calls(self, base: str) -> Mapping[int, tuple[ToolCall, ...]]:
         """The calls of a task's gold by the index of their action. Raises TaskError."""

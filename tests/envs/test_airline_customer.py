@@ -106,6 +106,7 @@ def test_nothing_is_given_unasked() -> None:
 YES = [
     ("cancel", f"I will cancel reservation {ID} and refund your card. Do you confirm (yes/no)?"),
     ("cancel", "Shall I cancel it?"),
+    ("cancel", f"May I cancel reservation {ID}?"),
     ("bags", f"Add bags to {ID} so that there are 3 checked bags, $50 on {CARD}. Shall I proceed?"),
     ("cabin", "I can upgrade you from economy to Business for $120. Would you like me to go ahead?"),
     ("flights", "Rebook you on flight FG101 on May 20. Is that right?"),

@@ -32,7 +32,7 @@ def test_list_shows_every_world_with_what_it_is_and_takes(capsys):
 def test_check_prints_a_line_for_every_promise(capsys):
     assert main(["check", COUNTER, "--tasks", "3", "--arg", "max_turns=5"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines()[0] == COUNTER and len(out.splitlines()) == 14
+    assert out.splitlines()[0] == COUNTER and len(out.splitlines()) == 21
     assert all(line.startswith("  ok ") for line in out.splitlines()[1:]) and err == ""
 
 
@@ -42,7 +42,7 @@ def test_worlds_that_need_something_are_not_checked_and_say_what(capsys, monkeyp
     out, err = capsys.readouterr()
     first, told, *_ = out.splitlines()
     assert first == "Forge/Tau1-v0" and re.match(r"  not checked: path='': give the folder .*tau-bench", told)
-    assert out.count("not checked") == 2 and err == ""
+    assert out.count("not checked") == 2 and err == "forge-envs: 2 worlds were not checked\n"
     assert main(["check", "Forge/Tau2-v0"]) == 2
     assert "path='': give the folder" in capsys.readouterr().err
 
@@ -52,7 +52,7 @@ def test_check_goes_on_after_a_broken_promise_and_returns_1(capsys):
     out, err = capsys.readouterr()
     lines = out.splitlines()[1:]
     assert [line.split(":")[0].split("  ")[-1] for line in lines if "FAILED" in line] == ["gold"]
-    assert len(lines) == 13 and err == "forge-envs: 1 broken promises\n"
+    assert len(lines) == 20 and err == "forge-envs: 1 broken promises\n"
 
 
 @pytest.mark.parametrize(

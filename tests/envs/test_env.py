@@ -1,6 +1,8 @@
+import copy
 import json
 import math
 import pickle
+import re
 
 import gymnasium as gym
 import pytest
@@ -52,10 +54,10 @@ def test_without_a_task_the_seed_draws_one():
     assert len({env.reset()[1]["task"] for _ in range(30)}) > 2  # the generator goes on without a seed
 
 
-@pytest.mark.parametrize("task", ["nowhere", 3])
+@pytest.mark.parametrize("task", ["nowhere", 3, 2.5, b"x", True])
 def test_an_unknown_task_is_named_and_no_episode_is_left_in_play(task):
     env = started()
-    with pytest.raises(TaskError, match=str(task)):
+    with pytest.raises(TaskError, match=re.escape(str(task))):
         env.reset(options={"task": task})
     with pytest.raises(gym.error.ResetNeeded):
         env.step("hello")
@@ -310,6 +312,46 @@ def test_whoever_changes_an_observation_changes_nothing_else():
     assert Counter().schemas[0]["function"]["parameters"]["properties"] == {}
 
 
+def ruin(value) -> None:
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    ):
+        ruin(item)
+    if isinstance(value, dict):
+        value.clear()
+    elif isinstance(value, list):
+        value[:] = ["ruined"]
+
+
+@pytest.mark.parametrize("world", ["Forge/Retail-v0", "Forge/Airline-v0", "Forge/NextTurn-v0"])
+def test_nothing_that_an_agent_can_reach_is_part_of_the_next_episode(world):
+    env = gym.make(world, size="tiny")
+    want = copy.deepcopy(env.reset(seed=7)), copy.deepcopy(env.action_space.tools)
+    for seed in (7, 7, 8):
+        messages, info = env.reset(seed=seed)
+        messages[0]["tools"][0]["function"]["name"] = "X"
+        ruin([messages, info, env.action_space.tools, env.unwrapped.schemas])
+        ruin(env.step("")[0::4])
+    assert (env.reset(seed=7), env.action_space.tools) == want
+    assert gym.make(world, size="tiny").reset(seed=7) == want[0]
+
+
+def test_calls_in_an_opening_are_the_agents_own_too():
+    said = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look"}}]}
+
+    class Recalls(Counter):
+        def begin(self, task):
+            state, messages = super().begin(task)
+            return state, (*messages, said)
+
+    env = started(kind=Recalls)
+    first = env.reset(options={"task": APPLES})[0]
+    first[-1]["tool_calls"][0]["function"]["name"] = "X"
+    assert said["tool_calls"][0]["function"]["name"] == "look"
+    assert env.state.transcript[-1] == said
+    assert env.reset(options={"task": APPLES})[0][-1] == said
+
+
 def test_render_shows_the_conversation():
     env = started(render_mode="ansi")
     env.step("")
@@ -352,12 +394,10 @@ def test_an_opening_carries_tools_only_where_there_are_any():
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_vectors_of_worlds_play(mode):
-    how = {"shared_memory": False} if mode == "async" else {}
     envs = gym.make_vec(
         "tests.envs.worlds:Shop/Counter-v0",
         num_envs=3,
         vectorization_mode=mode,
-        vector_kwargs=how,
         max_turns=4,
     )
     try:

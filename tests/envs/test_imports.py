@@ -13,6 +13,7 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
+CORE += ["arguments", "schemas"]
 ENVS = {
     "errors": set(),
     "messages": set(),
@@ -20,12 +21,16 @@ ENVS = {
     "rewards": set(),
     "registry": set(),
     "tables": set(),
-    "tools": {"errors", "messages"},
-    "spaces": {"errors", "messages", "grammars", "tools"},
-    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards"},
+    "arguments": {"errors"},
+    "schemas": set(),
+    "tools": {"errors", "messages", "schemas"},
+    "spaces": {"errors", "messages", "grammars", "schemas", "tools"},
+    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards", "arguments", "schemas"},
+    "__main__": {"cli"},
     "": {*CORE},
     "probe": {*CORE},
-    "testing": {*CORE, "probe"},
+    "border": {*CORE, "probe"},
+    "testing": {*CORE, "", "probe", "border"},
     "wrappers": {*CORE},
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},

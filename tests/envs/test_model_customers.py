@@ -220,7 +220,7 @@ def test_a_model_that_leaves_with_its_first_line_ends_the_episode_as_in_tau2(tmp
     cancel = call("cancel_pending_order", order_id=pending(), reason="no longer needed")
     with Endpoint(lambda body: "Never mind. ###STOP###") as endpoint:
         env: Any = gym.make(
-            "Forge/Retail-v0", source=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
+            "Forge/Tau2-v0", path=write_tau2(tmp_path, tasks), split="base", user=endpoint.spec()
         ).unwrapped
         for id, action, outcome in (
             ("change", cancel, 0.0),

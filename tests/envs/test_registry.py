@@ -1,4 +1,7 @@
+import gc
+import inspect
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -95,9 +98,8 @@ def test_every_world_can_be_made_by_gymnasium(world):
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("world", forge_envs.world_ids())
 def test_every_world_can_be_made_as_a_vector(world, mode):
-    how = {"shared_memory": False} if mode == "async" else {}
     kwargs = SPARE.get(world, {})
-    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, vector_kwargs=how, **kwargs)
+    envs = gym.make_vec(world, num_envs=2, vectorization_mode=mode, **kwargs)
     try:
         envs.reset(seed=1)
         for _ in range(3):
@@ -105,6 +107,52 @@ def test_every_world_can_be_made_as_a_vector(world, mode):
             assert len(observations) == len(rewards) == 2
     finally:
         envs.close()
+
+
+@pytest.mark.parametrize("world", forge_envs.world_ids())
+def test_gymnasiums_own_limit_is_refused_with_the_way_out(world):
+    with pytest.raises(ValueError, match=r"max_episode_steps=3.*max_turns=3"):
+        gym.make(world, max_episode_steps=3, **SPARE.get(world, {}))
+    with pytest.raises(ValueError, match=r"max_episode_steps=5.*max_turns=5"):
+        gym.make_vec(world, 2, max_episode_steps=5, **SPARE.get(world, {}))
+
+
+def test_an_asynchronous_vector_keeps_each_observation_and_clears_up():
+    envs = gym.make_vec("Forge/Retail-v0", 2, vectorization_mode="async", size="tiny")
+    alone = gym.make("Forge/Retail-v0", size="tiny")
+    folder = Path(envs.unwrapped.observations.folder)
+    try:
+        observations, _ = envs.reset(seed=[4, 5])
+        assert observations == (alone.reset(seed=4)[0], alone.reset(seed=5)[0])
+        said = envs.step(("x" * 200_000, ""))[0]
+        assert said[1] == alone.step("")[0] and observations[1] != said[1]
+    finally:
+        envs.close()
+    del envs
+    gc.collect()
+    assert not folder.exists()
+
+
+HEADINGS = (
+    "Action Space",
+    "Observation Space",
+    "Rewards",
+    "Starting State",
+    "Episode End",
+    "Information",
+    "Arguments",
+    "Version History",
+)
+
+
+@pytest.mark.parametrize("world", forge_envs.world_ids())
+def test_every_world_is_described_under_gymnasiums_headings(world):
+    text = inspect.getdoc(type(gym.make(world, **SPARE.get(world, {})).unwrapped)) or ""
+    found = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert found == list(HEADINGS)
+    for heading, body in zip(found, re.split(r"^## .*$", text, flags=re.MULTILINE)[1:], strict=True):
+        assert body.strip(), heading
+    assert "v0: " in text
 
 
 def test_an_unknown_world_is_answered_with_the_nearest():
@@ -211,7 +259,45 @@ def test_check_all_goes_on_after_a_world_that_cannot_be_made(tmp_path):
     run = python(code, tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock")
     assert run.returncode == 1
     for world in SPARE:
-        why = "not checked: path=''" if world in NEEDED else "not checked, the machine failed: "
+        why = "not checked: path=''" if world in NEEDED else "not checked: "
         assert f"{world}\n  {why}" in run.stdout
     assert "FAILED  made: " in run.stdout and "no_such_module" in run.stdout
     assert run.stdout.index("Acme/Lazy-v0") < run.stdout.index("Acme/Till-v0") < run.stdout.rindex("  ok  ")
+
+
+HIDE = """
+    import sys
+
+    class Hidden:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in {hidden!r}:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Hidden())
+    import importlib.util as util
+    find = util.find_spec
+    util.find_spec = lambda name, package=None: None if name in {hidden!r} else find(name, package)
+    from forge_envs.cli import main
+    sys.exit(main({command!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidden", "hints"),
+    [
+        (("swebench", "docker", "requests", "urllib3"), {"SWE": "[swe]'", "Polyglot": "[docker]'"}),
+        ((), {"SWE": "Docker daemon", "Polyglot": "Docker daemon"}),
+    ],
+    ids=["light", "no daemon"],
+)
+def test_check_all_says_what_is_not_checked_and_what_installs_it(tmp_path, hidden, hints):
+    code = HIDE.replace("{hidden!r}", repr(hidden)).replace(
+        "{command!r}", repr(["check", "--all", "--tasks", "1"])
+    )
+    run = python(code, tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock")
+    assert run.returncode == 0, run.stdout + run.stderr
+    for world, hint in hints.items():
+        (told,) = re.findall(rf"Forge/{world}-v0\n  not checked: (.*)", run.stdout)
+        assert hint in told
+        assert hidden == () or "pip install" in told
+    assert "FAILED" not in run.stdout and "forge-envs: 4 worlds were not checked" in run.stderr

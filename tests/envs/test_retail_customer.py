@@ -107,7 +107,8 @@ def test_asked_facts_are_given(said: str, answer: str) -> None:
 
 def test_facts_of_other_goals_are_given_when_asked() -> None:
     assert customer(address()).reply("Where should it go instead?") == "2 Elm Way, Tulsa, OK 74101, USA."
-    assert customer(give_back()).reply("Which items, and how should I refund you?") == "The Mug."
+    both = "Use my gift card. The Mug."
+    assert customer(give_back()).reply("Which items, and how should I refund you?") == both
     assert (
         customer(give_back()).reply("Which items would you like to return, and to which payment method?")
         == "Use my gift card. The Mug."
@@ -135,6 +136,7 @@ def test_who_forgot_the_email_gives_name_and_zip() -> None:
 YES = [
     (cancel(), f"I will cancel order {ID} because it is no longer needed. Do you confirm (yes/no)?"),
     (cancel(), "Shall I cancel it?"),
+    (cancel(), f"May I cancel order {ID}?"),
     (
         cancel(),
         "It is pending. I can cancel it and refund 12.50 to paypal_7654321. Would you like me to proceed?",

@@ -86,7 +86,7 @@ def test_a_bad_file_is_named_with_its_line(
     assert "forge-envs: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("data", [b"\xff\xfe", gzip.compress(b"{}" * 99)[:20]])
+@pytest.mark.parametrize("data", [b"\xff\xfe", gzip.compress(b"{}" * 99, mtime=0)[:20]])
 def test_what_is_no_text_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "episodes.jsonl").write_bytes(data)
     with pytest.raises(ValueError, match=r"episodes.jsonl cannot be read"):

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forge_envs.worlds.swe import edit
 
@@ -130,3 +132,17 @@ def test_what_was_meant_is_told(tmp_path: Path) -> None:
     code, said = run(tmp_path, "a", "def g(values):\n\treturn values + 2\n", "x")
     assert code == 2 and "like it:\n     5  def g(value):\n     6  \\treturn value + 2" in said
     assert "No lines are like it" in run(tmp_path, "a", "nothing of the kind", "x")[1]
+
+
+TEXTS = st.text("ab \t\r\n", max_size=12).map(str.encode)
+
+
+@given(TEXTS, TEXTS.filter(bool), TEXTS, TEXTS)
+def test_only_what_is_new_changes(before: bytes, old: bytes, new: bytes, after: bytes) -> None:
+    whole, wanted = edit.plain(before + old + after), edit.plain(old)
+    text, place = before + old + after, whole.find(wanted)
+    start, end = (edit.position(text, whole, at) for at in (place, place + len(wanted)))
+    assert edit.plain(text[:start]) == whole[:place] and edit.plain(text[start:end]) == wanted
+    written = edit.ended(text, text[start:end], new)
+    assert edit.plain(written) == edit.plain(new)
+    assert edit.ended(text, text[start:end], text[start:end]) == text[start:end]

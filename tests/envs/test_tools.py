@@ -1,10 +1,19 @@
-from typing import Annotated, Literal
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypedDict
 
 from forge_envs.errors import ToolError
+from forge_envs.grammars import HERMES
+from forge_envs.spaces import Utterance
 from forge_envs.tools import BadArguments, tool, tools_of
 
 
@@ -81,8 +90,17 @@ def test_the_schema_says_what_the_signature_and_the_docstring_say():
                         },
                     },
                     "to": {"description": "name of the customer: first and last", "type": "string"},
-                    "method": {"description": "how it is paid", "enum": ["cash", "card"], "type": "string"},
-                    "tip": {"description": "on top", "anyOf": [{"type": "number"}, {"type": "null"}]},
+                    "method": {
+                        "description": "how it is paid",
+                        "enum": ["cash", "card"],
+                        "type": "string",
+                        "default": "cash",
+                    },
+                    "tip": {
+                        "description": "on top",
+                        "anyOf": [{"type": "number"}, {"type": "null"}],
+                        "default": None,
+                    },
                 },
                 "required": ["lines", "to"],
             },
@@ -207,3 +225,140 @@ def test_a_tool_that_is_not_described_is_an_error_at_once():
         with pytest.raises(TypeError, match=hint) as caught:
             tool()(function)
         assert function.__name__ in str(caught.value)
+
+
+def tool_with(kind: object, default: object = None) -> type:
+    def use(self, value):
+        return "used"
+
+    use.__doc__ = "Use.\n\nArgs:\n    value: a value\n"
+    use.__annotations__ = {"value": kind}
+    if default is not None:
+        use.__defaults__ = (default,)
+    return type("Holder", (), {"use": tool()(use)})
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Model(BaseModel):
+    count: int
+
+
+@dataclass
+class Record:
+    count: int
+
+
+class Pair(TypedDict, total=False):
+    both: tuple[int, int]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tuple[int, str],
+        tuple[int, ...],
+        list[tuple[int, int]],
+        set[int],
+        frozenset[str],
+        bytes,
+        datetime.datetime,
+        datetime.date,
+        decimal.Decimal,
+        uuid.UUID,
+        Path,
+        Colour,
+        Record,
+        Pair,
+        dict[int, str],
+        dict[str, set[int]],
+        Callable[[int], int],
+        int | tuple[int, int],
+        Annotated[str, Field(pattern="^a+$")],
+        Annotated[int, Field(multiple_of=7)],
+        pytest.param(Annotated[str, AfterValidator(lambda value: Colour(value).value)], id="a function"),
+    ],
+    ids=str,
+)
+def test_a_type_that_no_call_can_give_is_refused_at_import(kind):
+    with pytest.raises(TypeError, match="tool use: "):
+        tool_with(kind)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        str,
+        int | None,
+        Optional[list[str]],  # noqa: UP045
+        Any,
+        list,
+        dict,
+        dict[str, Any],
+        dict[str, list[int]],
+        dict[Literal["a", "b"], int],
+        Annotated[dict[str, int], Field(min_length=2)],
+        Literal["a", 1, None],
+        list[Line],
+        Model,
+        Sequence[int],
+        float,
+    ],
+    ids=str,
+)
+def test_what_passes_import_is_called_by_what_is_drawn(kind):
+    holder = tool_with(kind)
+    space = Utterance(HERMES, [tools_of(holder)["use"].schema], seed=3)
+    called = 0
+    for _ in range(60):
+        for call in HERMES.parse(space.sample()).calls:
+            assert tools_of(holder)["use"].call(holder(), call.arguments) == "used"
+            called += 1
+    assert called > 20
+
+
+def test_a_default_stands_in_the_schema_and_fits_its_type():
+    shown = tools_of(tool_with(int, 3))["use"].parameters
+    assert shown["properties"]["value"]["default"] == 3 and shown["required"] == []
+    with pytest.raises(TypeError, match="default"):
+        tool_with(int, "3")
+
+
+def test_a_tool_needs_no_parentheses_and_a_method():
+    class Plain:
+        @tool
+        def look(self) -> str:
+            """Look."""
+            return "seen"
+
+    assert tools_of(Plain)["look"].call(Plain(), {}) == "seen"
+
+    async def later(self) -> str:
+        """Later."""
+        return ""
+
+    def many(self):
+        """Many."""
+        yield ""
+
+    def alone() -> str:
+        """Alone."""
+        return ""
+
+    for wrong, hint in ((later, "async"), (many, "yield"), (alone, "self"), (property(alone), "method")):
+        with pytest.raises(TypeError, match=hint):
+            tool(wrong)
+
+
+def test_advice_keeps_the_case_that_was_declared():
+    holder = tool_with(Literal["USD", "EUR"])
+    with pytest.raises(BadArguments, match="value='usd': input should be 'USD' or 'EUR'"):
+        tools_of(holder)["use"].call(holder(), {"value": "usd"})
+
+
+def test_a_number_that_python_cannot_write_is_told():
+    holder = tool_with(str)
+    with pytest.raises(BadArguments, match="value=<a number of 33220 bits>"):
+        tools_of(holder)["use"].call(holder(), {"value": 10**10_000})

@@ -147,6 +147,20 @@ def test_what_is_no_such_world_is_refused(args, told):
         NextTurn(RetailEnv(), size="tiny")
 
 
+class Silent(Counter):
+    """Its gold says everything and calls nothing."""
+
+    def gold(self, task):
+        return ["Goodbye."]
+
+
+def test_a_world_without_turns_to_choose_is_an_error_with_the_reason():
+    with pytest.raises(ValueError, match=r"Forge/Polyglot-v0.*no tools"):
+        gym.make("Forge/NextTurn-v0", world="Forge/Polyglot-v0")
+    with pytest.raises(TaskError, match="makes no call"):
+        NextTurn(Silent()).reset(seed=1)
+
+
 def test_a_prefix_that_cannot_be_played_is_no_opening():
     env = make(max_turns=2)
     late = [i for i in env.task_ids("train", 20) if int(i.rsplit("@", 1)[1]) > 2]

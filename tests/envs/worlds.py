@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -305,6 +306,95 @@ class RollsGlobalDice(Counter):
         return super().begin(task)
 
 
+class SharesSchemas(Counter):
+    """Keeps the messages it hands out, and says them again."""
+
+    lines: ClassVar[dict[str, Any]] = {"role": "user", "content": "Hello?"}
+
+    def step(self, action: str) -> Any:
+        messages, *rest = super().step(action)
+        return (self.lines, *messages), *rest
+
+
+class SeesOthers(Counter):
+    """All its episodes are sold from one stock."""
+
+    shop: ClassVar[dict[str, int]] = {}
+
+    def begin(self, task: Wish) -> tuple[Visit, Observation]:
+        self.shop.clear()
+        self.shop.update(STOCK)
+        state, messages = super().begin(task)
+        state.stock = self.shop
+        return state, messages
+
+
+class CountsOnFingers(Counter):
+    @tool(writes=True)
+    def sell(self, item: Literal["apple", "bread", "cheese"], count: int = 1) -> str:
+        """Sell items from stock.
+
+        Args:
+            item: what to sell
+            count: how many
+        """
+        if count == 10**90 - 1:
+            raise OverflowError("there are not so many fingers")
+        return super().sell(item, count)  # type: ignore[no-any-return]
+
+
+class CutsValues(Counter):
+    """Its grammar takes what looks like a thought out of calls."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        grammar = copy.copy(self.grammar)
+        parse = grammar.parse
+        grammar.parse = lambda text: parse(text.replace("</think>", ""))  # type: ignore[method-assign]
+        self.grammar = grammar
+
+    @tool()
+    def note(self, text: str) -> str:
+        """Take a note.
+
+        Args:
+            text: any text
+        """
+        return "noted"
+
+
+class AnswersAll(Counter):
+    def step(self, action: str) -> Any:
+        messages, *rest = super().step(action)
+        return messages * max(1, action.count("<tool_call>")), *rest
+
+
+class TakesAnything(Counter):
+    def step(self, action: Any) -> Any:
+        return super().step(action if isinstance(action, str) else str(action))
+
+
+class Unannotated(Counter):
+    def __init__(self, *, colour="red", **kwargs: Any) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(**kwargs)
+
+
+class Swallows(Counter):
+    takes_others = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        known = ("fails", "max_turns", "turn_weight", "grammar", "render_mode")
+        super().__init__(**{name: value for name, value in kwargs.items() if name in known})
+
+
+class Unpicklable(Counter):
+    def begin(self, task: Wish) -> tuple[Visit, Observation]:
+        state, messages = super().begin(task)
+        state.stock = dict(state.stock)
+        state.ring = lambda: "ding"  # type: ignore[attr-defined]
+        return state, messages
+
+
 BROKEN = {
     WarnsGymnasium: "gymnasium",
     SharesTasks: "tasks",
@@ -325,6 +415,15 @@ BROKEN = {
     StateElsewhere: "snapshots",
     ClosesOnce: "ending",
     RollsGlobalDice: "global state",
+    Unpicklable: "snapshots",
+    SharesSchemas: "shared objects",
+    SeesOthers: "side by side",
+    CountsOnFingers: "numbers",
+    CutsValues: "tags",
+    AnswersAll: "many calls",
+    TakesAnything: "misuse",
+    Unannotated: "arguments",
+    Swallows: "arguments",
 }
 
 for _kind in (Counter, Shell, *BROKEN):

@@ -12,7 +12,7 @@ from forge_envs.worlds.airline.goals import FACTS, AirlineTask, cabins, days
 from forge_envs.worlds.airline.hearing import EAR
 from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.hearing import Heard, Sentence
+from forge_envs.worlds.desk.hearing import Heard, Question
 
 
 @dataclass(slots=True)
@@ -23,16 +23,20 @@ class AirlineCustomer(Customer):
     facts = FACTS
     task: AirlineTask
 
-    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
-        for topic in EAR.topics:
-            if topic in question.labels:
-                known = f"My user id is {self.task.customer_id}." if topic == "identity" else ""
-                yield known or goal.details.get(topic, "")
+    def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
+        for topic in question.topics:
+            if topic == "identity":
+                yield f"My user id is {self.task.customer_id}."
+            elif topic == "destination":
+                yield goal.request if goal.kind == "book" else ""
+            else:
+                yield goal.details.get(topic, "")
 
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
         words, arguments = heard.words, call.arguments
-        if EAR.names[goal.kind].isdisjoint(words):
-            other = any(not EAR.names[kind].isdisjoint(words) for kind in ("cancel", "bags", "book"))
+        stems = heard.stems
+        if EAR.names[goal.kind].isdisjoint(stems):
+            other = any(not EAR.names[kind].isdisjoint(stems) for kind in ("cancel", "bags", "book"))
             return f"No. {goal.request}" if other else "What exactly will you do?"
         subject = goal.subject.lower()
         if subject and goal.knows_subject and subject not in words and any(map(_is_reservation, words)):

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 from forge_envs.worlds.desk.hearing import Ear
+from forge_envs.worlds.desk.hearing.topics import Topics
 
-_DID = (
-    "cancelled|canceled|refunded|changed|updated|modified|moved|rebooked|rescheduled|upgraded|downgraded|"
-    "switched|booked|reserved|added|sent|issued|given|credited|replaced"
-)
-_TOPICS = {
-    "identity": (
-        "user id|userid|user name|username|customer id|identity|identify|verify|authenticate|who am i|"
-        "who are you|your account|your id"
-    ),
-    "reservation": (
-        "reservation id|reservation number|reservation no|reservation code|booking number|booking id|"
-        "booking code|booking reference|confirmation number|confirmation code|which reservation|"
-        "what reservation|which booking|reservation's number"
-    ),
-    "reason": "reason|reasons|why",
-    "flights": "date|dates|day|when|time|which flight|what flight|flight number|new flight|itinerary",
-    "cabin": "cabin|cabins|class",
-    "passengers": "passenger|passengers|who|traveler|travelers|traveller|travellers|name|names|dob|born",
-    "bags": "bag|bags|baggage|luggage|suitcase|suitcases",
-    "insurance": "insurance|insure|insured",
-    "payment": "pay|payment|payments|paying|card|method|methods|refund to|refund go|be refunded",
+_TOPICS = Topics.load("forge_envs.worlds.airline", other="flights")
+_NAMES = {
+    "fact": "reservation status cabin money flight date",
+    "cancel": "cancel annul refund",
+    "bags": "bag",
+    "cabin": "cabin upgrade",
+    "flights": "flight fly date move rebook change switch trip modify",
+    "passengers": "passenger name",
+    "book": "book reserve reservation trip ticket flight",
+    "certificate": "voucher credit",
+    "insurance": "insurance",
 }
-_ABOUT = {
-    "fact": "reservation booking status cabin total flight date",
-    "cancel": "cancel cancelled canceled cancelling cancellation",
-    "bags": "bag bags baggage luggage suitcase suitcases",
-    "cabin": "cabin class upgrade downgrade business economy",
-    "flights": "flight flights fly date move rebook reschedule change changed",
-    "passengers": "passenger passengers name names traveler traveller",
-    "book": "book booked booking reserve reservation trip",
-    "certificate": "certificate certificates compensation compensate compensated voucher",
-    "insurance": "insurance insure insured",
+_MARKS = {
+    "fact": "share disclose disclosed reveal confidential private",
+    "cancel": "cancel annul refund",
+    "bags": "bag",
+    "cabin": "upgrade cabin",
+    "flights": "rebook flight date",
+    "passengers": "passenger name",
+    "book": "book ticket reservation flight cabin insurance bag",
+    "certificate": "voucher credit refund pay",
+    "insurance": "insurance",
 }
-_CARRIED_OUT = {
+_ALONE = {
+    "cancel": "cancel annul",
+    "bags": "bag",
+    "cabin": "upgrade",
+    "flights": "rebook",
+    "passengers": "passenger",
+    "certificate": "voucher",
+    "insurance": "insurance",
+}
+_CHANGE = "change modify update switch move save make get submit add swap replace"
+_DID = {
     "fact": "",
-    "cancel": "cancelled canceled refunded",
-    "bags": "added changed updated modified",
-    "cabin": "changed updated modified moved upgraded downgraded switched",
-    "flights": "changed updated modified moved rebooked rescheduled switched",
-    "passengers": "changed updated modified replaced",
-    "book": "booked reserved",
-    "certificate": "sent issued added given credited",
-    "insurance": "added",
+    "cancel": "cancel annul refund remove submit make get save issue credit",
+    "bags": f"{_CHANGE} pay book",
+    "cabin": f"{_CHANGE} upgrade book refund rebook",
+    "flights": f"{_CHANGE} rebook book redirect refund issue pay",
+    "passengers": f"{_CHANGE} issue book",
+    "book": "book make get save submit add pay issue",
+    "certificate": "issue credit add make get submit save refund pay move",
+    "insurance": "add make get save book",
 }
 
-EAR = Ear(_DID, _TOPICS, _ABOUT, _CARRIED_OUT)
+EAR = Ear(_TOPICS, _NAMES, _MARKS, _ALONE, _DID)

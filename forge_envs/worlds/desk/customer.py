@@ -1,7 +1,8 @@
 """Who comes to a desk: their words, the scripted customer, and the listener beside one that a model plays.
 
 The scripted customer answers what is asked, confirms what is right, insists, changes their mind, leaves. They
-understand by patterns, so a paraphrase works as well as the gold's words. All state is `Customer`'s fields.
+understand what is meant (`hearing`), so a paraphrase works as well as the gold's words. All state is
+`Customer`'s fields.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar, TypeAlias
 from forge_envs.messages import ToolCall
 from forge_envs.people.users import Brief
 from forge_envs.worlds.desk.goals import DeskTask, Goal
-from forge_envs.worlds.desk.hearing import Ear, Heard, Sentence
+from forge_envs.worlds.desk.hearing import Ear, Heard, Question
 
 PATIENCE = 4
 """Useless turns after which the customer leaves."""
@@ -85,25 +86,24 @@ class Customer(ABC):
             return self._puzzled("Hello? Are you there?")
         goal = self.task.goals[self.at]
         heard = self.ear.listen(text)
-        answer = self._listen(goal, heard) if heard.claims else ""
+        answer = self._listen(goal, heard)
         return self._answer(goal, heard) if answer == "" else answer
 
     # -- what the agent claims -------------------------------------------------------------------
 
     def _listen(self, goal: Goal, heard: Heard) -> str | None:
         """React to what was stated; "" if nothing stated settles the goal in hand."""
-        refused = self.ear.refuses(goal.kind, heard.claims)
+        refused = self.ear.refuses(goal.kind, heard)
         if goal.fact and not (goal.forbidden and refused):
-            values = self.facts[goal.fact](" ".join([sentence.text for sentence in heard.claims]))
+            values = self.facts[goal.fact](heard.claims)
             if len(values) > 1:
                 return self._puzzled("Which one is it?")
             if values:
                 return self._settle(values.pop())
-        if refused:
+        done = goal.call is not None and self.ear.finished(goal.kind, heard)
+        if refused and not (done and not goal.forbidden):
             return self._refused(goal)
-        if goal.call is not None and self.ear.finished(goal.kind, heard.claims):
-            return self._settle("done")
-        return ""
+        return self._settle("done") if done else ""
 
     def _refused(self, goal: Goal) -> str | None:
         if goal.forbidden:
@@ -147,7 +147,7 @@ class Customer(ABC):
         return self._puzzled(goal.request if heard.more else f"I do not understand. {goal.request}")
 
     @abstractmethod
-    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
+    def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
         """The answers to the topics a question names; "" where there is none."""
 
     @abstractmethod

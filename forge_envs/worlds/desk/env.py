@@ -10,11 +10,12 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from forge_envs.env import AgentEnv, Episode, opening
+from forge_envs.arguments import known
+from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import one_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
@@ -110,24 +111,20 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
     def __init__(
         self,
         *,
-        split: str = "train",
-        level: int = 0,
-        size: str = "full",
-        prompt: str = "full",
+        split: Annotated[str, known(SPLITS)] = "train",
+        level: Annotated[int, known(range(6))] = 0,
+        size: Annotated[str, known(("full", "small", "tiny"))] = "full",
+        prompt: Annotated[str, known(("full", "compact"))] = "full",
         source: str = "synthetic",
         user: str = "scripted",
-        max_turns: int = 30,
+        max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
             max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
         )
-        one_of("split", split, SPLITS)
-        one_of("level", level, range(6))
-        one_of("size", size, self.sizes)
-        one_of("prompt", prompt, ("full", "compact"))
         _check_source(self.name, source)
         self._chat = chat_of(user)
         if self._chat is not None:

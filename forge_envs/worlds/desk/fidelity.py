@@ -61,10 +61,11 @@ class DeskWatch:
         heard = self._listener.ear.listen(prose)
         self._agent += f" {heard.text}"
         self._confirming = heard.confirm
-        for sentence in heard.sentences:
-            self._raised |= sentence.labels.keys() & set(self._listener.ear.topics)
+        topics = self._listener.ear.topics
+        self._raised |= topics.named(prose)
+        self._raised |= {topic for question in heard.questions for topic in question.topics}
         if _GENERAL.search(heard.text):
-            self._raised |= set(self._listener.ear.topics)
+            self._raised |= set(topics.names)
         self._listener.listen(prose)
         self._objection = None
         if self._twin_says is not None:

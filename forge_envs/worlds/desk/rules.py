@@ -6,13 +6,12 @@ Who breaks one is told nothing and loses turn reward, never outcome. The tools d
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from forge_envs.messages import Message, ToolCall
 from forge_envs.worlds.desk.goals import DeskTask
+from forge_envs.worlds.desk.hearing import agrees
 
 
 class Served(Protocol):
@@ -58,26 +57,6 @@ def breach(episode: Served, call: ToolCall, result: str, *, writes: bool) -> str
     if writes and not agrees(_last_said(episode.transcript)):
         return "unconfirmed"
     return None
-
-
-@functools.lru_cache(maxsize=1024)
-def agrees(line: str) -> bool:
-    """Whether a customer's line is a yes, in the words of people or of the scripted customer.
-
-    >>> [agrees(line) for line in ("Yes.", "Sure, go ahead!", "No. Use my paypal.", "Please cancel it.")]
-    [True, True, False, False]
-    """
-    return _YES.search(line) is not None and _NO.match(line) is None
-
-
-_YES = re.compile(
-    r"\byes\b|(?<!not )(?<!n't )\bgo ahead\b|^\W*(?:yeah|yep|yup|sure|ok|okay|alright|all right|fine|great|"
-    r"perfect|correct|right|exactly|certainly|definitely|absolutely|of course|confirmed|do it|proceed|"
-    r"sounds good|looks good|please (?:do|proceed)|i (?:agree|confirm)|"
-    r"that(?:'s| is| sounds| looks) (?:right|correct|fine|good))\b",
-    re.IGNORECASE,
-)
-_NO = re.compile(r"\W*(?:no|nope|not|wait|stop|don't|do not)\b", re.IGNORECASE)
 
 
 def _said(transcript: Sequence[Message], words: Iterable[str]) -> bool:

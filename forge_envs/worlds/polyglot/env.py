@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from forge_envs.env import PENALTIES, AgentEnv, Episode, opening
+from forge_envs.arguments import Seconds, known
+from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation
 from forge_envs.rewards import Score
@@ -46,24 +48,58 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
     """Programming exercises after the Aider polyglot benchmark, by its protocol: files are given, the agent
     answers with edits, hidden tests run, and where they fail the agent sees what they say and tries again.
 
-    The outcome is 1 if all tests pass in one of the tries. Parts of the score: `first_try`, whether the first
-    one did; `tests`, the share of tests that passed last; `well_formed`, whether every answer could be used.
+    ## Action Space
 
-    Args:
-        source: "builtin" (two tasks in each language), "contests" (problems without limit, in Python), or the
-            path of a checkout of Aider-AI/polyglot-benchmark.
-        language: "python", "javascript", "go", "rust", "java", "cpp", or "all".
-        split: "train" or "test": what is drawn; the name of an exercise decides, in all languages the same.
-        sandbox: "docker", or "process", which uses the host's tools and is no jail.
-        edit_format: "whole" files, or "diff": search/replace blocks.
-        level: of contests: 1 one pass; 2 two pointers, sorting, stacks; 3 dynamic programming and shortest
-            ways; 0 mixes them.
-        timeout: seconds that the tests may take, build included.
-        tries: how often the tests run. With more than 1 the agent sees what they say, as in Aider's protocol,
-            and may answer a case that it has seen by heart; `forge_envs.worlds.polyglot.hidden` leaves tests
-            that a program prints wholesale out of it.
-        reflections: unusable answers that a try forgives before the tests run on the files as they are.
-        max_turns, turn_weight, grammar, render_mode: see AgentEnv. By default no episode is cut short.
+    `Utterance`: any text, read as an answer in the `edit_format`: whole files, or search/replace blocks.
+    There are no tools.
+
+    ## Observation Space
+
+    `Messages`: at first the system's and the exercise with its files; then what was wrong with the answer,
+    or what the tests said.
+
+    ## Rewards
+
+    The outcome, 0 or 1, when the episode ends, plus `turn_weight` times each turn's reward. It is 1 if all
+    hidden tests pass in one of the `tries`. A turn's reward is the change of the share of tests that pass,
+    less a penalty for an answer that could not be used.
+
+    ## Starting State
+
+    An exercise as it is given, with the stubs of its files. The seed of `reset` draws it from the `split`,
+    or `options={"task": id}` names it.
+
+    ## Episode End
+
+    Terminated when the tests pass or the tries are used up; truncated after `max_turns` actions; truncated
+    without an outcome when a machine fails.
+
+    ## Information
+
+    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, and among the parts
+    `first_try` (whether the first run passed), `tests` (the share that passed last) and `well_formed`
+    (whether every answer could be used); `error` if a machine failed.
+
+    ## Arguments
+
+    - `source`: "builtin" (two tasks in each language), "contests" (problems without limit, in Python), or
+      the path of a checkout of Aider-AI/polyglot-benchmark.
+    - `language`: "python", "javascript", "go", "rust", "java", "cpp", or "all".
+    - `split`: "train" or "test": what is drawn; the name of an exercise decides, in all languages the same.
+    - `sandbox`: "docker", or "process", which uses the host's tools and is no jail.
+    - `edit_format`: "whole" files, or "diff": search/replace blocks.
+    - `level`: of contests: 1 one pass; 2 two pointers, sorting, stacks; 3 dynamic programming and shortest
+      ways; 0 mixes them.
+    - `timeout`: seconds that the tests may take, build included.
+    - `tries`: how often the tests run. With more than 1 the agent sees what they say, as in Aider's
+      protocol, and may answer a case that it has seen by heart; `forge_envs.worlds.polyglot.hidden` leaves
+      tests that a program prints wholesale out of it.
+    - `reflections`: unusable answers that a try forgives before the tests run on the files as they are.
+    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv. By default no episode is cut short.
+
+    ## Version History
+
+    - v0: the first.
     """
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
@@ -73,28 +109,19 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         self,
         *,
         source: str = "builtin",
-        language: str = "all",
-        split: str = "train",
-        sandbox: str = "docker",
-        edit_format: str = "whole",
-        level: int = 0,
-        timeout: float = 180.0,
-        tries: int = 2,
-        reflections: int = 3,
-        max_turns: int | None = None,
+        language: Annotated[str, known(("all", *LANGUAGES))] = "all",
+        split: Annotated[str, known(SPLITS)] = "train",
+        sandbox: Annotated[str, known(PROVIDERS)] = "docker",
+        edit_format: Annotated[str, known(FORMATS)] = "whole",
+        level: Annotated[int, known((0, *LEVELS))] = 0,
+        timeout: Seconds = 180.0,
+        tries: Annotated[int, Field(ge=1, le=100)] = 2,
+        reflections: Annotated[int, Field(ge=0, le=100)] = 3,
+        max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
-        one_of("language", language, ("all", *LANGUAGES))
-        one_of("split", split, SPLITS)
-        one_of("level", level, (0, *LEVELS))
-        one_of("sandbox", sandbox, PROVIDERS)
-        one_of("edit_format", edit_format, FORMATS)
-        if not timeout > 0:
-            raise ValueError(f"timeout={timeout!r}: the tests need some time, in seconds")
-        if tries < 1 or reflections < 0:
-            raise ValueError(f"tries={tries!r}, reflections={reflections!r}: at least 1 and 0 are needed")
         longest = max(2, tries * (1 + reflections))
         super().__init__(
             max_turns=longest if max_turns is None else max_turns,

@@ -10,7 +10,7 @@ from typing import ClassVar
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
-from forge_envs.worlds.desk.hearing import Heard, Sentence
+from forge_envs.worlds.desk.hearing import Heard, Question
 from forge_envs.worlds.retail.goals import FACTS, REASONS, RetailTask
 from forge_envs.worlds.retail.hearing import EAR
 
@@ -23,9 +23,9 @@ class ShopCustomer(Customer):
     facts = FACTS
     task: RetailTask
 
-    def _tell(self, goal: Goal, question: Sentence) -> Iterator[str]:
+    def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
         task = self.task
-        topics = [topic for topic in EAR.topics if topic in question.labels]
+        topics = list(question.topics)
         if "email" in topics:
             if "address" in topics and "mail address" in question.text:
                 topics.remove("address")
@@ -43,8 +43,9 @@ class ShopCustomer(Customer):
 
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
         words, arguments = heard.words, call.arguments
-        if EAR.names[goal.kind].isdisjoint(words):
-            other = any(not EAR.names[kind].isdisjoint(words) for kind in ("cancel", "return", "exchange"))
+        stems = heard.stems
+        if EAR.names[goal.kind].isdisjoint(stems):
+            other = any(not EAR.names[kind].isdisjoint(stems) for kind in ("cancel", "return", "exchange"))
             return f"No. {goal.request}" if other else "What exactly will you do?"
         order = goal.subject.lower()[1:]
         if goal.knows_subject and order not in words and any(map(_is_order, words)):

@@ -3,43 +3,40 @@
 from __future__ import annotations
 
 from forge_envs.worlds.desk.hearing import Ear
+from forge_envs.worlds.desk.hearing.topics import Topics
 
-_DID_WORDS = (
-    "cancelled|canceled|refunded|returned|requested|submitted|arranged|exchanged|swapped|"
-    "replaced|modified|changed|updated|switched|moved|charged"
-)
-_TOPICS = {
-    "email": "email|emails|e-mail|mail address",
-    "name": "name|names|zip|postal|postcode|post code",
-    "identity": "identity|identify|verify|authenticate|who am i|who are you|your account",
-    "order": "order id|order number|order no|which order|what order|order's number|order's id",
-    "reason": "reason|reasons|why",
-    "address": "address|addresses|where",
-    "payment": "pay|payment|payments|paying|card|method|methods|refund to|refund go|be refunded",
-    "items": (
-        "item|items|option|options|color|colors|colour|colours|variant|variants|product|products|"
-        "instead|would you like"
-    ),
-}
-_ABOUT = {
+_TOPICS = Topics.load("forge_envs.worlds.retail", other="items")
+_NAMES = {
     "fact": "order status total tracking",
-    "cancel": "cancel cancelled canceled cancelling cancellation",
-    "return": "return returned returning refund refunded send",
-    "exchange": "exchange exchanged exchanging swap replace replaced",
-    "modify": "modify modified change changed changing changes swap replace exchange update switch",
-    "address": "address ship shipped send deliver",
+    "cancel": "cancel annul refund call-off",
+    "return": "return refund send",
+    "exchange": "exchange swap replace switch",
+    "modify": "modify change swap replace exchange update switch",
+    "address": "address ship send deliver redirect parcel",
     "home": "address",
-    "payment": "pay paid payment charge card",
+    "payment": "pay payment charge money switch",
 }
+_MARKS = {
+    "fact": "share disclose disclosed reveal confidential private",
+    "cancel": "cancel annul refund",
+    "return": "return refund",
+    "exchange": "exchange swap replace",
+    "modify": "item colour swap replace exchange",
+    "address": "address redirect",
+    "home": "address",
+    "payment": "",
+}
+_ALONE = {"cancel": "cancel annul", "return": "return", "exchange": "exchange", "address": "address"}
+_CHANGE = "change modify update switch move save make get submit add"
 _DID = {
     "fact": "",
-    "cancel": "cancelled canceled refunded",
-    "return": "returned requested submitted arranged refunded",
-    "exchange": "exchanged requested submitted arranged swapped replaced",
-    "modify": "modified changed updated swapped replaced switched",
-    "address": "changed updated modified moved",
-    "home": "changed updated modified moved",
-    "payment": "changed updated modified switched moved charged",
+    "cancel": "cancel annul refund remove submit make get save",
+    "return": "return refund submit make get save credit issue book add",
+    "exchange": "exchange swap replace submit make get save switch change issue book",
+    "modify": f"swap replace exchange {_CHANGE} upgrade remove refund",
+    "address": f"redirect ship replace swap {_CHANGE}",
+    "home": f"replace {_CHANGE}",
+    "payment": f"pay swap replace credit refund {_CHANGE}",
 }
 
-EAR = Ear(_DID_WORDS, _TOPICS, _ABOUT, _DID)
+EAR = Ear(_TOPICS, _NAMES, _MARKS, _ALONE, _DID)

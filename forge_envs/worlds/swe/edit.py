@@ -111,11 +111,15 @@ def ended(text: bytes, old: bytes, new: bytes) -> bytes:
     last = 0
     while last < min(len(before), len(after)) - same and before[-1 - last][0] == after[-1 - last][0]:
         last += 1
-    written = []
+    written = []  # type: list[bytes]
     for number, (line, end) in enumerate(after):
         rest = len(after) - number
         kept = before[number][1] if number < same else before[-rest][1] if rest <= last else b""
-        written.append(line + (end and (kept or (end if end == b"\r" != most else most))))
+        alone = end == b"\r" and after[number + 1][0]  # within a line, such as one of a progress bar
+        piece = line + (end and (kept or (end if alone else most)))
+        if piece.startswith(b"\n") and written and written[-1].endswith(b"\r"):
+            piece = b"\r" + piece[1:]  # or the two ends would become one
+        written.append(piece)
     return b"".join(written)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
+from pydantic import Field
 
-from forge_envs.env import AgentEnv, Episode, opening
-from forge_envs.errors import ToolError, one_of
+from forge_envs.arguments import Seconds, known
+from forge_envs.env import AgentEnv, Episode, MaxTurns, opening
+from forge_envs.errors import NotInstalled, ToolError, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Score
-from forge_envs.sandbox import Limits, Result, provider
+from forge_envs.sandbox import PROVIDERS, Limits, Result
 from forge_envs.worlds.swe import patch as patches
 from forge_envs.worlds.swe.judge import APPLYING, PatchVerdict, judge
 from forge_envs.worlds.swe.place import Broken, Place
@@ -24,6 +25,8 @@ from forge_envs.worlds.swe.site import STARTING, Ground, Site
 from forge_envs.worlds.swe.task import SweTask
 
 T = TypeVar("T")
+Characters = Annotated[int, Field(ge=0, le=10_000_000)]
+Megabytes = Annotated[int, Field(ge=1, le=16_777_216)]
 
 NOBODY = "Nobody reads along. Use a tool; call submit when the work is done."
 THINKING = 60.0
@@ -47,28 +50,63 @@ class SweEpisode(Episode[SweTask]):
 class SweEnv(AgentEnv[SweTask, SweEpisode]):
     """Repositories with a bug: fix what the issue describes.
 
-    The outcome is 1 if the submitted patch resolves the task as SWE-bench has it: all tests that must be
-    mended pass, and all that passed still do. It is judged in a fresh box. An episode that ends without being
-    submitted earns 0, also when the agent broke its box and no command runs there any more.
+    ## Action Space
 
-    Args:
-        source: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
-            .jsonl or .json, "swebench:NAME" of the Hub, "repo:PATH" for a swebench 5 task repository.
-        split: where tasks are drawn from; by default "train" if there is one, else the first. It also names
-            the rows of a file, and says which split of a dataset of the Hub to load ("test" by default).
-        scaffold: "tools" for bash, str_replace_edit and submit; "mini" for one bash block a turn.
-        sandbox: "docker", or "process", which is no jail and plays the builtin tasks only.
-        guard: leave out what a patch does to tests and runners, and doubt logs that contradict themselves;
-            False is the official verdict exactly.
-        visible_progress: progress is the share of visible failing tests that the changes mend, measured in a
-            fresh box after every turn that changed something; tasks without such tests have none.
-        max_turns, command_timeout, head, tail: turns, seconds a command, and the characters of its output
-            that are shown; by default the limits of the Klear-AgentForge paper.
-        eval_timeout: seconds that the tests may take.
-        patch_limit: bytes of a patch.
-        cpus, memory_mb, pids, disk_mb: what a box may use, see `forge_envs.sandbox.Limits`.
-        lifetime: seconds after which a box is removed; by default longer than turns and tests can take.
-        turn_weight, render_mode: see AgentEnv.
+    `Utterance`: any text with calls of the `scaffold`: bash, str_replace_edit and submit, or one bash block
+    a turn. Prose reaches nobody.
+
+    ## Observation Space
+
+    `Messages`: at first the system's, which tells the tools, and the issue; then what the commands printed.
+
+    ## Rewards
+
+    The outcome, 0 or 1, when the episode ends, plus `turn_weight` times each turn's reward. It is 1 if the
+    submitted patch resolves the task as SWE-bench has it, judged in a fresh box: all tests that must be
+    mended pass, and all that passed still do. What is not submitted earns 0. A turn's reward is the change
+    of progress (see `visible_progress`), less named penalties.
+
+    ## Starting State
+
+    A fresh box with the repository before the fix. The seed of `reset` draws a task of the `split`, or
+    `options={"task": instance_id}` names it.
+
+    ## Episode End
+
+    Terminated by `submit`, and when the agent broke its box and no command runs there any more; truncated
+    after `max_turns` actions; truncated without an outcome when a machine fails.
+
+    ## Information
+
+    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `submitted`,
+    `applied`, `fail_to_pass`, `pass_to_pass` and `files_not_judged` among the parts; `error` if a machine
+    failed.
+
+    ## Arguments
+
+    - `source`: "builtin" for repositories of our own, "swebench:PATH" with rows of swebench 5 as .parquet,
+      .jsonl or .json, "swebench:NAME" of the Hub, "repo:PATH" for a swebench 5 task repository.
+    - `split`: where tasks are drawn from; by default "train" if there is one, else the first. It also names
+      the rows of a file, and says which split of a dataset of the Hub to load ("test" by default).
+    - `scaffold`: "tools" for bash, str_replace_edit and submit; "mini" for one bash block a turn.
+    - `sandbox`: "docker", or "process", which is no jail and plays the builtin tasks only.
+    - `guard`: leave out what a patch does to tests and runners, and doubt logs that contradict themselves;
+      False is the official verdict exactly.
+    - `visible_progress`: progress is the share of visible failing tests that the changes mend, measured in a
+      fresh box after every turn that changed something; tasks without such tests have none.
+    - `max_turns`: actions after which the episode is truncated; this and the next three are by default the
+      limits of the Klear-AgentForge paper.
+    - `command_timeout`: seconds that a command may take.
+    - `head`, `tail`: characters that are shown of the beginning and of the end of its output.
+    - `eval_timeout`: seconds that the tests may take.
+    - `patch_limit`: bytes of a patch.
+    - `cpus`, `memory_mb`, `pids`, `disk_mb`: what a box may use, see `forge_envs.sandbox.Limits`.
+    - `lifetime`: seconds after which a box is removed; by default longer than turns and tests can take.
+    - `turn_weight`, `render_mode`: see AgentEnv.
+
+    ## Version History
+
+    - v0: the first.
     """
 
     metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
@@ -78,25 +116,24 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         *,
         source: str = "builtin",
         split: str | None = None,
-        scaffold: str = "tools",
-        sandbox: str = "docker",
+        scaffold: Annotated[str, known(SCAFFOLDS)] = "tools",
+        sandbox: Annotated[str, known(PROVIDERS)] = "docker",
         guard: bool = True,
         visible_progress: bool = False,
-        max_turns: int = 200,
-        command_timeout: float = 60.0,
-        head: int = 5_000,
-        tail: int = 5_000,
-        eval_timeout: float = 1_800.0,
-        patch_limit: int = 4_000_000,
-        cpus: float = 1.0,
-        memory_mb: int = 2_048,
-        pids: int = 256,
-        disk_mb: int = 2_048,
-        lifetime: float | None = None,
+        max_turns: MaxTurns = 200,
+        command_timeout: Seconds = 60.0,
+        head: Characters = 5_000,
+        tail: Characters = 5_000,
+        eval_timeout: Seconds = 1_800.0,
+        patch_limit: Annotated[int, Field(ge=1)] = 4_000_000,
+        cpus: Annotated[float, Field(gt=0, le=1_024)] = 1.0,
+        memory_mb: Megabytes = 2_048,
+        pids: Annotated[int, Field(ge=1, le=4_194_304)] = 256,
+        disk_mb: Megabytes = 2_048,
+        lifetime: Annotated[float, Field(gt=0)] | None = None,
         turn_weight: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
-        one_of("scaffold", scaffold, SCAFFOLDS)
         self._scaffold: type[Scaffold] = SCAFFOLDS[scaffold]
         self.toolkit_type = self._scaffold
         super().__init__(
@@ -105,16 +142,8 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
             grammar=self._scaffold.grammar,
             render_mode=render_mode,
         )
-        for name, flag in (("guard", guard), ("visible_progress", visible_progress)):
-            if not isinstance(flag, bool):
-                raise ValueError(f"{name}={flag!r}: it is true or false")
-        _at_least(0, head=head, tail=tail)
-        _at_least(1, patch_limit=patch_limit, pids=pids, memory_mb=memory_mb, disk_mb=disk_mb)
-        _positive(command_timeout=command_timeout, eval_timeout=eval_timeout, cpus=cpus)
         if lifetime is None:
             lifetime = max(max_turns * (command_timeout + THINKING), eval_timeout) + STARTING + APPLYING
-        _positive(lifetime=lifetime)
-        provider(sandbox)
         _check_tools(source, sandbox)
         self.tasks: SweTasks = load(source, split)
         self.splits = tuple(self.tasks.splits)
@@ -242,26 +271,14 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
             raise
 
 
-def _at_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r}: it must be a whole number of at least {least}")
-
-
-def _positive(**values: float) -> None:
-    for name, value in values.items():
-        if not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name}={value!r}: it must be a number above 0")
-
-
 def _check_tools(source: str, sandbox: str) -> None:
-    """Raise ImportError or ValueError for what is missing, before anything is loaded."""
+    """Raise NotInstalled or ValueError for what is missing, before anything is loaded."""
     if importlib.util.find_spec("swebench") is None:
-        raise ImportError(f"Forge/SWE-v0 is judged by swebench: {EXTRA}")
+        raise NotInstalled(f"Forge/SWE-v0 is judged by swebench: {EXTRA}")
     if sandbox == "process":
         if source != "builtin":
             raise ValueError(
                 f"sandbox='process', source={source!r}: its repositories are in images; use sandbox='docker'"
             )
         if importlib.util.find_spec("pytest") is None:
-            raise ImportError("sandbox='process' runs the tests with this Python: pip install pytest")
+            raise NotInstalled("sandbox='process' runs the tests with this Python: pip install pytest")

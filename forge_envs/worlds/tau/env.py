@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from forge_envs.env import AgentEnv, Episode, StepResult, opening
+from forge_envs.arguments import known
+from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, StepResult, opening
 from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
@@ -67,11 +68,11 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         split: str = "train",
         user: str = "scripted",
         judge: str = "",
-        gaps: str = "skip",
+        gaps: Annotated[str, known(("skip", "play"))] = "skip",
         strict: bool = False,
-        max_turns: int | None = None,
+        max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
-        grammar: str = "hermes",
+        grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         one_of("domain", domain, [name for name, one in DOMAINS.items() if self.kind in one.contracts])
@@ -89,9 +90,6 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         self._chat, self._judge = chat_of(user), judge_of(judge)
         if self._chat is not None or self._judge is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
-        one_of("gaps", gaps, ("skip", "play"))
-        if not isinstance(strict, bool):
-            raise ValueError(f"strict={strict!r}: it is true or false")
         self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
         self.splits = self._disjoint()
         self.silence_solves = {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from forge_envs.errors import one_of
+from forge_envs.arguments import known
 from forge_envs.messages import Action, Message, Observation
 from forge_envs.people.users import User, has_left
 from forge_envs.worlds.tau.customer import CountedHands
@@ -21,58 +21,66 @@ class Tau2Env(TauEnv):
     """The tasks of τ²-bench (sierra-research/tau2-bench), judged as its own code judges them.
 
     ## Action Space
+
     A text (`Utterance`): prose to the customer, or tool calls in the world's grammar. Prose beside a call is
     said to nobody, and yet counts among what the agent said, as in τ²-bench.
 
     ## Observation Space
+
     What is new (`Messages`): the results of calls, or the customer's answer.
 
     ## Rewards
+
     The outcome, at the end: the product of what a task's reward basis names. DB: the database is as the
     official calls leave it, to the last digit. COMMUNICATE: the agent said certain texts. ACTION: it made
     certain calls. NL_ASSERTION: a judge model agrees to certain statements. `turn_weight` adds turn rewards:
     the share of rows and texts achieved, and penalties for calls that are refused.
 
     ## Starting State
+
     The benchmark's own database and policy, and the customer's first line.
 
     ## Episode End
+
     Terminated when the customer leaves, or at the tenth refused call, which earns 0. Truncated after
     `max_turns` actions, by default 100, which are the 200 steps of the official runner: the last of them is
     answered by nobody, and such an episode earns 0. A handover does not end it.
 
     ## Information
+
     `task`, `turn`, `turn_reward`, `parts`, and at the end `outcome`. `env.unwrapped.gaps` lists the tasks
     whose verdict cannot be told.
 
     ## Arguments
-    Args:
-        domain: "retail", "airline" or "mock".
-        path: the folder with the benchmark's own files, e.g. a clone.
-        split: one that the files name, e.g. "train", "test", "base".
-        user: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
-            model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
-            own, and then gold proves only that the database can be reached.
-        protocol: by whose rules a model plays the customer. "official": the guidelines that lie in the
-            checkout, the agent's greeting first, the official marks and native tools; "forge": a prompt of
-            our own, whose scores are no τ² scores. `info["protocol"]` says which it was.
-        judge: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
-            episode ends; "" has none, and tasks whose verdict needs them are gaps.
-        gaps: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
-            be judged.
-        strict: close two loose ends of the official rule: texts must be whole words or numbers, and calls
-            must have all of gold's arguments.
-        max_turns, turn_weight, grammar, render_mode: see AgentEnv.
+
+    - `domain`: "retail", "airline" or "mock".
+    - `path`: the folder with the benchmark's own files, e.g. a clone.
+    - `split`: one that the files name, e.g. "train", "test", "base".
+    - `user`: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
+      model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
+      own, and then gold proves only that the database can be reached.
+    - `protocol`: by whose rules a model plays the customer. "official": the guidelines that lie in the
+      checkout, the agent's greeting first, the official marks and native tools; "forge": a prompt of
+      our own, whose scores are no τ² scores. `info["protocol"]` says which it was.
+    - `judge`: a model as "openai:MODEL@URL" that decides the tasks' natural-language assertions when an
+      episode ends; "" has none, and tasks whose verdict needs them are gaps.
+    - `gaps`: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
+      be judged.
+    - `strict`: close two loose ends of the official rule: texts must be whole words or numbers, and calls
+      must have all of gold's arguments.
+    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv.
 
     ## Version History
+
     * v0: first version. Before it had an id of its own it was `Forge/Retail-v0` with a `source`.
     """
 
     kind: ClassVar[Kind] = "tau2"
     turns: ClassVar[int] = 100
 
-    def __init__(self, *, protocol: str = "forge", **arguments: Any) -> None:
-        one_of("protocol", protocol, ("forge", "official"))
+    def __init__(
+        self, *, protocol: Annotated[str, known(("forge", "official"))] = "forge", **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self._guidelines = ""
         if protocol == "official":

@@ -1,0 +1,147 @@
+"""How a scripted customer understands prose, as a person would, whatever the words.
+
+`words` takes a text apart, `clauses` finds what carries its sense, `acts` weighs what each sentence does,
+`topics` finds what a question is about. A desk says which words name its requests (`Ear`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from forge_envs.worlds.desk.hearing.acts import ACTS, acts, agrees
+from forge_envs.worlds.desk.hearing.topics import Topics
+from forge_envs.worlds.desk.hearing.words import Sentence, lexicon, normal, plain, sentences
+
+__all__ = ["Ear", "Heard", "Question", "Sentence", "agrees", "split"]
+
+_REFUSAL, _CONFIRM, _QUESTION, _MORE, _DONE = range(5)
+assert ACTS[:5] == ("refusal", "confirm", "question", "more", "done")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A sentence that asks for something to be told."""
+
+    text: str
+    topics: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What the agent said, sorted; in lower case."""
+
+    text: str
+    words: frozenset[str]
+    """All words of it, as they were said."""
+    stems: frozenset[str]
+    """And the words that these are forms of."""
+    claims: str = ""
+    """What was stated: all but questions and what wants a yes."""
+    refusals: list[frozenset[str]] = field(default_factory=list)
+    """The stems of each sentence that says no to a request."""
+    reports: list[frozenset[str]] = field(default_factory=list)
+    """The stems of each sentence that says that something was carried out."""
+    questions: list[Question] = field(default_factory=list)
+    confirm: bool = False
+    """Something wants a yes."""
+    more: bool = False
+    """Asks whether there is anything else, or takes leave."""
+
+
+class Ear:
+    """What the customers of one desk understand.
+
+    Args:
+        topics: what a question may be about.
+        names: kind of request -> stems (`words.toml`) that name it.
+        marks: kind of request -> those of them that settle that a sentence is about it.
+        alone: kind of request -> stems that name no other kind.
+        did: kind of request -> stems of what is done to carry it out.
+    """
+
+    def __init__(
+        self,
+        topics: Topics,
+        names: Mapping[str, str],
+        marks: Mapping[str, str],
+        alone: Mapping[str, str],
+        did: Mapping[str, str],
+    ) -> None:
+        self.topics = topics
+        self.names = {kind: frozenset(stems.split()) for kind, stems in names.items()}
+        self._marks = {kind: frozenset(stems.split()) for kind, stems in marks.items()}
+        self._alone = {kind: frozenset(stems.split()) for kind, stems in alone.items()}
+        self._did = {kind: frozenset(stems.split()) for kind, stems in did.items()}
+        self._remembered = lru_cache(maxsize=4096)(self._listen)
+
+    def listen(self, text: str) -> Heard:
+        """Sort an utterance by what its sentences do. The result is shared: it is only to be read.
+
+        Agents say the same things again and again, the members of a group most of all.
+        """
+        return self._remembered(text) if len(text) < 600 else self._listen(text)
+
+    def _listen(self, text: str) -> Heard:
+        text = normal(text)
+        said = sentences(text)
+        stems = [_stems(sentence) for sentence in said]
+        words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
+        heard = Heard(text, words, frozenset().union(*stems))
+        claims = []
+        asking = []
+        for n, (sentence, weighed) in enumerate(zip(said, acts(said), strict=True)):
+            wants = weighed[_CONFIRM] > 0
+            asks = weighed[_QUESTION] > 0
+            if weighed[_REFUSAL] > 0:
+                heard.refusals.append(stems[n])
+            if weighed[_DONE] > 0 and sentence.words[0].role != "IF":
+                heard.reports.append(stems[n])
+            if weighed[_MORE] > 0:
+                heard.more = True
+            if wants and (not asks or weighed[_CONFIRM] >= weighed[_QUESTION]):
+                heard.confirm = True
+            elif asks:
+                asking.append(n)
+            if not wants and sentence.mark != "?":
+                claims.append(sentence.text)
+        asked = self.topics.asked(said, asking)
+        heard.questions = [Question(said[n].text, tuple(topics)) for n, topics in asked.items()]
+        heard.claims = " ".join(claims)
+        return heard
+
+    def refuses(self, kind: str, heard: Heard) -> bool:
+        """A clear no to a request of this kind; not finding an account is none."""
+        return any([self._about(kind, stems) for stems in heard.refusals])
+
+    def finished(self, kind: str, heard: Heard) -> bool:
+        """A claim that it was carried out: "has been cancelled", "done"; not "will be", "once", "not"."""
+        did = self._did[kind]
+        for stems in heard.reports:
+            verbs = stems & _VERBS
+            if self._about(kind, stems) and (not verbs or verbs & did or not stems & _NOUNS):
+                return True
+        return False
+
+    def _about(self, kind: str, stems: Iterable[str]) -> bool:
+        """Whether a sentence may be about a request of this kind: it names it, or no other."""
+        if not self._marks[kind].isdisjoint(stems):
+            return True
+        return all([names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
+
+
+_VERBS = frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
+_NOUNS = frozenset([word.stem for word in lexicon().values() if word.role == "OBJ"]) - {
+    *("request", "account", "email", "id", "customer")
+}
+"""What a request may be about: a sentence that names none of it speaks of the one in hand."""
+
+
+def _stems(sentence: Sentence) -> frozenset[str]:
+    return frozenset([word.stem.partition(".")[0] for word in sentence.words])
+
+
+def split(text: str) -> Sequence[str]:
+    """The words of a text, without punctuation."""
+    return plain(text)
