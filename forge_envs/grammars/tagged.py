@@ -12,6 +12,9 @@ from forge_envs.grammars.reading import Malformed, read_json, skip_space
 from forge_envs.grammars.values import ANYTHING, TEXT, Kinds, fits, kinds_of_tools, read_value
 from forge_envs.messages import ToolCall
 
+MOST_ARGUMENTS = 1000
+"""Arguments of one call; no tool takes as many, and each is searched for its end."""
+
 
 class Tagged(Marked):
     """Calls with a tag for each argument, whose value is text of a type that the tool's schema knows.
@@ -50,6 +53,8 @@ class Tagged(Marked):
         arguments: dict[str, Any] = {}
         at = skip_space(text, at)
         while found := self.key.match(text, at):
+            if len(arguments) == MOST_ARGUMENTS:
+                raise Malformed(f"a call has at most {MOST_ARGUMENTS} arguments", at)
             key = found[1].strip()
             if key in arguments:
                 raise Malformed(f"the argument {key[:60]!r} stands twice in one call", at)

@@ -178,6 +178,12 @@ def test_the_end_of_the_prompt_is_not_spoken(name, start):
     assert grammar_of(name).parse(start + "Good bye.") == Action("Good bye.")
 
 
+def test_a_call_has_so_many_arguments_and_no_more():
+    arguments = "".join(f"<parameter=k{n}>1</parameter>" for n in range(1001))
+    action = grammar_of("qwen_xml").parse(f"<tool_call><function=f>{arguments}</function></tool_call>")
+    assert action.calls == () and "at most 1000" in (action.error or "")
+
+
 def test_lines_that_end_with_crlf_are_lines():
     text = "<tool_call>\n<function=f >\n<parameter=a>\nx\ny\n</parameter>\n</function>\n</tool_call>\n"
     text = text.replace("\n", "\r\n")
