@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from forge_envs.grammars.grammar import Grammar
@@ -15,14 +16,21 @@ from forge_envs.messages import Action, ToolCall
 _OPENING = re.compile(r"```(?:bash|mswea_bash_command)[ \t]*\r?\n")
 _OTHER = re.compile(r"```(sh|shell|zsh|console)\b")
 # What decides where a block ends: fences, with what they open, and here-documents but no here-strings.
-_EVENT = re.compile(r"(?P<fence>```+)(?P<opens>[\w{])?|<<(?<!<<<)-?[ \t]*['\"\\]?(?P<word>[\w.-]+)['\"]?")
+_DOCUMENT = r"<<(?<!<<<)-?[ \t]*(?P<mark>['\"\\]?)(?P<word>[\w.-]+)['\"]?"
+_EVENT = re.compile(rf"(?P<fence>```+)(?P<opens>[\w{{])?|{_DOCUMENT}")
+_ALSO = re.compile(_DOCUMENT)  # another here-document that begins in the same line
 _QUOTED = re.compile(
-    r"\\.|\$'(?:[^'\\]|\\.)*+'|'[^']*+'|\"(?:[^\"\\]|\\.)*+\"|(?:^|(?<=\s))#[^\n]*+|(?P<open>['\"])",
+    r"(?:\\.|\$'(?:[^'\\]|\\.)*+'|'[^']*+'|\"(?:[^\"\\]|\\.)*+\")++"
+    r"|(?:^|(?<=\s))#[^\n]*+|(?P<open>['\"])",
     re.DOTALL | re.MULTILINE,
 )
 _IN_QUOTES = (
     "the ```bash block would end inside a quoted text; write lines that begin with ``` in a here-document "
     "(cat <<'EOF' > file)"
+)
+_IN_DOCUMENT = (
+    "the ```bash block would end inside the here-document {word}, which is not closed; write {word} alone on "
+    "its own line, without spaces before it"
 )
 _MOST_OPEN = 8  # here-documents whose end is looked for in vain
 _MOST_EVENTS = 1000  # fences and here-documents in one block
@@ -34,8 +42,8 @@ class Bash:
 
     The block ends at the first line that begins with ``` and opens nothing, outside here-documents: so a
     script that writes a page with code in it is read to its own end. A block that would end in the middle
-    of a quoted text while more fences follow is refused, for half of it would be run. A reply without
-    exactly one block is an error that is told to the agent.
+    of a quoted text or of a here-document while more fences follow is refused, for half of it would be run.
+    A reply without exactly one block is an error that is told to the agent.
 
     >>> BASH.write("I look.", [ToolCall("bash", {"command": "ls"})])
     'I look.\\n\\n```bash\\nls\\n```'
@@ -55,7 +63,7 @@ class Bash:
 
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
-        text = encodable(text)
+        text = encodable(text).removeprefix("\ufeff")
         if "think>" in text:
             said = text
             text = without_thoughts(text, text.find("```"), lambda: _spans(said))
@@ -93,7 +101,7 @@ class Bash:
 def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
     """The command of a block, and where the block ends. Raises Malformed."""
     start = at = kept = opening.end()
-    depth, unended, script = 1, 0, list[str]()
+    depth, unended, script = 1, list[str](), list[str]()
     for _ in range(_MOST_EVENTS):
         found = _EVENT.search(text, at)
         if found is None:
@@ -101,36 +109,52 @@ def _read(text: str, opening: re.Match[str]) -> tuple[str, int]:
             break
         at = found.end()
         if found["word"]:
-            ending = _ending(text, found) if unended < _MOST_OPEN else None
-            unended += ending is None
-            if ending is not None:  # what stands in it is neither script nor fence
-                script.append(text[kept:at])
-                at = kept = ending
+            if len(unended) < _MOST_OPEN:
+                line, endings, missing = _documents(text, found)
+                unended += missing
+                if endings:  # what stands in them is neither script nor fence
+                    script.append(text[kept:line])
+                    at = kept = endings[-1]
         elif text[found.start() - 1] == "\n":
             depth += 1 if found["opens"] else -1
             if depth == 0:
                 script.append(text[kept : found.start()])
-                if text.find("\n```", at) >= 0 and _in_quotes("".join(script)):
-                    raise Malformed(_IN_QUOTES, at)
+                if text.find("\n```", at) >= 0:
+                    _require_ended("".join(script), unended, at)
                 return _command(text, opening, start, found.start()), at
     raise Malformed("the ```bash block is not closed with ``` on its own line", at)
 
 
-def _ending(text: str, opened: re.Match[str]) -> int | None:
-    """Where the here-document ends that is opened there."""
-    word = re.escape(opened["word"])
-    found = re.compile(rf"^\t*{word}\r?$", re.MULTILINE).search(text, opened.end())
-    return None if found is None else found.end()
+def _require_ended(script: str, unended: list[str], at: int) -> None:
+    """Raise Malformed if a block ends within something that goes on: more fences follow, one is its end."""
+    if any(found["open"] for found in _QUOTED.finditer(script)):
+        raise Malformed(_IN_QUOTES, at)
+    if word := next(filter(None, unended), None):
+        raise Malformed(_IN_DOCUMENT.format(word=word[:60]), at)
+
+
+def _documents(text: str, first: re.Match[str]) -> tuple[int, list[int], list[str]]:
+    """The here-documents that one line opens: where that line ends, where they end, and the word of one that
+    does not end ("" if it may be no here-document at all, as in `1 << n`)."""
+    line = text.find("\n", first.end())
+    also = _ALSO.finditer(text, first.end(), max(line, first.end()))
+    at, endings = line, list[int]()
+    for opened in [first, *islice(also, _MOST_OPEN)]:
+        end = re.compile(rf"^\t*{re.escape(opened['word'])}\r?$", re.MULTILINE)
+        ending = end.search(text, at) if at >= 0 else None
+        if ending is None:
+            number = text[opened.start() - 1].isdigit()
+            sure = opened["mark"] or (opened["word"].isupper() and not number)
+            return line, endings, [opened["word"] if sure else ""]
+        at = ending.end()
+        endings.append(at)
+    return line, endings, []
 
 
 def _command(text: str, opening: re.Match[str], start: int, end: int) -> str:
     command = text[start : max(end - 1, start)]
     # Who writes the fence's line with CRLF writes all lines so, and a shell takes the CR for a letter.
     return command.replace("\r\n", "\n").removesuffix("\r") if "\r" in opening[0] else command
-
-
-def _in_quotes(script: str) -> bool:
-    return any(found["open"] for found in _QUOTED.finditer(script))
 
 
 def _spans(text: str) -> list[Span]:

@@ -25,11 +25,13 @@ class DeepSeek(Sectioned):
 
     name = "deepseek"
     mark = "<｜tool▁calls▁begin｜>"
-    marks = (mark, _CALL)
+    marks = (mark, _CALL, _SEP)
     call = _CALL
     closing = "<｜tool▁calls▁end｜>"
     separator = "\n"
     example = f'{mark}{_CALL}function{_SEP}tool\n```json\n{{"key": "value"}}\n```{_CALL_END}{closing}'
+    starts = ("<｜Assistant｜>",)
+    shard = re.compile(f"{_SEP}|{_CALL_END}")
     ends = ("<｜end▁of▁sentence｜>",)
 
     def read_one(self, text: str, at: int) -> tuple[ToolCall, int]:

@@ -27,6 +27,8 @@ class Glm(Tagged):
     mark = "<tool_call>"
     marks = ("<arg_key>",)
     example = "<tool_call>tool\n<arg_key>key</arg_key>\n<arg_value>value</arg_value>\n</tool_call>"
+    starts = ("<|assistant|>",)
+    shard = re.compile(r"</arg_value>\s*</tool_call>")
     ends = ("<|user|>", "<|observation|>", "<|endoftext|>")
 
     key = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>")

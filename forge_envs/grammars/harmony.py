@@ -43,7 +43,7 @@ class Harmony:
 
     name = "harmony"
     prose_alone = True
-    marks = ("<|channel|>", "=functions.")
+    marks = ("<|channel|>", "to=functions.")
     example = '<|channel|>commentary to=functions.tool <|constrain|>json<|message|>{"key": "value"}<|call|>'
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class Harmony:
 
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
-        text = encodable(text).strip()
+        text = encodable(text).removeprefix("\ufeff").strip()
         if _MESSAGE not in text and not any(mark in text for mark in self.marks):
             return self._plain(text)
         prose: list[str] = []
@@ -108,10 +108,16 @@ class Harmony:
             require_few(calls)
             return end
         stop = _STOP.search(text, first)
+        if "to=" in header or (stop is not None and stop[0] == "<|call|>" and not _is_thought(channel)):
+            raise Malformed("a call names its tool as to=functions.NAME", first)
         end = len(text) if stop is None else stop.start()
-        if channel is None or channel[1] != "analysis":
+        if not _is_thought(channel):
             prose.append(text[first:end].strip())
         return end if stop is None or stop[0] == "<|start|>" else stop.end()
+
+
+def _is_thought(channel: re.Match[str] | None) -> bool:
+    return channel is not None and channel[1] == "analysis"
 
 
 def _call(text: str, at: int, recipient: str) -> tuple[ToolCall, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from forge_envs.grammars.reading import Malformed, arguments_of, dump, read_json, skip_space
 from forge_envs.grammars.sectioned import Sectioned
 from forge_envs.messages import ToolCall
@@ -22,11 +24,14 @@ class Kimi(Sectioned):
 
     name = "kimi"
     mark = "<|tool_calls_section_begin|>"
-    marks = (mark, _CALL)
+    marks = (mark, _CALL, _ARGUMENTS)
     call = _CALL
     closing = "<|tool_calls_section_end|>"
     example = f'{mark}{_CALL}functions.tool:0{_ARGUMENTS}{{"key": "value"}}{_CALL_END}{closing}'
+    starts = ("<|im_assistant|>assistant<|im_middle|>", "<|im_start|>assistant")
+    shard = re.compile(re.escape(_ARGUMENTS) + "|" + re.escape(_CALL_END))
     ends = ("<|im_end|>", "[EOS]")
+    thinking = (("<think>", "</think>"), ("◁think▷", "◁/think▷"))
 
     def read_one(self, text: str, at: int) -> tuple[ToolCall, int]:
         """The call whose mark ends at `at`, and where it ends. Raises Malformed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -34,6 +35,11 @@ class Marked(ABC):
     example: ClassVar[str]
     ends: ClassVar[tuple[str, ...]]
     """End-of-turn tokens of the family, which an engine may leave at the end of an action."""
+    starts: ClassVar[tuple[str, ...]] = ("<|im_start|>assistant",)
+    """What the family's prompts end with: a server may give it back at the beginning of an action."""
+    shard: ClassVar[re.Pattern[str] | None] = None
+    """What stands inside calls alone: in prose it is left of a value that ended too early, or of a call
+    that was not opened."""
     thinking: ClassVar[tuple[tuple[str, str], ...]] = (("<think>", "</think>"),)
 
     @abstractmethod
@@ -61,7 +67,9 @@ class Marked(ABC):
     def parse(self, text: str) -> Action:
         """Understand any text; never raises."""
         if not text.isascii():
-            text = encodable(text)
+            text = encodable(text).removeprefix("\ufeff")
+        if text.startswith(self.starts):
+            text = next(text.removeprefix(start) for start in self.starts if text.startswith(start))
         if text.endswith(self.ends) or text[-1:].isspace():
             text = without_end(text, self.ends)
         at = self.find(text, 0)
@@ -70,7 +78,7 @@ class Marked(ABC):
                 text = without_thoughts(text, at, functools.partial(self._spans, text), *tags)
                 at = self.find(text, 0)
         if at < 0:
-            return prose_action(text, self)
+            return self._said(text, ())
         prose, calls, whole = [text[:at]], list[ToolCall](), len(text)
         try:
             while at >= 0:
@@ -84,7 +92,7 @@ class Marked(ABC):
                 prose.append(text[end:] if at < 0 else text[end:at])
         except Malformed as error:
             return Action("".join(prose).strip(), error=self._explain(text, at, error))
-        return Action("".join(prose).strip(), tuple(calls))
+        return self._said("".join(prose), tuple(calls))
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
         """The text of an action; `parse` reverses it. Raises ValueError for what it has no words for."""
@@ -92,6 +100,13 @@ class Marked(ABC):
         text = self.joint.join([*parts, self.write_calls(calls)] if calls else parts)
         what = f"the {self.name} format cannot say this (tags in prose, or a value that reads as another)"
         return require_reversible(text, self.parse(text), prose, calls, what)
+
+    def _said(self, prose: str, calls: tuple[ToolCall, ...]) -> Action:
+        """The action, unless the prose holds what is left of a call."""
+        if self.shard is not None and (shard := self.shard.search(prose)):
+            reason = f"{shard[0]!r} stands outside a call: its value ended before, or it was not opened"
+            return Action(prose[: shard.start()].strip(), error=f"{reason}; write {self.example}")
+        return Action(prose.strip(), calls) if calls else prose_action(prose, self)
 
     def _explain(self, text: str, at: int, error: Malformed) -> str:
         other = tag_family(text, at) if text.startswith("<tool_call>", at) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from forge_envs.grammars.bare import is_bare_call
 from forge_envs.grammars.marked import Marked
 from forge_envs.grammars.reading import (
     DEEPEST,
@@ -16,11 +17,10 @@ from forge_envs.grammars.reading import (
     require_few,
     skip_space,
 )
-from forge_envs.grammars.registry import is_bare_call
 from forge_envs.messages import Action, ToolCall
 
 _NAME = re.compile(r"\[TOOL_CALLS\]\s*([^\s\[{][^\n\[{]*)(?:\[CALL_ID\]\w*)?(?:\[ARGS\])?")
-_UNMARKED = re.compile(r"[A-Za-z_][\w.-]*(?:\[ARGS\])?\{")
+_UNMARKED = re.compile(r"""[A-Za-z_][\w.-]*(?:\[ARGS\]\s*\{|\{\s*["'}])""")
 
 
 class Mistral(Marked):
@@ -36,6 +36,7 @@ class Mistral(Marked):
     mark = "[TOOL_CALLS]"
     marks = ("[TOOL_CALLS]",)
     example = '[TOOL_CALLS]tool[ARGS]{"key": "value"}'
+    starts = ("[/INST]",)
     ends = ("</s>",)
     thinking = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
     joint = ""
@@ -46,7 +47,7 @@ class Mistral(Marked):
         if action.calls or "[TOOL_CALLS]" in text:
             return action
         said = action.prose or text.strip()
-        bare = said.startswith("[") and is_bare_call(said)
+        bare = said.startswith(("[{", "[ {", "[\n")) and is_bare_call(said)
         if bare or (said.endswith("}") and _UNMARKED.match(said)):
             return super().parse(f"[TOOL_CALLS]{said}")
         return action

@@ -38,13 +38,14 @@ class QwenXml(Tagged):
     example = "<tool_call>\n<function=tool>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>"
     ends = ("<|im_end|>", "<|endoftext|>")
     joint = "\n\n"
+    shard = re.compile(r"</parameter>\s*</function>")
 
     def find(self, text: str, at: int) -> int:
         """Where the next call begins, with its `<tool_call>` or without."""
         found = _CALL.search(text, at)
         return -1 if found is None else found.start()
 
-    key = re.compile(r"<parameter=([^>\n]{1,200})>\n?")
+    key = re.compile(r"<parameter=([^>\n]{1,200})>(?:\r?\n)?")
     closing = re.compile(r"\n?</parameter>(?=\s*(?:<parameter=[^>\n]{1,200}>|</function>))")
     shape = (
         "a <tool_call> holds <function=NAME>, <parameter=KEY> with </parameter> for each argument, "
@@ -58,7 +59,7 @@ class QwenXml(Tagged):
         function = _FUNCTION.match(text, start)
         if function is None:
             raise Malformed("a <tool_call> begins with <function=NAME>", start)
-        return function[1], function.end()
+        return function[1].strip(), function.end()
 
     def read_end(self, text: str, start: int, at: int) -> int:
         """Where the call ends; -1 for nowhere."""

@@ -56,8 +56,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise Malformed(f"a number has {len(digits)} digits, at most {MOST_DIGITS} are read")
+    if len(digits.removeprefix("-")) > MOST_DIGITS:
+        raise Malformed(
+            f"a number has {len(digits.removeprefix('-'))} digits, at most {MOST_DIGITS} are read"
+        )
     return int(digits)
 
 
@@ -151,7 +153,7 @@ def _advice(error: json.JSONDecodeError, text: str) -> str:
     if (rest.startswith(("}", "]")) and before.endswith(",")) or "trailing comma" in error.msg:
         return "no comma before a closing bracket"
     if error.msg.startswith("Invalid control character"):
-        return "write a line break inside a string as \\n"
+        return "write a line break inside a string as \\n, other control characters as \\u0000"
     return f"{error.msg} at {rest!r}" if rest else f"{error.msg}: it ends too early"
 
 

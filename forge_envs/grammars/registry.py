@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import warnings
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
 
+from forge_envs.grammars.bare import holds_bare_call
 from forge_envs.grammars.grammar import Grammar
 from forge_envs.messages import Action
 
@@ -21,7 +20,12 @@ GRAMMARS: dict[str, Grammar] = {}
 """By name, in the order of registration; filled by `register_grammar` alone."""
 
 # Calls of families that no grammar here reads; they are no prose for a customer either.
-_UNREAD = ("<|tool_call_start|>", "<|tool_call>call:", "<invoke name=", "<minimax:tool_call>", "<｜DSML｜")
+_UNREAD = (
+    "<|tool_call_start|>", "<|tool_call>call:", "<|tool_call|>", "<invoke name=", "<minimax:tool_call>",
+    "<｜DSML｜", "<｜tool_calls_begin｜>", "<start_function_call>", "<|START_ACTION|>", "<|action_start|>",
+    "<|tools_prefix|>", "<function_calls>", "<TOOLCALL>", "<TOOL_CALL>", "<tool_call ", "```tool_code",
+    "```tool_call", "\nAction Input:",
+)  # fmt: skip
 
 
 def register_grammar(grammar: Grammar) -> None:
@@ -106,26 +110,33 @@ def foreign(text: str, own: str) -> str | None:
     'a call in the llama format'
     >>> foreign("It costs <b>5</b> $, as {'a': 1} says.", "hermes")
     """
-    firsts, marks = _marks()
-    for first in firsts:
-        if first in text:
+    rare, marks = _marks()
+    for character in rare:
+        if character in text:
             break
     else:  # most prose
         return None
     for mark, name in marks:
         if name != own and mark in text:
             return f"a call in the {name} format" if name else f"a call in a format with {mark}"
-    return "a call as bare JSON" if text.startswith(("{", "[", "```")) and is_bare_call(text) else None
+    if not holds_bare_call(text):
+        return None
+    return "a call as JSON of another form" if own == "llama" else "a call as bare JSON"
 
 
 @cache
 def _marks() -> tuple[str, list[tuple[str, str]]]:
-    """The first characters of all marks and of JSON, and the marks with their grammar."""
+    """The rarest characters of all marks and those of bare calls, and the marks with their grammar."""
     marks = [(mark, name) for name, grammar in GRAMMARS.items() for mark in grammar.marks]
     marks += [(mark, "") for mark in _UNREAD]
     # <tool_call> alone is Hermes; with <function= or <arg_key> inside, it is another's.
     marks.sort(key=lambda found: found[1] == "hermes")
-    return "".join(sorted({mark[0] for mark, _ in marks} | set("{[`"))), marks
+    return "".join(sorted({_rarest(mark) for mark, _ in marks} | set("{[`"))), marks
+
+
+def _rarest(mark: str) -> str:
+    """The first character that most prose does without."""
+    return next((c for c in mark if not c.isalnum() and not c.isspace() and c != "_"), mark[0])
 
 
 def tag_family(text: str, at: int) -> str | None:
@@ -140,32 +151,3 @@ def tag_family(text: str, at: int) -> str | None:
     if head.startswith("<function="):
         return "qwen_xml"
     return "glm" if "<arg_key>" in head.partition("</tool_call>")[0] else None
-
-
-_CALL = re.compile(r'\{\s*"name"\s*:\s*"[^"\n]*"\s*,\s*"(?:arguments|parameters)"\s*:')
-_KEYS = {"name", "arguments", "parameters", "type", "id", "index", "function"}
-
-
-def is_bare_call(text: str) -> bool:
-    """Whether the whole text is a call as JSON, or several, perhaps in a fence: not just any JSON."""
-    if text.startswith("```") and text.endswith("```") and len(text) > 6:
-        text = text[3:-3].removeprefix("json").strip()
-    try:
-        data = json.loads(text) if text[-1:] in ("}", "]") else None
-    except (ValueError, RecursionError):
-        data = None
-    if data is None:
-        return _CALL.match(text) is not None
-    if isinstance(data, dict) and data.keys() == {"tool_calls"}:
-        data = data["tool_calls"]
-    found = data if isinstance(data, list) else [data]
-    return bool(found) and all(map(_is_call, found))
-
-
-def _is_call(data: Any) -> bool:
-    if not isinstance(data, dict) or not data.keys() <= _KEYS:
-        return False
-    if isinstance(data.get("function"), dict):
-        data = data["function"]
-    arguments = data.get("arguments", data.get("parameters"))
-    return isinstance(data.get("name"), str) and isinstance(arguments, (dict, str))

@@ -77,4 +77,7 @@ class Tagged(Marked):
         closed = self.closing.search(text, at)
         if closed is None:
             raise Malformed("is not closed, or something else stands behind it", len(text))
-        return read_value(text[at : closed.start()], kinds), closed.end()
+        value = text[at : closed.start()]
+        if text.startswith("\r\n", at - 2):  # whose lines end so, its last one too
+            value = value.removesuffix("\r")
+        return read_value(value, kinds), closed.end()

@@ -3,7 +3,8 @@
 A thought stands before the prose and the calls. All that stands before the last `</think>` outside a value
 is thought, and so is the rest after a `<think>` that is never closed. So nothing of a thought is spoken or
 run, whether it was opened in the action or in the prompt, and whatever tags or calls it quotes; the price is
-that prose which quotes a bare `</think>` loses what stands before. A tag inside a value ends nothing: not in
+that prose which quotes a bare `</think>` loses what stands before. A thought that is opened after a call, and
+closed, is taken out alone, for some models think between calls. A tag inside a value ends nothing: not in
 a call that reads well from its opening tag to its end, nor in a fenced block, as code in an answer is.
 """
 
@@ -47,7 +48,16 @@ def without_thoughts(
         end = _last(text, closing, calls)  # a thought that was opened here has its end, fence or no fence
     start = end + len(closing) if end >= 0 else 0
     stop = _first(text, opening, start, values)
-    return text[start:] if stop < 0 else text[start:stop]
+    parts = [text[start:] if stop < 0 else text[start:stop]]
+    for _ in calls:
+        before = _last(text, closing, values, max(end, 0))
+        start = before + len(closing) if before >= 0 else 0
+        stop = _first(text, opening, start, values)
+        if not (start <= stop < end and _holds(calls, start, stop)):
+            break  # all that stands before `end` is thought
+        parts.append(text[start:stop])
+        end = before
+    return "".join(reversed(parts))
 
 
 def _fenced(text: str, calls: list[Span]) -> list[Span]:
@@ -59,8 +69,8 @@ def _fenced(text: str, calls: list[Span]) -> list[Span]:
     return list(zip(fences[::2], fences[1::2], strict=True))
 
 
-def _last(text: str, tag: str, spans: list[Span]) -> int:
-    at = text.rfind(tag)
+def _last(text: str, tag: str, spans: list[Span], end: int | None = None) -> int:
+    at = text.rfind(tag, 0, end)
     while at >= 0 and _inside(at, spans):
         at = text.rfind(tag, 0, at)
     return at
@@ -71,6 +81,12 @@ def _first(text: str, tag: str, start: int, spans: list[Span]) -> int:
     while at >= 0 and _inside(at, spans):
         at = text.find(tag, at + 1)
     return at
+
+
+def _holds(calls: list[Span], start: int, stop: int) -> bool:
+    """Whether a call stands between."""
+    n = bisect_right(calls, (stop, 0)) - 1
+    return n >= 0 and calls[n][0] >= start
 
 
 def _inside(at: int, spans: list[Span]) -> bool:
