@@ -96,6 +96,9 @@ def own_lines() -> Iterable[dict[str, Any]]:
                 text = sentence.format_map(WORDS)
                 if act:
                     yield {"act": act, "label": True, "text": text}
+                    if act == "confirm":  # what is listed is not done, however one asks
+                        yield {"act": "done", "label": False, "text": _unasked(text)}
+                        yield {"act": act, "label": True, "text": f"{_unasked(text)} Please reply YES."}
                 elif place.startswith("tell_"):
                     for other in ("refusal", "confirm", "question", "more"):
                         yield {"act": other, "label": False, "text": text}
@@ -103,6 +106,12 @@ def own_lines() -> Iterable[dict[str, Any]]:
                     yield {"act": "agrees", "label": False, "text": text}
     yield from ({"act": "agrees", "label": False, "text": text} for text in SCRIPT)
     yield {"act": "agrees", "label": True, "text": "Yes."}
+
+
+def _unasked(text: str) -> str:
+    """What a listing lists, without the question at its end."""
+    *head, last = re.split(r"(?<=\.) (?=[A-Z])", text)
+    return " ".join(head) or last.removesuffix(" (yes/no)?").removesuffix("?") + "."
 
 
 def examples(part: str, each: int) -> list[tuple[dict[str, Any], float]]:

@@ -134,6 +134,19 @@ def test_may_i_cancel_wants_a_yes(ear: Ear) -> None:
         assert heard.questions and not heard.confirm, said
 
 
+def test_a_bare_question_for_a_yes_means_what_was_listed_before(desk: DeskWorld) -> None:
+    env, agreed = desk.make(size="tiny", prompt="compact"), 0
+    for text in texts(desk):
+        for listed in [a for a in env.gold_actions(text) if EARS[desk.name].listen(a).confirm]:
+            env.reset(options={"task": text})
+            if env.step(listed)[0][-1]["content"] == "Yes.":
+                agreed += 1
+                assert env.step("Shall I go ahead?")[0][-1]["content"] == "Yes."
+        env.reset(options={"task": text})
+        assert env.step("Shall I go ahead?")[0][-1]["content"] != "Yes."
+    assert agreed
+
+
 def test_a_no_to_another_request_is_none_to_this_one() -> None:
     heard = RETAIL_EAR.listen("I have cancelled your order. I can't change the address, though.")
     assert RETAIL_EAR.finished("cancel", heard) and not RETAIL_EAR.refuses("cancel", heard)

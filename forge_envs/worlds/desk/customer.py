@@ -75,6 +75,8 @@ class Customer(ABC):
     """Goal index -> what the agent said about it: a fact's value, "refused" or "done"."""
     told: int = 0
     """How many of the things they must hear the customer has heard, and truly."""
+    listed: str = ""
+    """What the agent last said that names the request in hand: a bare "Shall I go ahead?" means that."""
 
     def open(self) -> str:
         """The first line; it depends on the task alone."""
@@ -126,7 +128,7 @@ class Customer(ABC):
         """Note what was heard; go on to the next goal, or leave."""
         self._note(what)
         self.at += 1
-        self.pushed = False
+        self.pushed, self.listed = False, ""
         if self.at == len(self.task.goals):
             self.at -= 1
             return None
@@ -135,6 +137,8 @@ class Customer(ABC):
     # -- what the agent asks ---------------------------------------------------------------------
 
     def _answer(self, goal: Goal, heard: Heard) -> str | None:
+        if not self.ear.names[goal.kind].isdisjoint(heard.stems):
+            self.listed = heard.text
         told: list[str] = []
         for question in heard.questions:
             for line in self._tell(goal, question):
@@ -158,11 +162,14 @@ class Customer(ABC):
         """Yes, if what was listed is what they want; else what is wrong with it."""
         if goal.call is None:
             return self._puzzled(f"Yes. {goal.request}")
+        if self.listed and self.ear.names[goal.kind].isdisjoint(heard.stems):
+            heard = self.ear.listen(f"{self.listed}\n{heard.text}")
         wrong = self._mind(goal, goal.call, heard)
         if wrong is not None:
             return self._puzzled(wrong)
         if goal.withdrawn:
             self.at += 1
+            self.listed = ""
             return f"Wait, I changed my mind. {self.task.goals[self.at].request}"
         return "Yes."
 
