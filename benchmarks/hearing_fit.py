@@ -20,11 +20,13 @@ import numpy as np
 from hearing import FOLDER, part_of
 from hearing_turns import phrases
 
+from forge_envs.worlds.airline.gold import TOPICS as AIRLINE_TOPICS
 from forge_envs.worlds.desk import hearing
 from forge_envs.worlds.desk.customer import lines
 from forge_envs.worlds.desk.hearing.acts import ACTS, SCALE
 from forge_envs.worlds.desk.hearing.clauses import heard
 from forge_envs.worlds.desk.hearing.words import normal, sentences
+from forge_envs.worlds.retail.gold import TOPICS as RETAIL_TOPICS
 
 OTHER = {
     "refusal": ("confirm", "done", "question"),
@@ -61,7 +63,9 @@ WORDS = {
     "truth": "123456789012",
     "needs": "your email and the reason",
 }
+NEEDS = sorted({*RETAIL_TOPICS.values(), *AIRLINE_TOPICS.values()})
 SCRIPT = [
+    "I am listening.",
     "I do not understand.",
     "Wait, I changed my mind.",
     "No, not that order.",
@@ -96,6 +100,11 @@ def own_lines() -> Iterable[dict[str, Any]]:
                 text = sentence.format_map(WORDS)
                 if act:
                     yield {"act": act, "label": True, "text": text}
+                    if act == "question":  # whatever is asked for
+                        yield from (
+                            {"act": act, "label": True, "text": sentence.format(needs=needs)}
+                            for needs in NEEDS
+                        )
                     if act == "confirm":  # what is listed is not done, however one asks
                         yield {"act": "done", "label": False, "text": _unasked(text)}
                         yield {"act": act, "label": True, "text": f"{_unasked(text)} Please reply YES."}

@@ -32,10 +32,23 @@ class AirlineCustomer(Customer):
             else:
                 yield goal.details.get(topic, "")
 
+    def _values(self, goal: Goal, call: ToolCall, heard: Heard) -> bool:
+        arguments = call.arguments
+        if any(
+            not EAR.names[kind].isdisjoint(heard.stems) for kind in ("cancel", "bags") if kind != goal.kind
+        ):
+            return False
+        if goal.kind == "passengers":
+            people = arguments["passengers"]
+            return heard.words.issuperset([person["last_name"].lower() for person in people])
+        if goal.kind == "flights":
+            return heard.words.issuperset([leg["flight_number"].lower() for leg in arguments["flights"]])
+        return goal.kind == "cabin" and arguments["cabin"] in cabins(heard.text)
+
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
         words, arguments = heard.words, call.arguments
         stems = heard.stems
-        if EAR.names[goal.kind].isdisjoint(stems):
+        if not self._lists(goal, heard):
             other = any(not EAR.names[kind].isdisjoint(stems) for kind in ("cancel", "bags", "book"))
             return f"No. {goal.request}" if other else "What exactly will you do?"
         subject = goal.subject.lower()

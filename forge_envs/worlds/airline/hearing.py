@@ -18,7 +18,7 @@ _NAMES = {
     "insurance": "insurance",
 }
 _MARKS = {
-    "fact": "share disclose disclosed reveal confidential private",
+    "fact": "share disclose disclosed reveal confidential private friend other",
     "cancel": "cancel annul refund",
     "bags": "bag",
     "cabin": "upgrade cabin",

@@ -22,6 +22,8 @@ from forge_envs.worlds.desk.hearing import Ear, Heard, Question
 
 PATIENCE = 4
 """Useless turns after which the customer leaves."""
+GRACE = 3
+"""Turns of manners, or about a plan, that cost nothing while one request is in hand."""
 Find: TypeAlias = Callable[[str], set[str]]
 """All values of one kind in lower-case text."""
 
@@ -69,6 +71,7 @@ class Customer(ABC):
     at: int = 0
     """Index of the goal in hand."""
     patience: int = PATIENCE
+    grace: int = GRACE
     pushed: bool = False
     """Already insisted on the goal in hand."""
     heard: dict[int, str] = field(default_factory=dict)
@@ -128,7 +131,7 @@ class Customer(ABC):
         """Note what was heard; go on to the next goal, or leave."""
         self._note(what)
         self.at += 1
-        self.pushed, self.listed = False, ""
+        self.pushed, self.listed, self.grace = False, "", GRACE
         if self.at == len(self.task.goals):
             self.at -= 1
             return None
@@ -137,10 +140,14 @@ class Customer(ABC):
     # -- what the agent asks ---------------------------------------------------------------------
 
     def _answer(self, goal: Goal, heard: Heard) -> str | None:
-        if not self.ear.names[goal.kind].isdisjoint(heard.stems):
+        lists = self._lists(goal, heard)
+        if lists:
             self.listed = heard.text
+        asked = heard.questions
+        if not asked and not self.listed:  # there is nothing to say yes to: "Could I start with your email?"
+            asked = heard.wanted
         told: list[str] = []
-        for question in heard.questions:
+        for question in asked:
             for line in self._tell(goal, question):
                 if line and line not in told:
                     told.append(line)
@@ -148,7 +155,19 @@ class Customer(ABC):
             return " ".join(told)
         if heard.confirm:
             return self._confirm(goal, heard)
+        if self.grace and (heard.more or heard.manners or lists):
+            self.grace -= 1
+            return goal.request if heard.more else "I am listening."
         return self._puzzled(goal.request if heard.more else f"I do not understand. {goal.request}")
+
+    def _lists(self, goal: Goal, heard: Heard) -> bool:
+        """Whether what was said names the request in hand, or all that carrying it out would change."""
+        named = not self.ear.names[goal.kind].isdisjoint(heard.stems)
+        return named or (goal.call is not None and self._values(goal, goal.call, heard))
+
+    @abstractmethod
+    def _values(self, goal: Goal, call: ToolCall, heard: Heard) -> bool:
+        """Whether all that tells this call from others of its kind was said: its name is not missed."""
 
     @abstractmethod
     def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
@@ -162,7 +181,7 @@ class Customer(ABC):
         """Yes, if what was listed is what they want; else what is wrong with it."""
         if goal.call is None:
             return self._puzzled(f"Yes. {goal.request}")
-        if self.listed and self.ear.names[goal.kind].isdisjoint(heard.stems):
+        if self.listed and not self._lists(goal, heard):
             heard = self.ear.listen(f"{self.listed}\n{heard.text}")
         wrong = self._mind(goal, goal.call, heard)
         if wrong is not None:

@@ -27,8 +27,9 @@ class ShopCustomer(Customer):
         task = self.task
         topics = list(question.topics)
         if "email" in topics:
-            if "address" in topics and "mail address" in question.text:
-                topics.remove("address")
+            if "address" in topics:  # of the mail, unless another one is asked for too
+                rest = question.text.replace("mail address", "mail")
+                topics = [topic for topic in topics if topic != "address" or topic in EAR.topics.named(rest)]
             if "name" in topics:
                 topics.remove("name" if task.email else "email")
         for topic in topics:
@@ -41,10 +42,22 @@ class ShopCustomer(Customer):
             else:
                 yield goal.details.get(topic, "")
 
+    def _values(self, goal: Goal, call: ToolCall, heard: Heard) -> bool:
+        arguments = call.arguments
+        others = ("cancel", "return", "exchange")
+        if any(not EAR.names[kind].isdisjoint(heard.stems) for kind in others if kind != goal.kind):
+            return False
+        if "address1" in arguments:
+            return arguments["address1"].lower() in heard.text
+        said = arguments.get("new_item_ids") or arguments.get("item_ids")
+        if said is None and goal.kind == "payment":
+            said = [arguments["payment_method_id"]]
+        return said is not None and heard.words.issuperset(said)
+
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
         words, arguments = heard.words, call.arguments
         stems = heard.stems
-        if EAR.names[goal.kind].isdisjoint(stems):
+        if not self._lists(goal, heard):
             other = any(not EAR.names[kind].isdisjoint(stems) for kind in ("cancel", "return", "exchange"))
             return f"No. {goal.request}" if other else "What exactly will you do?"
         order = goal.subject.lower()[1:]

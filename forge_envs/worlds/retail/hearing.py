@@ -17,7 +17,7 @@ _NAMES = {
     "payment": "pay payment charge money switch",
 }
 _MARKS = {
-    "fact": "share disclose disclosed reveal confidential private",
+    "fact": "share disclose disclosed reveal confidential private friend other",
     "cancel": "cancel annul refund",
     "return": "return refund",
     "exchange": "exchange swap replace",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from forge_envs.worlds.desk.hearing.acts import ACTS, acts, agrees
+from forge_envs.worlds.desk.hearing.clauses import mannered
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Sentence, lexicon, normal, plain, sentences
 
@@ -46,8 +47,12 @@ class Heard:
     questions: list[Question] = field(default_factory=list)
     confirm: bool = False
     """Something wants a yes."""
+    wanted: list[Question] = field(default_factory=list)
+    """The sentences that want one; where nothing was listed, they ask for what they name."""
     more: bool = False
     """Asks whether there is anything else, or takes leave."""
+    manners: bool = False
+    """Something is said to be kind, or to win time."""
 
 
 class Ear:
@@ -88,7 +93,7 @@ class Ear:
         said = sentences(text)
         stems = [_stems(sentence) for sentence in said]
         words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
-        heard = Heard(text, words, frozenset().union(*stems))
+        heard = Heard(text, words, frozenset().union(*stems), manners=mannered(said))
         claims = []
         asking = []
         for n, (sentence, weighed) in enumerate(zip(said, acts(said), strict=True)):
@@ -102,6 +107,7 @@ class Ear:
                 heard.more = True
             if wants and (not asks or weighed[_CONFIRM] >= weighed[_QUESTION]):
                 heard.confirm = True
+                heard.wanted.append(Question(sentence.text, tuple(self.topics.of(sentence))))
             elif asks:
                 asking.append(n)
             if not wants and sentence.mark != "?":
@@ -113,7 +119,7 @@ class Ear:
 
     def refuses(self, kind: str, heard: Heard) -> bool:
         """A clear no to a request of this kind; not finding an account is none."""
-        return any([self._about(kind, stems) for stems in heard.refusals])
+        return any([stems >= _HERE or self._about(kind, stems) for stems in heard.refusals])
 
     def finished(self, kind: str, heard: Heard) -> bool:
         """A claim that it was carried out: "has been cancelled", "done"; not "will be", "once", "not"."""
@@ -131,6 +137,8 @@ class Ear:
         return all([names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
 
 
+_HERE = frozenset(("this", "request"))
+"""A no to "this request" is one to what is in hand, whatever else it names."""
 _VERBS = frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
 _NOUNS = frozenset([word.stem for word in lexicon().values() if word.role == "OBJ"]) - {
     *("request", "account", "email", "id", "customer")

@@ -130,6 +130,18 @@ def turns(sentence: Sentence) -> list[Word]:
     return _merge(_merge(words, helpers), phrases)
 
 
+@functools.cache
+def _manners() -> State:
+    with (Path(__file__).parent / "phrases.toml").open("rb") as file:
+        return compiled(tomllib.load(file)["manners"])
+
+
+def mannered(said: Iterable[Sentence]) -> bool:
+    """Whether something is said for manners' sake: a greeting, thanks, a word while one is at work."""
+    words = [sentence.words[:_MOST] for sentence in said]
+    return any(found(_manners(), some, at)[0] > at for some in words for at in range(len(some)))
+
+
 def features(sentence: Sentence, merged: Sequence[Word]) -> list[str]:
     """All that a sentence shows on its own."""
     words = sentence.words[:_MOST]

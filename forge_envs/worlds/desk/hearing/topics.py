@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -11,6 +12,9 @@ from forge_envs.worlds.desk.hearing.words import Sentence, normal, sentences
 
 _SHORT = 9
 """Words of a line that goes on with a list."""
+_LONG = 30
+"""Words of one that a bullet or a number begins."""
+_BULLET = re.compile(r"(?:[-*+\u2022\u00b7\u2013]+|\(?\d{1,2}[.):]|\(?[a-h]\))(?:\s|\*)")
 
 
 class Topics:
@@ -49,18 +53,22 @@ class Topics:
         return [name for name in self.names if name in found]
 
     def asked(self, said: Sequence[Sentence], asking: Iterable[int]) -> dict[int, list[str]]:
-        """The topics of the sentences that ask; the lines of a list belong to the one above it."""
+        """The topics of the sentences that ask; the lines of a list below one ask too."""
         found: dict[int, list[str]] = {}
         for at in asking:
-            topics = self.of(said[at])
+            found[at] = self.of(said[at])
             after = at + 1
-            while (
-                after < len(said) and said[after].mark in ("", ",", "-") and len(said[after].words) <= _SHORT
-            ):
-                topics += [topic for topic in self.of(said[after]) if topic not in topics]
+            while after < len(said) and _goes_on(said[after]):
+                found[after] = self.of(said[after])
                 after += 1
-            found[at] = topics
         if found and not any(found.values()):
             first = min(found)
             found[first] = (self.of(said[first - 1]) if first else []) or [self._other]
         return found
+
+
+def _goes_on(line: Sentence) -> bool:
+    """Whether a line goes on with the list that the one above it began."""
+    if _BULLET.match(line.text):
+        return line.mark != "?" and len(line.words) <= _LONG
+    return line.mark in ("", ",", "-") and len(line.words) <= _SHORT

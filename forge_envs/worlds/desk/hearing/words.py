@@ -137,10 +137,10 @@ def _word(text: str) -> tuple[Word, ...]:
         return (known[text],)
     if text in _SHORT:
         return tuple([known.get(word) or Word(word, word, word) for word in _SHORT[text].split()])
-    if text.endswith("n't"):
+    if text.endswith("n't") and len(text) > 3:
         return (*_word(text[:-3]), known["not"])
     for tail, word in _TAILS.items():
-        if text.endswith(tail):
+        if text.endswith(tail) and len(text) > len(tail):
             return (*_word(text[: -len(tail)]), known[word])
     if "@" in text:
         return (Word(text, "<email>", "ID"),)
@@ -175,7 +175,9 @@ def _chunk(text: str) -> tuple[tuple[tuple[Word, ...], str], ...]:
     if len(bare) > _LONGEST:
         bare = bare[:_LONGEST] if bare.isalpha() else "w"
     if mark == "." and (
-        (bare in _NO_STOP and bare != "no") or bare.isdigit() or (len(bare) == 1 and bare not in "yn")
+        (bare in _NO_STOP and bare != "no")
+        or (bare.isdigit() and len(bare) < 3)
+        or (len(bare) == 1 and bare not in "yn")
     ):
         mark = ""
     known = lexicon()
