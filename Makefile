@@ -4,7 +4,7 @@ VENV ?= .venv
 VLLM ?= .venv-vllm
 BIN := $(VENV)/bin
 # How many tests run side by side; most of them wait more than they compute.
-JOBS ?= 4
+JOBS ?= 3
 # Where pip finds a CPU build of torch, e.g. make demo PIP_ARGS="--extra-index-url <index of CPU builds>".
 PIP_ARGS ?=
 

@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n 4 --dist loadgroup`), a file's tests stay together, as its fixtures do.
+    """Side by side (`-n 3 --dist loadgroup`), a file's tests stay together, as its fixtures do.
 
     Servers of vLLM stay one group: two at once would want more memory than a small machine has.
     """

@@ -130,7 +130,11 @@ def test_the_seed_decides_what_a_served_user_says(url: str) -> None:
     def talk(seed: int) -> list[str | None]:
         user = ModelUser(brief, model, seed=seed)
         user.open()
-        return [user.reply(text) for text in ("What can I do?", "Which colour?")]
+        try:
+            return [user.reply(text) for text in ("What can I do?", "Which colour?")]
+        except MachineError as error:  # a random model may begin with its end, reminded or not
+            assert error.kind == "empty"
+            return [None]
 
     said = [talk(seed) for seed in range(6)]
     assert said == [talk(seed) for seed in range(6)] and len({str(lines) for lines in said}) > 1
