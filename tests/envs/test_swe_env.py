@@ -148,9 +148,10 @@ def test_mini(mini: SweEnv) -> None:
 
 def test_mini_writes_patches_with_fences(mini: SweEnv) -> None:
     task = mini.find(TASK)
-    fenced = dataclasses.replace(task, patch=task.patch + "diff --git a/x b/x\n+\n```\n")
-    actions = mini.gold(fenced)
-    assert "base64 -d" in actions[0] and all(BASH.parse(action).error is None for action in actions)
+    for more, kept in (("```", "\n```\n"), ("END_OF_PATCH\n```", "base64 -d")):
+        fenced = dataclasses.replace(task, patch=f"{task.patch}diff --git a/x b/x\n+\n{more}\n")
+        apply, submit = (BASH.parse(action) for action in mini.gold(fenced))
+        assert apply.error is submit.error is None and kept in apply.calls[0].arguments["command"]
 
 
 def test_long_output_keeps_both_ends(tools: SweEnv) -> None:
