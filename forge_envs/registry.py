@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import WrapperSpec
+
+from forge_envs.plugins import load_entry_points
 
 PLUGINS = "forge_envs.worlds"
 """Entry-point group of packages with worlds. Each entry point is a module that registers its worlds when
@@ -63,15 +63,9 @@ def load_plugins() -> None:
     it reads no metadata and runs nobody's code. A world also needs no plugin to be made: as with any
     Gymnasium package, `gymnasium.make("its_package:Its/World-v0")` imports the module first.
     """
-    for plugin in entry_points(group=PLUGINS):
-        try:
-            found = plugin.load()
-            if callable(found):
-                found()
-        except Exception as error:  # a stranger's code may raise anything, and the others are innocent
-            package = plugin.dist.name if plugin.dist else "unknown"
-            warnings.warn(
-                f"worlds of package {package} are left out: its entry point {plugin.name!r} "
-                f"({plugin.value}) raised {type(error).__name__}: {error}",
-                stacklevel=2,
-            )
+    load_entry_points(PLUGINS, "worlds", _take)
+
+
+def _take(found: object) -> None:
+    if callable(found):
+        found()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-import warnings
 from functools import cache
-from importlib.metadata import entry_points
 
 from forge_envs.grammars.bare import holds_bare_call
 from forge_envs.grammars.grammar import Grammar
 from forge_envs.messages import Action
+from forge_envs.plugins import load_entry_points
 
 PLUGINS = "forge_envs.grammars"
 """Entry-point group of packages with grammars. Each entry point is a Grammar, or a module that registers
@@ -78,18 +77,12 @@ def grammar_names() -> list[str]:
 @cache
 def load_plugins() -> None:
     """Let installed packages register their grammars, once; one that fails is left out with a warning."""
-    for plugin in entry_points(group=PLUGINS):
-        try:
-            found = plugin.load()
-            if isinstance(found, Grammar):
-                register_grammar(found)
-        except Exception as error:  # a stranger's code may raise anything, and the others are innocent
-            package = plugin.dist.name if plugin.dist else "unknown"
-            warnings.warn(
-                f"grammars of package {package} are left out: its entry point {plugin.name!r} "
-                f"({plugin.value}) raised {type(error).__name__}: {error}",
-                stacklevel=2,
-            )
+    load_entry_points(PLUGINS, "grammars", _take)
+
+
+def _take(found: object) -> None:
+    if isinstance(found, Grammar):
+        register_grammar(found)
 
 
 # -- calls in another format ---------------------------------------------------------------------------

@@ -13,13 +13,14 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
-CORE += ["arguments", "schemas"]
+CORE += ["arguments", "schemas", "plugins"]
 ENVS = {
     "errors": set(),
     "messages": set(),
-    "grammars": {"messages"},
+    "grammars": {"messages", "plugins"},
     "rewards": set(),
-    "registry": set(),
+    "registry": {"plugins"},
+    "plugins": set(),
     "tables": set(),
     "arguments": {"errors"},
     "schemas": set(),
