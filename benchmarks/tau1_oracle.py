@@ -16,29 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lazy_rows import Lazy
 from tau_bench.envs.base import Env, to_hashable
 from tau_bench.types import RESPOND_ACTION_NAME, Action, Task
 
 STEPS = 30
-
-
-class Lazy(dict[str, Any]):
-    """A table whose rows are copied when they are asked for by key; whoever iterates only reads."""
-
-    def __init__(self, rows: dict[str, Any]) -> None:
-        super().__init__(rows)
-        self.base = rows
-        self.copied: set[str] = set()
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.copied and key in self.base:
-            self.copied.add(key)
-            super().__setitem__(key, copy.deepcopy(self.base[key]))
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, row: Any) -> None:
-        self.copied.add(key)
-        super().__setitem__(key, row)
 
 
 class Customer:

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lazy_rows import Lazy
 from loguru import logger
 
 logger.remove()
@@ -60,29 +61,6 @@ from tau2.orchestrator.orchestrator import Orchestrator  # noqa: E402
 
 PATIENCE = 4
 STOP = "###STOP###"
-
-
-class Lazy(dict[str, Any]):
-    """A table whose rows are copied when they are asked for by key; whoever iterates only reads."""
-
-    def __init__(self, rows: dict[str, Any]) -> None:
-        super().__init__(rows)
-        self.base = rows
-        self.copied: set[str] = set()
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self.copied and key in self.base:
-            self.copied.add(key)
-            super().__setitem__(key, copy.deepcopy(self.base[key]))
-        return super().__getitem__(key)
-
-    def __setitem__(self, key: str, row: Any) -> None:
-        self.copied.add(key)
-        super().__setitem__(key, row)
-
-    def own(self) -> dict[str, Any]:
-        """Rows that are not the shared ones."""
-        return {key: dict.__getitem__(self, key) for key in self.copied if key in self}
 
 
 class Domain:
