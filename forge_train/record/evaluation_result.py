@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from forge_train.record.intervals import Difference, paired
-
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -73,10 +71,6 @@ class Evaluation:
     def pass_1(self) -> Estimate | None:
         """Success rate of a single play: pass@1 and pass^1 are the same number."""
         return self.pass_at.get(1)
-
-    def compared_with(self, before: Evaluation) -> Difference | None:
-        """How much success changed since `before`, task by task; None when no task was graded in both."""
-        return paired(shares(before.as_dict()["tasks"]), shares(self.as_dict()["tasks"]))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

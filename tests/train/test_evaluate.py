@@ -13,7 +13,7 @@ from forge_train.play.episode import GoldPlayer, TokenPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.intervals import wilson
-from forge_train.show.results import spanned
+from forge_train.show.results import changed, spanned
 from forge_train.trajectory import Trajectory
 from tests.train.tokens import Script, tokenizer
 
@@ -208,10 +208,10 @@ def test_stages_are_compared_task_by_task():
     tasks = world.tasks("test", 12)
     before = run(world, sometimes(lambda number: number % 4 / 4), tasks)
     after = run(world, sometimes(lambda number: (1 + number % 4) / 4), tasks)
-    change = after.compared_with(before)
+    change = changed(before.as_event(), after.as_event())
     assert change.mean == pytest.approx(after.pass_1.mean - before.pass_1.mean) and change.tasks == 12
     assert 0 < change.low < change.mean < change.high and change.worse == 0
     alone = np.hypot(*(e.pass_1.high - e.pass_1.low for e in (before, after)))
     assert change.high - change.low < alone, "tasks differ more than stages"
-    same = before.compared_with(before)
+    same = changed(before.as_event(), before.as_event())
     assert same.mean == 0 and same.low < 0 < same.high and (same.better, same.worse) == (0, 0)
