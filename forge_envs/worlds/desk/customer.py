@@ -181,7 +181,7 @@ class Customer(ABC):
         """Yes, if what was listed is what they want; else what is wrong with it."""
         if goal.call is None:
             return self._puzzled(f"Yes. {goal.request}")
-        if self.listed and not self._lists(goal, heard):
+        if self.listed not in ("", heard.text):  # it was listed before, and this lists nothing
             heard = self.ear.listen(f"{self.listed}\n{heard.text}")
         wrong = self._mind(goal, goal.call, heard)
         if wrong is not None:
