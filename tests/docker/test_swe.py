@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def build(
             place.write_text(text)
         (folder / "gold.patch").write_text(task.patch)
         (folder / "Dockerfile").write_text(DOCKERFILE + extra)
-        name = f"forge-test/{task.id}-{len(made)}:latest"
+        name = f"forge-test/{task.id}-{len(made)}:{os.getpid()}"  # another run may share the daemon
         with engine.asking(f"image {name}", patience=300.0):
             said = list(
                 engine.api.build(

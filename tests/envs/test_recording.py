@@ -25,7 +25,8 @@ sys.stdin.readline()
 for n in range(count):
     key = f"k{n}" if shared else f"{name}{n}"
     stands = book.add(key, "hi", f"{name} says {n} " + "é" * 3000)
-    print(key, stands.split()[0], flush=True)
+    sys.stdout.write(f"{key} {stands.split()[0]}\\n")  # at once, also where Python does not buffer
+    sys.stdout.flush()
 """
 
 
