@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check results bench vllm images clean
+.PHONY: demo test adapters check results bench vllm images clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forge-train demo $(ARGS)
@@ -23,6 +23,10 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+# The doors, each with the real library of others, in environments of their own.
+adapters: $(VENV)/.installed
+	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python tests/adapters/matrix.py $(ARGS)
 
 check: $(VENV)/.installed
 	$(BIN)/forge-envs check --all
@@ -62,4 +66,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VLLM) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) .venv-adapters runs .mypy_cache .ruff_cache .pytest_cache

@@ -210,8 +210,20 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             truncated = not terminated and state.turn >= self.max_turns
             return self._reward(state, answer or (), penalties, terminated, truncated)
         except MachineError as error:
-            state.over = True
-            return (), 0.0, False, True, {"task": state.task.id, "turn": state.turn, "error": error.as_dict()}
+            return self._broken(state, error)
+
+    def truncate(self) -> StepResult:
+        """End the episode here, as the turn limit would: graded and truncated, without another turn.
+
+        For callers whose agent has stopped before the world did. Raises ResetNeeded after the end.
+        """
+        state = self.state
+        if state is None or state.over:
+            raise gym.error.ResetNeeded("the episode is over (or never began): call reset() first")
+        try:
+            return self._reward(state, (), {}, False, True)
+        except MachineError as error:
+            return self._broken(state, error)
 
     def render(self) -> str | None:
         """The conversation so far as text, in mode "ansi"; else None."""
@@ -315,6 +327,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             result, fault = f"Error: {error}", "refused"
         content = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
         return {"role": "tool", "name": call.name, "content": content}, fault
+
+    def _broken(self, state: EpisodeT, error: MachineError) -> StepResult:
+        """The end of an episode that a machine failed: no outcome, whatever the reward says."""
+        state.over = True
+        return (), 0.0, False, True, {"task": state.task.id, "turn": state.turn, "error": error.as_dict()}
 
     def _reward(
         self,

@@ -20,7 +20,18 @@ from forge_envs import border
 from forge_envs.env import PENALTIES
 from forge_envs.errors import TaskError
 from forge_envs.messages import ToolCall
-from forge_envs.probe import HOSTILE, Bench, WorldError, bent_calls, go_on, play, require, same, short
+from forge_envs.probe import (
+    HOSTILE,
+    Bench,
+    World,
+    WorldError,
+    bent_calls,
+    go_on,
+    play,
+    require,
+    same,
+    short,
+)
 
 __all__ = ["Promise", "WorldError", "WorldReport", "check_world", "promises"]
 
@@ -287,12 +298,24 @@ def _snapshots_continue(bench: Bench) -> str:
 def _ends_cleanly(bench: Bench) -> str:
     env, task = bench.make(), bench.ids(1)[0]
     _raised(gym.error.ResetNeeded, lambda: env.step(""))
-    play(env, task, [""] * env.max_turns)
-    _raised(gym.error.ResetNeeded, lambda: env.step(""))
+    for end in (lambda: play(env, task, [""] * env.max_turns), lambda: _cut_off(env, task)):
+        end()
+        _raised(gym.error.ResetNeeded, lambda: env.step(""))
+        _raised(gym.error.ResetNeeded, env.truncate)
     env.close()
     env.close()
     _raised(gym.error.ResetNeeded, lambda: env.step(""))
-    return "a step after the end asks for reset; closing twice is fine"
+    return "a step after the end asks for reset; cut off, an episode is graded; closing twice is fine"
+
+
+def _cut_off(env: World, task: str) -> None:
+    """An episode that its caller ends has a verdict, which is no better than that of its whole gold."""
+    env.reset(seed=0, options={"task": task})
+    messages, _, terminated, truncated, info = env.truncate()
+    require(not messages and truncated and not terminated, f"truncate() gives {short(messages)}, {info}")
+    outcome = info.get("outcome")
+    exempt = task in set(env.silence_solves)
+    require(exempt or outcome == 0.0, f"task {task!r}: cut off at its opening, it earns {outcome}")
 
 
 def _leaves_global_randomness(bench: Bench) -> str:

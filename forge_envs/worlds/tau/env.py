@@ -110,9 +110,9 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         messages, info = super().reset(seed=seed, options=options)
         return messages, self._labelled(info)
 
-    def step(self, action: str) -> StepResult:
+    def _reward(self, *args: Any) -> StepResult:
         """As in AgentEnv; at the end `info` says by whose protocol a model played the customer."""
-        messages, reward, terminated, truncated, info = super().step(action)
+        messages, reward, terminated, truncated, info = super()._reward(*args)
         if "outcome" in info:
             info = self._labelled(info)
         return messages, reward, terminated, truncated, info
