@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.desk.customer import PATIENCE, lines
+from forge_envs.worlds.desk.customer import GRACE, PATIENCE, lines
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.retail.customer import ShopCustomer
 from forge_envs.worlds.retail.goals import FACTS, RetailTask
@@ -320,6 +320,15 @@ def test_a_change_of_mind_comes_at_the_question_for_a_yes() -> None:
     answer = user.reply(f"Cancel {ID} (yes/no)?")
     assert answer == f"Wait, I changed my mind. Please send order {ID} elsewhere."
     assert user.reply("Change the address to 2 Elm Way (yes/no)?") == "Yes."
+
+
+def test_after_a_change_of_mind_the_next_goal_begins_anew() -> None:
+    user = customer(cancel(withdrawn=True), address())
+    assert (user.reply("I cannot cancel this order.") or "").startswith("I am sure")
+    user.reply("Thank you for waiting.")
+    assert (user.reply(f"Cancel {ID} (yes/no)?") or "").startswith("Wait, I changed my mind.")
+    assert (user.grace, user.pushed) == (GRACE, False)
+    assert (user.reply("I cannot change the address.") or "").startswith("I am sure"), "they insist again"
 
 
 def test_patience_ends() -> None:

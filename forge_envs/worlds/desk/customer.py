@@ -130,12 +130,16 @@ class Customer(ABC):
     def _settle(self, what: str) -> str | None:
         """Note what was heard; go on to the next goal, or leave."""
         self._note(what)
-        self.at += 1
-        self.pushed, self.listed, self.grace = False, "", GRACE
+        self._go_on()
         if self.at == len(self.task.goals):
             self.at -= 1
             return None
         return f"Thanks. {self.task.goals[self.at].request}"
+
+    def _go_on(self) -> None:
+        """To the next goal, of which nothing was said yet."""
+        self.at += 1
+        self.pushed, self.listed, self.grace = False, "", GRACE
 
     # -- what the agent asks ---------------------------------------------------------------------
 
@@ -187,8 +191,7 @@ class Customer(ABC):
         if wrong is not None:
             return self._puzzled(wrong)
         if goal.withdrawn:
-            self.at += 1
-            self.listed = ""
+            self._go_on()
             return f"Wait, I changed my mind. {self.task.goals[self.at].request}"
         return "Yes."
 
