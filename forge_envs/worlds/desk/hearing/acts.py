@@ -48,7 +48,7 @@ def acts(said: Sequence[Sentence]) -> list[list[float]]:
 def agrees(line: str) -> bool:
     """Whether a customer's line is a yes.
 
-    >>> [agrees(line) for line in ("Yes.", "Sure, go ahead!", "No. Use my paypal.", "Please cancel it.")]
+    >>> [agrees(line) for line in ("Yes.", "Sure, go ahead!", "No. Use my paypal.", "Not yet.")]
     [True, True, False, False]
     """
     said = sentences(normal(line))

@@ -43,6 +43,12 @@ _SHORT = {
     "wanna": "want to", "gotta": "have to", "lemme": "let me", "gimme": "give me", "dunno": "do not know",
     "hows": "how is", "wheres": "where is", "whos": "who is", "y'all": "you", "o'clock": "time",
     "w/o": "without", "y/n": "yes no", "theyre": "they are", "theyve": "they have", "id": "id",
+    "cannae": "can not", "canny": "can not", "dinnae": "do not", "dinna": "do not", "didnae": "did not",
+    "isnae": "is not", "wasnae": "was not", "doesnae": "does not", "couldnae": "could not",
+    "wouldnae": "would not", "shouldnae": "should not", "hasnae": "has not", "havenae": "have not",
+    "winnae": "will not", "willnae": "will not", "nae": "no", "tae": "to", "noo": "now", "dae": "do",
+    "isny": "is not", "wisnae": "was not", "cudnt": "could not", "wudnt": "would not", "dnt": "do not",
+    "cnt": "can not", "wnt": "will not",
 }  # fmt: skip
 _TAILS = {"'ll": "will", "'ve": "have", "'re": "are", "'m": "am", "'d": "would", "'s": "is"}
 _NO_STOP = frozenset(
