@@ -83,9 +83,11 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 def skip_space(text: str, at: int) -> int:
     """Where the next thing that is not JSON's white space stands."""
-    if text[at : at + 1] in " \t\n\r":
-        return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
-    return at
+    if text[at : at + 1] not in " \t\n\r":
+        return at
+    if text[at + 1 : at + 2] not in " \t\n\r":  # a line break alone, most often
+        return at + 1
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
 
 
 def read_json(text: str, at: int, levels: int = DEEPEST) -> tuple[Any, int]:
