@@ -301,13 +301,13 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         penalties: dict[str, float] = {}
         messages = []
         for call in action.calls:
+            if messages and self.playing.over:
+                break
             message, fault = self._call(call)
             if fault is not None:
                 cost = penalties.get(fault, 0.0) + PENALTIES[fault]
                 penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
-            if self.playing.over:
-                break
         return tuple(messages), penalties
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
@@ -344,9 +344,9 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             answer = self._handed(answer)
         before, state.progress = state.progress, self.progress()
         parts = {} if state.progress == before else {"progress": state.progress - before}
-        for name, value in penalties.items():
-            parts[name] = -value
-        turn_reward = float(sum(parts.values()))
+        if penalties:
+            parts |= {name: -value for name, value in penalties.items()}
+        turn_reward = float(sum(parts.values())) if parts else 0.0
         info = {"task": state.task.id, "turn": state.turn, "turn_reward": turn_reward, "parts": parts}
         outcome = 0.0
         if terminated or truncated:

@@ -173,8 +173,10 @@ def _depth(value: Any) -> int:
 
 def call_of(data: Any, key: str = "arguments", ignored: Collection[str] = ()) -> ToolCall:
     """The call that an object `{"name": …, key: {…}}` says, with no key that nobody reads."""
-    if type(data) is dict and len(data) == 2 and key in data and type(data.get("name")) is str:
-        return ToolCall(data["name"], arguments_of(data[key], key))
+    if type(data) is dict and len(data) == 2:  # nearly all
+        name, arguments = data.get("name"), data.get(key)
+        if type(name) is str and type(arguments) is dict:
+            return ToolCall(name, arguments)
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise Malformed('a tool call needs a "name"')
     surplus = data.keys() - {"name", key, *ignored}

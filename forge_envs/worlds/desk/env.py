@@ -158,11 +158,12 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
-        user, customer = self.playing.user, self.playing.customer
+        state = self.playing
+        user, customer = state.user, state.customer
         if customer is not user and isinstance(customer, Listener):
             customer.listen(text)
         answer = user.reply(text)
-        return None if answer is None else (Message(role="user", content=answer),)
+        return None if answer is None else ({"role": "user", "content": answer},)
 
     def progress(self) -> float:
         """The share of rows and tellings achieved, among those gold has and those that were changed."""
