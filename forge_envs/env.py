@@ -299,7 +299,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         if not action.calls:
             return self.hear(action.prose), {}
         penalties: dict[str, float] = {}
-        messages = []
+        messages: list[Message] = []
         for call in action.calls:
             if messages and self.playing.over:
                 break

@@ -69,5 +69,6 @@ def _last_said(transcript: Sequence[Message]) -> str:
     """The customer's last line."""
     for message in reversed(transcript):
         if message["role"] == "user":
-            return message["content"]
+            said: str = message["content"]
+            return said
     return ""
