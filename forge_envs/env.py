@@ -121,11 +121,12 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
+        self._schemas = Packed(self.schemas)
+        """What openings tell of the tools: `_schemas.value`, which all of them share."""
         self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
-        self.action_space = Utterance(self.grammar, self.schemas)
+        self.action_space = Utterance(self.grammar, self._schemas.value)
         self.state: EpisodeT | None = None
-        self._packed: Packed | None = None
 
     # -- what a world says ---------------------------------------------------------------------
 
@@ -285,11 +286,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         return tuple(handed)
 
     def _copied(self, value: Any) -> Any:
-        # In most worlds that is the same list of tools in every opening.
-        if self._packed is not None and (copy := self._packed.copy()) == value:
-            return copy
-        self._packed = Packed(value)
-        return self._packed.copy()
+        # Most often these are the tools in an opening; the same ones are compared by their addresses.
+        return (self._schemas if value == self._schemas.value else Packed(value)).copy()
 
     # -- one turn ----------------------------------------------------------------------------------
 
@@ -301,15 +299,15 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         if not action.calls:
             return self.hear(action.prose), {}
         penalties: dict[str, float] = {}
-        messages = []
+        messages: list[Message] = []
         for call in action.calls:
+            if messages and self.playing.over:
+                break
             message, fault = self._call(call)
             if fault is not None:
                 cost = penalties.get(fault, 0.0) + PENALTIES[fault]
                 penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
-            if self.playing.over:
-                break
         return tuple(messages), penalties
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
@@ -346,9 +344,9 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
             answer = self._handed(answer)
         before, state.progress = state.progress, self.progress()
         parts = {} if state.progress == before else {"progress": state.progress - before}
-        for name, value in penalties.items():
-            parts[name] = -value
-        turn_reward = float(sum(parts.values()))
+        if penalties:
+            parts |= {name: -value for name, value in penalties.items()}
+        turn_reward = float(sum(parts.values())) if parts else 0.0
         info = {"task": state.task.id, "turn": state.turn, "turn_reward": turn_reward, "parts": parts}
         outcome = 0.0
         if terminated or truncated:

@@ -12,15 +12,18 @@ import numpy as np
 class Packed:
     """A JSON value that others read and may change: each gets a copy of their own.
 
+    `value` is the one that was packed, to read only.
+
     >>> packed = Packed([{"type": "string"}])
     >>> packed.copy()[0]["type"] = "changed"
-    >>> packed.copy()
-    [{'type': 'string'}]
+    >>> packed.copy(), packed.value
+    ([{'type': 'string'}], [{'type': 'string'}])
     """
 
-    __slots__ = ("_bytes",)
+    __slots__ = ("_bytes", "value")
 
     def __init__(self, value: Any) -> None:
+        self.value = value
         self._bytes = marshal.dumps(value)
 
     def copy(self) -> Any:

@@ -154,7 +154,7 @@ def _build(function: Callable[..., Any], writes: bool) -> Tool:
             written["properties"][parameter.name]["default"] = _default(name, parameter, hints)
     shown = {"name": name, "description": description, "parameters": written}
     packed = Packed({"type": "function", "function": shown})
-    return Tool(name, description, written, writes, function, adapter.validate_python, packed)
+    return Tool(name, description, written, writes, function, adapter.validator.validate_python, packed)
 
 
 _UNCALLED = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)

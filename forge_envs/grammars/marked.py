@@ -79,11 +79,12 @@ class Marked(ABC):
                 at = self.find(text, 0)
         if at < 0:
             return self._said(text, ())
-        prose, calls, whole = [text[:at]], list[ToolCall](), len(text)
+        prose = [text[:at]]
+        calls: list[ToolCall] = []
         try:
             while at >= 0:
                 found, end = self.read(text, at)
-                if end == whole and not calls:  # most actions: one call, at the end
+                if end == len(text) and not calls:  # most actions: one call, at the end
                     require_few(found)
                     return Action(prose[0].strip(), tuple(found))
                 calls += found

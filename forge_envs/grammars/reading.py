@@ -83,9 +83,11 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 def skip_space(text: str, at: int) -> int:
     """Where the next thing that is not JSON's white space stands."""
-    if text[at : at + 1] in " \t\n\r":
-        return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
-    return at
+    if text[at : at + 1] not in " \t\n\r":
+        return at
+    if text[at + 1 : at + 2] not in " \t\n\r":  # a line break alone, most often
+        return at + 1
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches anywhere
 
 
 def read_json(text: str, at: int, levels: int = DEEPEST) -> tuple[Any, int]:
@@ -171,8 +173,10 @@ def _depth(value: Any) -> int:
 
 def call_of(data: Any, key: str = "arguments", ignored: Collection[str] = ()) -> ToolCall:
     """The call that an object `{"name": …, key: {…}}` says, with no key that nobody reads."""
-    if type(data) is dict and len(data) == 2 and key in data and type(data.get("name")) is str:
-        return ToolCall(data["name"], arguments_of(data[key], key))
+    if type(data) is dict and len(data) == 2:  # nearly all
+        name, arguments = data.get("name"), data.get(key)
+        if type(name) is str and type(arguments) is dict:
+            return ToolCall(name, arguments)
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise Malformed('a tool call needs a "name"')
     surplus = data.keys() - {"name", key, *ignored}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -245,3 +248,23 @@ def test_any_text_is_listened_to(text: str) -> None:
     for ear in EARS.values():
         assert ear.listen(text) == ear._listen(text)
     assert agrees(text) in (True, False)
+
+
+EVEN = """
+from forge_envs.worlds.desk.hearing import agrees
+from forge_envs.worlds.retail.hearing import EAR
+print(
+    agrees("We got that done for you, enjoy!"),
+    EAR.listen("Go on then.").confirm,
+    EAR.listen("Since you said yes, I've gone ahead with the cancellation.").reports,
+    EAR.listen("Talk soon, and thanks again for your patience. Bye bye!").reports,
+)
+"""
+"""Lines for whose act as much speaks as against it."""
+
+
+@pytest.mark.parametrize("seed", "01")
+def test_what_is_heard_does_not_depend_on_how_a_process_hashes(seed: str) -> None:
+    run = [sys.executable, "-c", EVEN]
+    env = {**os.environ, "PYTHONHASHSEED": seed}
+    assert subprocess.check_output(run, env=env, text=True).split() == ["False", "False", "[]", "[]"]

@@ -130,7 +130,8 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self.split, self.level, self.size = split, level, size
-        self._system = (policy(self.package), self.schemas) if prompt == "full" else (self.compact, [])
+        told = self._schemas.value
+        self._system = (policy(self.package), told) if prompt == "full" else (self.compact, [])
 
     @abstractmethod
     def open_desk(self, task: DeskTaskT) -> DeskEpisodeT:
@@ -157,11 +158,12 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
 
     def hear(self, text: str) -> Observation | None:
         """The customer's answer; None when they leave."""
-        customer = self.playing.customer
-        if isinstance(customer, Listener):
+        state = self.playing
+        user, customer = state.user, state.customer
+        if customer is not user and isinstance(customer, Listener):
             customer.listen(text)
-        answer = self.playing.user.reply(text)
-        return None if answer is None else (Message(role="user", content=answer),)
+        answer = user.reply(text)
+        return None if answer is None else ({"role": "user", "content": answer},)
 
     def progress(self) -> float:
         """The share of rows and tellings achieved, among those gold has and those that were changed."""

@@ -67,5 +67,8 @@ def _said(transcript: Sequence[Message], words: Iterable[str]) -> bool:
 
 def _last_said(transcript: Sequence[Message]) -> str:
     """The customer's last line."""
-    said = (message["content"] for message in reversed(transcript) if message["role"] == "user")
-    return next(said, "")
+    for message in reversed(transcript):
+        if message["role"] == "user":
+            said: str = message["content"]
+            return said
+    return ""

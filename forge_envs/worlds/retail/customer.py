@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,9 +28,8 @@ class ShopCustomer(Customer):
         task = self.task
         topics = list(question.topics)
         if "email" in topics:
-            if "address" in topics:  # of the mail, unless another one is asked for too
-                rest = question.text.replace("mail address", "mail")
-                topics = [topic for topic in topics if topic != "address" or topic in EAR.topics.named(rest)]
+            if "address" in topics and not _asks_where(question.text):
+                topics.remove("address")
             if "name" in topics:
                 topics.remove("name" if task.email else "email")
         for topic in topics:
@@ -72,6 +72,12 @@ class ShopCustomer(Customer):
         if "address1" in arguments and arguments["address1"].lower() not in heard.text:
             return f"No. {goal.details['address']}"
         return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _asks_where(text: str) -> bool:
+    """Whether a question that names a mail address asks for another one too."""
+    return "address" in EAR.topics.named(text.replace("mail address", "mail"))
 
 
 def _is_order(word: str) -> bool:

@@ -157,7 +157,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
             sandbox, Limits(cpus=cpus, memory_mb=memory_mb, pids=pids, disk_mb=disk_mb, lifetime=lifetime)
         )
         self._policy = self._scaffold.policy(timeout=command_timeout, head=head, tail=tail, turns=max_turns)
-        self._told = self.schemas if self._scaffold.tells_schemas else []
+        self._told = self._schemas.value if self._scaffold.tells_schemas else []
 
     @property
     def toolkit(self) -> object:

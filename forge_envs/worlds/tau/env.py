@@ -15,6 +15,7 @@ from forge_envs.people.chat import chat_of
 from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
+from forge_envs.schemas import Packed
 from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer
@@ -85,7 +86,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             render_mode=render_mode,
         )
         self.tools = dict(self.benchmark.tools)
-        self._schemas = self.schemas
+        self._schemas = Packed(self.schemas)
         one_of("split", split, self.benchmark.splits)
         self._chat, self._judge = chat_of(user), judge_of(judge)
         if self._chat is not None or self._judge is not None:
@@ -138,7 +139,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         user = self.customer(task, hands)
         state = TauEpisode(task=task, desk=desk, user=user, hands=hands)
         first = Message(role="user", content=user.open())
-        return state, opening(self.benchmark.policy, [first], self._schemas)
+        return state, opening(self.benchmark.policy, [first], self._schemas.value)
 
     def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
         """Whoever plays the customer of a task; only a model uses its hands."""

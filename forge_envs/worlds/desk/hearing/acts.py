@@ -6,42 +6,46 @@ The weights were fitted to labelled phrases by `benchmarks/hearing_fit.py`. A su
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from forge_envs.worlds.desk.hearing.clauses import heard
 from forge_envs.worlds.desk.hearing.words import Sentence, normal, sentences
 
 ACTS = ("refusal", "confirm", "question", "more", "done", "agrees")
 SCALE = 50
-"""Weights are stored as whole numbers of this part."""
+"""Weights are whole numbers of this part, so that a sum is the same in whatever order it is taken."""
+_BITS = 32
+_PLACES = range(0, _BITS * len(ACTS), _BITS)
+_MIDDLE = 1 << (_BITS - 1)
+_ZEROS = sum([_MIDDLE << at for at in _PLACES])
+"""What a sum begins with, so that none is negative and borrows from the next one."""
 
 
 @functools.cache
-def _weights() -> tuple[dict[str, int], NDArray[np.float32]]:
-    """The row of each feature, and the rows; the first is what every sentence starts from."""
+def _weights() -> dict[str, int]:
+    """The weights of each feature for all of `ACTS`, side by side in one number: one addition adds them all.
+
+    "*" has what every sentence starts from.
+    """
     lines = (Path(__file__).parent / "weights.tsv").read_text("utf-8").splitlines()
-    names, numbers = zip(*[line.split("\t") for line in lines], strict=True)
-    rows = np.array([number.split() for number in numbers], dtype=np.float32)
-    return {name: n for n, name in enumerate(names)}, rows / np.float32(SCALE)
+    rows = [line.split("\t") for line in lines]
+    return {
+        name: sum([int(number) << at for number, at in zip(numbers.split(), _PLACES, strict=True)])
+        for name, numbers in rows
+    }
 
 
-def sums(features: Sequence[str]) -> NDArray[np.float32]:
+def sums(features: Iterable[str]) -> list[int]:
     """How much speaks for each of `ACTS`."""
-    rows, weights = _weights()
-    found: NDArray[np.float32] = weights[[0, *[rows[name] for name in set(features) if name in rows]]].sum(
-        axis=0
-    )
-    return found
+    weights = _weights()
+    total = sum([weights.get(name, 0) for name in set(features)], weights["*"] + _ZEROS)
+    return [(total >> at) % (1 << _BITS) - _MIDDLE for at in _PLACES]
 
 
-def acts(said: Sequence[Sentence]) -> list[list[float]]:
+def acts(said: Sequence[Sentence]) -> list[list[int]]:
     """How much speaks for each of `ACTS`, sentence by sentence."""
-    found: list[list[float]] = [sums(features).tolist() for features in heard(said)]
-    return found
+    return [sums(features) for features in heard(said)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -52,4 +56,4 @@ def agrees(line: str) -> bool:
     [True, True, False, False]
     """
     said = sentences(normal(line))
-    return bool(said) and float(sums([name for part in heard(said) for name in part])[-1]) > 0
+    return bool(said) and sums([name for part in heard(said) for name in part])[-1] > 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from forge_envs.worlds.desk.hearing.words import Sentence, Word
@@ -152,12 +152,12 @@ def features(sentence: Sentence, merged: Sequence[Word]) -> list[str]:
     if len(core) > 14:
         core = [*core[:13], last]
     found = stems[1:]
-    found += map(" ".join, itertools.pairwise(stems))
-    found += [". " + a for a in roles[1:-1]]
-    found += map(". {} {}".format, roles, roles[1:])
-    found += map(". {} {} {}".format, roles, roles[1:], roles[2:])
-    found += map("k {} {} {}".format, core, core[1:], core[2:])
-    found += ["p " + a + " " + b for n, a in enumerate(core) for b in core[n + 1 : n + _FAR]]
+    found += [f"{a} {b}" for a, b in pairwise(stems)]
+    found += [f". {a}" for a in roles[1:-1]]
+    found += [f". {a} {b}" for a, b in pairwise(roles)]
+    found += [f". {a} {b} {c}" for a, b, c in zip(roles, roles[1:], roles[2:], strict=False)]
+    found += [f"k {a} {b} {c}" for a, b, c in zip(core, core[1:], core[2:], strict=False)]
+    found += [f"p {a} {b}" for n, a in enumerate(core) for b in core[n + 1 : n + _FAR]]
     length = len(words)
     found.append("n 1" if length == 1 else "n 3" if length < 4 else "n 4" if length < 8 else "n 8")
     return found
