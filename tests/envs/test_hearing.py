@@ -250,21 +250,26 @@ def test_any_text_is_listened_to(text: str) -> None:
     assert agrees(text) in (True, False)
 
 
-EVEN = """
-from forge_envs.worlds.desk.hearing import agrees
-from forge_envs.worlds.retail.hearing import EAR
-print(
-    agrees("We got that done for you, enjoy!"),
-    EAR.listen("Go on then.").confirm,
-    EAR.listen("Since you said yes, I've gone ahead with the cancellation.").reports,
-    EAR.listen("Talk soon, and thanks again for your patience. Bye bye!").reports,
-)
+SUMS = """
+import json, sys
+from forge_envs.worlds.desk.hearing.acts import acts
+from forge_envs.worlds.desk.hearing.words import normal, sentences
+for line in sys.stdin:
+    print(acts(sentences(normal(json.loads(line)["text"]))))
 """
-"""Lines for whose act as much speaks as against it."""
 
 
-@pytest.mark.parametrize("seed", "01")
-def test_what_is_heard_does_not_depend_on_how_a_process_hashes(seed: str) -> None:
-    run = [sys.executable, "-c", EVEN]
-    env = {**os.environ, "PYTHONHASHSEED": seed}
-    assert subprocess.check_output(run, env=env, text=True).split() == ["False", "False", "[]", "[]"]
+def test_what_is_heard_does_not_depend_on_how_a_process_hashes() -> None:
+    rows = (PHRASES.parent / "building_fifth.jsonl").read_text("utf-8").splitlines()[::8]
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", SUMS],
+            input="\n".join(rows),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "012"
+    ]
+    assert told[0] == told[1] == told[2] and len(told[0].splitlines()) == len(rows)
