@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from forge_envs.grammars import HERMES, Grammar
-from forge_envs.messages import ToolCall
+from forge_envs.messages import Observation, ToolCall
 
 
 def action_of(
@@ -50,3 +50,22 @@ def action_of(
     except ValueError:  # the grammar has no words for it: told as malformed
         written = f"{prose}\n{HERMES.write('', read)}"
     return "\n".join(text for text in (written, *rest) if text)
+
+
+def results_of(messages: Observation, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What the world answered, for servers that want one result for each call and no other.
+
+    Where it told something else of the calls, all of them have that for a result; where there were no calls,
+    a result is told as by the user.
+
+    >>> results_of(({"role": "tool", "name": "add", "content": "2"},), ["a"])
+    [{'role': 'tool', 'name': 'add', 'content': '2', 'tool_call_id': 'a'}]
+    """
+    results = [message for message in messages if message["role"] == "tool"]
+    others = [dict(message) for message in messages if message["role"] != "tool"]
+    if not ids:
+        return [{"role": "user", "content": m["content"]} for m in results] + others
+    if len(results) != len(ids):
+        text = "\n\n".join(message["content"] for message in results) or "Nothing was run."
+        return [{"role": "tool", "content": text, "tool_call_id": id} for id in ids] + others
+    return [{**m, "tool_call_id": id} for m, id in zip(results, ids, strict=True)] + others
