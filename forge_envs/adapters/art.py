@@ -24,7 +24,7 @@ re-raises it unless `max_exceptions` allows for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from forge_envs.adapters.asked import episode_seed
@@ -87,12 +87,11 @@ async def _answer(client: Any, model: str, trajectory: art.Trajectory, sampling:
 
 
 def _scored(trajectory: art.Trajectory, session: Session) -> art.Trajectory:
-    turn_rewards: Sequence[float] = [turn.turn_reward for turn in session.turns]
     trajectory.reward = session.reward
     trajectory.metrics |= {
         "outcome": session.outcome,
-        "turns": len(turn_rewards),
-        "turn_reward": sum(turn_rewards),
+        "turns": session.env.playing.turn,
+        "turn_reward": sum(turn.turn_reward for turn in session.turns),
         **{f"part_{name}": value for name, value in session.parts.items()},
     }
     return trajectory.finish()
