@@ -40,7 +40,7 @@ from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import chat_messages, split_tools
 from forge_envs.errors import MachineError
 
-need("verl", (0, 9), "verl==0.9.1 hydra-core>=1.3 setuptools<81")
+need("verl", (0, 9), "verl==0.9.1' 'hydra-core>=1.3' 'setuptools<81")
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput  # noqa: E402
 
@@ -63,14 +63,15 @@ def rows(
     found = []
     with Session(world, args) as session:
         for index, task in enumerate(asked_tasks(world, args, tasks, split, n)):
-            told = {"world": world, "args": json.dumps(dict(args or {})), "task": task, "seed": seed}
+            told: dict[str, Any] = {"world": world, "args": json.dumps(dict(args or {}))}
+            told |= {"task": task, "seed": seed, "index": index}
             found.append(
                 {
                     "agent_name": agent_name,
                     "prompt": chat_messages(session.begin(task), session.env.grammar),
                     "data_source": world,
                     "reward_model": {"style": "world", "ground_truth": ""},
-                    "extra_info": {**told, "index": index},
+                    "extra_info": told,
                 }
             )
     return found
