@@ -162,6 +162,7 @@ class MaskFailures:
         if steps and steps[-1].env_metrics.get("failed"):
             for step in steps:
                 step.loss_mask = [0] * len(step.loss_mask)
-                step.reward = [0.0] * len(step.response_ids)
+                one = isinstance(step.reward, float)  # with a custom chat template
+                step.reward = 0.0 if one else [0.0] * len(step.response_ids)
                 step.stop_reason = "env_error"
         return output
