@@ -6,6 +6,7 @@ failed machine for a reward of 0. That is settled here once, and no door has rul
 
 from __future__ import annotations
 
+import pickle
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ class Turn:
     turn_reward: float
     parts: Mapping[str, float]
     over: bool
+    cut: bool = False
+    """Over because of a limit, not because of what was said."""
 
 
 class Session:
@@ -161,6 +164,17 @@ class Session:
             "error": self.error,
         }
 
+    def snapshot(self) -> bytes:
+        """The episode as bytes, with what became of it so far. Raises ResetNeeded before the first."""
+        own = self.task, self.turns, self.outcome, self.parts, self.error, self._begun
+        return pickle.dumps((self.env.snapshot(), own))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Continue from a `snapshot` of a session of this world; a stranger's bytes run a stranger's code."""
+        state, own = pickle.loads(snapshot)
+        self.env.restore(state)
+        self.task, self.turns, self.outcome, self.parts, self.error, self._begun = own
+
     # -- within ------------------------------------------------------------------------------------
 
     def _took(self, answer: tuple[Observation, float, bool, bool, dict[str, Any]]) -> Turn:
@@ -171,7 +185,7 @@ class Session:
         for name, value in info["parts"].items():
             self.parts[name] = self.parts.get(name, 0.0) + value
         over = terminated or truncated
-        turn = Turn(messages, reward, info["turn_reward"], info["parts"], over)
+        turn = Turn(messages, reward, info["turn_reward"], info["parts"], over, truncated)
         self.turns.append(turn)
         if over:
             self.outcome = info["outcome"]

@@ -60,6 +60,23 @@ def test_an_agent_that_stops_is_graded_where_it_stands() -> None:
         assert session.finish() == 0.0 and session.env.playing.turn == 0
 
 
+def test_an_episode_goes_on_elsewhere_from_a_snapshot() -> None:
+    actions = Session(WORLD).env.gold_actions(TASK)
+    with Session(WORLD, {"turn_weight": 0.5}) as here, Session(WORLD, {"turn_weight": 0.5}) as there:
+        here.begin(TASK, seed=3)
+        here.act(actions[0])
+        there.begin("retail/small/train/2/2")
+        there.restore(here.snapshot())
+        assert there.record() == here.record() and not there.over
+        for session in (here, there):
+            for action in actions[1:]:
+                session.act(action)
+        assert there.record() == here.record() and there.outcome == 1.0
+        assert not any(turn.cut for turn in there.turns)
+        here.restore(there.snapshot())
+        assert here.over and here.act("more").messages[0]["content"] == EPISODE_OVER
+
+
 def test_native_calls_are_the_same_episode_as_written_ones() -> None:
     with Session(WORLD) as written, Session(WORLD) as native:
         written.begin(TASK)

@@ -38,6 +38,7 @@ ENVS = {
     "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
+    "adapters": {*CORE, ""},
 }
 """What each part of forge_envs may import; "" is the package itself. A part that is a folder may import
 itself; a world imports no other world, and nobody imports what makes tasks for one."""
@@ -49,6 +50,12 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
 LAZY = {
+    "forge_envs.adapters.art": {"art", "openai"},
+    "forge_envs.adapters.gem": {"gem"},
+    "forge_envs.adapters.rllib": {"ray"},
+    "forge_envs.adapters.skyrl": {"skyrl_gym"},
+    "forge_envs.adapters.tinker": {"chz", "tinker_cookbook"},
+    "forge_envs.adapters.verl": {"verl"},
     "forge_envs.people.chat": {"httpx2"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},

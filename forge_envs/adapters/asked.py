@@ -1,0 +1,39 @@
+"""What a door is asked to play: tasks that exist, and a seed for each episode."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from forge_envs.adapters.session import Session
+from forge_envs.errors import TaskError
+
+
+def asked_tasks(
+    world: str,
+    args: Mapping[str, Any] | None,
+    tasks: Sequence[str] | None = None,
+    split: str = "train",
+    n: int | None = None,
+) -> list[str]:
+    """The tasks named, all of them known, or else the first `n` of a split.
+
+    Raises TaskError for an unknown task or none at all, and what `Session` raises.
+    """
+    with Session(world, args) as session:
+        found = session.env.task_ids(split, n) if tasks is None else list(tasks)
+        if not found:
+            raise TaskError(f"no tasks of {world}: tasks={tasks!r}, split={split!r}, n={n}")
+        for task in found if tasks is not None else ():
+            session.env.find(task)
+        return found
+
+
+def episode_seed(*parts: object) -> int:
+    """A seed that follows from what names an episode, never from the order of arrival.
+
+    >>> episode_seed(0, "retail/1", 3) == episode_seed(0, "retail/1", 3) != episode_seed(0, "retail/1", 4)
+    True
+    """
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "big")
