@@ -1,12 +1,12 @@
 """Two steps of TRL's GRPOTrainer on Forge/Retail: `python docs/examples/trl_grpo.py [MODEL]`.
 
-MODEL is a folder or a hub name of a model whose chat template can call tools, such as Qwen/Qwen3-0.6B. With
-none, a tiny random one is built on the spot, which shows that it runs and nothing more.
+MODEL is a folder or a hub name, such as Qwen/Qwen3-0.6B. With none, a tiny random one shows that it runs.
 """
 
 import sys
 import tempfile
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
@@ -27,6 +27,8 @@ args = GRPOConfig(
     max_tool_calling_iterations=8,
     logging_steps=1,
     report_to="none",
+    use_cpu=not torch.cuda.is_available(),
+    bf16=torch.cuda.is_available(),
 )
 trainer = GRPOTrainer(
     model=model,
