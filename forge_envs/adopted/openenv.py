@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.request
 from collections.abc import Mapping
@@ -64,6 +65,7 @@ class OpenEnvWorld(Adopted):
         schema = made(f"url={url!r}: its schema", self._schema)
         self._field = field or _only_text(schema.get("action"), "field", set(self._more))
         self._shows = shows or _only_text(schema.get("observation"), "shows", {"reward", "done", "metadata"})
+        self._connection = contextlib.ExitStack()
         self._socket: Any = None
         self._scored = False
 
@@ -102,7 +104,8 @@ class OpenEnvWorld(Adopted):
     def _connected(self) -> Any:
         client = library("websockets.sync.client", INSTALL)
         try:
-            return client.connect(self._address, open_timeout=min(CONNECTING, self.timeout), max_size=2**26)
+            opened = client.connect(self._address, open_timeout=min(CONNECTING, self.timeout), max_size=2**26)
+            return self._connection.enter_context(opened)
         except Exception as error:
             raise MachineError(
                 f"{self.url}: {error}", kind="connection", stage="reset", retryable=True
@@ -135,9 +138,9 @@ class OpenEnvWorld(Adopted):
 
     def let_go(self) -> None:
         """Close the connection, and with it the session."""
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            socket.close()
+        self._socket = None
+        with contextlib.suppress(Exception):  # what is wrong with it is why it is closed
+            self._connection.close()
 
     def abandon(self) -> None:
         """The same: a socket can be closed while another thread waits for it."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-import time
+import threading
 from typing import Any
 
 from openenv.core.env_server import create_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, Observation, State
+
+AWAKE = threading.Event()
+"""Ends the sleep."""
 
 
 class Guess(Action):
@@ -24,15 +27,14 @@ class Game(Environment):
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **_: Any) -> Told:
         self.number, self.turn = random.Random(seed).randint(1, 9), 0
-        near = 2 if self.number == 2 else self.number
-        return Told(text=f"Guess, from 1 to 9. Hint: {near}", done=False, reward=None)
+        return Told(text=f"Guess {self.number}, from 1 to 9.", done=False, reward=None)
 
     def step(self, action: Guess, timeout_s: float | None = None, **_: Any) -> Told:
         self.turn += 1
         if action.guess == "crash":
             raise RuntimeError("the dice are lost")
         if action.guess == "sleep":
-            time.sleep(3)
+            AWAKE.wait(60)
         if action.guess == "unscored":
             return Told(text="", done=True, reward=None)
         right = action.guess == str(self.number)

@@ -162,26 +162,31 @@ def served(most: int = 8) -> Iterator[str]:
 
 
 def test_openenv() -> None:
+    openenv_guess = pytest.importorskip("tests.adapters.openenv_guess")
     with served() as url:
         args = {"url": url}
         check("Forge/OpenEnv-v0", args, ["5", "2", "8"])
-        env = gym.make("Forge/OpenEnv-v0", timeout=1.0, **args)
-        opening = env.reset(seed=1)[0][0]["content"]
-        assert opening == "Guess, from 1 to 9. Hint: 2"
-        *_, terminated, truncated, info = env.step("2")
+        env = gym.make("Forge/OpenEnv-v0", **args)
+        assert env.reset(seed=1)[0][0]["content"] == "Guess 3, from 1 to 9."
+        *_, terminated, truncated, info = env.step("3")
         assert terminated and not truncated and info["outcome"] == 1.0 and info["turn_reward"] == 1.0
-        for action, kind in (("crash", "environment"), ("sleep", "timeout"), ("unscored", "reward")):
+        for action, kind in (("crash", "environment"), ("unscored", "reward")):
             env.reset(seed=1)
-            *_, terminated, truncated, info = env.step(action)
+            *_, truncated, info = env.step(action)
             assert truncated and info["error"]["kind"] == kind and "outcome" not in info, info
         env.reset(seed=1)
-        assert env.step("2")[1] == 1.0, "after a failure it begins anew"
+        assert env.step("3")[1] == 1.0, "after a failure it begins anew"
+        slow = gym.make("Forge/OpenEnv-v0", timeout=10.0, **args)
+        slow.reset(seed=1)
+        *_, truncated, info = slow.step("sleep")
+        openenv_guess.AWAKE.set()
+        assert truncated and info["error"]["kind"] == "timeout" and info["error"]["retryable"]
+        slow.close()
         with pytest.raises(ValueError, match=r"field='': say which of"):
             gym.make("Forge/OpenEnv-v0", action={"guess": "1"}, **args)
     env.close()
-    gone = gym.make
     with pytest.raises(ValueError, match="its schema cannot be"):
-        gone("Forge/OpenEnv-v0", **args)
+        gym.make("Forge/OpenEnv-v0", **args)
 
 
 def test_an_openenv_server_that_is_full_can_be_asked_again() -> None:
@@ -197,5 +202,5 @@ def test_an_openenv_server_that_is_full_can_be_asked_again() -> None:
                 two.reset(seed=1)
                 break
             time.sleep(0.05)
-        assert two.step("2")[1] == 1.0
+        assert two.step("3")[1] == 1.0
         two.close()
