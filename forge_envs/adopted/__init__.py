@@ -6,6 +6,6 @@ tasks and no snapshots, and here nothing pretends that it has. docs/other_enviro
 
 from __future__ import annotations
 
-from forge_envs.adopted.adopted import Adopted, Answer
+from forge_envs.adopted.adopted import Adopted, Reply
 
-__all__ = ["Adopted", "Answer"]
+__all__ = ["Adopted", "Reply"]

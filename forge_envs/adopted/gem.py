@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Answer, number
+from forge_envs.adopted.adopted import Adopted, Reply, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -57,10 +57,10 @@ class GemWorld(Adopted):
         self._env = self._env or self._made()
         return _shown(*self._env.reset(seed=seed % (2**31 - 1)))
 
-    def answer(self, action: str) -> Answer:
+    def answer(self, action: str) -> Reply:
         """Its answer."""
         observation, reward, terminated, truncated, info = self._env.step(action)
-        return Answer(_shown(observation, info), number(reward), bool(terminated), bool(truncated))
+        return Reply(_shown(observation, info), number(reward), bool(terminated), bool(truncated))
 
     def let_go(self) -> None:
         """Close it, if it can be closed."""

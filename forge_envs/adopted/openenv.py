@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from forge_envs.adopted.adopted import Adopted, Answer, number
+from forge_envs.adopted.adopted import Adopted, Reply, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -81,7 +81,7 @@ class OpenEnvWorld(Adopted):
         said = self._asked("reset", {"seed": seed % (2**31 - 1), **self._begin_with})
         return self._shown(said.get("observation"))
 
-    def answer(self, action: str) -> Answer:
+    def answer(self, action: str) -> Reply:
         """Its answer."""
         said = self._asked("step", {**self._more, self._field: action})
         observation, done, reward = said.get("observation"), bool(said.get("done")), said.get("reward")
@@ -92,7 +92,7 @@ class OpenEnvWorld(Adopted):
         truncated = bool(told.get("truncated", False))
         parts = told.get("parts") if isinstance(told.get("parts"), Mapping) else {}
         outcome = told.get("outcome")
-        return Answer(
+        return Reply(
             self._shown(observation),
             0.0 if reward is None else number(reward),
             done and not truncated,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Answer, number
+from forge_envs.adopted.adopted import Adopted, Reply, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -55,12 +55,12 @@ class ReasoningGymWorld(Adopted):
         self._entry = self._dataset[seed]
         return f"{self._entry['question']}\n\n{ASKED}"
 
-    def answer(self, action: str) -> Answer:
+    def answer(self, action: str) -> Reply:
         """The verdict."""
         found = TAG.findall(action)
         text = found[-1].strip() if found else None
         score = number(self._dataset.score_answer(text, self._entry)) if text is not None else 0.0
-        return Answer("", score, True, parts={"answered": float(text is not None)}, turn_reward=0.0)
+        return Reply("", score, True, parts={"answered": float(text is not None)}, turn_reward=0.0)
 
     def let_go(self) -> None:
         """A dataset holds nothing."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from forge_envs.adopted.adopted import Adopted, Answer, number
+from forge_envs.adopted.adopted import Adopted, Reply, number
 from forge_envs.adopted.making import given, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -61,12 +61,12 @@ class TextWorld(Adopted):
         self._env = self._env or self._made()
         return _text(self._env.reset(seed=seed)[0])
 
-    def answer(self, action: str) -> Answer:
+    def answer(self, action: str) -> Reply:
         """Its answer, or ours to what its action space does not hold."""
         assert self._env is not None
         space = self._env.action_space
         if not self.any_text and not space.contains(action):
-            return Answer(f"Error: {_refused(action, space)}. Nothing was done.", 0.0, False)
+            return Reply(f"Error: {_refused(action, space)}. Nothing was done.", 0.0, False)
         observation, reward, terminated, truncated, info = self._env.step(action)
         if isinstance(error := info.get("error"), Mapping):
             told = str(error.get("message", error))
@@ -81,7 +81,7 @@ class TextWorld(Adopted):
             for name in ("turn_reward", "outcome")
             if info.get(name) is not None
         }
-        return Answer(
+        return Reply(
             _text(observation),
             number(reward),
             bool(terminated),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Answer, number
+from forge_envs.adopted.adopted import Adopted, Reply, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -60,18 +60,18 @@ class TextArenaWorld(Adopted):
         self._env.reset(num_players=1, seed=seed % (2**31 - 1))
         return self._heard()
 
-    def answer(self, action: str) -> Answer:
+    def answer(self, action: str) -> Reply:
         """Its answer; the reward when the game is over."""
         done, _ = self._env.step(action)
         if not done:
-            return Answer(self._heard(), 0.0, False)
+            return Reply(self._heard(), 0.0, False)
         rewards, game = self._env.close()
         if not rewards or 0 not in rewards:
             raise MachineError(
                 "the game ended without a reward", kind="reward", stage="step", retryable=False
             )
         invalid = bool((game or {}).get(0, {}).get("invalid_move", False))
-        return Answer("", number(rewards[0]), True, parts={"invalid_move": float(invalid)}, turn_reward=0.0)
+        return Reply("", number(rewards[0]), True, parts={"invalid_move": float(invalid)}, turn_reward=0.0)
 
     def _heard(self) -> str:
         player, observation = self._env.get_observation()
