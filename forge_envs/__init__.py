@@ -35,3 +35,11 @@ register("Forge/Tau2-v0", "forge_envs.worlds.tau.tau2:Tau2Env")
 register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=True)
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
+for _id, _entry in {
+    "Forge/Text-v0": "text:TextWorld",
+    "Forge/Gem-v0": "gem:GemWorld",
+    "Forge/ReasoningGym-v0": "reasoning_gym:ReasoningGymWorld",
+    "Forge/TextArena-v0": "textarena:TextArenaWorld",
+    "Forge/OpenEnv-v0": "openenv:OpenEnvWorld",
+}.items():
+    register(_id, f"forge_envs.adopted.{_entry}", nondeterministic=True, listed=False)

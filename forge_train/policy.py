@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train import sft, tiny
-from forge_train.config import Config
+from forge_train.config import Config, WorldConfig
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
@@ -27,18 +27,34 @@ from forge_train.seeds import derive_seed
 
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""
+TOKENIZER_OPENINGS = 32
+"""Openings it is trained on instead, of each world that has no gold."""
 
 
-def gold(config: Config, worlds: Mapping[str, World], count: int) -> list[sft.Messages]:
-    """`count` gold episodes of the train splits, spread evenly over the worlds."""
-    share, more = divmod(count, len(config.worlds))
+def gold(
+    config: Config, worlds: Mapping[str, World], count: int, of: Sequence[WorldConfig] | None = None
+) -> list[sft.Messages]:
+    """`count` gold episodes of the train splits, spread evenly over the worlds, or over some of them."""
+    of = config.worlds if of is None else of
+    share, more = divmod(count, len(of))
     return [
         messages
-        for i, world in enumerate(config.worlds)
+        for i, world in enumerate(of)
         for messages in sft.gold_episodes(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
         )
     ]
+
+
+def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:
+    """What a tiny model's tokenizer should know: gold episodes, and openings of worlds that have no gold."""
+    solved = [world for world in config.worlds if worlds[world.label].solved]
+    episodes = gold(config, worlds, TOKENIZER_EPISODES, solved) if solved else []
+    for world in config.worlds:
+        if world not in solved:
+            found = worlds[world.label]
+            episodes += sft.openings(found, found.tasks(world.split, min(TOKENIZER_OPENINGS, world.tasks)))
+    return episodes
 
 
 def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint | None) -> tuple[Any, Any]:
@@ -54,7 +70,7 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(settings.path)
     else:
-        texts = tiny.texts_of(gold(config, worlds, TOKENIZER_EPISODES))
+        texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
         model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
     if settings.lora_rank:

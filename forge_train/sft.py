@@ -49,6 +49,15 @@ def gold_episodes(world: World, tasks: Sequence[str]) -> list[Messages]:
     return episodes
 
 
+def openings(world: World, tasks: Sequence[str]) -> list[Messages]:
+    """What the world says first to each task."""
+    env = world.acquire()
+    try:
+        return [[dict(message) for message in env.reset(**world.start(task, 0))[0]] for task in tasks]
+    finally:
+        world.release(env)
+
+
 def read_episodes(path: Path) -> list[Messages]:
     """Stored episodes: JSON lines, each with a list `messages`. Raises ValueError naming file and line."""
     episodes: list[Messages] = []

@@ -61,7 +61,8 @@ class World:
         self.quick: bool = first.unwrapped.metadata.get("quick") is True
         """Steps take microseconds and run on the event loop; other worlds step on threads."""
         self._numbered = not hasattr(first.unwrapped, "task_ids")
-        self._solved = hasattr(first.unwrapped, "gold_actions")
+        self.solved: bool = hasattr(first.unwrapped, "gold_actions")
+        """Whether it knows gold: actions that earn outcome 1.0 on a task."""
         self.threads = Threads(threads)
 
     def tasks(self, split: str, n: int) -> list[str]:
@@ -79,7 +80,7 @@ class World:
 
     def gold(self, task: str) -> list[str]:
         """Actions that earn outcome 1.0 on `task`; ValueError where the world has none."""
-        if not hasattr(self._borrow(lambda env: env), "gold_actions"):
+        if not self.solved:
             raise ValueError(
                 f"world {self.name} has no gold actions: imitation needs a world that knows them"
             )

@@ -36,6 +36,8 @@ ENVS = {
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
     "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
+    "adapters": {*CORE},
+    "adopted": {*CORE},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
     "adapters": {*CORE, ""},
@@ -57,6 +59,8 @@ LAZY = {
     "forge_envs.adapters.tinker": {"chz", "tinker_cookbook"},
     "forge_envs.adapters.verl": {"verl"},
     "forge_envs.people.chat": {"httpx2"},
+    "forge_envs.adapters.trl": {"datasets"},
+    "forge_envs.adopted.openenv": {"websockets"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
