@@ -38,7 +38,7 @@ class Inside:
         self._saved, self._fresh = saved, fresh
 
     def open(self, image: str, *, workdir: str | None = None, limits: Limits = DEFAULT) -> Sandbox:
-        """A box here. Where `workdir` is given it is brought back to what was saved, whoever used it before."""
+        """A box here. `workdir`, where given, is brought back to what was saved if anybody used it."""
         if workdir is not None and not self._fresh:
             self._restore(Path(workdir))
         self._fresh = False

@@ -2,8 +2,8 @@
 
 task.toml         name, timeouts, resources, no network, a separate verifier and the hook that feeds it
 instruction.md    the world's own words for the task
-environment/      Dockerfile and its files: buildable without any image of ours; nothing hidden is in it
-tests/            test.sh, the task with its hidden tests, and judge/: the world's own judge as plain files
+environment/      Dockerfile and its files: buildable without any image of ours, with nothing hidden
+tests/            test.sh, the task with its hidden tests, and judge/: the world's own judge as files
 solution/         solve.sh
 """
 
@@ -65,11 +65,11 @@ def export(
     org: str = ORG,
     force: bool = False,
 ) -> Iterator[Path]:
-    """Write one folder below `out` for each of `tasks`, else for the first `n` of a split; yields their paths.
+    """Write one folder below `out` for each of `tasks`, else for the first `n` of a split; yields paths.
 
-    Nothing is written before all folders are known to be writable there. Raises what `gymnasium.make`
-    raises, Refused, TaskError for an unknown task, ValueError for a folder that is there already (unless
-    `force`, which replaces it) and for tasks whose images nobody else could build, and OSError.
+    A folder is written whole or not at all. Raises what `gymnasium.make` raises, Refused, TaskError for an
+    unknown task, ValueError for a folder that is there already (unless `force`, which replaces it) and for
+    tasks whose images nobody else could build, and OSError.
     """
     made = gym.make(world, **(args or {}))
     try:
@@ -77,12 +77,13 @@ def export(
         require_exportable(world, env)
         assert isinstance(env, SweEnv | PolyglotEnv)
         chosen = list(dict.fromkeys(tasks)) or env.task_ids(split or env.split, n)
+        for task in chosen:
+            env.find(task)
         places = _places(chosen, out, force)
         about = {"world": world, "args": json.dumps(args or {}, sort_keys=True), "forge_envs": _version()}
-        drafts = (_draft(env, task) for task in chosen)
         out.mkdir(parents=True, exist_ok=True)
-        for place, one in zip(places, drafts, strict=True):
-            _write(place, _files(one, f"{org}/{_slug(world)}-{place.name}", about))
+        for place, task in zip(places, chosen, strict=True):
+            _write(place, _files(_draft(env, task), f"{org}/{_slug(world)}-{place.name}", about))
             yield place
     finally:
         made.close()
@@ -93,8 +94,8 @@ def require_exportable(world: str, env: gym.Env[Any, Any]) -> None:
     if isinstance(env, SweEnv | PolyglotEnv):
         if env.turn_weight:
             raise Refused(
-                f"turn_weight={env.turn_weight:g}: Harbor has one reward a task and no place for turn rewards; "
-                "leave it at 0"
+                f"turn_weight={env.turn_weight:g}: Harbor has one reward a task and no place for turn "
+                "rewards; leave it at 0"
             )
         if isinstance(env, PolyglotEnv):
             try:
@@ -106,12 +107,12 @@ def require_exportable(world: str, env: gym.Env[Any, Any]) -> None:
         raise Refused(f"world {world!r} is no AgentEnv but {type(env).__name__}: it has no tasks to export")
     name = type(env).__name__
     why = {
-        "NextTurn": "one turn of a conversation is judged by what is said in it, and a folder's verifier sees "
-        "files, not the reply",
+        "NextTurn": "one turn of a conversation is judged by what is said in it, and a folder's verifier "
+        "sees files, not the reply",
     }.get(
         name,
-        "somebody answers the agent in the middle of the task, and the verdict is about a database that changes "
-        "while they talk: a folder has an instruction, a container and a script, and nobody to talk to",
+        "somebody answers the agent in the middle of the task, and the verdict is about a database that "
+        "changes while they talk: a folder has an instruction, a container, a script, and nobody to talk to",
     )
     raise Refused(f"world {world!r} ({name}) cannot be a Harbor task folder: {why}")
 

@@ -57,10 +57,10 @@ def toml(tables: Mapping[str, Toml | Sequence[Toml]]) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str) and "\n" in value and "'''" not in value:
-        if all(one.isprintable() or one in "\n\t" for one in value):
-            return f"'''\n{value}'''"
     if isinstance(value, str):
+        plain = all(one.isprintable() or one in "\n\t" for one in value)
+        if plain and "\n" in value and "'''" not in value:
+            return f"'''\n{value}'''"
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     if isinstance(value, bool | int | float):
         return json.dumps(value)

@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _locked(tests: Path) -> Path:
-    """The folder of rewards, without stale ones. Only we may write to it, or read the tests, if we are root."""
+    """The folder of rewards, without stale ones. If we are root only we write to it, and read tests."""
     rewards = LOGS / "verifier"
     rewards.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:

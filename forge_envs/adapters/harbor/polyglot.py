@@ -12,6 +12,7 @@ from forge_envs.adapters.harbor.recipes import on_debian
 from forge_envs.adapters.harbor.stored import store_puzzle
 from forge_envs.errors import TaskError
 from forge_envs.worlds.polyglot import wording
+from forge_envs.worlds.polyglot.contests.problem import Contest
 from forge_envs.worlds.polyglot.env import PolyglotEnv
 from forge_envs.worlds.polyglot.exercise import Puzzle
 from forge_envs.worlds.polyglot.judge import CONTROLS, LIMITS, UNPACKING
@@ -23,9 +24,9 @@ AGENT = 1_800.0
 SPARE = 120.0
 LEAVES = "answer.tar"
 WORDS = """\
-The files lie in {folder}: write your solution there, in these very files. Nothing needs to be submitted. When you
-stop working the hidden tests run once on the files as they are then; no answer is quoted from this conversation.
-There is no network. The container has the tools of the language, and neither tests nor build files.
+The files lie in {folder}: write your solution there, in these very files. Nothing needs to be submitted:
+when you stop, the hidden tests run once on the files as they are then, and what you say here is not read. There
+is no network. The container has the tools of the language, and neither tests nor build files.
 """
 TAKE = """\
 set -u
@@ -78,9 +79,9 @@ def draft(env: PolyglotEnv, task_id: str) -> Draft:
         agent_seconds=AGENT,
         verifier_seconds=(1 + CONTROLS) * env.timeout + 2 * UNPACKING + SPARE,
         resources=asdict(LIMITS),
-        keywords=(task.language, "contest" if hasattr(task, "cases") else "exercise"),
+        keywords=(task.language, "contest" if isinstance(task, Contest) else "exercise"),
         differs=(
-            "The agent works in a container with its own tools; in the world it answers once with files as text.",
+            "The agent works in a container with its own tools; in the world it answers once, with text.",
             "Nothing is submitted: the files are judged as they are when the agent stops.",
         ),
     )

@@ -14,8 +14,10 @@ TOOLS = (
     "USER root\n"
     "RUN { python3 -c 'import json, tarfile, xml.etree' && command -v git ps update-ca-certificates; } \\\n"
     "    > /dev/null 2>&1 \\\n"
-    "    || { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
-    "         ca-certificates git procps python3 && rm -rf /var/lib/apt/lists/*; }\n"
+    "    || { apt-get update \\\n"
+    "         && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
+    "            ca-certificates git procps python3 \\\n"
+    "         && rm -rf /var/lib/apt/lists/*; }\n"
 )
 _FROM = re.compile(r"^FROM (\S+)(?: AS (\S+))?$", re.MULTILINE | re.IGNORECASE)
 

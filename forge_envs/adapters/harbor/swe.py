@@ -1,4 +1,4 @@
-"""Repositories with a bug as task folders: the agent's patch goes to a fresh container that has the hidden tests."""
+"""Repositories with a bug as task folders: a patch goes to a fresh container that has the hidden tests."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WORDS = """\
 The repository is {workdir}. You work alone, in a Linux container without a network.
 
 - Look around first, reproduce the problem, then change the source, and run the tests that are there.
-- Make the change general: tests that you cannot see decide whether the issue is solved, and other behaviour must
-  stay as it is. Changes to tests and to the settings of test runners do not count.
+- Make the change general: tests that you cannot see decide whether the issue is solved, and other behaviour
+  must stay as it is. Changes to tests and to the settings of test runners do not count.
 - Nothing needs to be submitted, committed or not: what the repository holds when you stop is judged.
 """
 BAKE = """\
 #!/bin/bash
-# Makes the repository ready for an agent: it forgets what came after the base commit. Keeps, where an agent that is
-# not root cannot write, the tree that it starts from and an archive of the folder.
+# Makes the repository ready for an agent: it forgets what came after the base commit. Keeps, where an agent
+# that is not root cannot write, the tree that it starts from and an archive of the folder.
 set -euo pipefail
 export {variables}
 mkdir -p /opt/forge/start /opt/forge/tmp
@@ -44,7 +44,8 @@ cd {workdir}
 tar -cf .forge-tools.tar -C /opt/forge/start .
 chown --reference=. .forge-tools.tar
 owner=$(stat -c '--reuid=%u --regid=%g' .)
-setpriv $owner --clear-groups env HOME=/opt/forge/tmp TMPDIR=/opt/forge/tmp bash /opt/forge/start.sh > /opt/forge/said
+setpriv $owner --clear-groups env HOME=/opt/forge/tmp TMPDIR=/opt/forge/tmp \\
+  bash /opt/forge/start.sh > /opt/forge/said
 mv "$(tail -n 3 /opt/forge/said | head -n 1)" {own}
 chown -R root:root {own}
 chmod -R go= {own}
@@ -120,10 +121,10 @@ def draft(env: SweEnv, task_id: str) -> Draft:
         variables=ENVIRONMENT,
         keywords=("software-engineering", "python") if user else ("software-engineering",),
         differs=(
-            "Nothing is submitted: the repository is judged as it is when the agent stops; in the world what is "
-            "not submitted earns 0.",
-            "No limit of turns, of a command's time or of the output that is shown, but the agent's timeout: all "
-            "that the world's turns may take.",
+            "Nothing is submitted: the repository is judged as it is when the agent stops; in the world what "
+            "is not submitted earns 0.",
+            "No limit of turns, of a command's time or of the output that is shown, but the agent's timeout: "
+            "all that the world's turns may take.",
             "The scaffold is the agent's own: no str_replace_edit and no edit_via_str_replace.",
             *(() if user else ("The image's user is root: who is judged could read and write what judges.",)),
         ),

@@ -1,7 +1,7 @@
 """The judge as files: the modules that it needs, copied from where they are installed, and nothing else.
 
-Found by reading their import statements, so that no list can go stale. Of a package whose `__init__` does more
-than the judge asks for, an empty one goes along.
+Found by reading their import statements, so that no list can go stale. Of a package whose `__init__` does
+more than the judge asks for, an empty one goes along.
 """
 
 from __future__ import annotations
