@@ -258,7 +258,7 @@ def _export(args: argparse.Namespace) -> int:
     _make(args.world, kwargs).close()
     try:
         return exports.run(args, kwargs)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError) as error:
         raise Mistake(str(error)) from error
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
     """Write the folders and name them. Returns 1 if one that was to be proved was not.
 
-    Raises ValueError and OSError for what cannot be written, and MachineError.
+    Raises ValueError for what cannot be written, and MachineError.
     """
     from forge_envs.adapters.harbor.export import export
 
@@ -49,10 +49,13 @@ def run(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
         org=args.org,
         force=args.force,
     )
-    for folder in written:
-        told = _proof(folder) if args.prove else ""
-        unproved += told.startswith("NOT")
-        print(f"{folder}  {told}".rstrip(), flush=True)
+    try:
+        for folder in written:
+            told = _proof(folder) if args.prove else ""
+            unproved += told.startswith("NOT")
+            print(f"{folder}  {told}".rstrip(), flush=True)
+    except OSError as error:
+        raise ValueError(f"--out {args.out}: {error}") from error
     return 1 if unproved else 0
 
 

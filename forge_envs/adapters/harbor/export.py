@@ -48,6 +48,7 @@ echo "forge: no reward, because there is no Python 3.11 or newer to judge with" 
 exit 1
 """
 _NAME = re.compile(r"[^a-z0-9._-]+")
+_ORG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Refused(ValueError):
@@ -71,6 +72,8 @@ def export(
     unknown task, ValueError for a folder that is there already (unless `force`, which replaces it) and for
     tasks whose images nobody else could build, and OSError.
     """
+    if not _ORG.fullmatch(org) or ".." in org:
+        raise ValueError(f"org={org!r}: letters, digits, '.', '_' and '-', a letter or digit first")
     made = gym.make(world, **(args or {}))
     try:
         env = made.unwrapped

@@ -25,8 +25,8 @@ SPARE = 120.0
 LEAVES = "answer.tar"
 WORDS = """\
 The files lie in {folder}: write your solution there, in these very files. Nothing needs to be submitted:
-when you stop, the hidden tests run once on the files as they are then, and what you say here is not read. There
-is no network. The container has the tools of the language, and neither tests nor build files.
+when you stop, the hidden tests run once on the files as they are then, and what you say is not read. There is
+no network. The container has the tools of the language, and neither tests nor build files.
 """
 TAKE = """\
 set -u
