@@ -19,6 +19,8 @@ from forge_envs.worlds.polyglot.judge import CONTROLS, LIMITS, UNPACKING
 from forge_envs.worlds.polyglot.languages import LANGUAGES
 
 USER = "forge"
+ABOVE = "/exercise"
+"""Is root's, so that the agent cannot do away with the folder that commands start in."""
 AGENT = 1_800.0
 """Seconds; the world itself has no clock, and its agent has one turn."""
 SPARE = 120.0
@@ -59,7 +61,7 @@ def require(env: PolyglotEnv) -> None:
 def draft(env: PolyglotEnv, task_id: str) -> Draft:
     """The folder of one exercise. Raises TaskError."""
     task = env.find(task_id)
-    folder = f"/home/{USER}/{task.name}"
+    folder = f"{ABOVE}/{task.name}"
     dockerfile, files = on_debian(LANGUAGES[task.language].image)
     dockerfile += (
         f"\nCOPY {json.dumps(['files', folder])}\n"

@@ -25,6 +25,8 @@ from forge_envs.sandbox.engine import Engine
 
 ORACLE = "bash /solution/solve.sh"
 NOP = ""
+ACTING = 600.0
+"""Seconds that the agent of a trial may take."""
 LIFE = 600.0
 """Seconds that a container lives beyond what is done in it."""
 SPARE = 30.0
@@ -82,7 +84,7 @@ class TaskFolder:
         with self._container({}) as box:
             if agent == ORACLE:
                 box.upload(self.path / "solution", "/solution")
-            did = box.run(agent or "true", self._user("agent"), self.config["agent"]["timeout_sec"])
+            did = box.run(agent or "true", self._user("agent"), ACTING)
             if shared:
                 return self._judged(box, did, tests)
             for one in verifier["collect"] if hook else ():
@@ -109,7 +111,7 @@ class TaskFolder:
     @contextmanager
     def _container(self, env: Mapping[str, str]) -> Iterator[_Container]:
         table = self.config["environment"]
-        life = self.config["agent"]["timeout_sec"] + self.config["verifier"]["timeout_sec"] + LIFE
+        life = ACTING + self.config["verifier"]["timeout_sec"] + LIFE
         api = self._engine.api
         with self._engine.asking(self.image):
             made = api.create_container(
