@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,13 +20,13 @@ PLACES = ROOT / ".venv-adapters"
 NEEDED = ("pytest>=8.3", "hypothesis>=6.120")
 
 
-def built(name: str, packages: list[str]) -> Path:
-    """The Python of an environment, which holds these packages. Raises CalledProcessError."""
+def built(name: str, packages: list[str], base: str) -> Path:
+    """The Python of an environment on `base`, which holds these packages. Raises CalledProcessError."""
     place = PLACES / name
     python, stamp = place / "bin" / "python", place / ".packages"
     wanted = "\n".join([*packages, *NEEDED])
     if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        subprocess.run([base, "-m", "venv", "--clear", str(place)], check=True)
         pip = [str(python), "-m", "pip", "install", "-q", *os.environ.get("PIP_ARGS", "").split()]
         torch = [package for package in packages if package.startswith("torch==")]
         if torch:  # first and alone: another package's range would take a build with CUDA
@@ -50,7 +51,11 @@ def main() -> int:
         if not tests:
             continue
         print(f"-- {name}", flush=True)
-        python = built(name, matrix[name]["packages"])
+        base = shutil.which(matrix[name].get("python", sys.executable))
+        if base is None:
+            print(f"skipped: there is no {matrix[name]['python']} on PATH")
+            continue
+        python = built(name, matrix[name]["packages"], base)
         failed += bool(subprocess.run([str(python), "-m", "pytest", "-q", *tests], cwd=ROOT).returncode)
     return failed
 

@@ -243,3 +243,35 @@ def test_harbors_own_lint_has_no_finding(swe, exercises):
     for folder in (swe, *exercises.values()):
         ran = subprocess.run([str(HARBOR), "lint", str(folder)], capture_output=True, text=True)
         assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_made_task_brings_its_own_dockerfile_and_nothing_else(tmp_path):
+    yaml = pytest.importorskip("yaml")
+    row = builtin_tasks()[0].row
+    folder = tmp_path / "tasks" / row["instance_id"]
+    folder.mkdir(parents=True)
+    meta = {key: value for key, value in row.items() if isinstance(value, str) and len(value) < 60}
+    (folder / "task.yaml").write_text(yaml.safe_dump({**meta, "evaluator": "forge", "split": "train"}))
+    (folder / "tests.json").write_text(json.dumps({key: row[key] for key in row if key.isupper()}))
+    texts = {"patch": "gold.patch", "test_patch": "test.patch", "eval_script": "eval.sh"}
+    for key, name in {**texts, "problem_statement": "problem_statement.md"}.items():
+        (folder / name).write_text(row[key])
+    (folder / "base.patch").write_bytes(b"base")
+    dockerfile = folder / "Dockerfile"
+    dockerfile.write_text(
+        "FROM forge/swe\nUSER root\nCOPY --chown=forge:forge base.patch /tmp/\nUSER forge\n"
+    )
+    args = {"source": f"repo:{tmp_path}"}
+    (made,) = written(tmp_path / "out", "Forge/SWE-v0", args)
+    context = files(made / "environment")
+    assert set(context) == {"Dockerfile", "base.patch", "bake.sh", "start.sh"}
+    text = context["Dockerfile"].decode()
+    assert (
+        "FROM forge/" not in text
+        and "FROM base AS swe\n" in text
+        and "\nFROM swe\nUSER root\nCOPY --chown" in text
+    )
+    assert json.loads((made / "tests/task.json").read_text())["task"]["watched"] is True
+    dockerfile.write_text("FROM forge/swe\nCOPY . /testbed\n")
+    with pytest.raises(ValueError, match="gold and tests along"):
+        written(tmp_path / "more", "Forge/SWE-v0", args)
