@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 
 from forge_envs.adapters.harbor import polyglot, swe
-from forge_envs.adapters.harbor.folder import Draft, toml
+from forge_envs.adapters.harbor.folder import FolderDraft, toml
 from forge_envs.adapters.harbor.grade import SEPARATE
 from forge_envs.adapters.harbor.vendor import judge_files
 from forge_envs.env import AgentEnv
@@ -120,7 +120,7 @@ def require_exportable(world: str, env: gym.Env[Any, Any]) -> None:
     raise Refused(f"world {world!r} ({name}) cannot be a Harbor task folder: {why}")
 
 
-def _draft(env: SweEnv | PolyglotEnv, task: str) -> Draft:
+def _draft(env: SweEnv | PolyglotEnv, task: str) -> FolderDraft:
     return swe.draft(env, task) if isinstance(env, SweEnv) else polyglot.draft(env, task)
 
 
@@ -156,7 +156,7 @@ def _slug(text: str) -> str:
     return _NAME.sub("-", text.lower().removeprefix("forge/")).strip("-._") or "task"
 
 
-def _files(draft: Draft, name: str, about: Mapping[str, str]) -> dict[str, bytes]:
+def _files(draft: FolderDraft, name: str, about: Mapping[str, str]) -> dict[str, bytes]:
     """All files of a folder."""
     judge = judge_files(draft.judge)
     tests = {
@@ -174,7 +174,7 @@ def _files(draft: Draft, name: str, about: Mapping[str, str]) -> dict[str, bytes
     return found
 
 
-def _task_toml(draft: Draft, name: str, about: Mapping[str, str]) -> str:
+def _task_toml(draft: FolderDraft, name: str, about: Mapping[str, str]) -> str:
     machine = {
         "build_timeout_sec": BUILDING,
         "cpus": draft.resources["cpus"],

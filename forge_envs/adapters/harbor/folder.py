@@ -11,7 +11,7 @@ Toml = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
+class FolderDraft:
     """What a world says about one of its tasks."""
 
     task: str

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import PurePosixPath
 
-from forge_envs.adapters.harbor.folder import Draft
+from forge_envs.adapters.harbor.folder import FolderDraft
 from forge_envs.adapters.harbor.recipes import on_debian
 from forge_envs.adapters.harbor.stored import store_puzzle
 from forge_envs.errors import TaskError
@@ -58,7 +58,7 @@ def require(env: PolyglotEnv) -> None:
         )
 
 
-def draft(env: PolyglotEnv, task_id: str) -> Draft:
+def draft(env: PolyglotEnv, task_id: str) -> FolderDraft:
     """The folder of one exercise. Raises TaskError."""
     task = env.find(task_id)
     folder = f"{ABOVE}/{task.name}"
@@ -69,7 +69,7 @@ def draft(env: PolyglotEnv, task_id: str) -> Draft:
     )
     files |= {f"files/{path}": text.encode() for path, text in task.stubs.items()}
     asked = wording.task(task.prompt, task.language, task.stubs)
-    return Draft(
+    return FolderDraft(
         task=task.id,
         instruction=f"{asked}\n\n{WORDS.format(folder=folder)}",
         environment={"Dockerfile": dockerfile.encode(), **files},

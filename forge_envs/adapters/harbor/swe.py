@@ -7,7 +7,7 @@ import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from forge_envs.adapters.harbor.folder import Draft
+from forge_envs.adapters.harbor.folder import FolderDraft
 from forge_envs.adapters.harbor.grade import REFUSED, SAVED
 from forge_envs.adapters.harbor.recipes import TOOLS, based_on, on_debian
 from forge_envs.adapters.harbor.stored import store_swe
@@ -81,7 +81,7 @@ git apply --whitespace=nowarn "$(dirname "$0")/gold.patch"
 _COPY = re.compile(r"^(?:COPY|ADD) +((?:--\S+ +)*)(.+)$", re.MULTILINE)
 
 
-def draft(env: SweEnv, task_id: str) -> Draft:
+def draft(env: SweEnv, task_id: str) -> FolderDraft:
     """The folder of one task. Raises TaskError, ValueError for an image that nobody else could have."""
     task = env.find(task_id)
     dockerfile, files = _image(env, task)
@@ -96,7 +96,7 @@ def draft(env: SweEnv, task_id: str) -> Draft:
         + f"WORKDIR {WORKDIR}\n"
     )
     limits = asdict(env.ground.limits)
-    return Draft(
+    return FolderDraft(
         task=task.id,
         instruction=f"{asked(task)}\n\n{WORDS.format(workdir=WORKDIR)}",
         environment={"Dockerfile": dockerfile.encode(), **files},

@@ -33,7 +33,7 @@ SPARE = 30.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class FolderTrial:
     """How a trial ended."""
 
     reward: float | None
@@ -74,7 +74,7 @@ class TaskFolder:
 
     def play(
         self, agent: str = ORACLE, *, shared: bool = False, hook: bool = True, tests: Mapping[str, bytes] = {}
-    ) -> Trial:
+    ) -> FolderTrial:
         """Do `agent`, a bash command, and judge.
 
         `hook=False` is a harness that does not run the hook; `tests` are files that replace some of tests/.
@@ -94,16 +94,16 @@ class TaskFolder:
             fresh.put(f"{LOGS}", artifacts)
             return self._judged(fresh, did, tests)
 
-    def _judged(self, box: _Container, did: tuple[int, str], tests: Mapping[str, bytes]) -> Trial:
+    def _judged(self, box: _Container, did: tuple[int, str], tests: Mapping[str, bytes]) -> FolderTrial:
         box.upload(self.path / "tests", "/tests", tests)
         verifier = self.config["verifier"]
         told = box.run("bash /tests/test.sh", verifier.get("user", ""), verifier["timeout_sec"])
         found = {Path(name).name: data for name, data in _unpacked(box.download(f"{LOGS}/verifier"))}
         if not any(name in found for name in REWARDS):
-            return Trial(None, agent=did, verifier=told)
+            return FolderTrial(None, agent=did, verifier=told)
         rewards = json.loads(found["reward.json"])
         assert float(found["reward.txt"]) == rewards["reward"], "the two reward files differ"
-        return Trial(rewards["reward"], rewards, did, told)
+        return FolderTrial(rewards["reward"], rewards, did, told)
 
     def _user(self, phase: str) -> str:
         return str(self.config[phase].get("user", ""))
