@@ -46,7 +46,7 @@ def toml(tables: Mapping[str, Toml | Sequence[Toml]]) -> str:
     <BLANKLINE>
     [a.b]
     on = true
-    text = "say \\\\"hi\\\\""
+    text = "say \\"hi\\""
     """
     blocks = []
     for name, table in tables.items():
