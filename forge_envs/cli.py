@@ -1,4 +1,4 @@
-"""`forge-envs`: list worlds, check that they keep their promises, play by hand, build images, make tasks."""
+"""`forge-envs`: list worlds, check their promises, play by hand, build images, make tasks, export them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
+from forge_envs.adapters import exports
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
@@ -87,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.set_defaults(run=_fidelity)
     for command in (check, play):
         command.add_argument("--seed", type=int, default=0)
-    for command in (check, play, fidelity):
+    exporting = commands.add_parser("export", help="write tasks in the form of another program")
+    exports.add_arguments(exporting)
+    exporting.set_defaults(run=_export)
+    for command in (check, play, fidelity, exporting):
         command.add_argument(
             "--arg",
             action="append",
@@ -242,6 +246,18 @@ def _images(args: argparse.Namespace) -> int:
 def _make_swe(args: argparse.Namespace) -> int:
     try:
         return make_swe.run(args)
+    except (ValueError, ImportError) as error:
+        raise Mistake(str(error)) from error
+    except MachineError as error:
+        print(f"forge-envs: {error}", file=sys.stderr)
+        return 1
+
+
+def _export(args: argparse.Namespace) -> int:
+    kwargs = _kwargs(args.arg)
+    _make(args.world, kwargs).close()
+    try:
+        return exports.run(args, kwargs)
     except (ValueError, ImportError) as error:
         raise Mistake(str(error)) from error
     except MachineError as error:

@@ -26,6 +26,7 @@ from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
+from forge_envs.task import Task as Task
 from forge_envs.tools import BadArguments, Tool, tools_of
 
 StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
@@ -41,13 +42,6 @@ MOST_FAULTS = 5
 MaxTurns = Annotated[int, Field(ge=2)]
 """Gymnasium's checker takes one action and expects no end."""
 GrammarName = Annotated[str, known(grammar_names)]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One frozen problem. Worlds add what their episodes need, gold included; `id` is stable for ever."""
-
-    id: str
 
 
 TaskT = TypeVar("TaskT", bound=Task)

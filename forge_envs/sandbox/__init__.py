@@ -11,7 +11,7 @@ from forge_envs.sandbox.base import Limits, Provider, Result, Sandbox, SandboxEr
 if TYPE_CHECKING:
     from forge_envs.sandbox.check import check_sandbox
 
-__all__ = ["Limits", "Provider", "Result", "Sandbox", "SandboxError", "check_sandbox", "provider"]
+__all__ = ["Limits", "Provider", "Result", "Sandbox", "SandboxError", "check_sandbox", "lend", "provider"]
 
 PROVIDERS = ("docker", "process")
 
@@ -24,13 +24,20 @@ def provider(name: str) -> Provider:
 
     Nothing is started or asked for before the first `open`. ValueError for another name.
     """
-    if name not in PROVIDERS:
-        raise ValueError(f"sandbox={name!r}: known are {', '.join(PROVIDERS)}")
     with _lock:
         key = (os.getpid(), name)  # what was forked must not share its parent's boxes
         if key not in _made:
+            if name not in PROVIDERS:
+                raise ValueError(f"sandbox={name!r}: known are {', '.join(PROVIDERS)}")
             _made[key] = _make(name)
         return _made[key]
+
+
+def lend(made: Provider) -> str:
+    """Have `provider` know one more in this process, by its name, which is returned."""
+    with _lock:
+        _made[os.getpid(), made.name] = made
+    return made.name
 
 
 def _make(name: str) -> Provider:

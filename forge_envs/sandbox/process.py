@@ -132,7 +132,7 @@ class ProcessBox(Sandbox):
             except OSError as error:  # what the box's commands did to their folder is their own affair
                 return Result(126, f"bash: {script}: {error.strerror}\n")
             argv = [str(script)]
-        limits = bounds(self._limits, alone=self._group is None)
+        limits = self._bounds()
         try:
             watch = FolderWatch(self._place, self._limits.disk_mb << 20)
             shell = self._start([*self._before, "bash", "-c", RUN, "bash", limits, *argv], where, env)
@@ -203,7 +203,10 @@ class ProcessBox(Sandbox):
             start_new_session=True,
         )
 
-    def _environment(self) -> dict[str, str]:
+    def _bounds(self) -> str:
+        return bounds(self._limits, alone=self._group is None)
+
+    def _environment(self) -> Mapping[str, str]:
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         toolchains = os.path.expanduser("~/.rustup")  # who has no home, or none to look into, has none
         if os.path.isdir(toolchains):

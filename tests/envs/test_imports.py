@@ -13,7 +13,7 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
-CORE += ["arguments", "schemas", "plugins"]
+CORE += ["arguments", "schemas", "plugins", "task"]
 ENVS = {
     "errors": set(),
     "messages": set(),
@@ -24,9 +24,10 @@ ENVS = {
     "tables": set(),
     "arguments": {"errors"},
     "schemas": set(),
+    "task": set(),
     "tools": {"errors", "messages", "schemas"},
     "spaces": {"errors", "messages", "grammars", "schemas", "tools"},
-    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards", "arguments", "schemas"},
+    "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards", "arguments", "schemas", "task"},
     "__main__": {"cli"},
     "": {*CORE},
     "probe": {*CORE},
@@ -35,12 +36,11 @@ ENVS = {
     "wrappers": {*CORE},
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
-    "adapters": {*CORE},
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "adapters"},
     "adopted": {*CORE},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
-    "adapters": {*CORE, ""},
+    "adapters": {*CORE, "", "sandbox", "worlds.swe", "worlds.polyglot"},
 }
 """What each part of forge_envs may import; "" is the package itself. A part that is a folder may import
 itself; a world imports no other world, and nobody imports what makes tasks for one."""

@@ -166,7 +166,7 @@ def test_boxes_outlive_what_can_happen_in_them(host: Host) -> None:
     arguments = {"sandbox": "process", "command_timeout": 60.0}
     for more, least in (({}, 200 * 60 + 600), ({"max_turns": 2, "eval_timeout": 5_000.0}, 5_000 + 600)):
         made = gym.make("Forge/SWE-v0", **arguments, **more).unwrapped
-        assert isinstance(made, SweEnv) and made._ground.limits.lifetime > least
+        assert isinstance(made, SweEnv) and made.ground.limits.lifetime > least
         made.close()
 
 

@@ -17,15 +17,14 @@ from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS
 from forge_envs.worlds.polyglot import wording
 from forge_envs.worlds.polyglot.contests.generator import LEVELS, Contests
-from forge_envs.worlds.polyglot.contests.judge import judge_contest
-from forge_envs.worlds.polyglot.contests.problem import Contest
 from forge_envs.worlds.polyglot.edits import FORMATS, Answer, read_diff, read_whole, write_diff, write_whole
-from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
+from forge_envs.worlds.polyglot.exercise import Puzzle
 from forge_envs.worlds.polyglot.gaps import NO_EXAMPLE
-from forge_envs.worlds.polyglot.judge import AnswerVerdict, judge
+from forge_envs.worlds.polyglot.judge import AnswerVerdict
 from forge_envs.worlds.polyglot.languages import LANGUAGES
 from forge_envs.worlds.polyglot.tasks import SPLITS, Exercises, Puzzles
 from forge_envs.worlds.polyglot.toolchain import require
+from forge_envs.worlds.polyglot.verdict import verdict
 
 
 @dataclass
@@ -221,13 +220,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         return read(text, self._files, lambda path: language.may_add(path, task))
 
     def _test(self) -> AnswerVerdict:
-        if all(self.task.stubs.get(path) == text for path, text in self.playing.edited.items()):
-            return AnswerVerdict(False, 0.0, wording.UNCHANGED)
-        task = self.task
-        if isinstance(task, Contest):
-            return judge_contest(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
-        assert isinstance(task, Exercise)
-        return judge(task, self._files, sandbox=self.sandbox, timeout=self.timeout)
+        return verdict(self.task, self._files, sandbox=self.sandbox, timeout=self.timeout)
 
 
 def _tasks(source: str, language: str, level: int) -> Puzzles:

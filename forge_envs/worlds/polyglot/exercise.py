@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from forge_envs.env import Task
+from forge_envs.task import Task
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,8 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         one_of("split", split, self.splits)
         self.split, self.guard, self.visible_progress = split, guard, visible_progress
         self.command_timeout, self.eval_timeout = command_timeout, eval_timeout
-        self._head, self._tail, self._patch_limit = head, tail, patch_limit
-        self._ground = Ground(
+        self._head, self._tail, self.patch_limit = head, tail, patch_limit
+        self.ground = Ground(
             sandbox, Limits(cpus=cpus, memory_mb=memory_mb, pids=pids, disk_mb=disk_mb, lifetime=lifetime)
         )
         self._policy = self._scaffold.policy(timeout=command_timeout, head=head, tail=tail, turns=max_turns)
@@ -166,10 +166,9 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
 
     def begin(self, task: SweTask) -> tuple[SweEpisode, Observation]:
         """A fresh box, and the issue."""
-        state = SweEpisode(task=task, place=Place(task, self._ground))
+        state = SweEpisode(task=task, place=Place(task, self.ground))
         _ = state.place.site
-        issue = f"Solve this issue in the repository.\n\n<issue>\n{task.statement.strip()}\n</issue>"
-        return state, opening(self._policy, [Message(role="user", content=issue)], self._told)
+        return state, opening(self._policy, [Message(role="user", content=asked(task))], self._told)
 
     def hear(self, text: str) -> Observation | None:
         """Nobody is there to answer."""
@@ -188,9 +187,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
             return state.measured[1]
         if patch != state.measured[0]:
             shown = replace(task, fail_to_pass=task.visible, pass_to_pass=(), eval_script=task.visible_script)
-            share = judge(
-                shown, patch, self._ground, guard=self.guard, timeout=self.eval_timeout
-            ).fail_to_pass
+            share = judge(shown, patch, self.ground, guard=self.guard, timeout=self.eval_timeout).fail_to_pass
             state.measured = patch, share
         return state.measured[1]
 
@@ -200,16 +197,9 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         state.place.close()
         found = PatchVerdict(False, "nothing was submitted")
         if state.patch is not None:
-            found = judge(state.task, state.patch, self._ground, guard=self.guard, timeout=self.eval_timeout)
+            found = judge(state.task, state.patch, self.ground, guard=self.guard, timeout=self.eval_timeout)
         state.verdict = found
-        parts = {
-            "submitted": float(state.patch is not None),
-            "applied": float(found.applied),
-            "fail_to_pass": found.fail_to_pass,
-            "pass_to_pass": found.pass_to_pass,
-            "files_not_judged": float(len(found.dropped)),
-        }
-        return Score(float(found.resolved), parts)
+        return Score(float(found.resolved), {"submitted": float(state.patch is not None), **found.parts})
 
     def gold(self, task: SweTask) -> list[str]:
         """Actions that apply the gold patch and submit it."""
@@ -260,7 +250,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         return len(patch)
 
     def _take(self, site: Site) -> bytes:
-        return patches.take(site, self._patch_limit)
+        return patches.take(site, self.patch_limit)
 
     def _use(self, act: Callable[[Site], T]) -> T:
         """Do something in the agent's box. One that the agent broke ends the episode: Broken."""
@@ -269,6 +259,11 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         except Broken:
             self.playing.over = True
             raise
+
+
+def asked(task: SweTask) -> str:
+    """What the agent is told of a task."""
+    return f"Solve this issue in the repository.\n\n<issue>\n{task.statement.strip()}\n</issue>"
 
 
 def _check_tools(source: str, sandbox: str) -> None:

@@ -46,6 +46,16 @@ class PatchVerdict:
     """Files of the patch that were not judged."""
     log: str = ""
 
+    @property
+    def parts(self) -> dict[str, float]:
+        """What a score tells beside the verdict."""
+        return {
+            "applied": float(self.applied),
+            "fail_to_pass": self.fail_to_pass,
+            "pass_to_pass": self.pass_to_pass,
+            "files_not_judged": float(len(self.dropped)),
+        }
+
 
 def judge(
     task: SweTask, patch: bytes, ground: Ground, *, guard: bool = True, timeout: float = 1_800.0

@@ -24,7 +24,7 @@ EDIT = "edit_via_str_replace"
 MACHINE = ("no_daemon", "no_image")
 """Kinds of failure that nothing in a box can bring about."""
 
-_ENV = {
+ENVIRONMENT = {
     "PAGER": "cat",
     "GIT_PAGER": "cat",
     "MANPAGER": "cat",
@@ -39,7 +39,8 @@ _ENV = {
     "GIT_CONFIG_KEY_0": "safe.directory",
     "GIT_CONFIG_VALUE_0": "*",
 }
-_FIRST_DAY = {"GIT_AUTHOR_DATE": "2024-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z"}
+"""What an agent's commands find set."""
+FIRST_DAY = {"GIT_AUTHOR_DATE": "2024-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2024-01-01T00:00:00Z"}
 
 
 @dataclass(frozen=True)
@@ -159,13 +160,13 @@ def open_site(task: SweTask, ground: Ground, *, judged: bool = False) -> Site:
 def _prepare(box: Sandbox, task: SweTask, ground: Ground, judged: bool) -> Site:
     box.write(".forge-tools.tar", _tools(task))
     command = git.start(scrub=task.files is None and not judged, tree=not judged)
-    made = box.run(command, timeout=STARTING, env={**_ENV, **_FIRST_DAY}, tail=20_000)
+    made = box.run(command, timeout=STARTING, env={**ENVIRONMENT, **FIRST_DAY}, tail=20_000)
     lines = made.output.rstrip("\n").split("\n")
     if made.code != 0 or len(lines) < 3:
         where = f"the repository of {task.id} in {task.image!r}"
         raise unwell(f"{where} did not start, status {made.code}: {made.output[-1000:]}")
     tools, path, tree = lines[-3:]
-    env = {} if judged else {**_ENV, "PATH": f"{tools}/bin:{path}"}
+    env = {} if judged else {**ENVIRONMENT, "PATH": f"{tools}/bin:{path}"}
     if ground.sandbox == "process":  # there is no image: the Python that runs this world has pytest
         env["PATH"] = f"{tools}/bin:{Path(sys.executable).parent}:{path}"
     return Site(box, tools, env, tree.strip("[]"))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forge_envs.env import Task
 from forge_envs.errors import TaskError
+from forge_envs.task import Task
 
 START, END = ">>>>> Start Test Output", ">>>>> End Test Output"
 """What an evaluation script prints before and after its tests."""
