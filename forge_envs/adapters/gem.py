@@ -93,7 +93,7 @@ class GemWorld(Env):  # type: ignore[misc]
         info = {"task": session.task, "turn_reward": turn.turn_reward, "parts": dict(turn.parts)}
         if session.outcome is not None:
             info["outcome"] = session.outcome
-        return as_text(turn.messages), turn.reward, turn.over and not turn.cut, turn.cut, info
+        return as_text(turn.messages), turn.reward, turn.over and not turn.truncated, turn.truncated, info
 
     def sample_random_action(self) -> str:
         """A call that fits some tool's schema, or some prose."""

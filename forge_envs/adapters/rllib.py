@@ -131,7 +131,7 @@ class TextWorld(gym.Env[str, str]):
         info |= {f"part_{name}": value for name, value in turn.parts.items()}
         if session.outcome is not None:
             info["outcome"] = session.outcome
-        return as_text(turn.messages), turn.reward, turn.over and not turn.cut, turn.cut, info
+        return as_text(turn.messages), turn.reward, turn.over and not turn.truncated, turn.truncated, info
 
     def close(self) -> None:
         """Let go of the world; twice is fine."""

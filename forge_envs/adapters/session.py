@@ -32,8 +32,8 @@ class Turn:
     turn_reward: float
     parts: Mapping[str, float]
     over: bool
-    cut: bool = False
-    """Over because of a limit, not because of what was said."""
+    truncated: bool = False
+    """Whether it is over because the world, or whoever called, had enough."""
 
 
 class Session:

@@ -72,7 +72,7 @@ def test_an_episode_goes_on_elsewhere_from_a_snapshot() -> None:
             for action in actions[1:]:
                 session.act(action)
         assert there.record() == here.record() and there.outcome == 1.0
-        assert not any(turn.cut for turn in there.turns)
+        assert not any(turn.truncated for turn in there.turns)
         here.restore(there.snapshot())
         assert here.over and here.act("more").messages[0]["content"] == EPISODE_OVER
 
