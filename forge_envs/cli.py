@@ -1,4 +1,4 @@
-"""`forge-envs`: list worlds, check that they keep their promises, play by hand, build images, make tasks."""
+"""`forge-envs`: list, check and play worlds, audit those of others, build images, make tasks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
+from forge_envs.audit import command as audit
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
@@ -87,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.set_defaults(run=_fidelity)
     for command in (check, play):
         command.add_argument("--seed", type=int, default=0)
-    for command in (check, play, fidelity):
+    auditing = commands.add_parser("audit", help="find what would corrupt training in anybody's environment")
+    audit.add_arguments(auditing)
+    auditing.set_defaults(run=_audit)
+    for command in (check, play, fidelity, auditing):
         command.add_argument(
             "--arg",
             action="append",
@@ -247,6 +251,13 @@ def _make_swe(args: argparse.Namespace) -> int:
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)
         return 1
+
+
+def _audit(args: argparse.Namespace) -> int:
+    try:
+        return audit.run(args, _kwargs(args.arg))
+    except ValueError as error:
+        raise Mistake(str(error)) from error
 
 
 # -- fidelity --------------------------------------------------------------------------------------------
