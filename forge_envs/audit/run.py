@@ -11,6 +11,8 @@ from forge_envs.audit.checks import CHECKS, asks
 from forge_envs.audit.checks.machine import startup_fault
 from forge_envs.audit.child import Died, Full, Hung, NotStarted, Raised
 from forge_envs.audit.finding import Finding, Result, Skipped
+from forge_envs.audit.folder import Folder
+from forge_envs.audit.harbor import HARBOR
 from forge_envs.audit.target import Target
 
 
@@ -34,12 +36,10 @@ def audit(target: Target, budget: Budget | None = None, checks: Collection[str] 
 
 def results(target: Target, budget: Budget, checks: Collection[str] = ()) -> Iterator[Result]:
     """One result after the other, as they come."""
-    from forge_envs.audit.harbor import HARBOR, Folder  # its checks share nothing with those of sessions
-
     known = HARBOR if target.kind == "harbor" else CHECKS
     wanted = _wanted(checks, known)
     if target.kind == "harbor":
-        with Folder(target.name, budget) as folder:
+        with Folder(target.name, target.args, budget) as folder:
             for name in wanted:
                 yield _made(name, asks(HARBOR[name]), lambda name=name: HARBOR[name](folder))  # type: ignore[misc]
         return
