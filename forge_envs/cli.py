@@ -16,8 +16,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
-from forge_envs.audit import command as audit
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
+from forge_envs.audit import command as audit
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe

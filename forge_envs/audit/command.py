@@ -16,14 +16,16 @@ from forge_envs.audit.run import Audit, results
 from forge_envs.audit.target import START, Target, target_of
 
 DEFAULT = Budget()
-TARGET = """a Gymnasium id (module:Id-v0 too), a world of ours, the address of an OpenEnv server, a Harbor task
-folder, or kind:name with a kind of verifiers, gem, textarena, reasoning-gym; or wrapper.py:Class"""
+TARGET = """a Gymnasium id (module:Id-v0 too), a world of ours, the address of an OpenEnv server, a Harbor
+task folder, or kind:name with a kind of verifiers, gem, textarena, reasoning-gym; or wrapper.py:Class"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What can be typed."""
     parser.add_argument("target", help=TARGET)
-    parser.add_argument("--checks", default="", metavar="ID,…", help="only these, or only a family (semantic)")
+    parser.add_argument(
+        "--checks", default="", metavar="ID,…", help="only these, or only a family (semantic)"
+    )
     parser.add_argument("--seed", type=int, default=DEFAULT.seed)
     parser.add_argument("--timeout", type=float, default=DEFAULT.timeout, help="seconds for one answer")
     parser.add_argument("--start", type=float, default=START, help="seconds for the target to load")
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, kwargs: dict[str, Any]) -> int:
-    """Audit and print. Returns 0 for no finding, 1 for findings; raises ValueError for what cannot be used."""
+    """Audit and print. Returns 0 without findings, 1 with; raises ValueError for what cannot be used."""
     target, budget = _target(args, kwargs), _budget(args)
     files = [path for path in (args.json, args.openenv_report) if path is not None]
     for path in files:

@@ -1,4 +1,4 @@
-"""A Harbor task folder, and boxes in which it is played: the verifier's place beside the agent's, as Harbor has it."""
+"""A Harbor task folder, and boxes in which it is played as Harbor plays it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class Folder:
             if self.base:
                 lines = text.splitlines()
                 text = "\n".join(f"FROM {self.base}" if ln.startswith("FROM ") else ln for ln in lines)
-            made = _docker("build", "-q", "-t", name, "-f", "-", str(dockerfile.parent), text=text, within=BUILD)
+            made = _docker(
+                "build", "-q", "-t", name, "-f", "-", str(dockerfile.parent), text=text, within=BUILD
+            )
             self._built = made.status == 0
         else:
             name = self.base or str(self.section("environment").get("docker_image", ""))

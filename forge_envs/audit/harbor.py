@@ -94,14 +94,18 @@ def oracle_max(folder: Folder) -> Finding | Skipped | None:
         solved = box.solve()
         reward, output = box.verify()
         if reward is None:
-            return Finding("fact", "after its own solution the tests leave no reward", output[-400:], _replay(folder))
+            return Finding(
+                "fact", "after its own solution the tests leave no reward", output[-400:], _replay(folder)
+            )
         if reward < 1:
             seen = f"reward {reward:g}; solve.sh ended with {solved.status}; {output[-300:]}"
             return Finding("fact", "its own solution earns less than 1", seen, _replay(folder))
         again, output = box.verify()
         if again != reward:
             seen = f"{reward:g}, then {again}; {output[-300:]}"
-            return Finding("fact", "the same box is graded differently the second time", seen, _replay(folder))
+            return Finding(
+                "fact", "the same box is graded differently the second time", seen, _replay(folder)
+            )
     return None
 
 
@@ -155,7 +159,7 @@ def machine_failure(folder: Folder) -> Finding | Skipped | None:
             return Finding(
                 "suspicion",
                 "the verifier downloads what it needs, and writes 0 whatever failed",
-                f"tests/test.sh runs {', '.join(installs)} and has `else echo 0` (not played: {why or 'no solution'})",
+                f"test.sh runs {', '.join(installs)}, has `else echo 0` (not played: {why or 'no solution'})",
                 f"cat {script}",
             )
         return Skipped(why or "the folder has no solution/solve.sh")

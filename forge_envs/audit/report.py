@@ -32,8 +32,8 @@ def summary(results: Iterable[Result]) -> str:
     counts = {status: 0 for status in ("fact", "suspicion", "clean", "skipped")}
     for result in results:
         counts[result.status] += 1
-    facts, suspicions = counts["fact"], counts["suspicion"]
-    return f"{facts} facts, {suspicions} suspicions; {counts['clean']} checks clean, {counts['skipped']} not made"
+    found = f"{counts['fact']} facts, {counts['suspicion']} suspicions"
+    return f"{found}; {counts['clean']} checks clean, {counts['skipped']} not made"
 
 
 def as_json(audit: Audit) -> dict[str, Any]:

@@ -32,9 +32,7 @@ class Target:
     def load(self, timeout: float, hashing: int = 0) -> Parent:
         """A process with this target in it. Raises NotStarted."""
         spec = {"name": self.name, "args": dict(self.args)}
-        return Parent(
-            self.kind, spec, python=self.python, timeout=timeout, start=self.start, hashing=hashing
-        )
+        return Parent(self.kind, spec, python=self.python, timeout=timeout, start=self.start, hashing=hashing)
 
     def opening_lines(self) -> list[str]:
         """Lines of Python after which `env` is a session of it."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.audit.folders import HONEST, write
 
 from forge_envs.audit import Budget, NotStarted, audit, target_of
 from forge_envs.audit.harbor import HARBOR
+from tests.audit.folders import HONEST, write
 
 STATIC = ["semantic.no_solution_leakage"]
 

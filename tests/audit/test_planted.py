@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.audit.planted import PLANTED
 
 from forge_envs.audit import Budget, audit, target_of
 from forge_envs.audit.checks import CHECKS
+from tests.audit.planted import PLANTED
 
 BUDGET = Budget(timeout=3.0, sessions=6)
 

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.audit.folders import HONEST, write
-from tests.docker.conftest import missing
 
 from forge_envs.audit import Budget, audit, target_of
 from forge_envs.audit.harbor import HARBOR
 from forge_envs.sandbox import images
-
+from tests.audit.folders import HONEST, write
+from tests.docker.conftest import missing
 
 Statuses = Callable[..., dict[str, str]]
 
@@ -55,9 +54,13 @@ def test_a_solution_that_fails_and_a_floor_that_pays_are_found(tmp_path: Path, s
 
 
 def test_a_failed_download_scored_zero_is_found(tmp_path: Path, statuses: Statuses) -> None:
-    script = HONEST["tests/test.sh"].replace('if [ "', 'if ip route | grep -q default && curl_is_here=1 && [ "')
+    script = HONEST["tests/test.sh"].replace(
+        'if [ "', 'if ip route | grep -q default && curl_is_here=1 && [ "'
+    )
     script = script.replace("ip route | grep -q default", 'grep -q "[1-9A-F]" <(tail -n +2 /proc/net/route)')
-    got = statuses(write(tmp_path, tests__test_dot_sh=script + "# curl\ncurl --version\n"), "forge.machine_failure")
+    got = statuses(
+        write(tmp_path, tests__test_dot_sh=script + "# curl\ncurl --version\n"), "forge.machine_failure"
+    )
     assert got == {"forge.machine_failure": "fact"}
 
 
@@ -68,6 +71,8 @@ def test_no_box_and_no_image_is_left(tmp_path: Path, statuses: Statuses) -> None
 
 
 def _there() -> set[str]:
-    boxes = subprocess.run(["docker", "ps", "-aq", "--filter", "name=forge-audit"], capture_output=True, text=True)
+    boxes = subprocess.run(
+        ["docker", "ps", "-aq", "--filter", "name=forge-audit"], capture_output=True, text=True
+    )
     made = subprocess.run(["docker", "images", "-q", "forge-audit-*"], capture_output=True, text=True)
     return {*boxes.stdout.split(), *made.stdout.split()}

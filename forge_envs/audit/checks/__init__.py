@@ -20,6 +20,7 @@ from forge_envs.audit.finding import Finding, Skipped
 
 Check: TypeAlias = Callable[[Bench], Finding | Skipped | None]
 
+# What may take the target down comes last: a server is not ours to start again.
 CHECKS: dict[str, Check] = {
     "runtime.reward_well_formed": reward_well_formed,
     "runtime.observation_schema": observation_schema,
@@ -28,7 +29,6 @@ CHECKS: dict[str, Check] = {
     "runtime.episode_isolation": episode_isolation,
     "runtime.resource_bounds": resource_bounds,
     "runtime.oracle_containment": oracle_containment,
-    "runtime.host_containment": host_containment,
     "semantic.no_solution_leakage": no_solution_leakage,
     "semantic.oracle_max": oracle_max,
     "semantic.floor_gap": floor_gap,
@@ -37,6 +37,7 @@ CHECKS: dict[str, Check] = {
     "forge.global_randomness": global_randomness,
     "forge.reward_forgery": reward_forgery,
     "forge.machine_failure": machine_failure,
+    "runtime.host_containment": host_containment,
     "forge.hostile_text": hostile_text,
     "forge.step_deadline": step_deadline,
 }

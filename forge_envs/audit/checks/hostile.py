@@ -6,7 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_envs.audit.bench import Bench
+from forge_envs.audit.bench import NOT_AN_ANSWER, Bench
+from forge_envs.audit.child import Full, NotStarted
 from forge_envs.audit.finding import Finding, Skipped
 from forge_envs.audit.play import Act, Session, Turn, lines
 from forge_envs.audit.target import shown
@@ -57,6 +58,8 @@ USUAL = (
 TEXTS = tuple(text for text in (*USUAL, *HOSTILE) if "\ud800" not in text and "rm -rf" not in text)
 """No tokenizer decodes to a lone surrogate, so that no model can say one; and a target may really run what is
 said, on this machine."""
+MOST_HUNG = 2
+"""After so many steps that do not return, no more texts are said."""
 
 
 @dataclass(frozen=True)
@@ -78,33 +81,39 @@ def hostile(bench: Bench) -> list[Said]:
 
 def _say_all(bench: Bench) -> list[Said]:
     said: list[Said] = []
-    hangs = 0
     texts = [*TEXTS, *HEAVY]
-    while texts and hangs < 2:
-        with bench.session() as session:
-            place = bench.places[len(said) % len(bench.places)]
-            opening = session.reset(*place)
-            if opening.fault:
-                break
-            while texts:
-                turn = session.step(Act(say=texts.pop(0)))
-                said.append(Said(turn, ""))
-                if turn.fault:
-                    hangs += turn.hung
-                    said[-1] = Said(turn, _shortest(bench, session))
+    while texts and sum(one.turn.hung for one in said) < MOST_HUNG:
+        try:
+            with bench.session() as session:
+                if not _say_some(bench, session, texts, said):
                     break
-                if isinstance(turn.reward, dict):
-                    said[-1] = Said(turn, lines(bench.target, session, bench.budget.turns))
-                if turn.over:
-                    break
+        except (*NOT_AN_ANSWER, Full, NotStarted):
+            if not said:
+                raise
+            break  # what was said last has taken the target down, and is found as that
     return said
+
+
+def _say_some(bench: Bench, session: Session, texts: list[str], said: list[Said]) -> bool:
+    """Say texts until the episode ends; False where none can be begun."""
+    if session.reset(*bench.places[len(said) % len(bench.places)]).fault:
+        return False
+    while texts:
+        turn = session.step(Act(say=texts.pop(0)))
+        again = _shortest(bench, session) if turn.fault else ""
+        if isinstance(turn.reward, dict):
+            again = lines(bench.target, session, bench.budget.turns)
+        said.append(Said(turn, again))
+        if turn.fault or turn.over:
+            break
+    return True
 
 
 def _shortest(bench: Bench, session: Session) -> str:
     """The last action alone where that is enough, else the whole episode."""
     last = session.turns[-1]
     assert last.action is not None
-    if len(session.turns) > 2 and not last.hung:
+    if len(session.turns) > 2 and not last.hung and not bench.about["remote"]:
         with bench.session() as again:
             again.reset(*session.began)
             if again.step(last.action).fault == last.fault:

@@ -77,7 +77,7 @@ def resource_bounds(bench: Bench) -> Finding | Skipped | None:
                         f"# {i} times: connect, reset, {leave}; then connect again\n"
                         + "\n".join(bench.target.opening_lines()),
                     )
-        after = child.ask("usage")
+        after = before if bench.about["remote"] else child.ask("usage")
     for what, count in after.items():
         if count - before[what] >= max(2, n // 2):
             return Finding(

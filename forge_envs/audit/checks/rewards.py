@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 
 from forge_envs.audit.bench import Bench, Place
@@ -27,7 +28,9 @@ def reward_well_formed(bench: Bench) -> Finding | Skipped | None:
                 for turn in session.play(actions)[1:]:
                     if (found := _malformed(turn, bounds)) is not None:
                         return Finding("fact", "a reward is " + found, found, lines(bench.target, session))
-    for one in hostile(bench) if bench.about["talks"] else ():
+    if not bench.about["talks"] or bench.about["remote"]:
+        return None  # what nobody would say may take a server down for all that follow
+    for one in hostile(bench):
         if not one.turn.fault and (found := _malformed(one.turn, bounds)) is not None:
             return Finding("fact", "a reward is " + found, f"after {one.turn.action}", one.again)
     return None
@@ -58,7 +61,9 @@ def oracle_max(bench: Bench) -> Finding | Skipped | None:
             session.reset(*place)
             turns = session.play(gold)
             if turns[-1].fault:
-                return Finding("fact", "its own solution fails", turns[-1].fault, lines(bench.target, session))
+                return Finding(
+                    "fact", "its own solution fails", turns[-1].fault, lines(bench.target, session)
+                )
             if total(turns) < top - 1e-6:
                 seen = f"return {total(turns):g} after {len(turns) - 1} actions of the solution"
                 return Finding(
@@ -81,21 +86,19 @@ def floor_gap(bench: Bench) -> Finding | Skipped | None:
     with bench.session() as session:
         for name, agent in agents.items():
             returns = [_played(bench, session, place, agent) for place in bench.places]
-            mean = sum(returns) / len(returns)
+            usual = statistics.median(returns)  # one lucky episode is no floor
             told = ", ".join(f"{value:g}" for value in returns)
             again = lines(bench.target, session, 3)
-            if best is not None and best > 0 and mean >= NEAR * best:
+            if best is not None and best > 0 and usual >= NEAR * best:
                 of = f"as much as the best known return, {best:g}"
                 return Finding("fact", f"{name} earns {of}", f"returns {told}", again)
-            if name != "a random agent" and mean > LITTLE * (best or 0.0) and mean > 0 and found is None:
+            if name != "a random agent" and usual > LITTLE * (best or 0.0) and usual > 0 and found is None:
                 of = f" of {best:g}" if best is not None else ""
-                found = Finding("suspicion", f"{name} earns {mean:.3g}{of}", f"returns {told}", again)
+                found = Finding("suspicion", f"{name} earns {usual:.3g}{of}", f"returns {told}", again)
     return found
 
 
-def _played(
-    bench: Bench, session: Session, place: Place, agent: Callable[[Session, int], Act]
-) -> float:
+def _played(bench: Bench, session: Session, place: Place, agent: Callable[[Session, int], Act]) -> float:
     session.reset(*place)
     for salt in range(bench.budget.turns):
         if session.turns[-1].over or session.turns[-1].fault:

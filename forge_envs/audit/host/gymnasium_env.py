@@ -10,7 +10,22 @@ import gymnasium as gym
 
 from .source import Env, Source
 
-WORDS = ("hello", "yes", "no", "1", "2", "look", "help", "stop", "a", "answer", "go north", "42", "0 0", "[1]")
+WORDS = (
+    "hello",
+    "yes",
+    "no",
+    "1",
+    "2",
+    "look",
+    "help",
+    "stop",
+    "a",
+    "answer",
+    "go north",
+    "42",
+    "0 0",
+    "[1]",
+)
 
 
 def load(name: str, args: dict[str, Any]) -> Source:

@@ -12,7 +12,18 @@ from .text_env import LINES
 
 WAIT = 120.0
 """Seconds for one message; the audit's own deadline is shorter."""
-TEXT_FIELDS = ("message", "text", "content", "response", "answer", "code", "command", "query", "action_str", "action")
+TEXT_FIELDS = (
+    "message",
+    "text",
+    "content",
+    "response",
+    "answer",
+    "code",
+    "command",
+    "query",
+    "action_str",
+    "action",
+)
 """Which field of an action says something, where several hold text."""
 
 
@@ -123,9 +134,15 @@ def _sample(schema: dict[str, Any], rng: random.Random, root: dict[str, Any], de
     if kind == "object":
         wanted = schema.get("required", [])
         fields = schema.get("properties", {})
-        return {name: _sample(fields.get(name, {}), rng, root, depth + 1) for name in wanted} if depth < 8 else {}
+        return (
+            {name: _sample(fields.get(name, {}), rng, root, depth + 1) for name in wanted}
+            if depth < 8
+            else {}
+        )
     if kind == "array":
-        return [_sample(schema.get("items", {}), rng, root, depth + 1) for _ in range(schema.get("minItems", 1))]
+        return [
+            _sample(schema.get("items", {}), rng, root, depth + 1) for _ in range(schema.get("minItems", 1))
+        ]
     if kind in ("integer", "number"):
         low, high = schema.get("minimum", 0), schema.get("maximum", schema.get("minimum", 0) + 4)
         return rng.randint(int(low), int(high))
