@@ -52,7 +52,7 @@ class Folder:
     @property
     def shared(self) -> bool:
         """Whether the verifier runs in the agent's own box."""
-        return self.section("verifier").get("environment_mode", "shared") != "separate"
+        return bool(self.section("verifier").get("environment_mode", "shared") != "separate")
 
     def files(self, *names: str) -> Iterator[Path]:
         """Files below folders of the task."""

@@ -126,7 +126,7 @@ def lines(target: Target, session: Session, last: int = 6) -> str:
         options = "" if task is None else f', options={{"task": {task!r}}}'
         text.append(f"print(env.reset(seed={seed}{options}))")
     actions = [turn.action for turn in session.turns if turn.action is not None]
-    if len(actions) > last:
+    if len(actions) > last > 0:
         text.append(f"# … {len(actions) - last} actions before")
-    text += [f"print(env.step({action}))" for action in actions[-last:]]
+    text += [f"print(env.step({action}))" for action in actions[len(actions) - min(last, len(actions)) :]]
     return "\n".join(text)

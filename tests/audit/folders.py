@@ -13,7 +13,7 @@ HONEST = {
         'if [ "$(cat /work/answer.txt 2>/dev/null)" = 7 ]; then echo 1; else echo 0; fi'
         " > /logs/verifier/reward.txt\n"
     ),
-    "solution/solve.sh": "#!/bin/bash\n# the days of a week, where they are asked for\necho 7 > /work/answer.txt\n",
+    "solution/solve.sh": "#!/bin/bash\n# a week, in days, where it is wanted\necho 7 > /work/answer.txt\n",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from forge_envs.audit.bench import Bench, Place
 from forge_envs.audit.checks.hostile import hostile
-from forge_envs.audit.finding import Finding, Skipped
+from forge_envs.audit.finding import Certainty, Finding, Skipped
 from forge_envs.audit.play import Act, Session, Turn, lines, total
 
 LITTLE = 0.1
@@ -123,7 +123,8 @@ def canary_floor(bench: Bench) -> Finding | Skipped | None:
         return Skipped("the solutions are all the same")
     hedge = "\n".join(dict.fromkeys(answers))
     with bench.session() as session:
-        hedged, wrong = [], []
+        hedged: list[float] = []
+        wrong: list[float] = []
         for place, answer in zip(bench.places, answers, strict=True):
             other = next(one for one in answers if one != answer)
             for text, returns in ((other, wrong), (hedge, hedged)):
@@ -133,6 +134,6 @@ def canary_floor(bench: Bench) -> Finding | Skipped | None:
     gain = (sum(hedged) - sum(wrong)) / len(hedged)
     if gain <= LITTLE * best:
         return None
-    certainty = "fact" if gain >= NEAR * best else "suspicion"
+    certainty: Certainty = "fact" if gain >= NEAR * best else "suspicion"
     seen = f"all {len(set(answers))} answers at once earn {hedged}, a wrong answer alone {wrong}"
     return Finding(certainty, "an answer that names every alternative is paid", seen, again)

@@ -83,7 +83,7 @@ class GymnasiumEnv(Env):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if not self.talks:
             action = self.env.action_space.from_jsonable(action)[0]
-        return self.env.step(action)  # type: ignore[return-value]
+        return self.env.step(action)
 
     def close(self) -> None:
         self.env.close()

@@ -42,7 +42,8 @@ class ReasoningEnv(TextEnv):
     """One question."""
 
     def __init__(self, data: Any) -> None:
-        self.data, self.entry = data, {}
+        self.data = data
+        self.entry: dict[str, Any] = {}
 
     def reset(self, seed: int | None, task: str | None) -> tuple[Any, dict[str, Any]]:
         self.entry = self.data[_number(task, seed or 0)]

@@ -167,9 +167,9 @@ def _below(pid: int) -> list[int]:
 def main(kind: str, spec: str) -> None:
     """Open the target and answer until standard input ends. What the target prints goes to standard error."""
     sys.set_int_max_str_digits(0)
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    requests = os.fdopen(os.dup(0), encoding="utf-8")
+    requests: TextIO = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a target that reads from a keyboard finds none
     try:
         module = importlib.import_module(f".{KINDS[kind]}", __package__)
