@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import hashlib
 import importlib
@@ -166,7 +167,7 @@ def _below(pid: int) -> list[int]:
 
 def main(kind: str, spec: str) -> None:
     """Open the target and answer until standard input ends. What the target prints goes to standard error."""
-    sys.set_int_max_str_digits(0)
+    _die_with_parent()
     answers: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     requests: TextIO = os.fdopen(os.dup(0), encoding="utf-8")
@@ -200,8 +201,15 @@ def main(kind: str, spec: str) -> None:
     os._exit(0)  # threads and exit hooks of a target may never end
 
 
+def _die_with_parent() -> None:
+    """However the audit ends, killed too, what it started ends with it (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def _begin_anew(requests: str, answers: str) -> tuple[TextIO, TextIO]:
     """In a fork: a group of its own, pipes of its own."""
+    _die_with_parent()
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return open(requests, encoding="utf-8"), open(answers, "w", encoding="utf-8")

@@ -53,7 +53,7 @@ class TasksetSource(Source):
 
 
 class TaskEnv(TextEnv):
-    """One task; a reply is put into a trace of the library's own, and its rewards are summed as it sums them."""
+    """One task; a reply is put into a trace of the library's own, and its rewards are summed as it does."""
 
     def __init__(self, read: list[Any]) -> None:
         self.read, self.task = read, read[0]
