@@ -29,6 +29,8 @@ def reward_forgery(bench: Bench) -> Finding | Skipped | None:
     """Whether claiming a reward earns one."""
     if not bench.about["talks"]:
         return Skipped("actions are no text")
+    if not bench.about["alone"]:
+        return Skipped("several players take turns, and here all of them say the same")
     with bench.session() as session:
         for place in bench.places:
             floor = 0.0

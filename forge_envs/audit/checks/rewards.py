@@ -76,6 +76,8 @@ def floor_gap(bench: Bench) -> Finding | Skipped | None:
     """Whether silence, chance and an echo of the prompt earn nothing."""
     if not bench.about["talks"]:
         return Skipped("actions are no text: no action stands for silence")
+    if not bench.about["alone"]:
+        return Skipped("several players take turns, and here all of them say the same")
     best = _best(bench)
     agents: dict[str, Callable[[Session, int], Act]] = {
         "silence": lambda session, _: Act(say=""),
@@ -121,13 +123,14 @@ def canary_floor(bench: Bench) -> Finding | Skipped | None:
     answers = [str(gold[0].say) for gold in golds if gold]
     if len(set(answers)) < 2:
         return Skipped("the solutions are all the same")
-    hedge = "\n".join(dict.fromkeys(answers))
     with bench.session() as session:
         hedged: list[float] = []
         wrong: list[float] = []
         for place, answer in zip(bench.places, answers, strict=True):
-            other = next(one for one in answers if one != answer)
-            for text, returns in ((other, wrong), (hedge, hedged)):
+            others = [one for one in dict.fromkeys(answers) if one != answer]
+            # in the middle, so that reading the first or the last of them is no fault
+            hedge = "\n".join([others[0], answer, *others[1:], others[0]])
+            for text, returns in ((others[0], wrong), (hedge, hedged)):
                 session.reset(*place)
                 returns.append(total(session.play([Act(say=text)])))
         again = lines(bench.target, session)

@@ -54,7 +54,7 @@ class Loop:
     # -- about the target --------------------------------------------------------------------------
 
     def do_describe(self) -> dict[str, Any]:
-        names = ("talks", "shell", "remote", "deterministic", "top", "bounds")
+        names = ("talks", "shell", "remote", "alone", "deterministic", "top", "bounds")
         return {name: getattr(self.source, name) for name in names}
 
     def do_ready(self) -> None:

@@ -53,6 +53,8 @@ class Source:
     """Whether `command` turns shell commands into actions."""
     remote = False
     """Whether the target runs in another process, so that its memory cannot be looked at from here."""
+    alone = True
+    """Whether the agent is the only one who says anything."""
     deterministic = True
     top: float | None = None
     """The most an episode can earn, where that is known."""

@@ -21,6 +21,7 @@ class ArenaSource(Source):
     def __init__(self, name: str, players: int | None) -> None:
         self.name = name
         self.players = players or next(n for n in range(1, 16) if self._takes(n))
+        self.alone = self.players == 1
 
     def _takes(self, players: int) -> bool:
         try:
