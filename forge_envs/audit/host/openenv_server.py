@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import random
 from typing import Any
@@ -29,7 +30,9 @@ TEXT_FIELDS = (
 
 
 def load(name: str, args: dict[str, Any]) -> Source:
-    """The source at an address; `args` go into every reset."""
+    """The source at an address; `args` go into every reset. Raises ImportError without websockets."""
+    if importlib.util.find_spec("websockets") is None:
+        raise ImportError("websockets is not installed: pip install websockets, or name another --python")
     return ServerSource(name, args)
 
 
