@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeAlias
 
 from forge_envs.audit.finding import Finding, Skipped
@@ -38,7 +39,7 @@ PLANTS = {
 
 def no_solution_leakage(folder: Folder) -> Finding | Skipped | None:
     """Whether the agent's image and instruction keep solution and tests to themselves."""
-    secret = {_digest(p.read_bytes()): p for p in folder.files("tests", "solution") if _big(p.stat().st_size)}
+    secret = {_digest(p.read_bytes()): p for p in _hidden(folder) if _big(p.stat().st_size)}
     for path in folder.files("environment"):
         twin = secret.get(_digest(path.read_bytes()))
         if twin is not None:
@@ -52,7 +53,11 @@ def no_solution_leakage(folder: Folder) -> Finding | Skipped | None:
     dockerfile = folder.path / "environment" / "Dockerfile"
     for match in COPIES.finditer(dockerfile.read_text() if dockerfile.is_file() else ""):
         words = match["what"].split()[:-1]
-        told = [word for word in words if re.search(r"(^|/)(tests?|solutions?|solve\.sh)(/|$)", word)]
+        told = [
+            word
+            for word in words
+            if re.search(r"(^|/)(solutions?|solve\.sh|test\.sh|test_outputs\.py)(/|$)", word)
+        ]
         if told:
             seen = match[0].strip()
             return Finding(
@@ -66,7 +71,7 @@ def oracle_containment(folder: Folder) -> Finding | Skipped | None:
     """Whether a running box holds the solution or the tests before the verifier brings them."""
     if (why := folder.why_no_box()) is not None:
         return Skipped(why)
-    secret = {_digest(p.read_bytes()): p for p in folder.files("tests", "solution") if _big(p.stat().st_size)}
+    secret = {_digest(p.read_bytes()): p for p in _hidden(folder) if _big(p.stat().st_size)}
     sizes = sorted({p.stat().st_size for p in secret.values()})
     if not sizes:
         return Skipped("tests and solution are too small to be told from other files")
@@ -185,6 +190,15 @@ HARBOR: dict[str, FolderCheck] = {
     "forge.machine_failure": machine_failure,
 }
 """The checks of a folder by id."""
+
+
+def _hidden(folder: Folder) -> Iterator[Path]:
+    """The solution, and of the tests what is run: a project's own tests may lie on both sides."""
+    script = folder.path / "tests" / "test.sh"
+    told = script.read_text() if script.is_file() else ""
+    for path in folder.files("tests", "solution"):
+        if path == script or path.name in told or "solution" in path.relative_to(folder.path).parts:
+            yield path
 
 
 def _digest(data: bytes) -> str:
