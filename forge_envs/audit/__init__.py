@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from forge_envs.audit.bench import Budget
 from forge_envs.audit.child import NotStarted
-from forge_envs.audit.finding import Finding, Result, Skipped
+from forge_envs.audit.finding import Checked, Defect, Skipped
 from forge_envs.audit.run import Audit, audit
 from forge_envs.audit.target import Target, target_of
 
-__all__ = ["Audit", "Budget", "Finding", "NotStarted", "Result", "Skipped", "Target", "audit", "target_of"]
+__all__ = ["Audit", "Budget", "Checked", "Defect", "NotStarted", "Skipped", "Target", "audit", "target_of"]

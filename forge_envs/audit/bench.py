@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from forge_envs.audit.child import Child, Died, Hung, Parent, Raised
-from forge_envs.audit.play import Act, Session, Turn
+from forge_envs.audit.play import Act, Reply, Sitting
 from forge_envs.audit.target import Target
 
 Place = tuple[int, str | None]
@@ -32,7 +32,7 @@ class Budget:
     """Actions of one episode, at most."""
 
 
-class Bench:
+class Rig:
     """One target and its processes. Use it in `with`: none of them is left."""
 
     def __init__(self, target: Target, budget: Budget) -> None:
@@ -81,9 +81,9 @@ class Bench:
             self._all.remove(child)
 
     @contextlib.contextmanager
-    def session(self, child: Child | None = None) -> Iterator[Session]:
+    def session(self, child: Child | None = None) -> Iterator[Sitting]:
         """A session that is closed with the block, so that a target with one slot has it free again."""
-        session = Session(child or self.main)
+        session = Sitting(child or self.main)
         try:
             yield session
         finally:
@@ -113,7 +113,7 @@ class Bench:
         texts = self.main.ask("gold", task=task, seed=seed)
         return None if texts is None else [Act(say=text) for text in texts]
 
-    def wander(self, session: Session, salt: int = 0) -> list[Act]:
+    def wander(self, session: Sitting, salt: int = 0) -> list[Act]:
         """Actions that get around: what the target samples, with the first half of gold where it is known."""
         sampled = [session.sample(self.budget.seed + salt + i) for i in range(self.budget.turns)]
         usable = [act for act in sampled if act.say is not None or act.act is not None]
@@ -121,7 +121,7 @@ class Bench:
         return [*gold[: len(gold) // 2], *usable][: self.budget.turns]
 
     @cached_property
-    def twins(self) -> list[tuple[Session, Session]]:
+    def twins(self) -> list[tuple[Sitting, Sitting]]:
         """Every place played alike in two fresh processes that hash differently."""
         with self.apart(0) as one, self.apart(1) as two:
             pairs = []
@@ -137,7 +137,7 @@ class Bench:
         return pairs
 
 
-def differ(one: list[Turn], two: list[Turn]) -> int | None:
+def differ(one: list[Reply], two: list[Reply]) -> int | None:
     """The first turn in which two plays are not the same."""
     for i, (a, b) in enumerate(zip(one, two, strict=False)):
         if not a.same(b):

@@ -20,11 +20,11 @@ MARK = "FORGE_AUDIT"
 """Environment variable by which all that a target starts is known, whatever it does to its group."""
 START = (
     "import importlib.util as u, sys\n"
-    "spec = u.spec_from_file_location('forge_audit_host', sys.argv[1] + '/__init__.py',"
+    "spec = u.spec_from_file_location('forge_envs.audit.host', sys.argv[1] + '/__init__.py',"
     " submodule_search_locations=[sys.argv[1]])\n"
-    "sys.modules['forge_audit_host'] = module = u.module_from_spec(spec)\n"
+    "sys.modules['forge_envs.audit.host'] = module = u.module_from_spec(spec)\n"
     "spec.loader.exec_module(module)\n"
-    "from forge_audit_host.serve import main\n"
+    "from forge_envs.audit.host.serve import main\n"
     "main(sys.argv[2], sys.argv[3])\n"
 )
 FORKS = 20.0

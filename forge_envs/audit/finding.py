@@ -9,7 +9,7 @@ Certainty = Literal["fact", "suspicion"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Defect:
     """One defect, and how to see it again."""
 
     certainty: Certainty
@@ -29,12 +29,12 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Result:
+class Checked:
     """What one check came to; `finding` and `skipped` are both None where nothing was found."""
 
     check: str
     asks: str
-    finding: Finding | None
+    finding: Defect | None
     skipped: str | None
     seconds: float
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from forge_envs.audit.finding import Finding, Skipped
+from forge_envs.audit.finding import Defect, Skipped
 from forge_envs.audit.folder import Folder
 
-FolderCheck: TypeAlias = Callable[[Folder], Finding | Skipped | None]
+FolderCheck: TypeAlias = Callable[[Folder], Defect | Skipped | None]
 INSTALLS = re.compile(r"\b(curl|wget|pip3?|uvx?|apt-get|apt|npm|git clone|conda)\b")
 COPIES = re.compile(r"^\s*(COPY|ADD)\s+(?!--from)(?P<what>.*)$", re.IGNORECASE | re.MULTILINE)
 SMALL = 40
@@ -37,14 +37,14 @@ PLANTS = {
 """What an agent may leave in a box that the verifier then works in."""
 
 
-def no_solution_leakage(folder: Folder) -> Finding | Skipped | None:
+def no_solution_leakage(folder: Folder) -> Defect | Skipped | None:
     """Whether the agent's image and instruction keep solution and tests to themselves."""
     secret = {_digest(p.read_bytes()): p for p in _hidden(folder) if _big(p.stat().st_size)}
     for path in folder.files("environment"):
         twin = secret.get(_digest(path.read_bytes()))
         if twin is not None:
             mine, theirs = path.relative_to(folder.path), twin.relative_to(folder.path)
-            return Finding(
+            return Defect(
                 "fact" if "solution" in theirs.parts else "suspicion",
                 f"{theirs} lies in the agent's build context",
                 f"{mine} and {theirs} are equal",
@@ -60,14 +60,14 @@ def no_solution_leakage(folder: Folder) -> Finding | Skipped | None:
         ]
         if told:
             seen = match[0].strip()
-            return Finding(
+            return Defect(
                 "suspicion", "the Dockerfile copies what is named like tests or solution", seen,
                 f"grep -n 'COPY\\|ADD' {dockerfile}",
             )  # fmt: skip
     return None
 
 
-def oracle_containment(folder: Folder) -> Finding | Skipped | None:
+def oracle_containment(folder: Folder) -> Defect | Skipped | None:
     """Whether a running box holds the solution or the tests before the verifier brings them."""
     if (why := folder.why_no_box()) is not None:
         return Skipped(why)
@@ -82,14 +82,14 @@ def oracle_containment(folder: Folder) -> Finding | Skipped | None:
             digest, _, path = line.partition("  ")
             if digest in secret:
                 twin = secret[digest].relative_to(folder.path)
-                return Finding(
+                return Defect(
                     "fact", f"the agent can read {twin}", f"{path} in its box has the same bytes",
                     f"{_show(folder)} sha256sum {path}",
                 )  # fmt: skip
     return None
 
 
-def oracle_max(folder: Folder) -> Finding | Skipped | None:
+def oracle_max(folder: Folder) -> Defect | Skipped | None:
     """Whether the folder's own solution earns 1, twice."""
     if (why := folder.why_no_box()) is not None:
         return Skipped(why)
@@ -99,22 +99,20 @@ def oracle_max(folder: Folder) -> Finding | Skipped | None:
         solved = box.solve()
         reward, output = box.verify()
         if reward is None:
-            return Finding(
+            return Defect(
                 "fact", "after its own solution the tests leave no reward", output[-400:], _replay(folder)
             )
         if reward < 1:
             seen = f"reward {reward:g}; solve.sh ended with {solved.status}; {output[-300:]}"
-            return Finding("fact", "its own solution earns less than 1", seen, _replay(folder))
+            return Defect("fact", "its own solution earns less than 1", seen, _replay(folder))
         again, output = box.verify()
         if again != reward:
             seen = f"{reward:g}, then {again}; {output[-300:]}"
-            return Finding(
-                "fact", "the same box is graded differently the second time", seen, _replay(folder)
-            )
+            return Defect("fact", "the same box is graded differently the second time", seen, _replay(folder))
     return None
 
 
-def floor_gap(folder: Folder) -> Finding | Skipped | None:
+def floor_gap(folder: Folder) -> Defect | Skipped | None:
     """Whether an agent that does nothing earns 0."""
     if (why := folder.why_no_box()) is not None:
         return Skipped(why)
@@ -122,18 +120,18 @@ def floor_gap(folder: Folder) -> Finding | Skipped | None:
         reward, output = box.verify()
     if reward is not None and reward > 0:
         again = _replay(folder, solve=False)
-        return Finding("fact", f"an agent that does nothing earns {reward:g}", output[-400:], again)
+        return Defect("fact", f"an agent that does nothing earns {reward:g}", output[-400:], again)
     return None
 
 
-def reward_forgery(folder: Folder) -> Finding | Skipped | None:
+def reward_forgery(folder: Folder) -> Defect | Skipped | None:
     """Whether what an agent leaves in its box can make the verifier pay."""
     if not folder.shared:
         return None
     if (why := folder.why_no_box()) is not None:
         user = folder.section("agent").get("user")
         if user in (None, "root", 0, "0") and (folder.path / "tests" / "test.sh").is_file():
-            return Finding(
+            return Defect(
                 "suspicion",
                 "the verifier works in the box that the agent has worked in, as root",
                 f"[verifier] environment_mode is not separate, [agent] user is {user!r} (not played: {why})",
@@ -148,11 +146,11 @@ def reward_forgery(folder: Folder) -> Finding | Skipped | None:
         if reward is not None and reward > (honest or 0.0):
             again = f"{_show(folder)} bash -c {plant!r}\n# then the verifier, as Harbor runs it"
             seen = f"reward {honest} before, {reward:g} with {name} and no other work"
-            return Finding("fact", f"{name} earns {reward:g}", seen, again)
+            return Defect("fact", f"{name} earns {reward:g}", seen, again)
     return None
 
 
-def machine_failure(folder: Folder) -> Finding | Skipped | None:
+def machine_failure(folder: Folder) -> Defect | Skipped | None:
     """Whether a verifier that cannot reach what it installs leaves no reward, rather than 0."""
     script = folder.path / "tests" / "test.sh"
     text = script.read_text() if script.is_file() else ""
@@ -161,7 +159,7 @@ def machine_failure(folder: Folder) -> Finding | Skipped | None:
         return None
     if (why := folder.why_no_box()) is not None or not (folder.path / "solution" / "solve.sh").is_file():
         if re.search(r"else\s+echo\s+['\"]?0", text):
-            return Finding(
+            return Defect(
                 "suspicion",
                 "the verifier downloads what it needs, and writes 0 whatever failed",
                 f"test.sh runs {', '.join(installs)}, has `else echo 0` (not played: {why or 'no solution'})",
@@ -177,7 +175,7 @@ def machine_failure(folder: Folder) -> Finding | Skipped | None:
     if good == 1 and solved.status == 0 and reward is not None and reward < 1:
         seen = f"with a network the solution earns 1, without one {reward:g}: {output[-300:]}"
         again = _replay(folder, network="--network none ")
-        return Finding("fact", f"a verifier without a network scores the solution {reward:g}", seen, again)
+        return Defect("fact", f"a verifier without a network scores the solution {reward:g}", seen, again)
     return None
 
 

@@ -23,7 +23,7 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Reply:
     """What a target answered to a reset (`action` None) or to an action."""
 
     action: Act | None
@@ -49,29 +49,29 @@ class Turn:
         """The reward, 0 where it is no number."""
         return float(self.reward) if isinstance(self.reward, int | float) else 0.0
 
-    def same(self, other: Turn) -> bool:
+    def same(self, other: Reply) -> bool:
         """Whether two turns look the same to an agent and to a trainer; `info` may hold times."""
         mine = (self.observation, self.reward, self.over, self.truncated, self.fault)
         return mine == (other.observation, other.reward, other.over, other.truncated, other.fault)
 
 
-class Session:
+class Sitting:
     """One session in a child process; what the target raises becomes a turn with a fault."""
 
     def __init__(self, child: Child) -> None:
         """Open it. Raises Full, Raised, Hung or Died."""
         self.child = child
         self.id = child.ask("open")
-        self.turns: list[Turn] = []
+        self.turns: list[Reply] = []
         self.began: tuple[int | None, str | None] = (None, None)
 
-    def reset(self, seed: int | None, task: str | None = None) -> Turn:
+    def reset(self, seed: int | None, task: str | None = None) -> Reply:
         """Begin an episode."""
         self.began = (seed, task)
         self.turns = [self._asked(None, "reset", seed=seed, task=task)]
         return self.turns[0]
 
-    def step(self, action: Act) -> Turn:
+    def step(self, action: Act) -> Reply:
         """Act."""
         fields = {"say": action.say, "act": action.act, "line": action.line}
         self.turns.append(self._asked(action, "step", **fields))
@@ -82,7 +82,7 @@ class Session:
         value = self.child.ask("sample", session=self.id, seed=seed)
         return Act(say=value) if isinstance(value, str) else Act(act=value)
 
-    def play(self, actions: Iterable[Act]) -> list[Turn]:
+    def play(self, actions: Iterable[Act]) -> list[Reply]:
         """Act until the episode or the actions end; all turns of the episode, the opening first."""
         for action in actions:
             if self.turns and (self.turns[-1].over or self.turns[-1].fault):
@@ -94,25 +94,25 @@ class Session:
         """End the session."""
         self.child.ask("close", session=self.id)
 
-    def _asked(self, action: Act | None, do: str, **fields: Any) -> Turn:
+    def _asked(self, action: Act | None, do: str, **fields: Any) -> Reply:
         try:
             got = self.child.ask(do, session=self.id, **fields)
         except Raised as error:
-            return Turn(action, fault=str(error), where=error.told["where"])
+            return Reply(action, fault=str(error), where=error.told["where"])
         except Hung as error:
-            return Turn(action, fault=str(error), hung=True)
+            return Reply(action, fault=str(error), hung=True)
         except Died as error:
-            return Turn(action, fault=str(error))
+            return Reply(action, fault=str(error))
         over = got.pop("terminated", False) or got.get("truncated", False)
-        return Turn(action, **got, over=over)
+        return Reply(action, **got, over=over)
 
 
-def total(turns: Sequence[Turn]) -> float:
+def total(turns: Sequence[Reply]) -> float:
     """The return of an episode."""
     return sum(turn.number for turn in turns)
 
 
-def lines(target: Target, session: Session, last: int = 6) -> str:
+def lines(target: Target, session: Sitting, last: int = 6) -> str:
     """Python that plays what the session played, as far as it fits."""
     seed, task = session.began
     text = target.opening_lines()

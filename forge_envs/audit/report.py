@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from forge_envs.audit.finding import Result
+from forge_envs.audit.finding import Checked
 from forge_envs.audit.run import Audit
 
 WIDE = 110
@@ -16,7 +16,7 @@ OPENENV = {"clean": "pass", "skipped": "skip", "fact": "fail", "suspicion": "fai
 LEVELS = {"static": 1, "runtime": 2, "semantic": 3}
 
 
-def line(result: Result) -> str:
+def line(result: Checked) -> str:
     """One row of the table, and under it the evidence."""
     head = f"{result.status:<10} {result.check:<30} "
     if result.finding is None:
@@ -27,7 +27,7 @@ def line(result: Result) -> str:
     return f"{head}{found.claim}\n{block}"
 
 
-def summary(results: Iterable[Result]) -> str:
+def summary(results: Iterable[Checked]) -> str:
     """The last line of the table."""
     counts = {status: 0 for status in ("fact", "suspicion", "clean", "skipped")}
     for result in results:
@@ -62,7 +62,7 @@ def as_openenv(audit: Audit, signature: str = "openenv.yaml") -> dict[str, Any]:
     }
 
 
-def _graded(result: Result) -> dict[str, Any]:
+def _graded(result: Checked) -> dict[str, Any]:
     evidence: list[str] = [] if result.skipped is None else [result.skipped]
     if result.finding is not None:
         found = result.finding

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from forge_envs.audit.bench import Bench, Budget
+from forge_envs.audit.bench import Budget, Rig
 from forge_envs.audit.checks import CHECKS, asks
 from forge_envs.audit.checks.machine import startup_fault
 from forge_envs.audit.child import Died, Full, Hung, NotStarted, Raised
-from forge_envs.audit.finding import Finding, Result, Skipped
+from forge_envs.audit.finding import Checked, Defect, Skipped
 from forge_envs.audit.folder import Folder
 from forge_envs.audit.harbor import HARBOR
 from forge_envs.audit.target import Target
@@ -21,10 +21,10 @@ class Audit:
     """What became of one target."""
 
     target: str
-    results: tuple[Result, ...]
+    results: tuple[Checked, ...]
 
     @property
-    def findings(self) -> list[Result]:
+    def findings(self) -> list[Checked]:
         """The checks that found something."""
         return [result for result in self.results if result.finding is not None]
 
@@ -34,7 +34,7 @@ def audit(target: Target, budget: Budget | None = None, checks: Collection[str] 
     return Audit(str(target), tuple(results(target, budget or Budget(), checks)))
 
 
-def results(target: Target, budget: Budget, checks: Collection[str] = ()) -> Iterator[Result]:
+def results(target: Target, budget: Budget, checks: Collection[str] = ()) -> Iterator[Checked]:
     """One result after the other, as they come."""
     known = HARBOR if target.kind == "harbor" else CHECKS
     wanted = _wanted(checks, known)
@@ -43,7 +43,7 @@ def results(target: Target, budget: Budget, checks: Collection[str] = ()) -> Ite
             for name in wanted:
                 yield _made(name, asks(HARBOR[name]), lambda name=name: HARBOR[name](folder))  # type: ignore[misc]
         return
-    bench = Bench(target, budget)
+    bench = Rig(target, budget)
     try:
         fault = startup_fault(bench)
         if fault is not None:
@@ -64,7 +64,7 @@ def _wanted(checks: Collection[str], known: Collection[str]) -> list[str]:
     return list(dict.fromkeys(wanted)) if checks else list(known)
 
 
-def _made(name: str, question: str, check: Callable[[], Finding | Skipped | None]) -> Result:
+def _made(name: str, question: str, check: Callable[[], Defect | Skipped | None]) -> Checked:
     began = time.monotonic()
     try:
         got = check()
@@ -72,6 +72,6 @@ def _made(name: str, question: str, check: Callable[[], Finding | Skipped | None
         got = Skipped(f"the target has room for fewer sessions than it takes: {error}")
     except (Raised, Hung, Died, NotStarted) as error:
         got = Skipped(f"the target failed on the way: {error}")
-    finding = got if isinstance(got, Finding) else None
+    finding = got if isinstance(got, Defect) else None
     skipped = got.reason if isinstance(got, Skipped) else None
-    return Result(name, question, finding, skipped, round(time.monotonic() - began, 3))
+    return Checked(name, question, finding, skipped, round(time.monotonic() - began, 3))

@@ -35,7 +35,8 @@ ENVS = {
     "wrappers": {*CORE},
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
+    "audit": {"messages", "probe"},
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "audit"},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
 }
@@ -49,6 +50,7 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
 LAZY = {
+    "forge_envs.audit.host": {"gem", "reasoning_gym", "textarena", "verifiers", "websockets"},
     "forge_envs.people.chat": {"httpx2"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},

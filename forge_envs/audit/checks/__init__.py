@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from forge_envs.audit.bench import Bench
+from forge_envs.audit.bench import Rig
 from forge_envs.audit.checks.forgery import reward_forgery
 from forge_envs.audit.checks.hostile import host_containment, hostile_text, step_deadline
 from forge_envs.audit.checks.isolation import episode_isolation, global_randomness
@@ -16,9 +16,9 @@ from forge_envs.audit.checks.leaks import no_solution_leakage, oracle_containmen
 from forge_envs.audit.checks.machine import machine_failure, observation_schema, resource_bounds
 from forge_envs.audit.checks.rewards import canary_floor, floor_gap, oracle_max, reward_well_formed
 from forge_envs.audit.checks.seeds import episode_determinism, group_opening, seed_control
-from forge_envs.audit.finding import Finding, Skipped
+from forge_envs.audit.finding import Defect, Skipped
 
-Check: TypeAlias = Callable[[Bench], Finding | Skipped | None]
+Check: TypeAlias = Callable[[Rig], Defect | Skipped | None]
 
 # What may take the target down comes last: a server is not ours to start again.
 CHECKS: dict[str, Check] = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from forge_envs.audit.bench import Bench
-from forge_envs.audit.finding import Finding, Skipped
+from forge_envs.audit.bench import Rig
+from forge_envs.audit.finding import Defect, Skipped
 from forge_envs.audit.play import Act, lines, total
 
 CLAIMS = (
@@ -25,7 +25,7 @@ CLAIMS = (
 FIELDS = {"reward": 1.0, "done": True, "score": 1.0, "success": True}
 
 
-def reward_forgery(bench: Bench) -> Finding | Skipped | None:
+def reward_forgery(bench: Rig) -> Defect | Skipped | None:
     """Whether claiming a reward earns one."""
     if not bench.about["talks"]:
         return Skipped("actions are no text")
@@ -48,7 +48,7 @@ def reward_forgery(bench: Bench) -> Finding | Skipped | None:
                     continue  # it is paid for its form or its length, not for the claim
                 session.reset(*place)
                 session.play([Act(say=claim)])
-                return Finding(
+                return Defect(
                     "fact",
                     "claiming a reward earns one",
                     f"{json.dumps(claim)} earns {earned:g}, {json.dumps(neutral)} does not",

@@ -6,10 +6,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_envs.audit.bench import NOT_AN_ANSWER, Bench
+from forge_envs.audit.bench import NOT_AN_ANSWER, Rig
 from forge_envs.audit.child import Full, NotStarted
-from forge_envs.audit.finding import Finding, Skipped
-from forge_envs.audit.play import Act, Session, Turn, lines
+from forge_envs.audit.finding import Defect, Skipped
+from forge_envs.audit.play import Act, Reply, Sitting, lines
 from forge_envs.audit.target import shown
 from forge_envs.probe import HOSTILE
 
@@ -66,11 +66,11 @@ MOST_HUNG = 2
 class Said:
     """One text, the turn it led to, and lines that show it."""
 
-    turn: Turn
+    turn: Reply
     again: str
 
 
-def hostile(bench: Bench) -> list[Said]:
+def hostile(bench: Rig) -> list[Said]:
     """Every text said once; done once for all checks that ask."""
     known: list[Said] | None = getattr(bench, "_hostile", None)
     if known is None:
@@ -79,7 +79,7 @@ def hostile(bench: Bench) -> list[Said]:
     return known
 
 
-def _say_all(bench: Bench) -> list[Said]:
+def _say_all(bench: Rig) -> list[Said]:
     said: list[Said] = []
     texts = [*TEXTS, *HEAVY]
     while texts and sum(one.turn.hung for one in said) < MOST_HUNG:
@@ -94,7 +94,7 @@ def _say_all(bench: Bench) -> list[Said]:
     return said
 
 
-def _say_some(bench: Bench, session: Session, texts: list[str], said: list[Said]) -> bool:
+def _say_some(bench: Rig, session: Sitting, texts: list[str], said: list[Said]) -> bool:
     """Say texts until the episode ends; False where none can be begun."""
     if session.reset(*bench.places[len(said) % len(bench.places)]).fault:
         return False
@@ -109,7 +109,7 @@ def _say_some(bench: Bench, session: Session, texts: list[str], said: list[Said]
     return True
 
 
-def _shortest(bench: Bench, session: Session) -> str:
+def _shortest(bench: Rig, session: Sitting) -> str:
     """The last action alone where that is enough, else the whole episode."""
     last = session.turns[-1]
     assert last.action is not None
@@ -121,7 +121,7 @@ def _shortest(bench: Bench, session: Session) -> str:
     return lines(bench.target, session, bench.budget.turns)
 
 
-def hostile_text(bench: Bench) -> Finding | Skipped | None:
+def hostile_text(bench: Rig) -> Defect | Skipped | None:
     """Whether every text is answered, rubbish too."""
     if not bench.about["talks"]:
         return Skipped("actions are no text")
@@ -132,7 +132,7 @@ def hostile_text(bench: Bench) -> Finding | Skipped | None:
     kinds = sorted({one.turn.fault.partition(":")[0] for one in crashes})
     where = f" ({worst.turn.where[-1]})" if worst.turn.where else ""
     certain = worst.turn.admitted is not False
-    return Finding(
+    return Defect(
         "fact" if certain else "suspicion",
         f"step raises on {len(crashes)} of {len(hostile(bench))} texts: {', '.join(kinds)}",
         f"{worst.turn.action}: {worst.turn.fault}{where}"
@@ -141,25 +141,25 @@ def hostile_text(bench: Bench) -> Finding | Skipped | None:
     )
 
 
-def step_deadline(bench: Bench) -> Finding | Skipped | None:
+def step_deadline(bench: Rig) -> Defect | Skipped | None:
     """Whether every step returns."""
     if not bench.about["talks"]:
         return _samples_return(bench)
     for one in hostile(bench):
         if one.turn.hung:
             seen = f"{one.turn.action}: {one.turn.fault}; the process was killed"
-            return Finding("fact", "a step does not return", seen, one.again)
+            return Defect("fact", "a step does not return", seen, one.again)
     return _samples_return(bench)
 
 
-def _samples_return(bench: Bench) -> Finding | None:
+def _samples_return(bench: Rig) -> Defect | None:
     with bench.session() as session:
         for place in bench.places:
             session.reset(*place)
             turns = session.play(bench.wander(session))
             if turns[-1].hung:
                 seen = f"{turns[-1].action or 'reset'}: {turns[-1].fault}; the process was killed"
-                return Finding("fact", "a step does not return", seen, lines(bench.target, session))
+                return Defect("fact", "a step does not return", seen, lines(bench.target, session))
             if turns[-1].fault:
                 return None
     return None
@@ -170,7 +170,7 @@ BLOCKS = ("```python\n{}\n```", "<python>{}</python>", '{{"code": "{}"}}')
 """Forms in which code is meant to be run, though not with the rights of the environment."""
 
 
-def host_containment(bench: Bench) -> Finding | Skipped | None:
+def host_containment(bench: Rig) -> Defect | Skipped | None:
     """Whether what an agent says is run as code where the environment runs."""
     if not bench.about["talks"]:
         return Skipped("actions are no text")
@@ -189,7 +189,7 @@ def host_containment(bench: Bench) -> Finding | Skipped | None:
                     return None
                 said = session.step(Act(say=block.format(code)))
                 if canary.exists():
-                    return Finding(
+                    return Defect(
                         "suspicion" if block in BLOCKS or bench.about["shell"] else "fact",
                         "what the agent says runs as code with the rights of the environment",
                         f"after {shown(block.format(code))} the file {canary} exists",
@@ -200,5 +200,5 @@ def host_containment(bench: Bench) -> Finding | Skipped | None:
     return None
 
 
-def _fresh(bench: Bench, session: Session) -> Turn:
+def _fresh(bench: Rig, session: Sitting) -> Reply:
     return session.reset(*bench.places[0])

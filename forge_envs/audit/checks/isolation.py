@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from forge_envs.audit.bench import Bench, differ
+from forge_envs.audit.bench import Rig, differ
 from forge_envs.audit.checks.seeds import parted_at
 from forge_envs.audit.child import Child
-from forge_envs.audit.finding import Finding, Skipped
-from forge_envs.audit.play import Act, Session, Turn, lines
+from forge_envs.audit.finding import Defect, Skipped
+from forge_envs.audit.play import Act, Reply, Sitting, lines
 
 
-def episode_isolation(bench: Bench) -> Finding | Skipped | None:
+def episode_isolation(bench: Rig) -> Defect | Skipped | None:
     """Whether an episode is as if it were alone, after others and beside others."""
     if not bench.about["deterministic"]:
         return Skipped("registered as nondeterministic")
@@ -20,7 +20,7 @@ def episode_isolation(bench: Bench) -> Finding | Skipped | None:
         return _after(bench, child, alone, other) or _beside(bench, child, alone, other)
 
 
-def _after(bench: Bench, child: Child, alone: Session, other: Session) -> Finding | None:
+def _after(bench: Rig, child: Child, alone: Sitting, other: Sitting) -> Defect | None:
     """The episode again, in a session that has played and in one opened after that."""
     with bench.session(child) as used:
         for before in (other, alone):
@@ -35,7 +35,7 @@ def _after(bench: Bench, child: Child, alone: Session, other: Session) -> Findin
         return _again(bench, new, alone, "in a session opened after another one", "")
 
 
-def _again(bench: Bench, session: Session, alone: Session, when: str, before: str) -> Finding | None:
+def _again(bench: Rig, session: Sitting, alone: Sitting, when: str, before: str) -> Defect | None:
     session.reset(*alone.began)
     session.play(acts(alone))
     at = differ(session.turns, alone.turns)
@@ -44,7 +44,7 @@ def _again(bench: Bench, session: Session, alone: Session, when: str, before: st
     return _leak(bench, session, alone.turns, at, when, before)
 
 
-def _beside(bench: Bench, child: Child, alone: Session, other: Session) -> Finding | None:
+def _beside(bench: Rig, child: Child, alone: Sitting, other: Sitting) -> Defect | None:
     """Two episodes played in turns."""
     with bench.session(child) as one, bench.session(child) as two:
         pairs = ((one, alone), (two, other))
@@ -61,9 +61,9 @@ def _beside(bench: Bench, child: Child, alone: Session, other: Session) -> Findi
     return None
 
 
-def _leak(bench: Bench, session: Session, alone: list[Turn], at: int, when: str, before: str) -> Finding:
+def _leak(bench: Rig, session: Sitting, alone: list[Reply], at: int, when: str, before: str) -> Defect:
     again = lines(bench.target, session, bench.budget.turns)
-    return Finding(
+    return Defect(
         "fact",
         f"{when}, turn {at} of an episode is not what it is alone",
         parted_at(session.turns, alone, at),
@@ -71,12 +71,12 @@ def _leak(bench: Bench, session: Session, alone: list[Turn], at: int, when: str,
     )
 
 
-def acts(session: Session) -> list[Act]:
+def acts(session: Sitting) -> list[Act]:
     """The actions of what a session has played."""
     return [turn.action for turn in session.turns if turn.action is not None]
 
 
-def global_randomness(bench: Bench) -> Finding | Skipped | None:
+def global_randomness(bench: Rig) -> Defect | Skipped | None:
     """Whether the random generators that a process shares are left alone."""
     if bench.about["remote"]:
         return Skipped("the target runs in another process")
@@ -88,7 +88,7 @@ def global_randomness(bench: Bench) -> Finding | Skipped | None:
             after = child.ask("random")
             moved = [name for name in before if before[name] != after[name]]
             if moved:
-                return Finding(
+                return Defect(
                     "fact",
                     f"the process's own generator {' and '.join(moved)} is seeded or drawn from",
                     "its state after an episode is another one than before",

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from forge_envs.audit.bench import Bench, Place
-from forge_envs.audit.finding import Finding, Skipped
-from forge_envs.audit.play import Act, Turn, lines, total
+from forge_envs.audit.bench import Place, Rig
+from forge_envs.audit.finding import Defect, Skipped
+from forge_envs.audit.play import Act, Reply, lines, total
 from forge_envs.audit.target import shown
 
 SECRET = re.compile(
@@ -29,7 +29,7 @@ FILES = (
 )
 
 
-def no_solution_leakage(bench: Bench) -> Finding | Skipped | None:
+def no_solution_leakage(bench: Rig) -> Defect | Skipped | None:
     """Whether observations and `info` keep the solution to themselves while the episode is open."""
     with bench.session() as session:
         for place in bench.places:
@@ -43,16 +43,16 @@ def no_solution_leakage(bench: Bench) -> Finding | Skipped | None:
                 turns = session.play(silent)
                 found = _shown(turns, [str(act.say) for act in gold])
             if found is not None:
-                return Finding(*found, lines(bench.target, session))
+                return Defect(*found, lines(bench.target, session))
     return None
 
 
-def _open(turns: list[Turn]) -> Iterator[Turn]:
+def _open(turns: list[Reply]) -> Iterator[Reply]:
     """The turns an agent acts after."""
     return (turn for turn in turns if not turn.over and not turn.fault)
 
 
-def _shown(turns: list[Turn], gold: list[str]) -> tuple[Any, str, str] | None:
+def _shown(turns: list[Reply], gold: list[str]) -> tuple[Any, str, str] | None:
     secrets = [_squash(text) for text in gold if len(_squash(text)) >= 1]
     for turn in _open(turns):
         for path, value in _leaves(turn.info):
@@ -68,7 +68,7 @@ def _shown(turns: list[Turn], gold: list[str]) -> tuple[Any, str, str] | None:
     return None
 
 
-def _named(bench: Bench, place: Place, turns: list[Turn]) -> tuple[Any, str, str] | None:
+def _named(bench: Rig, place: Place, turns: list[Reply]) -> tuple[Any, str, str] | None:
     """Values under names that solutions have; a fact where saying one wins."""
     for turn in _open(turns):
         for where, holder in (("info", turn.info), ("observation", turn.observation)):
@@ -82,7 +82,7 @@ def _named(bench: Bench, place: Place, turns: list[Turn]) -> tuple[Any, str, str
     return None
 
 
-def _wins(bench: Bench, place: Place, value: str) -> str | None:
+def _wins(bench: Rig, place: Place, value: str) -> str | None:
     with bench.session() as session:
         for form in FORMS:
             session.reset(*place)
@@ -117,7 +117,7 @@ def _last(path: str) -> str:
     return (_parts(path) or [""])[-1]
 
 
-def oracle_containment(bench: Bench) -> Finding | Skipped | None:
+def oracle_containment(bench: Rig) -> Defect | Skipped | None:
     """Whether solution and hidden tests lie where the agent can read them."""
     if not bench.about["shell"]:
         return Skipped("the target has no shell")
@@ -128,7 +128,7 @@ def oracle_containment(bench: Bench) -> Finding | Skipped | None:
             files = [line for line in turn.text.splitlines() if line.startswith("/")]
             if files:
                 seen = f"{FILES}\nprints {shown(chr(10).join(files))}"
-                return Finding(
+                return Defect(
                     "suspicion",
                     "files that are named like a solution or hidden tests can be read",
                     seen,

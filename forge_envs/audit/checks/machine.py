@@ -7,10 +7,10 @@ import json
 import re
 import time
 
-from forge_envs.audit.bench import NOT_AN_ANSWER, Bench
+from forge_envs.audit.bench import NOT_AN_ANSWER, Rig
 from forge_envs.audit.child import Child, Died, Full, Hung, Raised
-from forge_envs.audit.finding import Finding, Skipped
-from forge_envs.audit.play import Act, Session, Turn, lines
+from forge_envs.audit.finding import Defect, Skipped
+from forge_envs.audit.play import Act, Reply, Sitting, lines
 
 SIGN = re.compile(r"error|fail|refused|unavailable|timeout|exception", re.IGNORECASE)
 """By such a word in `info` a trainer can tell that the machine failed."""
@@ -18,7 +18,7 @@ PATIENCE = 5.0
 """Seconds in which a server must notice that a client is gone."""
 
 
-def machine_failure(bench: Bench) -> Finding | Skipped | None:
+def machine_failure(bench: Rig) -> Defect | Skipped | None:
     """Whether a failed network or program is told as what it is, and not scored."""
     if bench.about["remote"]:
         return Skipped("the target runs in another process, which cannot be cut off from here")
@@ -39,13 +39,13 @@ def machine_failure(bench: Bench) -> Finding | Skipped | None:
     return None if tried else Skipped("no step reached for a network or another program")
 
 
-def _told(turn: Turn) -> bool:
+def _told(turn: Reply) -> bool:
     return bool(turn.fault) or isinstance(turn.reward, dict) or bool(SIGN.search(json.dumps(turn.info)))
 
 
-def _scored(bench: Bench, session: Session, turn: Turn) -> Finding:
+def _scored(bench: Rig, session: Sitting, turn: Reply) -> Defect:
     after = "and ends the episode" if turn.over else "and goes on"
-    return Finding(
+    return Defect(
         "fact" if turn.over else "suspicion",
         f"a step whose network or program fails earns {turn.number:g} {after}",
         f"after {turn.action}, {turn.refused} connections or programs refused: reward {turn.number:g}, "
@@ -55,7 +55,7 @@ def _scored(bench: Bench, session: Session, turn: Turn) -> Finding:
     )
 
 
-def resource_bounds(bench: Bench) -> Finding | Skipped | None:
+def resource_bounds(bench: Rig) -> Defect | Skipped | None:
     """Whether sessions that end leave nothing behind: places, open files, threads, processes."""
     n = bench.budget.sessions
     with bench.apart() as child:
@@ -70,7 +70,7 @@ def resource_bounds(bench: Bench) -> Finding | Skipped | None:
                     if leave == "drop" and _room_later(child):
                         continue
                     how = "closed" if leave == "close" else "dropped by their clients"
-                    return Finding(
+                    return Defect(
                         "fact",
                         "places of sessions that are gone are not freed",
                         f"no room after {i} sessions were {how}: {error}",
@@ -80,7 +80,7 @@ def resource_bounds(bench: Bench) -> Finding | Skipped | None:
         after = before if bench.about["remote"] else child.ask("usage")
     for what, count in after.items():
         if count - before[what] >= max(2, n // 2):
-            return Finding(
+            return Defect(
                 "fact",
                 f"sessions that were closed leave {what} behind",
                 f"{before[what]} {what} before and {count} after {n} sessions were opened, played and closed",
@@ -89,9 +89,9 @@ def resource_bounds(bench: Bench) -> Finding | Skipped | None:
     return None
 
 
-def _brief(bench: Bench, child: Child, leave: str) -> None:
+def _brief(bench: Rig, child: Child, leave: str) -> None:
     """One short session. A target that fails in it is another check's finding."""
-    session = Session(child)
+    session = Sitting(child)
     session.reset(*bench.places[0])
     with contextlib.suppress(Raised):
         session.play([session.sample(bench.budget.seed + i) for i in range(2)])
@@ -114,13 +114,13 @@ def _room_later(child: Child) -> bool:
     return False
 
 
-def _loop(bench: Bench) -> str:
+def _loop(bench: Rig) -> str:
     seed, task = bench.places[0]
     options = "" if task is None else f', options={{"task": {task!r}}}'
     return "\n".join([*bench.target.opening_lines(), f"env.reset(seed={seed}{options}); env.close()"])
 
 
-def observation_schema(bench: Bench) -> Finding | Skipped | None:
+def observation_schema(bench: Rig) -> Defect | Skipped | None:
     """Whether observations lie in the declared space."""
     declared = False
     for one, _ in bench.twins:
@@ -130,11 +130,11 @@ def observation_schema(bench: Bench) -> Finding | Skipped | None:
                 after = "reset" if turn.action is None else f"step({turn.action})"
                 seen = f"after {after}: {json.dumps(turn.observation)[:300]}"
                 again = lines(bench.target, one, bench.budget.turns) + "\nprint(env.observation_space)"
-                return Finding("fact", "an observation lies outside the declared space", seen, again)
+                return Defect("fact", "an observation lies outside the declared space", seen, again)
     return None if declared else Skipped("no space is declared")
 
 
-def startup_fault(bench: Bench) -> str | None:
+def startup_fault(bench: Rig) -> str | None:
     """Why the first episode cannot even begin; None where it can."""
     try:
         with bench.session() as session:

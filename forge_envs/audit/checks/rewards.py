@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from forge_envs.audit.bench import Bench, Place
+from forge_envs.audit.bench import Place, Rig
 from forge_envs.audit.checks.hostile import hostile
-from forge_envs.audit.finding import Certainty, Finding, Skipped
-from forge_envs.audit.play import Act, Session, Turn, lines, total
+from forge_envs.audit.finding import Certainty, Defect, Skipped
+from forge_envs.audit.play import Act, Reply, Sitting, lines, total
 
 LITTLE = 0.1
 """What of the best return an agent may earn that does nothing."""
@@ -16,7 +16,7 @@ NEAR = 0.9
 """At what of the best return an agent has as good as solved the task."""
 
 
-def reward_well_formed(bench: Bench) -> Finding | Skipped | None:
+def reward_well_formed(bench: Rig) -> Defect | Skipped | None:
     """Whether every reward is a finite number within the declared bounds."""
     bounds = bench.about["bounds"]
     with bench.session() as session:
@@ -27,16 +27,16 @@ def reward_well_formed(bench: Bench) -> Finding | Skipped | None:
                 session.reset(seed, task)
                 for turn in session.play(actions)[1:]:
                     if (found := _malformed(turn, bounds)) is not None:
-                        return Finding("fact", "a reward is " + found, found, lines(bench.target, session))
+                        return Defect("fact", "a reward is " + found, found, lines(bench.target, session))
     if not bench.about["talks"] or bench.about["remote"]:
         return None  # what nobody would say may take a server down for all that follow
     for one in hostile(bench):
         if not one.turn.fault and (found := _malformed(one.turn, bounds)) is not None:
-            return Finding("fact", "a reward is " + found, f"after {one.turn.action}", one.again)
+            return Defect("fact", "a reward is " + found, f"after {one.turn.action}", one.again)
     return None
 
 
-def _malformed(turn: Turn, bounds: tuple[float, float] | None) -> str | None:
+def _malformed(turn: Reply, bounds: tuple[float, float] | None) -> str | None:
     if turn.fault:
         return None
     if isinstance(turn.reward, dict):
@@ -46,7 +46,7 @@ def _malformed(turn: Turn, bounds: tuple[float, float] | None) -> str | None:
     return None
 
 
-def oracle_max(bench: Bench) -> Finding | Skipped | None:
+def oracle_max(bench: Rig) -> Defect | Skipped | None:
     """Whether the target's own solution earns the most that can be earned."""
     top = bench.about["top"]
     if top is None:
@@ -61,25 +61,23 @@ def oracle_max(bench: Bench) -> Finding | Skipped | None:
             session.reset(*place)
             turns = session.play(gold)
             if turns[-1].fault:
-                return Finding(
-                    "fact", "its own solution fails", turns[-1].fault, lines(bench.target, session)
-                )
+                return Defect("fact", "its own solution fails", turns[-1].fault, lines(bench.target, session))
             if total(turns) < top - 1e-6:
                 seen = f"return {total(turns):g} after {len(turns) - 1} actions of the solution"
-                return Finding(
+                return Defect(
                     "fact", f"its own solution earns less than {top:g}", seen, lines(bench.target, session)
                 )
     return None if known else Skipped("the target tells no solution")
 
 
-def floor_gap(bench: Bench) -> Finding | Skipped | None:
+def floor_gap(bench: Rig) -> Defect | Skipped | None:
     """Whether silence, chance and an echo of the prompt earn nothing."""
     if not bench.about["talks"]:
         return Skipped("actions are no text: no action stands for silence")
     if not bench.about["alone"]:
         return Skipped("several players take turns, and here all of them say the same")
     best = _best(bench)
-    agents: dict[str, Callable[[Session, int], Act]] = {
+    agents: dict[str, Callable[[Sitting, int], Act]] = {
         "silence": lambda session, _: Act(say=""),
         "an agent that repeats what it was told": lambda session, _: Act(say=session.turns[-1].text),
         "a random agent": lambda session, salt: session.sample(bench.budget.seed + salt),
@@ -93,14 +91,14 @@ def floor_gap(bench: Bench) -> Finding | Skipped | None:
             again = lines(bench.target, session, 3)
             if best is not None and best > 0 and usual >= NEAR * best:
                 of = f"as much as the best known return, {best:g}"
-                return Finding("fact", f"{name} earns {of}", f"returns {told}", again)
+                return Defect("fact", f"{name} earns {of}", f"returns {told}", again)
             if name != "a random agent" and usual > LITTLE * (best or 0.0) and usual > 0 and found is None:
                 of = f" of {best:g}" if best is not None else ""
-                found = Finding("suspicion", f"{name} earns {usual:.3g}{of}", f"returns {told}", again)
+                found = Defect("suspicion", f"{name} earns {usual:.3g}{of}", f"returns {told}", again)
     return found
 
 
-def _played(bench: Bench, session: Session, place: Place, agent: Callable[[Session, int], Act]) -> float:
+def _played(bench: Rig, session: Sitting, place: Place, agent: Callable[[Sitting, int], Act]) -> float:
     session.reset(*place)
     for salt in range(bench.budget.turns):
         if session.turns[-1].over or session.turns[-1].fault:
@@ -109,12 +107,12 @@ def _played(bench: Bench, session: Session, place: Place, agent: Callable[[Sessi
     return total(session.turns)
 
 
-def _best(bench: Bench) -> float | None:
+def _best(bench: Rig) -> float | None:
     top = bench.about["top"]
     return None if top is None else float(top)
 
 
-def canary_floor(bench: Bench) -> Finding | Skipped | None:
+def canary_floor(bench: Rig) -> Defect | Skipped | None:
     """Whether an answer that names many alternatives is paid like one that knows."""
     best = _best(bench)
     golds = [bench.gold(place) for place in bench.places]
@@ -139,4 +137,4 @@ def canary_floor(bench: Bench) -> Finding | Skipped | None:
         return None
     certainty: Certainty = "fact" if gain >= NEAR * best else "suspicion"
     seen = f"all {len(set(answers))} answers at once earn {hedged}, a wrong answer alone {wrong}"
-    return Finding(certainty, "an answer that names every alternative is paid", seen, again)
+    return Defect(certainty, "an answer that names every alternative is paid", seen, again)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from forge_envs.audit.bench import Bench, differ
-from forge_envs.audit.finding import Finding, Skipped
-from forge_envs.audit.play import Turn, lines
+from forge_envs.audit.bench import Rig, differ
+from forge_envs.audit.finding import Defect, Skipped
+from forge_envs.audit.play import Reply, lines
 from forge_envs.audit.target import shown
 
 
-def seed_control(bench: Bench) -> Finding | Skipped | None:
+def seed_control(bench: Rig) -> Defect | Skipped | None:
     """Whether the same seed begins the same episode."""
     if not bench.about["deterministic"]:
         return Skipped("registered as nondeterministic")
     for one, two in bench.twins:
         if not one.turns[0].same(two.turns[0]):
-            return Finding(
+            return Defect(
                 "fact",
                 f"reset(seed={one.began[0]}) begins different episodes in two processes",
                 parted(one.turns[0], two.turns[0]),
@@ -25,7 +25,7 @@ def seed_control(bench: Bench) -> Finding | Skipped | None:
     return None
 
 
-def episode_determinism(bench: Bench) -> Finding | Skipped | None:
+def episode_determinism(bench: Rig) -> Defect | Skipped | None:
     """Whether the same seed and the same actions give the same episode."""
     if not bench.about["deterministic"]:
         return Skipped("registered as nondeterministic")
@@ -34,7 +34,7 @@ def episode_determinism(bench: Bench) -> Finding | Skipped | None:
         if at == 0:
             return Skipped("the openings differ already")
         if at is not None:
-            return Finding(
+            return Defect(
                 "fact",
                 f"the same seed and the same actions part at turn {at}",
                 parted_at(one.turns, two.turns, at),
@@ -43,7 +43,7 @@ def episode_determinism(bench: Bench) -> Finding | Skipped | None:
     return None
 
 
-def group_opening(bench: Bench) -> Finding | Skipped | None:
+def group_opening(bench: Rig) -> Defect | Skipped | None:
     """Whether all members of a group, open at once, have the same opening."""
     if not bench.about["deterministic"] and not bench.ids:
         return Skipped("registered as nondeterministic")
@@ -59,7 +59,7 @@ def group_opening(bench: Bench) -> Finding | Skipped | None:
                     what = f"seed {seed}" if task is None else f"task {task!r}"
                     how = "open at once" if task is None else f"seeds {seed} and {seed + i}"
                     again = lines(bench.target, sessions[0], 0) + "\n# in another session\n"
-                    return Finding(
+                    return Defect(
                         "fact",
                         f"two members of a group ({what}; {how}) have different openings",
                         parted(first, mine),
@@ -68,7 +68,7 @@ def group_opening(bench: Bench) -> Finding | Skipped | None:
     return None
 
 
-def parted(one: Turn, two: Turn) -> str:
+def parted(one: Reply, two: Reply) -> str:
     """How two turns differ, in the first thing in which they do."""
     for name in ("fault", "reward", "over", "truncated"):
         a, b = getattr(one, name), getattr(two, name)
@@ -80,7 +80,7 @@ def parted(one: Turn, two: Turn) -> str:
     return f"{shown(a[begin : at + 90])} and {shown(b[begin : at + 90])}"
 
 
-def parted_at(one: list[Turn], two: list[Turn], at: int) -> str:
+def parted_at(one: list[Reply], two: list[Reply], at: int) -> str:
     """How two plays differ at a turn, which one of them may not have."""
     if at < len(one) and at < len(two):
         return parted(one[at], two[at])

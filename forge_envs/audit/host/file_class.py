@@ -1,6 +1,6 @@
 """A class in a file, for an environment of no kind known here: `wrapper.py:Name`.
 
-The class takes the arguments and has what `source.Source` has, as far as it wishes: `make()` gives an object
+The class takes the arguments and has what `source.Origin` has, as far as it wishes: `make()` gives an object
 with `reset(seed, task) -> (observation, info)`, `step(text) -> (observation, reward, terminated, truncated,
 info)` and `close()`.
 """
@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .source import Source
-from .text_env import TextEnv
+from forge_envs.audit.host.source import Origin
+from forge_envs.audit.host.text_env import TextEnv
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source that the class makes."""
     path, _, wanted = name.rpartition(":")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -28,7 +28,7 @@ def load(name: str, args: dict[str, Any]) -> Source:
     return FileSource(getattr(module, wanted)(**args))
 
 
-class FileSource(Source):
+class FileSource(Origin):
     """What the class tells, and nothing where it is silent."""
 
     def __init__(self, given: Any) -> None:

@@ -7,16 +7,16 @@ from typing import Any
 
 import gem
 
-from .source import Source
-from .text_env import TextEnv
+from forge_envs.audit.host.source import Origin
+from forge_envs.audit.host.text_env import TextEnv
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source of `gem.make(name, **args)`."""
     return GemSource(name, args)
 
 
-class GemSource(Source):
+class GemSource(Origin):
     """Makes envs of one id."""
 
     def __init__(self, name: str, args: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from .source import Env, Source
+from forge_envs.audit.host.source import Env, Origin
 
 WORDS = (
     "hello",
@@ -28,12 +28,12 @@ WORDS = (
 )
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source of `gymnasium.make(name, **args)`."""
     return GymnasiumSource(name, args)
 
 
-class GymnasiumSource(Source):
+class GymnasiumSource(Origin):
     """Makes envs of one id. An env is spoken to if its actions are text."""
 
     def __init__(self, name: str, args: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ import random
 from typing import Any
 from urllib.request import urlopen
 
-from .source import Env, NoRoom, Source
-from .text_env import LINES
+from forge_envs.audit.host.source import Env, NoRoom, Origin
+from forge_envs.audit.host.text_env import LINES
 
 WAIT = 120.0
 """Seconds for one message; the audit's own deadline is shorter."""
@@ -29,14 +29,14 @@ TEXT_FIELDS = (
 """Which field of an action says something, where several hold text."""
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source at an address; `args` go into every reset. Raises ImportError without websockets."""
     if importlib.util.find_spec("websockets") is None:
         raise ImportError("websockets is not installed: pip install websockets, or name another --python")
     return ServerSource(name, args)
 
 
-class ServerSource(Source):
+class ServerSource(Origin):
     """Connections to one server; its schema says what an action is."""
 
     remote = True

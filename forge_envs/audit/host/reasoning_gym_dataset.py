@@ -6,19 +6,19 @@ from typing import Any
 
 import reasoning_gym
 
-from .source import Source
-from .text_env import TextEnv
+from forge_envs.audit.host.source import Origin
+from forge_envs.audit.host.text_env import TextEnv
 
 FIRST = 10_000
 """Number of questions of which any may be asked for."""
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source of `reasoning_gym.create_dataset(name, **args)`; a seed is the number of a question."""
     return ReasoningSource(name, args)
 
 
-class ReasoningSource(Source):
+class ReasoningSource(Origin):
     """Questions of one dataset; the oracle's answer is the gold."""
 
     top = 1.0

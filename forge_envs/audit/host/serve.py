@@ -18,8 +18,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from .plain import number, plain, words
-from .source import Env, NoRoom, Source
+from forge_envs.audit.host.plain import number, plain, words
+from forge_envs.audit.host.source import Env, NoRoom, Origin
 
 KINDS = {
     "gymnasium": "gymnasium_env",
@@ -35,7 +35,7 @@ KINDS = {
 class Loop:
     """The sessions of one target, and what is asked about them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Origin) -> None:
         self.source = source
         self.envs: dict[int, Env] = {}
         self.opened = 0
@@ -173,7 +173,7 @@ def main(kind: str, spec: str) -> None:
     requests: TextIO = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # a target that reads from a keyboard finds none
     try:
-        module = importlib.import_module(f".{KINDS[kind]}", __package__)
+        module = importlib.import_module(f"{__package__}.{KINDS[kind]}")
         loop = Loop(module.load(**json.loads(spec)))
         first: dict[str, Any] = {"ok": None}
     except (Exception, SystemExit) as error:

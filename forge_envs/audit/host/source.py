@@ -44,7 +44,7 @@ class Env:
         return None
 
 
-class Source:
+class Origin:
     """A target: where sessions come from."""
 
     talks = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from .source import Env
+from forge_envs.audit.host.source import Env
 
 LINES = (
     "hello",

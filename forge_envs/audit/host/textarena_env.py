@@ -6,16 +6,16 @@ from typing import Any
 
 import textarena
 
-from .source import Source
-from .text_env import TextEnv
+from forge_envs.audit.host.source import Origin
+from forge_envs.audit.host.text_env import TextEnv
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source of `textarena.make(name)`; `args` may give the number of `players`."""
     return ArenaSource(name, args.get("players"))
 
 
-class ArenaSource(Source):
+class ArenaSource(Origin):
     """Makes games of one id."""
 
     def __init__(self, name: str, players: int | None) -> None:

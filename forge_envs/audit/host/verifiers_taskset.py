@@ -13,19 +13,19 @@ from verifiers.v1.graph import MessageNode
 from verifiers.v1.trace import AgentInfo, Trace, TraceTask
 from verifiers.v1.utils.loaders import taskset_class, taskset_config_type
 
-from .source import Source
-from .text_env import TextEnv
+from forge_envs.audit.host.source import Origin
+from forge_envs.audit.host.text_env import TextEnv
 
 FIRST = 50
 """Tasks that are read, of tasksets that may be endless."""
 
 
-def load(name: str, args: dict[str, Any]) -> Source:
+def load(name: str, args: dict[str, Any]) -> Origin:
     """The source of the taskset `name`, its config made with `args`."""
     return TasksetSource(name, args)
 
 
-class TasksetSource(Source):
+class TasksetSource(Origin):
     """The first tasks of a taskset."""
 
     top = 1.0
