@@ -1,4 +1,4 @@
-"""`forge-envs`: list worlds, check their promises, play by hand, build images, make tasks, export them."""
+"""`forge-envs`: list, check, play and export worlds, audit those of others, build images, make tasks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from forge_envs.adapters import exports
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
+from forge_envs.audit import command as audit
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe
@@ -91,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     exporting = commands.add_parser("export", help="write tasks in the form of another program")
     exports.add_arguments(exporting)
     exporting.set_defaults(run=_export)
-    for command in (check, play, fidelity, exporting):
+    auditing = commands.add_parser("audit", help="find what would corrupt training in anybody's environment")
+    audit.add_arguments(auditing)
+    auditing.set_defaults(run=_audit)
+    for command in (check, play, fidelity, exporting, auditing):
         command.add_argument(
             "--arg",
             action="append",
@@ -263,6 +267,13 @@ def _export(args: argparse.Namespace) -> int:
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)
         return 1
+
+
+def _audit(args: argparse.Namespace) -> int:
+    try:
+        return audit.run(args, _kwargs(args.arg))
+    except ValueError as error:
+        raise Mistake(str(error)) from error
 
 
 # -- fidelity --------------------------------------------------------------------------------------------
