@@ -71,7 +71,6 @@ class AgentPlayer:
         """Wait until every program has ended."""
         while self._ending:
             await asyncio.gather(*self._ending)
-        self.program.close()
 
     def leave(self, running: asyncio.Task[Exit], grace: float) -> None:
         """End a program, after `grace` seconds."""

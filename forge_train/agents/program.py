@@ -119,35 +119,68 @@ class Command:
     async def _run(self, brief: Brief, folder: str) -> Exit:
         mark = f"FORGE_EPISODE={brief.api_key}"
         own = {name: brief.filled(value, folder) for name, value in self._env.items()}
+        output, errors = await _Tail.open(), await _Tail.open()
         try:
             process = await asyncio.create_subprocess_exec(
                 *(brief.filled(word, folder) for word in self._words),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=output.end,
+                stderr=errors.end,
                 cwd=folder,
                 env={**os.environ, **brief.variables(), **own, **dict([mark.split("=", 1)])},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:  # an argument is too long, or holds a NUL
             return Exit(126, "", f"{self._words[0]} did not start: {error}")
-        assert process.stdout is not None and process.stderr is not None
-        readers = [asyncio.create_task(_tail(pipe)) for pipe in (process.stdout, process.stderr)]
+        finally:
+            output.let_go()
+            errors.let_go()
         try:
             code = await process.wait()
         finally:
             await asyncio.shield(asyncio.ensure_future(_end(process, mark)))
-            output, errors = await asyncio.gather(*readers)
-        return Exit(code, output, errors[-4000:])
+            told, complained = await output.text(), await errors.text()
+        return Exit(code, told, complained[-4000:])
 
 
-async def _tail(pipe: asyncio.StreamReader) -> str:
-    """The end of what comes, as text."""
-    kept = bytearray()
-    while data := await pipe.read(65_536):
-        kept += data
-        del kept[:-MOST_OUTPUT]
-    return kept.decode("utf-8", "replace")
+class _Tail:
+    """The end of what is written into a pipe of our own.
+
+    With those of asyncio one would wait for a program until all it started have closed them, too.
+    """
+
+    def __init__(self, end: int, transport: asyncio.ReadTransport, reader: asyncio.StreamReader) -> None:
+        self.end = end
+        """What the program writes to."""
+        self._transport = transport
+        self._reading = asyncio.create_task(self._read(reader))
+
+    @classmethod
+    async def open(cls) -> _Tail:
+        """A pipe that is read from now on."""
+        ours, theirs = os.pipe()
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb")
+        )
+        return cls(theirs, transport, reader)
+
+    def let_go(self) -> None:
+        """The program has its end, or never will."""
+        os.close(self.end)
+
+    async def text(self) -> str:
+        """What came; whoever still writes is not waited for."""
+        await asyncio.wait({self._reading}, timeout=TERMINATION)
+        self._transport.close()
+        return await self._reading
+
+    async def _read(self, reader: asyncio.StreamReader) -> str:
+        kept = bytearray()
+        while data := await reader.read(65_536):
+            kept += data
+            del kept[:-MOST_OUTPUT]
+        return kept.decode("utf-8", "replace")
 
 
 async def _end(process: asyncio.subprocess.Process, mark: str) -> None:

@@ -148,11 +148,20 @@ class AgentFailed(Exception):
 class Conversation(Protocol):
     """One player's side of one episode."""
 
-    segments: list[Segment]
-    versions: list[int]
-    """Weights version that began each action so far, an unfinished one included."""
-    spans: dict[int, list[tuple[int, int]]]
-    """(version, tokens) of the actions under way while the weights changed."""
+    @property
+    def segments(self) -> list[Segment]:
+        """What was heard and said so far."""
+        ...
+
+    @property
+    def versions(self) -> list[int]:
+        """Weights version that began each action so far, an unfinished one included."""
+        ...
+
+    @property
+    def spans(self) -> dict[int, list[tuple[int, int]]]:
+        """(version, tokens) of the actions under way while the weights changed."""
+        ...
 
     async def act(self) -> str | None:
         """Say the next action; None to stop, so that the world grades what stands.

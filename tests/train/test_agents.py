@@ -21,6 +21,7 @@ from forge_train.play.episode import TokenPlayer, gather, play  # noqa: E402
 from forge_train.play.renderer import ChatML  # noqa: E402
 from forge_train.play.world_pool import World  # noqa: E402
 from forge_train.trajectory import WORLD  # noqa: E402
+from tests.train.agent_programs import act, plain  # noqa: E402
 from tests.train.models import qwen3_of  # noqa: E402
 from tests.train.test_episode import consistent  # noqa: E402
 from tests.train.tokens import tokenizer  # noqa: E402
@@ -67,6 +68,7 @@ async def playing(target, engine, *, sampling=None, **terms):
         yield player
     finally:
         await player.close()
+        player.program.close()
         await server.close()
         while CLIENTS:
             await CLIENTS.popitem()[1].close()
@@ -108,28 +110,6 @@ def trained(trajectory):
 
 def sampled(recorder):
     return [list(zip(said.tokens, said.logprobs, strict=True)) for _, said in recorder.sampled]
-
-
-async def act(brief, **said):
-    async with httpx2.AsyncClient(timeout=20) as http:
-        answer = await http.post(brief.world_url, json=said)
-        answer.raise_for_status()
-        return answer.json()
-
-
-async def plain(brief):
-    """What our own player does, as a program: the world's messages to the policy, its words to the world."""
-    policy, messages = client(brief), list(brief.messages)
-    tools = messages[0].get("tools") or openai.NOT_GIVEN
-    while True:
-        bare = [{k: v for k, v in m.items() if k != "tools"} for m in messages]
-        answer = await policy.chat.completions.create(model="any", messages=bare, tools=tools)
-        said = answer.choices[0].message
-        messages.append(said.model_dump(exclude_none=True))
-        told = await act(brief, action=said.content)
-        if told["over"]:
-            return
-        messages += told["messages"]
 
 
 # ------------------------------------------------------------------------------------- the same as our player

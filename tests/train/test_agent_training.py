@@ -1,0 +1,87 @@
+"""Two optimizer steps on what an agent program did: the tokens sampled, and the numbers of our own player."""
+
+import asyncio
+import json
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("starlette")
+pytest.importorskip("openai")
+
+from forge_train.record.run_folder import RunFolder, read_lines
+from forge_train.run import Run, train
+from forge_train.trajectory import WORLD
+from tests.train.test_run import small, steps
+
+SAME = [
+    "run.steps=2",
+    'worlds.0.args={size = "tiny", level = 1, prompt = "compact", max_turns = 8, turn_weight = 1.0}',
+    "sft.episodes=160",
+    "sft.batch=4",
+    "sft.lr=1e-2",
+    "sft.warmup=5",
+    "rollout.max_action=64",
+    "rollout.group_size=4",
+    "eval.tasks=1",
+]
+"""After so little supervised training some members of a group run out of tokens and some do not."""
+
+
+class Recorder:
+    """An engine that remembers what it sampled, and lets everything else through."""
+
+    def __init__(self, engine):
+        self.engine, self.sampled = engine, []
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+    async def complete(self, tokens, sampling, **how):
+        said = await self.engine.complete(tokens, sampling, **how)
+        self.sampled.append((*said.tokens, *said.logprobs))
+        return said
+
+
+def trained(folder):
+    """Tokens and logprobs of every action in the stored episodes of a run."""
+    rows = []
+    for path in sorted((folder / "rollouts").iterdir()):
+        for record in read_lines(path):
+            for segment in record["segments"]:
+                actions = {}
+                for token, logprob, action in zip(
+                    segment["tokens"], segment["logprobs"], segment["action"], strict=True
+                ):
+                    if action != WORLD:
+                        actions.setdefault(action, []).append((token, logprob))
+                rows += [(*[t for t, _ in a], *[p for _, p in a]) for a in actions.values()]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Metrics of our own player's run."""
+    folder = tmp_path_factory.mktemp("own") / "run"
+    train(small(folder, *SAME))
+    return steps(folder)
+
+
+@pytest.mark.parametrize("program", ["plain", "native"])
+def test_two_steps_by_a_program_are_those_of_our_own_player(tmp_path, own, program):
+    config = small(
+        tmp_path / "box", *SAME, f'agent.function="tests.train.agent_programs:{program}"', "run.keep_groups=9"
+    )
+    with RunFolder.create(config) as folder:
+        run = Run(config, folder)
+        recorder = run.engine = Recorder(run.engine)
+        asyncio.run(run.all())
+    for mine, theirs in zip(own, steps(tmp_path / "box"), strict=True):
+        assert theirs["optimizer_steps"] == 1 and theirs["trained"] > 0 and theirs["grad_norm"] > 0
+        for name in ("return", "loss", "grad_norm", "trained", "sampled_tokens", "endings", "turns"):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-4), name
+        assert theirs["logprob_gap_max"] < 1e-4
+    rows = trained(tmp_path / "box")
+    assert rows and set(rows) <= set(recorder.sampled)
+    info = read_lines(next((tmp_path / "box" / "rollouts").iterdir()))[0]["info"]
+    assert json.dumps(info["agent"]) and any(m.get("sampled") for m in info["conversation"])
