@@ -50,13 +50,13 @@ class Brief:
         }
 
     def filled(self, text: str, folder: str) -> str:
-        """`text` with {prompt}, {task}, {base_url}, {api_key}, {world_url} and {folder} filled in.
+        """`text` with the words of a brief in braces, {folder} and {here} filled in.
 
-        Other braces stay as they are, and so do those in what is filled in.
+        {here} is the folder in which we were started. Other braces stay as they are, and so do those in what is filled in.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "messages"}
         filled, at = "", 0
-        values["folder"] = folder
+        values |= {"folder": folder, "here": os.getcwd()}
         while (start := text.find("{", at)) >= 0:
             end = text.find("}", start)
             name = text[start + 1 : end] if end >= 0 else ""
