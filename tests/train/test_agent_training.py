@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +11,21 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
 pytest.importorskip("openai")
 
+from forge_train.agents.build import Agents
+from forge_train.config import AgentConfig
+from forge_train.engine import Sampling
+from forge_train.engines.scripted import ScriptedEngine
+from forge_train.play.episode import TokenPlayer, play
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.run import Run, train
+from forge_train.show import transcript
 from forge_train.trajectory import WORLD
 from tests.train.test_run import small, steps
+from tests.train.tokens import tokenizer
 
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "black_box_agent.py"
 SAME = [
     "run.steps=2",
     'worlds.0.args={size = "tiny", level = 1, prompt = "compact", max_turns = 8, turn_weight = 1.0}',
@@ -41,6 +53,32 @@ class Recorder:
         said = await self.engine.complete(tokens, sampling, **how)
         self.sampled.append((*said.tokens, *said.logprobs))
         return said
+
+
+def test_the_example_of_the_page_plays_as_our_own_player(tmp_path):
+    world = World("forge_envs:Forge/Retail-v0", {"size": "tiny"})
+    (task,) = world.tasks("train", 1)
+    renderer = ChatML(tokenizer())
+    gold = [renderer.encode_action(action) for action in world.gold(task)]
+    engine = ScriptedEngine(gold, max_context=16_384, logprob=-0.5)
+    agents = Agents(AgentConfig(command=(sys.executable, str(EXAMPLE))))
+
+    async def both():
+        await agents.start()
+        try:
+            players = [
+                make(engine, renderer, Sampling(max_tokens=2_048)) for make in (TokenPlayer, agents.player)
+            ]
+            return [await play(world, p, task, seed=1, group="g", deadline=120.0) for p in players]
+        finally:
+            await agents.close()
+
+    own, box = asyncio.run(both())
+    assert box.outcome == 1.0 and len(box.versions) == len(gold), box.info
+    assert (box.segments, box.rewards, box.ending) == (own.segments, own.rewards, own.ending)
+    assert [line["turn"] for line in transcript.lines(box.as_dict()) if line["own"]] == [
+        *range(1, len(gold) + 1)
+    ]
 
 
 def trained(folder):
