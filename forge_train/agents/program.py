@@ -52,7 +52,8 @@ class Brief:
     def filled(self, text: str, folder: str) -> str:
         """`text` with the words of a brief in braces, {folder} and {here} filled in.
 
-        {here} is the folder in which we were started. Other braces stay as they are, and so do those in what is filled in.
+        {here} is the folder in which we were started. Other braces stay as they are, and so do those in what
+        is filled in.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "messages"}
         filled, at = "", 0

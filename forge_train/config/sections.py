@@ -240,9 +240,9 @@ class AgentConfig(Section):
     """An agent program that plays the worlds instead of our own loop; see docs/black_box_agents.md."""
 
     command: tuple[str, ...] = Field(default=(), strict=False)
-    """Program and arguments, run once per episode in an empty {folder}. That and {prompt}, {task}, {base_url},
-    {api_key}, {world_url} and {here}, where the trainer was started, are filled in. It finds the policy at
-    OPENAI_BASE_URL and the world at FORGE_WORLD_URL."""
+    """Program and arguments, run once per episode in an empty {folder}. That is filled in, and so are
+    {prompt}, {task}, {base_url}, {api_key}, {world_url} and {here}, where the trainer was started. It finds
+    the policy at OPENAI_BASE_URL and the world at FORGE_WORLD_URL."""
     function: str = Field(default="", pattern=r"^(|[\w.]+:\w+)$")
     """Or a Python function, "module:name", called with a `forge_train.agents.program.Brief`."""
     env: dict[str, str] = Field(default_factory=dict)

@@ -65,6 +65,10 @@ class Told:
     def __getattr__(self, name):
         return getattr(self.engine, name)
 
+    def forget(self, conversation):
+        self.turns.pop(conversation, None)
+        self.engine.forget(conversation)
+
     async def complete(self, tokens, sampling, *, conversation, seed):
         turn = self.turns.get(conversation, 0)
         self.turns[conversation] = turn + 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -9,22 +10,26 @@ import pytest
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("starlette")
-openai = pytest.importorskip("openai")
+pytest.importorskip("openai")
 
-from forge_train.agents.player import AgentPlayer, Terms  # noqa: E402
-from forge_train.agents.program import Brief, Function  # noqa: E402
-from forge_train.agents.server import MOST_BYTES, AgentServer  # noqa: E402
-from forge_train.engine import EngineFailed, Sampling  # noqa: E402
-from forge_train.engines.local import LocalEngine  # noqa: E402
-from forge_train.engines.scripted import ScriptedEngine  # noqa: E402
-from forge_train.play.episode import TokenPlayer, gather, play  # noqa: E402
-from forge_train.play.renderer import ChatML  # noqa: E402
-from forge_train.play.world_pool import World  # noqa: E402
-from forge_train.trajectory import WORLD  # noqa: E402
-from tests.train.agent_programs import act, plain  # noqa: E402
-from tests.train.models import qwen3_of  # noqa: E402
-from tests.train.test_episode import consistent  # noqa: E402
-from tests.train.tokens import tokenizer  # noqa: E402
+import openai
+
+from forge_train.agents.build import Agents
+from forge_train.agents.player import AgentPlayer, Terms
+from forge_train.agents.program import Brief, Command, Function
+from forge_train.agents.server import MOST_BYTES, AgentServer
+from forge_train.config import AgentConfig
+from forge_train.engine import EngineFailed, Sampling
+from forge_train.engines.local import LocalEngine
+from forge_train.engines.scripted import ScriptedEngine
+from forge_train.play.episode import TokenPlayer, gather, play
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
+from forge_train.trajectory import WORLD
+from tests.train.agent_programs import act, plain
+from tests.train.models import qwen3_of
+from tests.train.test_episode import consistent
+from tests.train.tokens import tokenizer
 
 TOKENIZER = tokenizer()
 RENDERER = ChatML(TOKENIZER)
@@ -522,6 +527,34 @@ def test_a_program_that_never_asks_is_a_bug():
 
     t = run(program, says("7"), hand_in=True)
     assert t.ending == "failed" and t.info["error"]["kind"] == "bug" and t.rewards == []
+
+
+def test_a_command_that_fails_before_it_asks_is_a_bug_with_its_last_words():
+    async def go():
+        server = AgentServer()
+        await server.start()
+        try:
+            command = Command(["sh", "-c", "echo 'no such option' >&2; exit 2"])
+            player = AgentPlayer(command, server, says("7"), RENDERER, Sampling())
+            return await play(World(ECHO), player, "train/7", seed=0, group="g", deadline=20.0)
+        finally:
+            await player.close()
+            await server.close()
+
+    error = asyncio.run(go()).info["error"]
+    assert error["kind"] == "bug" and "exit status 2: no such option" in error["message"]
+
+
+def test_without_a_server_the_config_is_answered_with_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "forge_train.agents.server", None)
+    with pytest.raises(ValueError, match=r"pip install 'forge-envs\[agents\]'"):
+        Agents(AgentConfig(command=("true",)))
+
+
+@pytest.mark.parametrize("name", ["no.such:thing", "json:nothing", "json:__name__"])
+def test_a_function_that_is_not_there_is_told(name):
+    with pytest.raises(ValueError, match=r"agent\.function"):
+        Agents(AgentConfig(function=name))
 
 
 def test_a_deadline_ends_the_program():
