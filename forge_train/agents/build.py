@@ -27,9 +27,10 @@ class Agents:
 
         self._server = AgentServer(config.host, config.port)
         self._program: Program = (
-            Command(config.command, config.env) if config.command else Function(_found(config.function))
+            Command(config.command, config.env) if config.command else Function(_function(config.function))
         )
-        self._terms = Terms(config.hand_in, config.max_requests, config.grace_s)
+        grammar = _named("agent.grammar", config.grammar) if config.grammar else None
+        self._terms = Terms(config.hand_in, config.max_requests, config.grace_s, grammar)
         self._players: list[AgentPlayer] = []
 
     async def start(self) -> None:
@@ -52,15 +53,19 @@ class Agents:
         await self._server.close()
 
 
-def _found(name: str) -> Callable[..., Any]:
-    """The function `module:name`. Raises ValueError."""
+def _named(key: str, name: str) -> Any:
+    """What `module:name` names. Raises ValueError."""
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(module), attribute)
+        return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f'agent.function = "{name}": {error}; its module must be importable, e.g. by PYTHONPATH=.'
+            f'{key} = "{name}": {error}; its module must be importable, e.g. by PYTHONPATH=.'
         ) from None
+
+
+def _function(name: str) -> Callable[..., Any]:
+    found = _named("agent.function", name)
     if not callable(found):
         raise ValueError(f'agent.function = "{name}": that is no function but {found!r:.80}')
     return found  # type: ignore[no-any-return]

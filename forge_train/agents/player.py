@@ -23,6 +23,7 @@ from typing import Any
 from forge_train.agents.program import Brief, Exit, Program
 from forge_train.agents.server import AgentServer
 from forge_train.agents.session import Session, over
+from forge_train.agents.wire import Grammar
 from forge_train.engine import Engine, Sampling
 from forge_train.play.episode import AgentFailed, OutOfRoom
 from forge_train.play.renderer import Message, Renderer
@@ -39,6 +40,8 @@ class Terms:
     """How often it may ask the policy in one episode."""
     grace: float = 10.0
     """Seconds it has to finish when the world has ended the episode."""
+    grammar: Grammar | None = None
+    """How the policy writes calls, if not in the Hermes grammar."""
 
 
 class AgentPlayer:
@@ -100,6 +103,7 @@ class AgentConversation:
             name=name,
             seed=seed,
             max_requests=player.terms.max_requests,
+            grammar=player.terms.grammar,
         )
         self._address = player.server.admit(self)
         self._actions: asyncio.Queue[tuple[str, asyncio.Future[tuple[Sequence[Message], bool]]]]

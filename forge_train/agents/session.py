@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from forge_train.agents.wire import Answer, Asked, Refused, same
+from forge_train.agents.wire import Answer, Asked, Grammar, Refused, same, with_calls
 from forge_train.engine import Completion, Engine, EngineFailed, Finish, Sampling
-from forge_train.play.chat_messages import as_object, with_native_calls
+from forge_train.play.chat_messages import as_object
 from forge_train.play.renderer import Message, Renderer
 from forge_train.record.run_folder import token_pieces
 from forge_train.seeds import derive_seed
@@ -69,6 +69,7 @@ class Session:
         name: str,
         seed: int,
         max_requests: int,
+        grammar: Grammar | None = None,
     ) -> None:
         self.versions: list[int] = []
         self.spans: dict[int, list[tuple[int, int]]] = {}
@@ -84,6 +85,7 @@ class Session:
         """Set when a request came after `max_requests`."""
         self._engine, self._renderer, self._sampling = engine, renderer, sampling
         self._name, self._seed, self._max_requests = name, seed, max_requests
+        self._grammar = grammar
         self._threads: list[Thread] = []
         self._names: list[str] = []
         self._sampling_now: set[asyncio.Task[Completion]] = set()
@@ -127,7 +129,7 @@ class Session:
         said, text = self._stopped(said, asked.stop)
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if asked.calls:
-            message = with_native_calls(message, turn)
+            message = with_calls(text, asked.messages[0]["tools"], turn, self._grammar)
         self._take(thread, cut, asked.messages, prompt, said, message)
         self.out_of_room = self._why_cut(said, sampling, room)
         return Answer(

@@ -11,11 +11,11 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from forge_train.play.chat_messages import as_object, text_of
+from forge_train.play.chat_messages import as_object, text_of, with_native_calls
 from forge_train.play.renderer import Message
 
 SAMPLING = (
@@ -240,6 +240,31 @@ def _key(message: Message) -> tuple[Any, ...]:
 
 
 # --------------------------------------------------------------------------------------- how it is answered
+
+
+class Grammar(Protocol):
+    """How a family of models writes calls; those of forge_envs are such, and none is needed for Hermes."""
+
+    def for_tools(self, tools: Sequence[Mapping[str, Any]]) -> Grammar:
+        """The same for these tools."""
+        ...
+
+    def parse(self, text: str) -> Any:
+        """What has prose and calls, each with name and arguments; no calls where they cannot be read."""
+        ...
+
+
+def with_calls(text: str, tools: Sequence[Any], turn: int, grammar: Grammar | None) -> dict[str, Any]:
+    """The policy's message with its calls made native ones; all stays text unless every call reads well."""
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if grammar is None:
+        return with_native_calls(message, turn)
+    action = grammar.for_tools(tools).parse(text)
+    if not action.calls:
+        return message
+    functions = [{"name": c.name, "arguments": json.dumps(c.arguments)} for c in action.calls]
+    calls = [{"id": f"call_{turn}_{n}", "type": "function", "function": f} for n, f in enumerate(functions)]
+    return {**message, "content": action.prose, "tool_calls": calls}
 
 
 def completion_body(answer: Answer, asked: Asked) -> dict[str, Any]:

@@ -249,6 +249,8 @@ class AgentConfig(Section):
     """More environment of the command; filled in likewise."""
     hand_in: bool = False
     """What it prints (or returns) is its last action: for programs that answer, and do not act themselves."""
+    grammar: str = Field(default="", pattern=r"^(|[\w.]+:\w+)$")
+    """How the policy writes tool calls, "module:name", e.g. "forge_envs.grammars:LLAMA"; empty is Hermes."""
     max_requests: PositiveInt = 500
     """How often it may ask the policy in one episode; then the world grades what stands."""
     grace_s: NonNegativeFloat = 10.0

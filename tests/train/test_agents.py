@@ -14,6 +14,7 @@ pytest.importorskip("openai")
 
 import openai
 
+from forge_envs.grammars import LLAMA
 from forge_train.agents.build import Agents
 from forge_train.agents.player import AgentPlayer, Terms
 from forge_train.agents.program import Brief, Command, Function
@@ -195,6 +196,23 @@ def test_tools_are_shown_called_and_answered_as_in_our_own_rendering():
     ours += RENDERER.extend([{"role": "tool", "content": "saw 5"}, {"role": "tool", "content": "saw 6"}])
     assert len(t.segments) == 1 and t.segments[0].tokens == ours + RENDERER.encode_action("Done.")
     assert trained(t) == sampled(engine)
+
+
+def test_calls_of_another_family_are_read_by_its_grammar():
+    engine = Recorder(says('{"name": "look", "parameters": {"at": 1}}', "Done."))
+
+    async def program(brief):
+        policy, messages = client(brief), [*ASK]
+        answer = await policy.chat.completions.create(model="any", messages=messages, tools=TOOLS)
+        (made,) = answer.choices[0].message.tool_calls
+        assert (made.function.name, json.loads(made.function.arguments)) == ("look", {"at": 1})
+        result = {"role": "tool", "tool_call_id": made.id, "content": "saw"}
+        messages += [answer.choices[0].message, result]
+        await policy.chat.completions.create(model="any", messages=messages, tools=TOOLS)
+
+    t = run(program, engine, grammar=LLAMA)
+    assert t.info["agent"]["exit"] == 0, t.info["agent"]["stderr"]
+    assert len(t.segments) == 1 and trained(t) == sampled(engine)
 
 
 def test_a_stream_says_what_an_answer_says():

@@ -412,6 +412,7 @@ def other(value: Any, key: str) -> Any:
                "algorithm.sequence_range": (0.99, 1.01), "critic.bootstrap": ("deadline",),
                "vllm.dtype": "float32", "vllm.transfer": "nccl", "vllm.flags": ("--x",),
                "vllm.env": {"A": "1"}, "agent.command": ("true",), "agent.function": "m:f",
+               "agent.grammar": "m:g",
                "worlds.0.args": {"level": 3}, "worlds.0.eval_args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
