@@ -7,7 +7,7 @@ import json
 import os
 import urllib.request
 
-from openai import OpenAI
+from openai import NOT_GIVEN, OpenAI
 
 
 def world(said=None):
@@ -19,7 +19,7 @@ def world(said=None):
 
 policy = OpenAI()  # OPENAI_BASE_URL and OPENAI_API_KEY are this episode's own
 messages = world()["messages"]
-tools = messages[0].pop("tools")
+tools = messages[0].pop("tools", NOT_GIVEN)  # some prompts explain them in words
 while True:
     answer = policy.chat.completions.create(model="policy", messages=messages, tools=tools)
     said = answer.choices[0].message

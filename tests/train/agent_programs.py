@@ -20,18 +20,9 @@ async def act(brief: Brief, **said: Any) -> dict[str, Any]:
 
 async def plain(brief: Brief) -> None:
     """The world's messages to the policy, its very words to the world."""
-    await _play(brief, native=False)
-
-
-async def native(brief: Brief) -> None:
-    """The same with the API's own tool calls, as most agents have it."""
-    await _play(brief, native=True)
-
-
-async def _play(brief: Brief, native: bool) -> None:
     messages = list(brief.messages)
     tools = messages[0].get("tools")
-    how: dict[str, Any] = {"tools": tools, "tool_choice": "auto" if native else "none"} if tools else {}
+    how: dict[str, Any] = {"tools": tools, "tool_choice": "none"} if tools else {}
     messages = [{k: v for k, v in m.items() if k != "tools"} for m in messages]
     async with openai.AsyncOpenAI(base_url=brief.base_url, api_key=brief.api_key, max_retries=0) as policy:
         while True:
@@ -39,16 +30,7 @@ async def _play(brief: Brief, native: bool) -> None:
             said = answer.choices[0].message
             if answer.choices[0].finish_reason == "length":  # our own player ends there
                 raise RuntimeError("out of tokens")
-            messages.append(said.model_dump(exclude_none=True))
-            calls = [
-                {"name": c.function.name, "arguments": c.function.arguments} for c in said.tool_calls or ()
-            ]
-            told = await act(
-                brief, **({"text": said.content, "calls": calls} if calls else {"action": said.content})
-            )
+            told = await act(brief, action=said.content)
             if told["over"]:
                 return
-            ids = [call.id for call in said.tool_calls or ()]
-            for message in told["messages"]:
-                id = ids.pop(0) if message["role"] == "tool" and ids else "text"
-                messages.append({**message, "tool_call_id": id} if message["role"] == "tool" else message)
+            messages += [said.model_dump(exclude_none=True), *told["messages"]]

@@ -97,18 +97,11 @@ def trained(folder):
     return rows
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    """Metrics of our own player's run."""
-    folder = tmp_path_factory.mktemp("own") / "run"
-    train(small(folder, *SAME))
-    return steps(folder)
-
-
-@pytest.mark.parametrize("program", ["plain", "native"])
-def test_two_steps_by_a_program_are_those_of_our_own_player(tmp_path, own, program):
+def test_two_steps_by_a_program_are_those_of_our_own_player(tmp_path):
+    train(small(tmp_path / "own", *SAME))
+    own = steps(tmp_path / "own")
     config = small(
-        tmp_path / "box", *SAME, f'agent.function="tests.train.agent_programs:{program}"', "run.keep_groups=9"
+        tmp_path / "box", *SAME, 'agent.function="tests.train.agent_programs:plain"', "run.keep_groups=9"
     )
     with RunFolder.create(config) as folder:
         run = Run(config, folder)
