@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from forge_train import sft
+from forge_train.agents.build import Agents
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.local import LocalEngine
@@ -28,7 +29,7 @@ from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.learn.lora import has_lora
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
-from forge_train.play.episode import TokenPlayer
+from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
@@ -79,6 +80,7 @@ class Run:
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
         self.current = Current()
         self.engine = make_engine(
@@ -96,6 +98,8 @@ class Run:
         config = self.config
         try:
             await self.engine.start()
+            if self.agents is not None:
+                await self.agents.start()
             began = time.perf_counter()
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
@@ -111,6 +115,8 @@ class Run:
             if config.run.steps:
                 await self.reinforce()
         finally:
+            if self.agents is not None:
+                await self.agents.close()
             await self.engine.close()
             for world in (*self.worlds.values(), *self.judged.values()):
                 world.close()
@@ -150,7 +156,7 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible
+        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
@@ -198,7 +204,7 @@ class Run:
             with Progress(f"{stage}: {name}", total=len(tasks) * config.repeats) as progress:
                 results[name] = await evaluate(
                     world,
-                    TokenPlayer(self.engine, self.renderer, sampling),
+                    self.player(sampling),
                     tasks,
                     repeats=config.repeats,
                     seed=derive_seed(self.config.run.seed, "eval"),
@@ -265,12 +271,17 @@ class Run:
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
         return LocalRunner(
             self.worlds,
-            TokenPlayer(self.engine, self.renderer, sampling),
+            self.player(sampling),
             seed=self.config.run.seed,
             group_size=rollout.group_size,
             deadline=rollout.deadline_s,
             in_flight=rollout.in_flight,
         )
+
+    def player(self, sampling: Sampling) -> Player:
+        """The policy by itself, or an agent program that asks it."""
+        player = TokenPlayer if self.agents is None else self.agents.player
+        return player(self.engine, self.renderer, sampling)
 
     def learner(self, optim: OptimConfig) -> Learner:
         """One for this stage; with several processes each gets one."""

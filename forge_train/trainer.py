@@ -267,8 +267,9 @@ class Trainer:
         self.bugs += len(bugs)
         if self.bugs > self.max_bugs and bugs:
             raise BugError(
-                f"{self.bugs} episodes failed by a bug in a world and run.max_bugs = {self.max_bugs}; "
-                f"the first of this step:\n{bugs[0].get('traceback', bugs[0])}"
+                f"{self.bugs} episodes failed by a bug in a world, or in how an agent program is run, and "
+                f"run.max_bugs = {self.max_bugs}; the first of this step:\n"
+                f"{bugs[0].get('traceback', bugs[0])}"
             )
 
     def note(self, event: str, **fields: Any) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Ending = Literal["terminated", "max_turns", "context", "tokens", "deadline", "failed", "cancelled"]
-"""terminated: the world ended the episode. max_turns: the world's turn limit; graded all the same.
-context, tokens: the policy ran out of context or of tokens for one action. deadline: the rollout took
-too long. failed: a machine failed (never a reward of 0). cancelled: the run stopped."""
+"""terminated: the world ended the episode. max_turns: the world's turn limit, or the player stopped before
+the world did; graded all the same. context, tokens: the policy ran out of context or of tokens for one
+action. deadline: the rollout took too long. failed: a machine failed (never a reward of 0). cancelled: the
+run stopped."""
 
 WORLD = -1
 """The action index of tokens that the policy did not write."""
@@ -92,6 +93,28 @@ class Trajectory:
             for version, count in self.spans.get(action, [(began, counts[action])])
             for _ in range(count)
         ]
+
+    def put_in_order(self) -> None:
+        """Number the actions as they stand in the segments, one segment after the other.
+
+        A player that carries on several conversations at once does not finish one before it begins the next.
+
+        >>> main, aside = Segment([5, 6, 7], [0.0] * 3, [-1, 0, 2]), Segment([5, 8], [0.0] * 2, [-1, 1])
+        >>> t = Trajectory("g", [main, aside])
+        >>> t.rewards, t.turn_rewards, t.versions = [0.1, 0.2, 0.3], [0.0] * 3, [4, 4, 5]
+        >>> t.put_in_order(); [s.action for s in t.segments], t.rewards, t.versions
+        ([[-1, 0, 1], [-1, 2]], [0.1, 0.3, 0.2], [4, 5, 4])
+        """
+        order = list(dict.fromkeys(a for s in self.segments for a in s.action if a != WORLD))
+        if order == sorted(order):
+            return
+        place = {WORLD: WORLD, **{action: i for i, action in enumerate(order)}}
+        for segment in self.segments:
+            segment.action = [place[a] for a in segment.action]
+        self.rewards = [self.rewards[a] for a in order]
+        self.turn_rewards = [self.turn_rewards[a] for a in order]
+        self.versions = [self.versions[a] for a in order]
+        self.spans = {place[a]: spans for a, spans in self.spans.items()}
 
     @property
     def sampled(self) -> int:

@@ -29,6 +29,7 @@ from forge_train.config.hyperparameters import (
 )
 from forge_train.config.section import Section
 from forge_train.config.sections import (
+    AgentConfig,
     EvalConfig,
     ModelConfig,
     RolloutConfig,
@@ -41,6 +42,7 @@ from forge_train.config.unused import refuse_unused
 
 __all__ = [
     "CRITIC_ESTIMATORS",
+    "AgentConfig",
     "AlgorithmConfig",
     "Config",
     "ConfigError",
@@ -69,6 +71,8 @@ class Config(Section):
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
     """How episodes are played."""
+    agent: AgentConfig = AgentConfig()
+    """Who plays them, if it is a program of its own."""
     vllm: VLLMConfig = VLLMConfig()
     """Servers that sample, with rollout.engine = "vllm"."""
     algorithm: AlgorithmConfig = AlgorithmConfig()
@@ -125,6 +129,11 @@ class Config(Section):
                 'vllm.transfer = "adapter": workers in Ray do not learn the names of new adapters and would '
                 'sample from the model without them; set vllm.transfer = "folder"'
             )
+        if self.rollout.workers == "ray" and self.agent.used:
+            raise ValueError(
+                '[agent] with rollout.workers = "ray": agent programs run where the trainer runs; '
+                'set rollout.workers = "local"'
+            )
         if self.rollout.placement == "colocated" and self.vllm.transfer == "nccl":
             raise ValueError(
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
@@ -157,6 +166,7 @@ _FREE = frozenset(
             "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
+        "agent": ("host", "port", "grace_s"),
         "model": ("kernels", "device"),
         "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
     }.items()

@@ -13,7 +13,7 @@ from forge_train.config.hyperparameters import (
     OptimConfig,
 )
 from forge_train.config.section import Section
-from forge_train.config.sections import RolloutConfig, VLLMConfig
+from forge_train.config.sections import AgentConfig, RolloutConfig, VLLMConfig
 
 STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts")
 """Keys of [vllm] about servers that we start."""
@@ -25,6 +25,7 @@ TURN_CREDIT = ("turn_gamma", "turn_lambda")
 class Sections(Protocol):
     """What is read here of a `Config`, which knows this module."""
 
+    agent: AgentConfig
     algorithm: AlgorithmConfig
     critic: CriticConfig
     optim: OptimConfig
@@ -52,6 +53,10 @@ def refuse_unused(config: Sections) -> None:
 def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Of this config: a section, keys of it that nothing reads, and why."""
     algorithm, lag = config.algorithm, config.rollout.max_lag
+    if not config.agent.used:
+        yield "agent", tuple(type(config.agent).model_fields), "no program plays; set agent.command"
+    elif config.agent.function:
+        yield "agent", ("env",), "agent.function runs in this process; use agent.command"
     if config.vllm.urls:
         yield "vllm", STARTED, "vllm.urls names servers that run, and none is started; drop vllm.urls"
     if algorithm.objective == "nll":

@@ -39,7 +39,7 @@ def read_reply(answer: Any, turn: int) -> Reply:
     message = json.loads(told.encode("utf-8", "replace"))
     text = text_of(message)
     calls = message.pop("tool_calls", None) or []
-    blocks = [_block(call["function"]["name"], call["function"].get("arguments")) for call in calls]
+    blocks = [call_block(call["function"]["name"], call["function"].get("arguments")) for call in calls]
     action = "\n".join(filter(None, [beside_calls(text), *blocks])) if blocks else text
     if calls:
         message["tool_calls"] = _sendable(calls, turn)
@@ -96,10 +96,10 @@ def beside_calls(text: str) -> str:
     return f"<think>{thought}</think>{spoken}"
 
 
-def _block(name: Any, arguments: Any) -> str:
+def call_block(name: Any, arguments: Any) -> str:
     """A native call in the Hermes grammar.
 
-    >>> print(_block("add", '{"a": 1}'))
+    >>> print(call_block("add", '{"a": 1}'))
     <tool_call>
     {"name": "add", "arguments": {"a": 1}}
     </tool_call>

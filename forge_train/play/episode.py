@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from forge_train.engine import Engine, EngineFailed, Sampling
 from forge_train.play.renderer import Message, Renderer
@@ -50,8 +50,9 @@ async def play(
                     action = await conversation.act()
                 record.said(action)
                 with record.clock("world_seconds"):
-                    messages, reward, terminated, truncated, info = await seat.step(action)
-                record.answered(messages, reward, info)
+                    answer = seat.cut() if action is None else seat.step(action)
+                    messages, reward, terminated, truncated, info = await answer
+                record.answered(messages, reward, info, turn=len(conversation.versions) - 1)
                 if terminated or truncated:
                     ending = "terminated" if terminated else "max_turns"
                     record.outcome(info)
@@ -67,6 +68,9 @@ async def play(
         record.failed(
             {"kind": "engine", "stage": "act", "retryable": failure.retryable, "message": str(failure)}
         )
+    except AgentFailed as failure:
+        ending = "failed"
+        record.failed({"kind": failure.kind, "stage": "act", "retryable": False, "message": str(failure)})
     except TimeoutError:
         if not clock.expired():  # somebody else's timeout, for example the engine's connection
             raise
@@ -130,17 +134,41 @@ class OutOfRoom(Exception):
         self.ending: Ending = ending
 
 
+class AgentFailed(Exception):
+    """A player that is a program failed as a program: that is no verdict on what its policy said.
+
+    `kind` is "bug" for one that never got so far as to ask its policy, else "agent".
+    """
+
+    def __init__(self, message: str, *, kind: Literal["agent", "bug"]) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class Conversation(Protocol):
     """One player's side of one episode."""
 
-    segments: list[Segment]
-    versions: list[int]
-    """Weights version that began each action so far, an unfinished one included."""
-    spans: dict[int, list[tuple[int, int]]]
-    """(version, tokens) of the actions under way while the weights changed."""
+    @property
+    def segments(self) -> list[Segment]:
+        """What was heard and said so far."""
+        ...
 
-    async def act(self) -> str:
-        """Say the next action; raises OutOfRoom."""
+    @property
+    def versions(self) -> list[int]:
+        """Weights version that began each action so far, an unfinished one included."""
+        ...
+
+    @property
+    def spans(self) -> dict[int, list[tuple[int, int]]]:
+        """(version, tokens) of the actions under way while the weights changed."""
+        ...
+
+    async def act(self) -> str | None:
+        """Say the next action; None to stop, so that the world grades what stands.
+
+        Raises OutOfRoom and AgentFailed. What the world answers is credited to the last action in `versions`,
+        of which there may be several since the world was last asked, or none.
+        """
         ...
 
     def hear(self, messages: Sequence[Message]) -> None:
@@ -157,6 +185,16 @@ class Metered(Protocol):
     """A conversation that somebody else counts the tokens of."""
 
     usage: dict[str, int]
+
+
+@runtime_checkable
+class Noted(Protocol):
+    """A conversation that leaves notes of its own in the trajectory's info: JSON, by key."""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """They are read when the conversation is closed."""
+        ...
 
 
 class Player(Protocol):
@@ -283,6 +321,8 @@ class _Record:
         self._seconds = {"generate_seconds": 0.0, "world_seconds": 0.0}
         self._messages: list[dict[str, Any]] = []
         self._parts: dict[str, float] = {}
+        self._earned: list[tuple[int, float, float]] = []
+        """Turn, reward and turn reward of each of the world's answers."""
         info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
         info |= {"messages": self._messages, "parts": self._parts}
         self._trajectory = Trajectory(group=group, info=info)
@@ -300,13 +340,16 @@ class _Record:
         self._trajectory.info["opening"] = len(messages)
         self._messages += messages
 
-    def said(self, action: str) -> None:
-        self._messages.append({"role": "assistant", "content": action})
+    def said(self, action: str | None) -> None:
+        if action is not None:
+            self._messages.append({"role": "assistant", "content": action})
 
-    def answered(self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any]) -> None:
+    def answered(
+        self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any], *, turn: int
+    ) -> None:
+        """`turn` is the last action's; a player that moves before it asks its policy has none yet."""
         self._messages += messages
-        self._trajectory.rewards.append(reward)
-        self._trajectory.turn_rewards.append(float(info.get("turn_reward", 0.0)))
+        self._earned.append((max(turn, 0), reward, float(info.get("turn_reward", 0.0))))
         for name, value in info.get("parts", {}).items():
             self._parts[name] = self._parts.get(name, 0.0) + float(value)
 
@@ -315,7 +358,7 @@ class _Record:
         self._trajectory.outcome = None if outcome is None else float(outcome)
 
     def failed(self, error: dict[str, Any]) -> None:
-        self.broken = error["kind"] != "engine"
+        self.broken = error["stage"] != "act"
         self._trajectory.info["error"] = error
 
     def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
@@ -327,10 +370,14 @@ class _Record:
             trajectory.spans = conversation.spans
             if isinstance(conversation, Metered):
                 trajectory.info["usage"] = dict(conversation.usage)
-        unanswered = len(trajectory.versions) - len(trajectory.rewards)
-        assert unanswered in (0, 1)
-        trajectory.rewards += [0.0] * unanswered
-        trajectory.turn_rewards += [0.0] * unanswered
+            if isinstance(conversation, Noted):
+                trajectory.info |= conversation.notes
+        turns = len(trajectory.versions)
+        trajectory.rewards, trajectory.turn_rewards = [0.0] * turns, [0.0] * turns
+        for turn, reward, turn_reward in self._earned if turns else ():
+            trajectory.rewards[turn] += reward
+            trajectory.turn_rewards[turn] += turn_reward
+        trajectory.put_in_order()
         trajectory.ending = ending
         trajectory.info |= {"seconds": seconds, **self._seconds}
         return trajectory

@@ -162,12 +162,22 @@ class Seat:
 
         def step() -> Step:
             assert self._env is not None
-            observation, reward, terminated, truncated, info = self._env.step(action)
-            if "error" in info:
-                raise WorldFailed({"stage": "step", **info["error"]})
-            return _messages(observation), float(reward), bool(terminated), bool(truncated), info
+            return _answer(self._env.step(action))
 
         return await self._run("step", step)
+
+    async def cut(self) -> Step:
+        """The world's verdict on an episode that its player has left, as at its turn limit.
+
+        A world without `truncate` has none: what its steps earned is all there is. Raises WorldFailed.
+        """
+
+        def cut() -> Step:
+            assert self._env is not None
+            truncate = getattr(self._env.unwrapped, "truncate", None)
+            return ([], 0.0, False, True, {}) if truncate is None else _answer(truncate())
+
+        return await self._run("grade", cut)
 
     def leave(self, broken: bool) -> None:
         """Give the environment back; one that failed is closed, one that is still busy once it is done."""
@@ -210,6 +220,14 @@ def _described(error: Exception, stage: str) -> dict[str, Any]:
         return {"kind": error.kind, "stage": stage, "retryable": error.retryable, "message": message}
     trace = "".join(traceback.format_exception(error))
     return {"kind": "bug", "stage": stage, "retryable": False, "message": message, "traceback": trace}
+
+
+def _answer(told: tuple[Any, Any, Any, Any, dict[str, Any]]) -> Step:
+    """What a world told, checked; raises WorldFailed for the failures told in `info`."""
+    observation, reward, terminated, truncated, info = told
+    if "error" in info:
+        raise WorldFailed({"stage": "step", **info["error"]})
+    return _messages(observation), float(reward), bool(terminated), bool(truncated), info
 
 
 def _messages(observation: Any) -> list[dict[str, Any]]:

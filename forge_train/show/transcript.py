@@ -68,15 +68,19 @@ def episode(record: Record) -> dict[str, Any]:
 
 
 def lines(record: Record) -> list[dict[str, Any]]:
-    """Every message, the agent's own with what their turn earned."""
+    """Every message, the agent's own with what their turn earned.
+
+    Of an agent program, which shows its policy what it likes, these are the conversations with the policy.
+    """
     info = record.get("info") or {}
-    messages = info.get("messages") or []
+    shown = info.get("conversation")
+    messages = shown or info.get("messages") or []
     opening = int(info.get("opening") or 0)
     found, turn = [], 0
     for i, message in enumerate(messages):
         role = str(message.get("role", ""))
         text = _text(message.get("content"))
-        own = role == "assistant" and i >= opening
+        own = bool(message.get("sampled")) if shown else role == "assistant" and i >= opening
         line: dict[str, Any] = {"role": role, "own": own, "name": message.get("name")}
         if role == "assistant":
             line["parts"] = said(text) + [

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from forge_train.config import TinyConfig
+from forge_train.tiny import tiny_model
 
 VOCAB = 64
 
@@ -24,3 +27,15 @@ def qwen3(seed: int = 0, *, tied: bool = False) -> Qwen3ForCausalLM:
     )
     torch.manual_seed(seed)
     return Qwen3ForCausalLM(config)
+
+
+def qwen3_of(tokenizer: PreTrainedTokenizerFast, seed: int = 0, ends: float = 0.8) -> Qwen3ForCausalLM:
+    """One for a tokenizer; the larger `ends`, the sooner it ends what it says (about 20 tokens)."""
+    shape = TinyConfig(hidden=32, layers=1, heads=2, kv_heads=1)
+    model = tiny_model(tokenizer, shape, seed=seed)
+    with torch.no_grad():
+        common = torch.ones(shape.hidden)  # of all states, so that one output can be likelier everywhere
+        model.get_input_embeddings().weight += 0.1 * common
+        model.lm_head.weight *= 4
+        model.lm_head.weight[tokenizer.eos_token_id] = ends * common / shape.hidden**0.5
+    return model

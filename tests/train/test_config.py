@@ -312,6 +312,34 @@ FREE = [
 ]  # fmt: skip
 
 
+FREE_OF_AGENTS = ["agent.host=10.0.0.1", "agent.port=9", "agent.grace_s=1.0"]
+
+
+@pytest.mark.parametrize("override", FREE_OF_AGENTS)
+def test_where_an_agent_program_asks_changes_no_result(override: str) -> None:
+    program = [WORLD, "agent.command=['true']"]
+    changed = load(None, [*program, override])
+    assert changed != load(None, program) and fingerprint(changed) == fingerprint(load(None, program))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (["agent.command=['true']", "agent.function='m:f'"], "played by one of them"),
+        (["agent.hand_in=true"], "no program plays; set agent.command"),
+        (["agent.function='m:f'", "agent.env={A = '1'}"], "use agent.command"),
+        (["agent.function='m.f'"], "agent.function"),
+        (
+            ["agent.command=['true']", "rollout.engine=vllm", "rollout.workers=ray"],
+            "run where the trainer runs",
+        ),
+    ],
+)
+def test_what_an_agent_program_cannot_be_is_refused(said: list[str], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        load(None, [WORLD, *said])
+
+
 @pytest.mark.parametrize("override", FREE)
 def test_the_fingerprint_ignores_what_changes_no_result(override: str) -> None:
     servers = [WORLD, "rollout.engine=vllm"]
@@ -383,7 +411,8 @@ def other(value: Any, key: str) -> Any:
                "algorithm.importance_level": "sequence", "algorithm.importance_range": (0.5, 2.0),
                "algorithm.sequence_range": (0.99, 1.01), "critic.bootstrap": ("deadline",),
                "vllm.dtype": "float32", "vllm.transfer": "nccl", "vllm.flags": ("--x",),
-               "vllm.env": {"A": "1"},
+               "vllm.env": {"A": "1"}, "agent.command": ("true",), "agent.function": "m:f",
+               "agent.grammar": "m:g",
                "worlds.0.args": {"level": 3}, "worlds.0.eval_args": {"level": 3}}  # fmt: skip
     if key in special:
         return special[key]
@@ -393,10 +422,12 @@ def other(value: Any, key: str) -> Any:
         return value * 2 + (value == 0)
     if isinstance(value, float):
         return value / 2 if value else 0.5
+    if isinstance(value, dict):
+        return {"A": "1"}
     return "other"
 
 
-CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f in FREE}]
+CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f in [*FREE, *FREE_OF_AGENTS]}]
 
 
 @pytest.mark.parametrize("key", CHANGES)

@@ -15,6 +15,7 @@ FLOORS = [
     {"learn"},
     {"engines"},
     {"play"},
+    {"agents"},
     {"show", "simulator"},
     {"evaluation"},
     {"sft", "tiny"},

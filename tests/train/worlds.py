@@ -53,6 +53,9 @@ class Echo(Language):
         system = {"role": "system", "content": "You repeat.", "tools": TOOLS}
         return (system, {"role": "user", "content": opening}), {"task": self.task}
 
+    def truncate(self) -> Any:
+        return (), 0.0, False, True, {"task": self.task, "outcome": 0.0}
+
     def step(self, action: str) -> Any:
         self.turn += 1
         if self.turn == self.at:
