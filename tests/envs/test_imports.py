@@ -36,13 +36,9 @@ ENVS = {
     "wrappers": {*CORE},
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
-<<<<<<< HEAD
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "adapters"},
     "adopted": {*CORE},
-=======
     "audit": {"messages", "probe"},
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "audit"},
->>>>>>> audit
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "adapters", "audit"},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
     "adapters": {*CORE, "", "sandbox", "worlds.swe", "worlds.polyglot"},
@@ -57,16 +53,13 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
 LAZY = {
-<<<<<<< HEAD
     "forge_envs.adapters.art": {"art", "openai"},
     "forge_envs.adapters.gem": {"gem"},
     "forge_envs.adapters.rllib": {"ray"},
     "forge_envs.adapters.skyrl": {"skyrl_gym"},
     "forge_envs.adapters.tinker": {"chz", "tinker_cookbook"},
     "forge_envs.adapters.verl": {"verl"},
-=======
     "forge_envs.audit.host": {"gem", "reasoning_gym", "textarena", "verifiers", "websockets"},
->>>>>>> audit
     "forge_envs.people.chat": {"httpx2"},
     "forge_envs.adapters.trl": {"datasets"},
     "forge_envs.adopted.openenv": {"websockets"},
