@@ -24,7 +24,6 @@ args = GRPOConfig(
     num_generations=4,
     per_device_train_batch_size=4,
     max_completion_length=256,
-    max_tool_calling_iterations=8,
     logging_steps=1,
     report_to="none",
     use_cpu=not torch.cuda.is_available(),
