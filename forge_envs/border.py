@@ -15,7 +15,7 @@ import numpy as np
 
 from forge_envs.arguments import arguments_of
 from forge_envs.messages import ToolCall
-from forge_envs.probe import Bench, Turn, World, go_on, play, require, same, short
+from forge_envs.probe import Bench, Seen, World, go_on, play, require, same, short
 from forge_envs.schemas import sample_schema
 from forge_envs.spaces import Utterance
 
@@ -45,11 +45,11 @@ def shares_nothing(bench: Bench) -> str:
         actions = bench.env.gold_actions(task) if bench.deterministic else []
         env = bench.make()
         before = play(bench.make(), task, actions), _told(env, task)
-        spoilt: list[Turn] = []
+        spoilt: list[Seen] = []
         messages, info = env.reset(seed=0, options={"task": task})
-        spoilt.append(_spoil(Turn(None, messages, 0.0, False, False, info, env.playing.progress)))
+        spoilt.append(_spoil(Seen(None, messages, 0.0, False, False, info, env.playing.progress)))
         for action in actions:
-            spoilt.append(_spoil(Turn(action, *env.step(action), env.playing.progress)))
+            spoilt.append(_spoil(Seen(action, *env.step(action), env.playing.progress)))
             if spoilt[-1].over:
                 break
         _ruin([_sampled(env), env.schemas, env.gold_actions(task), env.task_ids(env.splits[0], 2)])
@@ -70,9 +70,9 @@ def _told(env: World, task: str) -> str:
     return json.dumps([_sampled(env), env.schemas, env.gold_actions(task)])
 
 
-def _spoil(turn: Turn) -> Turn:
+def _spoil(turn: Seen) -> Seen:
     """The turn as it was, after which what the world handed out is ruined."""
-    kept = Turn(
+    kept = Seen(
         turn.action,
         tuple(json.loads(json.dumps(turn.messages))),
         turn.reward,

@@ -119,7 +119,7 @@ class Bench:
 
 
 @dataclass
-class Turn:
+class Seen:
     """What one `reset` (action None) or `step` gave back."""
 
     action: str | None
@@ -136,20 +136,20 @@ class Turn:
         return self.terminated or self.truncated
 
 
-def play(env: World, task: str | None, actions: Iterable[str], seed: int = 0) -> list[Turn]:
+def play(env: World, task: str | None, actions: Iterable[str], seed: int = 0) -> list[Seen]:
     """Reset, then act until the episode or the actions end; everything that comes back is validated."""
     messages, info = env.reset(seed=seed, options=None if task is None else {"task": task})
-    turns = [Turn(None, messages, 0.0, False, False, info, env.playing.progress)]
+    turns = [Seen(None, messages, 0.0, False, False, info, env.playing.progress)]
     validate(env, turns[0])
     return turns + go_on(env, actions)
 
 
-def go_on(env: World, actions: Iterable[str]) -> list[Turn]:
+def go_on(env: World, actions: Iterable[str]) -> list[Seen]:
     """Act until the episode or the actions end. Raises WorldError where a step raises or returns nonsense."""
-    turns: list[Turn] = []
+    turns: list[Seen] = []
     for action in actions:
         try:
-            turns.append(Turn(action, *env.step(action), env.playing.progress))
+            turns.append(Seen(action, *env.step(action), env.playing.progress))
         except Exception as error:
             place = f"task {env.task.id!r}, turn {env.playing.turn}, action {short(action)}"
             raise WorldError(f"{place}: step raised {type(error).__name__}: {error}") from error
@@ -159,7 +159,7 @@ def go_on(env: World, actions: Iterable[str]) -> list[Turn]:
     return turns
 
 
-def validate(env: World, turn: Turn) -> None:
+def validate(env: World, turn: Seen) -> None:
     """Types, keys and ranges of what came back."""
     where = f"task {turn.info.get('task')!r}, after {short(turn.action)}: "
     keys = set(turn.info)
@@ -197,7 +197,7 @@ def short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"
 
 
-def same(got: list[Turn], want: list[Turn], what: str) -> None:
+def same(got: list[Seen], want: list[Seen], what: str) -> None:
     """Raise WorldError unless two plays are equal in every turn."""
     for i, (a, b) in enumerate(zip(got, want, strict=False)):
         require(a == b, f"{what}: turn {i} of task {b.info['task']!r} is {short(a)}, not {short(b)}")

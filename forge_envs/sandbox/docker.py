@@ -44,7 +44,7 @@ class ImageFolder:
     there: bool
 
 
-class Session:
+class Running:
     """All that a provider has running, for one process: a fork begins anew."""
 
     def __init__(self, warm: int) -> None:
@@ -203,7 +203,7 @@ class DockerProvider:
             raise ValueError(f"warm={warm}: it counts boxes, so it is not negative")
         self.warm = warm
         self._lock = threading.Lock()
-        self._session: Session | None = None
+        self._session: Running | None = None
 
     def open(self, image: str, *, workdir: str | None = None, limits: Limits = DEFAULT) -> Sandbox:
         """See `Provider.open`."""
@@ -221,8 +221,8 @@ class DockerProvider:
         """How many boxes are kept ready now."""
         return self._session.pool.ready if self._session else 0
 
-    def _started(self) -> Session:
+    def _started(self) -> Running:
         with self._lock:
             if self._session is None or self._session.pid != os.getpid():
-                self._session = Session(self.warm)
+                self._session = Running(self.warm)
             return self._session
