@@ -36,10 +36,10 @@ register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=Tr
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
 for _id, _entry in {
-    "Forge/Text-v0": "text:TextWorld",
-    "Forge/Gem-v0": "gem:GemWorld",
-    "Forge/ReasoningGym-v0": "reasoning_gym:ReasoningGymWorld",
-    "Forge/TextArena-v0": "textarena:TextArenaWorld",
-    "Forge/OpenEnv-v0": "openenv:OpenEnvWorld",
+    "Forge/Text-v0": "text:AdoptedText",
+    "Forge/Gem-v0": "gem:AdoptedGem",
+    "Forge/ReasoningGym-v0": "reasoning_gym:AdoptedReasoningGym",
+    "Forge/TextArena-v0": "textarena:AdoptedTextArena",
+    "Forge/OpenEnv-v0": "openenv:AdoptedOpenEnv",
 }.items():
     register(_id, f"forge_envs.adopted.{_entry}", nondeterministic=True, listed=False)

@@ -6,6 +6,6 @@ tasks and no snapshots, and here nothing pretends that it has. docs/other_enviro
 
 from __future__ import annotations
 
-from forge_envs.adopted.adopted import Adopted, Reply
+from forge_envs.adopted.adopted import Adopted, Answered
 
-__all__ = ["Adopted", "Reply"]
+__all__ = ["Adopted", "Answered"]

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Answered:
     """What a stranger's environment said to one action."""
 
     text: str
@@ -81,7 +81,7 @@ class Adopted(gym.Env[Observation, str], ABC):
         """Begin an episode; its opening, which depends on the seed alone."""
 
     @abstractmethod
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """Take one action."""
 
     @abstractmethod
@@ -177,7 +177,7 @@ class Adopted(gym.Env[Observation, str], ABC):
         """Forget an environment that is stuck in a call, without touching it."""
 
 
-def _check(answer: Reply) -> None:
+def _check(answer: Answered) -> None:
     """Raise MachineError for numbers that would spoil a gradient."""
     numbers = {"reward": answer.reward, "turn_reward": answer.turn_reward, "outcome": answer.outcome}
     for name, value in {**numbers, **answer.parts}.items():

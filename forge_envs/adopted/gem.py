@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Reply, number
+from forge_envs.adopted.adopted import Adopted, Answered, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -13,7 +13,7 @@ from forge_envs.env import MaxTurns
 INSTALL = "forge-envs[gem]"
 
 
-class GemWorld(Adopted):
+class AdoptedGem(Adopted):
     """An environment of GEM. It is shown as GEM's own agents see it: prefix, observation, suffix.
 
     GEM seeds and draws from the global random state; here each environment has a state of its own, so that a
@@ -57,10 +57,10 @@ class GemWorld(Adopted):
         self._env = self._env or self._made()
         return _shown(*self._env.reset(seed=seed % (2**31 - 1)))
 
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """Its answer."""
         observation, reward, terminated, truncated, info = self._env.step(action)
-        return Reply(_shown(observation, info), number(reward), bool(terminated), bool(truncated))
+        return Answered(_shown(observation, info), number(reward), bool(terminated), bool(truncated))
 
     def let_go(self) -> None:
         """Close it, if it can be closed."""

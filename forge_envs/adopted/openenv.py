@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from forge_envs.adopted.adopted import Adopted, Reply, number
+from forge_envs.adopted.adopted import Adopted, Answered, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -20,7 +20,7 @@ CONNECTING = 10.0
 """Most seconds to wait for a connection."""
 
 
-class OpenEnvWorld(Adopted):
+class AdoptedOpenEnv(Adopted):
     """An environment of an OpenEnv server, one connection (and there one session) for each env.
 
     The action's text goes into one field of the server's action schema, and one field of its observations is
@@ -81,7 +81,7 @@ class OpenEnvWorld(Adopted):
         said = self._asked("reset", {"seed": seed % (2**31 - 1), **self._begin_with})
         return self._shown(said.get("observation"))
 
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """Its answer."""
         said = self._asked("step", {**self._more, self._field: action})
         observation, done, reward = said.get("observation"), bool(said.get("done")), said.get("reward")
@@ -92,7 +92,7 @@ class OpenEnvWorld(Adopted):
         truncated = bool(told.get("truncated", False))
         parts = told.get("parts") if isinstance(told.get("parts"), Mapping) else {}
         outcome = told.get("outcome")
-        return Reply(
+        return Answered(
             self._shown(observation),
             0.0 if reward is None else number(reward),
             done and not truncated,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Reply, number
+from forge_envs.adopted.adopted import Adopted, Answered, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -15,7 +15,7 @@ ASKED = "Think first. Then give the final answer, and nothing else, as <answer>.
 TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
-class ReasoningGymWorld(Adopted):
+class AdoptedReasoningGym(Adopted):
     """A dataset of reasoning-gym. The seed of `reset` is the index of its entry, beyond its size as well.
 
     The outcome is the dataset's own score, in [0, 1], of what stands in the last <answer> tag; without a tag
@@ -55,12 +55,12 @@ class ReasoningGymWorld(Adopted):
         self._entry = self._dataset[seed]
         return f"{self._entry['question']}\n\n{ASKED}"
 
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """The verdict."""
         found = TAG.findall(action)
         text = found[-1].strip() if found else None
         score = number(self._dataset.score_answer(text, self._entry)) if text is not None else 0.0
-        return Reply("", score, True, parts={"answered": float(text is not None)}, turn_reward=0.0)
+        return Answered("", score, True, parts={"answered": float(text is not None)}, turn_reward=0.0)
 
     def let_go(self) -> None:
         """A dataset holds nothing."""

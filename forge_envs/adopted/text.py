@@ -8,14 +8,14 @@ from typing import Any
 
 import gymnasium as gym
 
-from forge_envs.adopted.adopted import Adopted, Reply, number
+from forge_envs.adopted.adopted import Adopted, Answered, number
 from forge_envs.adopted.making import given, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
 from forge_envs.errors import MachineError, brief
 
 
-class TextWorld(Adopted):
+class AdoptedText(Adopted):
     """A Gymnasium environment with `spaces.Text` on both sides.
 
     An action that is no element of its action space is not handed on: the agent is told why, and it was a
@@ -61,12 +61,12 @@ class TextWorld(Adopted):
         self._env = self._env or self._made()
         return _text(self._env.reset(seed=seed)[0])
 
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """Its answer, or ours to what its action space does not hold."""
         assert self._env is not None
         space = self._env.action_space
         if not self.any_text and not space.contains(action):
-            return Reply(f"Error: {_refused(action, space)}. Nothing was done.", 0.0, False)
+            return Answered(f"Error: {_refused(action, space)}. Nothing was done.", 0.0, False)
         observation, reward, terminated, truncated, info = self._env.step(action)
         if isinstance(error := info.get("error"), Mapping):
             told = str(error.get("message", error))
@@ -81,7 +81,7 @@ class TextWorld(Adopted):
             for name in ("turn_reward", "outcome")
             if info.get(name) is not None
         }
-        return Reply(
+        return Answered(
             _text(observation),
             number(reward),
             bool(terminated),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from forge_envs.adopted.adopted import Adopted, Reply, number
+from forge_envs.adopted.adopted import Adopted, Answered, number
 from forge_envs.adopted.making import given, library, made
 from forge_envs.arguments import Seconds
 from forge_envs.env import MaxTurns
@@ -13,7 +13,7 @@ from forge_envs.errors import MachineError
 INSTALL = "forge-envs[textarena]"
 
 
-class TextArenaWorld(Adopted):
+class AdoptedTextArena(Adopted):
     """A single-player game of TextArena. The reward comes at the end and is the game's own.
 
     Of a game's variants the raw one is played where there is one: it tells what is new and not everything
@@ -60,18 +60,18 @@ class TextArenaWorld(Adopted):
         self._env.reset(num_players=1, seed=seed % (2**31 - 1))
         return self._heard()
 
-    def answer(self, action: str) -> Reply:
+    def answer(self, action: str) -> Answered:
         """Its answer; the reward when the game is over."""
         done, _ = self._env.step(action)
         if not done:
-            return Reply(self._heard(), 0.0, False)
+            return Answered(self._heard(), 0.0, False)
         rewards, game = self._env.close()
         if not rewards or 0 not in rewards:
             raise MachineError(
                 "the game ended without a reward", kind="reward", stage="step", retryable=False
             )
         invalid = bool((game or {}).get(0, {}).get("invalid_move", False))
-        return Reply("", number(rewards[0]), True, parts={"invalid_move": float(invalid)}, turn_reward=0.0)
+        return Answered("", number(rewards[0]), True, parts={"invalid_move": float(invalid)}, turn_reward=0.0)
 
     def _heard(self) -> str:
         player, observation = self._env.get_observation()

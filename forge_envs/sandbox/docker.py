@@ -44,7 +44,7 @@ class ImageFolder:
     there: bool
 
 
-class Running:
+class Household:
     """All that a provider has running, for one process: a fork begins anew."""
 
     def __init__(self, warm: int) -> None:
@@ -203,7 +203,7 @@ class DockerProvider:
             raise ValueError(f"warm={warm}: it counts boxes, so it is not negative")
         self.warm = warm
         self._lock = threading.Lock()
-        self._session: Running | None = None
+        self._session: Household | None = None
 
     def open(self, image: str, *, workdir: str | None = None, limits: Limits = DEFAULT) -> Sandbox:
         """See `Provider.open`."""
@@ -221,8 +221,8 @@ class DockerProvider:
         """How many boxes are kept ready now."""
         return self._session.pool.ready if self._session else 0
 
-    def _started(self) -> Running:
+    def _started(self) -> Household:
         with self._lock:
             if self._session is None or self._session.pid != os.getpid():
-                self._session = Running(self.warm)
+                self._session = Household(self.warm)
             return self._session

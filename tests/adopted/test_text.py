@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 import forge_envs
 from forge_envs import MachineError
-from forge_envs.adopted import Adopted, Reply
+from forge_envs.adopted import Adopted, Answered
 from forge_envs.adopted.randomness import OwnRandomness
 from forge_train import cli
 from forge_train.config import load
@@ -132,8 +132,8 @@ class Dice(Adopted):
         np.random.seed(seed)
         return f"{random.random()} {np.random.random()}"
 
-    def answer(self, action: str) -> Reply:
-        return Reply(f"{random.random()} {np.random.random()}", 0.0, False)
+    def answer(self, action: str) -> Answered:
+        return Answered(f"{random.random()} {np.random.random()}", 0.0, False)
 
     def let_go(self) -> None:
         pass
