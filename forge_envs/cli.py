@@ -1,4 +1,4 @@
-"""`forge-envs`: list worlds, check that they keep their promises, play by hand, build images, make tasks."""
+"""`forge-envs`: list worlds, check their promises, play and serve them, build images, make tasks."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from forge_envs.messages import Message, ToolCall
 from forge_envs.people.fidelity import fidelity
 from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
+from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
@@ -87,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.set_defaults(run=_fidelity)
     for command in (check, play):
         command.add_argument("--seed", type=int, default=0)
-    for command in (check, play, fidelity):
+    serving = commands.add_parser("serve", help="worlds for other processes, languages and machines")
+    serve.add_arguments(serving)
+    serving.set_defaults(run=_serve)
+    for command in (check, play, fidelity, serving):
         command.add_argument(
             "--arg",
             action="append",
@@ -247,6 +251,15 @@ def _make_swe(args: argparse.Namespace) -> int:
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)
         return 1
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        return serve.run(args, _kwargs(args.arg))
+    except NotInstalled as error:
+        raise Missing(str(error)) from error
+    except ValueError as error:
+        raise Mistake(str(error)) from error
 
 
 # -- fidelity --------------------------------------------------------------------------------------------

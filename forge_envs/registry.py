@@ -17,11 +17,12 @@ it is imported, or a function that registers them when it is called."""
 _ids: list[str] = []
 
 
-def register(id: str, entry_point: str, *, nondeterministic: bool = False) -> None:
+def register(id: str, entry_point: str, *, nondeterministic: bool = False, listed: bool = True) -> None:
     """Make a world known to `gymnasium.make` and to `world_ids`.
 
     `entry_point` is "package.module:Class"; nothing of it is imported before the world is made.
-    `nondeterministic` is for worlds where a model or a container answers.
+    `nondeterministic` is for worlds where a model or a container answers; one that is not `listed` is no
+    world by itself, as the door to those of another machine.
     """
     gym.register(
         id=id,
@@ -31,7 +32,7 @@ def register(id: str, entry_point: str, *, nondeterministic: bool = False) -> No
         disable_env_checker=True,
         additional_wrappers=(WrapperSpec("ungraded limits", "forge_envs.registry:refuse_time_limit", {}),),
     )
-    if id not in _ids:
+    if listed and id not in _ids:
         _ids.append(id)
 
 
