@@ -13,6 +13,8 @@ from forge_envs.env import AgentEnv
 from forge_envs.errors import TaskError
 
 NAME = "forge"
+MOST_TASKS = 1000
+"""Tasks of a split that are listed; those of worlds that generate have no end."""
 
 
 def opened(messages: Sequence[Any], info: Mapping[str, Any], outcome: None = None) -> dict[str, Any]:

@@ -82,11 +82,14 @@ def make_server(app: FastAPI, limits: Limits, *, log_level: str = "warning") -> 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket bound to a name or address. Raises ValueError with what keeps it from being bound."""
+    if not 0 <= port <= 65535:  # some systems take it modulo 65536
+        raise ValueError(f"cannot listen on port {port}: it is a number from 0 to 65535")
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, proto)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(2048)  # who comes before the server is up waits for it
         bound.setblocking(False)
     except (OSError, OverflowError) as error:
         raise ValueError(f"cannot listen on {host}:{port}: {error}") from error
