@@ -1,9 +1,9 @@
 """OpenEnv 0.10: a world as an OpenEnv environment, its client, and a package that `openenv validate` takes.
 
 `create_server("Forge/Retail-v0")` is OpenEnv's own FastAPI app; `ForgeClient(base_url)` plays it, as does any
-`GenericEnvClient`. `forge-envs export openenv WORLD --out DIR` writes the folder that OpenEnv builds, pushes
-and validates. `forge-envs serve` speaks the same protocol without OpenEnv, with leases, limits and a token:
-the client plays both.
+`GenericEnvClient`. `openenv_package.write_package` writes the folder that OpenEnv builds and validates.
+`forge-envs serve` speaks the same protocol without OpenEnv, with leases, limits and a token: the client
+plays both.
 
 ## What it cannot carry
 
@@ -168,7 +168,6 @@ def create_server(world: str, args: Mapping[str, Any] | None = None, *, max_conc
     """
     # A partial: OpenEnv would call a function once more, to look at what it makes.
     factory = partial(ForgeEnvironment, world, dict(args or {}))
-    factory.SUPPORTS_CONCURRENT_SESSIONS = True  # type: ignore[attr-defined]
     return create_app(
         factory,
         ForgeAction,
