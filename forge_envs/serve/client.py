@@ -109,7 +109,7 @@ class RemoteEnv(gym.Env[Observation, str]):
             raise TypeError(f"an action is one str, not {type(action).__name__}: {action!r}")
         return self._play(action, f"/sessions/{quote(self._session)}/step")
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The conversation so far as text, in mode "ansi"; else None."""
         if self.render_mode != "ansi":
             return None

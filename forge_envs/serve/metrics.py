@@ -13,17 +13,18 @@ class Metrics:
     """Counters of one server; nothing is shared between servers of a process."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        told = {"registry": self.registry}
-        self._open = Gauge("forge_sessions_open", "Sessions that can be used.", ["world"], **told)
-        self._held = Gauge("forge_worlds_held", "Worlds held: made, being made or being closed.", **told)
-        self._made = Counter("forge_sessions_made", "Sessions begun.", ["world"], **told)
-        self._ended = Counter("forge_sessions_ended", "Sessions ended, and how.", ["world", "how"], **told)
-        self._steps = Histogram(
-            "forge_step_seconds", "Seconds in a world's step.", ["world"], buckets=SECONDS, **told
+        one = self.registry = CollectorRegistry()
+        self._open = Gauge("forge_sessions_open", "Sessions that can be used.", ["world"], registry=one)
+        self._held = Gauge("forge_worlds_held", "Worlds made, being made or being closed.", registry=one)
+        self._made = Counter("forge_sessions_made", "Sessions begun.", ["world"], registry=one)
+        self._ended = Counter(
+            "forge_sessions_ended", "Sessions ended, and how.", ["world", "how"], registry=one
         )
-        self._failed = Counter("forge_machine_failures", "Machine failures.", ["world", "kind"], **told)
-        self._refused = Counter("forge_refusals", "Requests refused, and why.", ["kind"], **told)
+        self._steps = Histogram(
+            "forge_step_seconds", "Seconds in a world's step.", ["world"], buckets=SECONDS, registry=one
+        )
+        self._failed = Counter("forge_machine_failures", "Machine failures.", ["world", "kind"], registry=one)
+        self._refused = Counter("forge_refusals", "Requests refused, and why.", ["kind"], registry=one)
 
     def held(self, count: Callable[[], float]) -> None:
         """Ask for the number of worlds held whenever it is told."""

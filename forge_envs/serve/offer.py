@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 from forge_envs.adapters.session import Session
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
@@ -124,7 +125,7 @@ def _fitting(id: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if not given:
         return {}
     entry_point = gym.spec(id).entry_point
-    kind = gym.envs.registration.load_env_creator(entry_point) if isinstance(entry_point, str) else None
+    kind = load_env_creator(entry_point) if isinstance(entry_point, str) else None
     if not isinstance(kind, type):
         return dict(given)
     arguments, others = arguments_of(kind)
