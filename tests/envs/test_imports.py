@@ -35,7 +35,9 @@ ENVS = {
     "wrappers": {*CORE},
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe"},
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "serve"},
+    "adapters": {*CORE} - {"registry"},
+    "serve": {*CORE, "adapters"},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
 }
@@ -50,6 +52,8 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 
 LAZY = {
     "forge_envs.people.chat": {"httpx2"},
+    "forge_envs.adapters.openenv": {"openenv"},
+    "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
