@@ -43,3 +43,4 @@ for _id, _entry in {
     "Forge/OpenEnv-v0": "openenv:AdoptedOpenEnv",
 }.items():
     register(_id, f"forge_envs.adopted.{_entry}", nondeterministic=True, listed=False)
+register("Forge/Remote-v0", "forge_envs.serve.client:RemoteEnv", nondeterministic=True, listed=False)

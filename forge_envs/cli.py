@@ -1,4 +1,4 @@
-"""`forge-envs`: list, check, play and export worlds, audit those of others, build images, make tasks."""
+"""`forge-envs`: list, check, play, serve and export worlds, audit others', build images, make tasks."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from forge_envs.messages import Message, ToolCall
 from forge_envs.people.fidelity import fidelity
 from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
+from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
@@ -89,13 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.set_defaults(run=_fidelity)
     for command in (check, play):
         command.add_argument("--seed", type=int, default=0)
+    serving = commands.add_parser("serve", help="worlds for other processes, languages and machines")
+    serve.add_arguments(serving)
+    serving.set_defaults(run=_serve)
     exporting = commands.add_parser("export", help="write tasks in the form of another program")
     exports.add_arguments(exporting)
     exporting.set_defaults(run=_export)
     auditing = commands.add_parser("audit", help="find what would corrupt training in anybody's environment")
     audit.add_arguments(auditing)
     auditing.set_defaults(run=_audit)
-    for command in (check, play, fidelity, exporting, auditing):
+    for command in (check, play, fidelity, serving, exporting, auditing):
         command.add_argument(
             "--arg",
             action="append",
@@ -255,6 +259,15 @@ def _make_swe(args: argparse.Namespace) -> int:
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)
         return 1
+
+
+def _serve(args: argparse.Namespace) -> int:
+    try:
+        return serve.run(args, _kwargs(args.arg))
+    except NotInstalled as error:
+        raise Missing(str(error)) from error
+    except ValueError as error:
+        raise Mistake(str(error)) from error
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -34,6 +34,8 @@ class Turn:
     over: bool
     truncated: bool = False
     """Whether it is over because the world, or whoever called, had enough."""
+    info: Mapping[str, Any] = field(default_factory=dict)
+    """What `step` told beside."""
 
 
 class Session:
@@ -72,6 +74,8 @@ class Session:
         """Named parts of all turn rewards, summed, and those of the verdict."""
         self.error: dict[str, Any] | None = None
         """The machine's failure, as `MachineError.as_dict` tells it."""
+        self.info: dict[str, Any] = {}
+        """What the world told last beside its messages, as its machine failed too."""
         self._begun = False
 
     # -- the episode -------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ class Session:
         except MachineError as error:
             self.task, self.error = task or "", error.as_dict()
             raise
-        self.task, self._begun = str(info["task"]), True
+        self.task, self.info, self._begun = str(info["task"]), info, True
         return messages
 
     def act(self, action: str) -> Turn:
@@ -166,26 +170,27 @@ class Session:
 
     def snapshot(self) -> bytes:
         """The episode as bytes, with what became of it so far. Raises ResetNeeded before the first."""
-        own = self.task, self.turns, self.outcome, self.parts, self.error, self._begun
+        own = self.task, self.turns, self.info, self.outcome, self.parts, self.error, self._begun
         return pickle.dumps((self.env.snapshot(), own))
 
     def restore(self, snapshot: bytes) -> None:
         """Continue from a `snapshot` of a session of this world; a stranger's bytes run a stranger's code."""
         state, own = pickle.loads(snapshot)
         self.env.restore(state)
-        self.task, self.turns, self.outcome, self.parts, self.error, self._begun = own
+        self.task, self.turns, self.info, self.outcome, self.parts, self.error, self._begun = own
 
     # -- within ------------------------------------------------------------------------------------
 
     def _took(self, answer: tuple[Observation, float, bool, bool, dict[str, Any]]) -> Turn:
         messages, reward, terminated, truncated, info = answer
+        self.info = info
         if "error" in info:
             self.error = info["error"]
             self._failed()
         for name, value in info["parts"].items():
             self.parts[name] = self.parts.get(name, 0.0) + value
         over = terminated or truncated
-        turn = Turn(messages, reward, info["turn_reward"], info["parts"], over, truncated)
+        turn = Turn(messages, reward, info["turn_reward"], info["parts"], over, truncated, info)
         self.turns.append(turn)
         if over:
             self.outcome = info["outcome"]

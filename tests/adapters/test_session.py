@@ -37,6 +37,19 @@ def test_gold_earns_what_it_earns_in_the_world() -> None:
         assert record["parts"]["progress"] == pytest.approx(1.0)
 
 
+def test_what_the_world_tells_beside_is_kept() -> None:
+    env = gym.make(WORLD, max_turns=2).unwrapped
+    _, info = env.reset(options={"task": TASK})
+    with Session(WORLD, {"max_turns": 2}) as session:
+        session.begin(TASK)
+        assert session.info == info
+        for last in (False, True):
+            *_, terminated, truncated, info = env.step("Hm.")
+            turn = session.act("Hm.")
+            assert turn.info == session.info == info
+            assert (turn.over, turn.truncated) == (terminated or truncated, truncated) == (last, last)
+
+
 def test_after_the_end_nothing_counts() -> None:
     with Session(WORLD) as session:
         session.begin(TASK)

@@ -38,7 +38,8 @@ ENVS = {
     "sandbox": {"errors", "testing", "probe"},
     "adopted": {*CORE},
     "audit": {"messages", "probe"},
-    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "adapters", "audit"},
+    "serve": {*CORE, "adapters"},
+    "cli": {*CORE, "testing", "people", "sandbox", "make_swe", "adapters", "audit", "serve"},
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
     "adapters": {*CORE, "", "sandbox", "worlds.swe", "worlds.polyglot"},
@@ -63,6 +64,8 @@ LAZY = {
     "forge_envs.people.chat": {"httpx2"},
     "forge_envs.adapters.trl": {"datasets"},
     "forge_envs.adopted.openenv": {"websockets"},
+    "forge_envs.adapters.openenv": {"openenv"},
+    "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},

@@ -1,0 +1,57 @@
+"""What a server answers instead of what was asked for. It never looks like a reward."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from forge_envs.errors import MachineError
+
+STATUS = {
+    "machine": 502,
+    "malformed": 400,
+    "token": 401,
+    "forbidden": 403,
+    "unknown": 404,
+    "late": 408,
+    "busy": 409,
+    "turn": 409,
+    "gone": 410,
+    "large": 413,
+    "argument": 422,
+    "bug": 500,
+    "full": 503,
+    "closing": 503,
+}
+"""Kinds of fault and their HTTP status. A machine failure has kinds of its own, and the first status."""
+
+
+class Fault(Exception):
+    """A request that got no answer; `retryable` says whether the same one may get one later."""
+
+    def __init__(self, kind: str, message: str, *, retryable: bool = False, stage: str = "server") -> None:
+        super().__init__(message)
+        self.kind, self.retryable, self.stage = kind, retryable, stage
+        self.status = STATUS.get(kind, STATUS["machine"])
+
+    @classmethod
+    def of(cls, error: MachineError) -> Fault:
+        """A machine failure as it is told to a client."""
+        fault = cls(error.kind, str(error), retryable=error.retryable, stage=error.stage)
+        fault.status = STATUS["machine"]
+        return fault
+
+    def as_dict(self) -> dict[str, Any]:
+        """The body of the answer; the inner record is that of `MachineError.as_dict`."""
+        return {
+            "error": {
+                "kind": self.kind,
+                "stage": self.stage,
+                "retryable": self.retryable,
+                "message": str(self),
+            }
+        }
+
+    def body(self) -> bytes:
+        """The same, as it is sent."""
+        return json.dumps(self.as_dict()).encode()
