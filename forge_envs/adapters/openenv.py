@@ -55,7 +55,7 @@ class ForgeState(State):  # type: ignore[misc]
     """The record of the episode (`Session.record`) beside its id and its number of actions."""
 
 
-class ForgeEnvironment(Environment[ForgeAction, ForgeObservation, ForgeState]):  # type: ignore[misc]
+class OpenEnvWorld(Environment[ForgeAction, ForgeObservation, ForgeState]):  # type: ignore[misc]
     """One world behind OpenEnv's server; every connection holds one of these."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True
@@ -167,7 +167,7 @@ def create_server(world: str, args: Mapping[str, Any] | None = None, *, max_conc
     OpenEnv's session_timeout is left alone: it closes environments under connections that still live.
     """
     # A partial: OpenEnv would call a function once more, to look at what it makes.
-    factory = partial(ForgeEnvironment, world, dict(args or {}))
+    factory = partial(OpenEnvWorld, world, dict(args or {}))
     return create_app(
         factory,
         ForgeAction,

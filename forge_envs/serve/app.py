@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import json
 from collections.abc import AsyncIterator, Mapping
+from enum import Enum
 from typing import Any
 
 from fastapi import FastAPI, Request, Response, WebSocket
@@ -16,8 +17,8 @@ from starlette.exceptions import HTTPException
 from forge_envs.adapters.session import Session
 from forge_envs.serve import forms, openenv, socket
 from forge_envs.serve.faults import Fault
-from forge_envs.serve.guard import Guard
-from forge_envs.serve.limits import Limits
+from forge_envs.serve.guard import Gate
+from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.metrics import Metrics
 from forge_envs.serve.offer import Offer
 from forge_envs.serve.sessions import Sessions
@@ -27,7 +28,7 @@ DESCRIPTION = """Worlds for language agents. Begin a session, say actions, read 
 An answer without status 200 holds an `error` and never a reward: a machine failure is no score."""
 
 
-def make_app(offer: Offer, limits: Limits, token: str | None = None) -> FastAPI:
+def make_app(offer: Offer, limits: ServeLimits, token: str | None = None) -> FastAPI:
     """The ASGI application; `app.state.sessions` and `app.state.metrics` are what it keeps."""
     metrics = Metrics()
     sessions = Sessions(offer, limits, metrics)
@@ -44,10 +45,10 @@ def make_app(offer: Offer, limits: Limits, token: str | None = None) -> FastAPI:
         description=DESCRIPTION,
         version=importlib.metadata.version("forge-envs"),
         lifespan=lifespan,
-        responses={"default": {"model": forms.Failed, "description": "No answer, and why"}},
+        responses={"default": {"model": forms.Refusal, "description": "No answer, and why"}},
     )
     app.state.sessions, app.state.metrics = sessions, metrics
-    app.add_middleware(Guard, limits=limits, token=token, refused=metrics.refused)
+    app.add_middleware(Gate, limits=limits, token=token, refused=metrics.refused)
     _add_errors(app, metrics)
     _add_sessions(app, sessions)
     _add_questions(app, sessions, offer, limits, metrics)
@@ -61,7 +62,7 @@ def make_app(offer: Offer, limits: Limits, token: str | None = None) -> FastAPI:
 
 
 def _add_sessions(app: FastAPI, sessions: Sessions) -> None:
-    tags = ["sessions"]
+    tags: list[str | Enum] = ["sessions"]
 
     @app.post("/sessions", tags=tags, response_model=forms.Opened)
     async def begin(form: forms.Begin) -> Response:
@@ -71,28 +72,30 @@ def _add_sessions(app: FastAPI, sessions: Sessions) -> None:
         return _json({"session": lease.id, "messages": messages, "info": info, "idle": idle})
 
     @app.post("/sessions/{id}/step", tags=tags, response_model=forms.Acted)
-    async def step(id: str, form: forms.Act) -> Response:
+    async def step(id: str, form: forms.Step) -> Response:
         """Say one action. One at a time: a second at once is refused (409)."""
         return _json(await sessions.step(id, form.action, form.turn))
 
-    @app.post("/sessions/{id}/finish", tags=tags, response_model=forms.Record)
+    @app.post("/sessions/{id}/finish", tags=tags, response_model=forms.EpisodeRecord)
     async def finish(id: str) -> Response:
         """Grade the episode where it stands, as the turn limit would, unless it is over."""
         return _json(await sessions.finish(id))
 
-    @app.get("/sessions/{id}", tags=tags, response_model=forms.Record)
+    @app.get("/sessions/{id}", tags=tags, response_model=forms.EpisodeRecord)
     async def record(id: str) -> Response:
         """What became of it so far. Asking renews the lease."""
         return _json(sessions.record(id))
 
-    @app.delete("/sessions/{id}", tags=tags, response_model=forms.Record)
+    @app.delete("/sessions/{id}", tags=tags, response_model=forms.EpisodeRecord)
     async def delete(id: str) -> Response:
         """End it, after the step that may be running, and close its world."""
         return _json(await sessions.delete(id))
 
 
-def _add_questions(app: FastAPI, sessions: Sessions, offer: Offer, limits: Limits, metrics: Metrics) -> None:
-    tags = ["worlds"]
+def _add_questions(
+    app: FastAPI, sessions: Sessions, offer: Offer, limits: ServeLimits, metrics: Metrics
+) -> None:
+    tags: list[str | Enum] = ["worlds"]
 
     @app.get("/worlds", tags=tags, response_model=forms.Worlds)
     async def worlds() -> Response:

@@ -10,12 +10,12 @@ from typing import Any
 
 from forge_envs.errors import NotInstalled
 from forge_envs.registry import world_ids
-from forge_envs.serve.limits import Limits, check_exposure
+from forge_envs.serve.limits import ServeLimits, check_exposure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    limits = Limits()
+    limits = ServeLimits()
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8123, help="0 takes a free one (default 8123)")
     parser.add_argument(
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, given: Mapping[str, Any]) -> int:
     """Serve until a signal. Raises ValueError for what was said wrongly, and NotInstalled."""
     names = ("max_sessions", "idle", "step_timeout", "max_bytes", "max_turns", "grace")
-    limits = Limits(**{name: getattr(args, name) for name in names})
+    limits = ServeLimits(**{name: getattr(args, name) for name in names})
     token = args.token if args.token is not None else os.environ.get("FORGE_TOKEN") or None
     check_exposure(args.host, token)
     try:

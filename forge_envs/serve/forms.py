@@ -38,7 +38,7 @@ class Begin(Kind):
     seed: Seed | None = Field(None, examples=[7])
 
 
-class Act(Form):
+class Step(Form):
     """One action."""
 
     action: Text = Field(
@@ -85,7 +85,7 @@ class Acted(BaseModel):
     )
 
 
-class Record(BaseModel):
+class EpisodeRecord(BaseModel):
     """What became of a session: its outcome is null while it is open, and for ever if a machine failed."""
 
     session: str = Field(examples=["Vw3dQn0yqY1Cz9kP2JtL5g"])
@@ -150,7 +150,7 @@ class ErrorRecord(BaseModel):
     message: str = Field(examples=["the world did not come back within 600 s"])
 
 
-class Failed(BaseModel):
+class Refusal(BaseModel):
     """No answer, and never a reward."""
 
     error: ErrorRecord

@@ -11,17 +11,17 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from forge_envs.serve.faults import Fault
-from forge_envs.serve.limits import Limits, is_loopback
+from forge_envs.serve.limits import ServeLimits, is_loopback
 
 OPEN_PATHS = ("/health",)
 """What may be asked without a token: whoever watches a machine has none."""
 
 
-class Guard:
+class Gate:
     """ASGI middleware: the token, the origin where there is no token, the size and the pace of a body."""
 
     def __init__(
-        self, app: ASGIApp, *, limits: Limits, token: str | None, refused: Callable[[str], None]
+        self, app: ASGIApp, *, limits: ServeLimits, token: str | None, refused: Callable[[str], None]
     ) -> None:
         self.app, self.limits, self.refused = app, limits, refused
         self.expected = None if token is None else f"bearer {token}".encode()

@@ -32,10 +32,10 @@ name files, models and sandboxes of the server's machine, and are the operator's
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServeLimits:
     """Numbers that bound a server; all are positive. Raises ValueError.
 
-    >>> Limits(max_sessions=0)
+    >>> ServeLimits(max_sessions=0)
     Traceback (most recent call last):
     ValueError: max_sessions=0: it must be a number above 0
     """

@@ -16,7 +16,7 @@ from forge_envs.adapters.session import Session
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.errors import MachineError, brief
 from forge_envs.serve.faults import Fault
-from forge_envs.serve.limits import OPEN_ARGUMENTS, Limits
+from forge_envs.serve.limits import OPEN_ARGUMENTS, ServeLimits
 
 SHOWN_TASKS = 5
 UNUSABLE = (gym.error.Error, ImportError, AttributeError, TypeError, ValueError, MachineError)
@@ -46,7 +46,7 @@ class Offer:
         self,
         worlds: Sequence[str],
         *,
-        limits: Limits,
+        limits: ServeLimits,
         given: Mapping[str, Any] | None = None,
         allow: Collection[str] = (),
         skip: bool = False,

@@ -11,6 +11,7 @@ CAPACITY_REACHED where no place is free) and never an observation, so that no cl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from fastapi import FastAPI, Response, WebSocket
@@ -33,7 +34,7 @@ CODES = {
 """OpenEnv's codes for what keeps an answer from coming; for all else EXECUTION_ERROR."""
 
 
-class Action(forms.Form):
+class OpenEnvAction(forms.Form):
     """An action as OpenEnv's clients send it."""
 
     text: forms.Text
@@ -64,7 +65,7 @@ class OpenEnvTalk:
         if kind == "reset":
             return {"type": "observation", "data": wire.on_wire(await self._reset(data))}
         if kind == "step":
-            action = filled(Action, data)
+            action = filled(OpenEnvAction, data)
             acted = await self.sessions.step(self._held().id, action.text)
             return {"type": "observation", "data": wire.on_wire(wire.acted(acted))}
         if kind == "state":
@@ -119,7 +120,7 @@ def add_routes(app: FastAPI, sessions: Sessions) -> None:
 
 def _add_world(app: FastAPI, sessions: Sessions, root: str, id: str) -> None:
     about = sessions.offer.worlds[id].about
-    tags = ["OpenEnv"]
+    tags: list[str | Enum] = ["OpenEnv"]
 
     @app.websocket(f"{root}/ws")
     async def talk(websocket: WebSocket) -> None:

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from forge_envs.serve.limits import Limits
+from forge_envs.serve.limits import ServeLimits
 
 KEEP_ALIVE = 75
 """Seconds for which a connection stays open between requests: agents think."""
@@ -58,7 +58,7 @@ class Patient(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             self.transport.close()
 
 
-def make_server(app: FastAPI, limits: Limits, *, log_level: str = "warning") -> uvicorn.Server:
+def make_server(app: FastAPI, limits: ServeLimits, *, log_level: str = "warning") -> uvicorn.Server:
     """The server of an application, which is then run on sockets of the caller's own."""
     patient = type("Patient", (Patient,), {"patience": limits.body_timeout})
     config = uvicorn.Config(
@@ -96,7 +96,7 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def run(app: FastAPI, limits: Limits, bound: socket.socket) -> int:
+def run(app: FastAPI, limits: ServeLimits, bound: socket.socket) -> int:
     """Serve until a signal; 0 if every world was closed, else 1.
 
     At SIGTERM or Ctrl-C nobody is let in any more, running steps end, and all sessions are closed.

@@ -19,7 +19,7 @@ from forge_envs.adapters.session import Session, Turn
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.messages import Observation
 from forge_envs.serve.faults import Fault
-from forge_envs.serve.limits import Limits
+from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.metrics import Metrics
 from forge_envs.serve.offer import Offer, World
 from forge_envs.serve.worker import Worker
@@ -65,7 +65,7 @@ class Lease:
 class Sessions:
     """All sessions of a server."""
 
-    def __init__(self, offer: Offer, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, offer: Offer, limits: ServeLimits, metrics: Metrics) -> None:
         self.offer, self.limits, self.metrics = offer, limits, metrics
         self._open: dict[str, Lease] = {}
         self._ended: OrderedDict[str, tuple[float, Lease]] = OrderedDict()

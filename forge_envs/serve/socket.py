@@ -51,7 +51,7 @@ class Talk:
         return {"session": lease.id, "messages": messages, "info": info, "idle": idle}
 
     async def _step(self, message: dict[str, Any]) -> dict[str, Any]:
-        form = filled(forms.Act, message)
+        form = filled(forms.Step, message)
         return await self.sessions.step(self._held(), form.action, form.turn)
 
     async def _finish(self, message: dict[str, Any]) -> dict[str, Any]:

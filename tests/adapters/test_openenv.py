@@ -19,7 +19,7 @@ import uvicorn
 from openenv.core import GenericEnvClient
 
 from forge_envs.adapters import Session
-from forge_envs.adapters.openenv import ForgeAction, ForgeClient, ForgeEnvironment, create_server
+from forge_envs.adapters.openenv import ForgeAction, ForgeClient, OpenEnvWorld, create_server
 from forge_envs.adapters.openenv_package import write_package
 from forge_envs.errors import TaskError
 from forge_envs.serve.server import listen
@@ -146,7 +146,7 @@ def test_the_typed_client(server: Any) -> None:
 
 
 def test_tasks_as_openenv_counts_them() -> None:
-    env = ForgeEnvironment(RETAIL, {"size": "small"})
+    env = OpenEnvWorld(RETAIL, {"size": "small"})
     try:
         assert env.list_splits() == ["train", "test"] and env.num_tasks("train") == 1000
         some = env.get_task_range("test", 2, 4)
@@ -161,7 +161,7 @@ def test_tasks_as_openenv_counts_them() -> None:
 
 def test_what_is_bad_is_told_before_anybody_plays(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sizes"):
-        ForgeEnvironment(RETAIL, {"sizes": "small"})
+        OpenEnvWorld(RETAIL, {"sizes": "small"})
     (tmp_path / "mine").touch()
     with pytest.raises(ValueError, match="not empty"):
         write_package(RETAIL, tmp_path)

@@ -18,7 +18,7 @@ import numpy as np
 
 from forge_envs import AgentEnv, Episode, MachineError, Observation, Score, Task, opening, register
 from forge_envs.serve.app import make_app
-from forge_envs.serve.limits import Limits
+from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.offer import Offer
 from forge_envs.serve.server import listen, make_server
 
@@ -144,7 +144,7 @@ def house(
     worlds: Sequence[str] = (SLOW, RETAIL), *, token: str | None = None, given: Any = None, **limits: Any
 ) -> Iterator[House]:
     """A server that is gone afterwards, with all its sessions."""
-    granted = Limits(**{"grace": 5.0, **limits})
+    granted = ServeLimits(**{"grace": 5.0, **limits})
     app = make_app(Offer(worlds, limits=granted, given=given), granted, token)
     server = make_server(app, granted)
     bound = listen("127.0.0.1", 0)

@@ -292,7 +292,7 @@ def test_worlds_tell_what_they_take() -> None:
         )
         schema = server.ask("GET", "/openapi.json")[1]
         assert schema["paths"]["/sessions/{id}/step"]["post"]["requestBody"]["required"]
-        assert schema["components"]["schemas"]["Act"]["properties"]["action"]["type"] == "string"
+        assert schema["components"]["schemas"]["Step"]["properties"]["action"]["type"] == "string"
 
 
 def test_many_sessions_at_once_do_not_see_each_other() -> None:
