@@ -35,6 +35,7 @@ from typing import Any
 from uuid import uuid4
 
 import gymnasium as gym
+from pydantic import Field
 
 from forge_envs.adapters.asked import asked_tasks, episode_seed
 from forge_envs.adapters.library import need
@@ -54,7 +55,7 @@ class ForgeData(vf.TaskData):  # type: ignore[misc]
     """One task of a world; its `id` is the world's own."""
 
     world: str
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
 
 
 class ForgeConfig(vf.TasksetConfig):  # type: ignore[misc]
@@ -62,7 +63,7 @@ class ForgeConfig(vf.TasksetConfig):  # type: ignore[misc]
 
     world: str = ""
     """A world's id."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field(default_factory=dict)
     """Its arguments."""
     split: str = "train"
     n: int | None = 512

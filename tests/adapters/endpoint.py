@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server over HTTP whose model is a script: its n-th line in each conversation's n-th turn."""
+"""An OpenAI-compatible server over HTTP whose model is a script: the n-th line in each n-th turn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+
+ABOUT = {"id": "chat-1", "created": 0, "model": "script"}
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 
 
 class Endpoint:
@@ -39,22 +43,19 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
-    about = {"id": "chat-1", "created": 0, "model": "script"}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-
     def whole(self, line: str, finish: str) -> bytes:
         choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": line}}
-        told = {**self.about, "object": "chat.completion", "choices": [choice], "usage": self.usage}
+        told = {**ABOUT, "object": "chat.completion", "choices": [choice], "usage": USAGE}
         return json.dumps(told).encode()
 
     def streamed(self, line: str, finish: str) -> bytes:
-        chunk = {**self.about, "object": "chat.completion.chunk"}
+        chunk = {**ABOUT, "object": "chat.completion.chunk"}
         delta = {"index": 0, "delta": {"role": "assistant", "content": line}, "finish_reason": None}
         end = {"index": 0, "delta": {}, "finish_reason": finish}
         chunks = [
             {**chunk, "choices": [delta]},
             {**chunk, "choices": [end]},
-            {**chunk, "choices": [], "usage": self.usage},
+            {**chunk, "choices": [], "usage": USAGE},
         ]
         lines = [json.dumps(one) for one in chunks] + ["[DONE]"]
         return "".join(f"data: {one}\n\n" for one in lines).encode()

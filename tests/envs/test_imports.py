@@ -52,9 +52,12 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 LAZY = {
     "forge_envs.adapters.art": {"art", "openai"},
     "forge_envs.adapters.gem": {"gem"},
+    "forge_envs.adapters.inspect_ai": {"inspect_ai"},
+    "forge_envs.adapters.mcp_server": {"mcp", "starlette", "uvicorn"},
     "forge_envs.adapters.rllib": {"ray"},
     "forge_envs.adapters.skyrl": {"skyrl_gym"},
     "forge_envs.adapters.tinker": {"chz", "tinker_cookbook"},
+    "forge_envs.adapters.verifiers": {"verifiers"},
     "forge_envs.adapters.verl": {"verl"},
     "forge_envs.people.chat": {"httpx2"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
