@@ -1,4 +1,4 @@
-"""Two episodes by verifiers' own machinery: `python verifiers_eval.py BASE_URL MODEL` (uv on the PATH).
+"""An episode by verifiers' own machinery: `python verifiers_eval.py BASE_URL MODEL` (uv on the PATH).
 
 BASE_URL is any OpenAI-compatible server, as `vllm serve` or `forge-train endpoint`. For the command line and
 for prime-rl, write a package: `python -m forge_envs.adapters.verifiers Forge/Retail-v0`.
@@ -23,7 +23,7 @@ async def main(base_url, model):
         client = vf.EvalClientConfig(base_url=base_url)
         context = ModelContext(model=model, client=client, sampling=vf.SamplingConfig(max_tokens=512))
         async with env.serving():
-            slots = [slot for task in env.taskset for slot in env.slots(task, 2)]
+            slots = [slot for task in env.taskset for slot in env.slots(task, 1)]
             for episode in await asyncio.gather(*(env.run_slot(slot, context) for slot in slots)):
                 for trace in episode.traces:
                     print(episode.ok, trace.reward, trace.metrics, trace.num_turns, "turns")

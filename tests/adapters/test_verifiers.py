@@ -63,7 +63,7 @@ def test_episodes_at_once_earn_what_the_same_actions_earn(
 ) -> None:
     held, direct = Open(monkeypatch), played(gold())
     with Endpoint(gold()) as endpoint:
-        found = episodes(endpoint.url, 3)
+        found = episodes(endpoint.url, 2)
     seeds = set()
     for episode in found:
         assert episode.ok and not episode.errors
@@ -76,7 +76,7 @@ def test_episodes_at_once_earn_what_the_same_actions_earn(
         assert trace.metrics["turn_reward"] == pytest.approx(sum(direct["turn_rewards"]))
         assert {name: trace.metrics[f"part_{name}"] for name in direct["parts"]} == direct["parts"]
         assert trace.task.key == episode.task.key
-    assert len(seeds) == 3 and not held.held
+    assert len(seeds) == 2 and not held.held
     first = endpoint.asked[0]["messages"]
     assert first[0]["role"] == "system" and "# Tools" in first[0]["content"] and first[1]["role"] == "user"
 
@@ -84,15 +84,14 @@ def test_episodes_at_once_earn_what_the_same_actions_earn(
 @needs_uv
 def test_a_machine_that_fails_is_no_reward(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Open(monkeypatch)
-    Failing(monkeypatch, range(1))
+    Failing(monkeypatch, range(2))
     with Endpoint(gold()) as endpoint:
-        failed, good = sorted(episodes(endpoint.url, 2), key=lambda episode: episode.ok)
-        assert good.ok and not failed.ok and "no answer" in failed.errors[0].message
+        (failed,) = episodes(endpoint.url)
+        assert not failed.ok and "no answer" in failed.errors[0].message
         (trace,) = failed.traces
         assert not trace.ok and not trace.rewards and trace.errors[0].type == "MachineError"
         assert trace.info["forge"]["outcome"] is None and trace.info["forge"]["error"]["kind"] == "timeout"
         assert not held.held
-        Failing(monkeypatch, range(1))
         rule = {"type": "EnvError", "message": "no answer", "max_retries": 1}
         (again,) = episodes(endpoint.url, retries={"rules": [rule]})
     assert again.ok and again.traces[0].metrics["outcome"] == 1.0
@@ -143,7 +142,7 @@ def test_validate_finds_gold_good_and_silence_bad(package: Path, tmp_path: Path)
     assert program is not None
     # By module: the script's own first line may name another Python than this one.
     command = [sys.executable, "-c", "from verifiers.v1.cli.validate import main; main()", "forge_tried"]
-    asked = ["--runtime.type", "subprocess", "-n", "2", "--rich", "false", "-o", str(tmp_path)]
+    asked = ["--runtime.type", "subprocess", "-n", "2", "--no-rich", "-o", str(tmp_path)]
     path = os.pathsep.join([str(package), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, *asked], env={**os.environ, "PYTHONPATH": path}, text=True, capture_output=True
@@ -187,4 +186,4 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     with Endpoint(gold()) as endpoint:
         monkeypatch.setattr(sys, "argv", ["verifiers_eval.py", endpoint.url, "script"])
         runpy.run_path(str(EXAMPLES / "verifiers_eval.py"))
-    assert capsys.readouterr().out.count("True 1.1") == 2
+    assert capsys.readouterr().out.count("True 1.1") == 1
