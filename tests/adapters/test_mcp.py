@@ -223,4 +223,4 @@ def test_it_is_not_opened_to_other_machines_without_a_token(
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "mcp_agent.py"))
-    assert '"outcome": 1.0' in capsys.readouterr().out
+    assert '"outcome":1.0' in capsys.readouterr().out
