@@ -24,6 +24,9 @@ DOORS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "skyrl_gym": (imported("skyrl"), "skyrl-gym", "0.4"),
     "gem": (imported("gem"), "gem-llm", "0.1"),
     "art": (imported("art"), "openpipe-art", "0.5"),
+    "inspect_ai": (imported("inspect_ai"), "inspect-ai", "0.3"),
+    "mcp": (imported("mcp_server"), "mcp", "2" if importlib.util.find_spec("mcp_types") else r"1\.30"),
+    "verifiers": (imported("verifiers"), "verifiers", "0.4"),
     "ray": (register_creator, "ray", "2.60"),
 }
 

@@ -56,9 +56,12 @@ SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 LAZY = {
     "forge_envs.adapters.art": {"art", "openai"},
     "forge_envs.adapters.gem": {"gem"},
+    "forge_envs.adapters.inspect_ai": {"inspect_ai"},
+    "forge_envs.adapters.mcp_server": {"mcp", "starlette", "uvicorn"},
     "forge_envs.adapters.rllib": {"ray"},
     "forge_envs.adapters.skyrl": {"skyrl_gym"},
     "forge_envs.adapters.tinker": {"chz", "tinker_cookbook"},
+    "forge_envs.adapters.verifiers": {"verifiers"},
     "forge_envs.adapters.verl": {"verl"},
     "forge_envs.audit.host": {"gem", "reasoning_gym", "textarena", "verifiers", "websockets"},
     "forge_envs.people.chat": {"httpx2"},
