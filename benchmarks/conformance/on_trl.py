@@ -42,7 +42,12 @@ class Trl:
     rows = False
 
     def learn(
-        self, model: Any, groups: list[Group], unit: str, micro: int | None = None, multiple: int | None = None
+        self,
+        model: Any,
+        groups: list[Group],
+        unit: str,
+        micro: int | None = None,
+        multiple: int | None = None,
     ) -> None:
         size, total = len(groups[0]), sum(map(len, groups))
         waiting = {f"t{i}": deque(group) for i, group in enumerate(groups)}
@@ -125,12 +130,13 @@ SHOWN = {
 }
 OVERRIDES = {
     "a group of one": (NOT_OFFERED, "num_generations must be at least 2"),
-    "a turn's reward moves no later turn": (NOT_OFFERED, "one advantage a completion; (B, T) is for subclasses"),
+    "a turn's reward moves no later turn": (
+        NOT_OFFERED,
+        "one advantage a completion; (B, T) is for subclasses",
+    ),
 }
 
 if __name__ == "__main__":
     world.answer(
-        Library(
-            Trl(), version("trl"), {"padding changes nothing": padding}, overrides=OVERRIDES, shown=SHOWN
-        )
+        Library(Trl(), version("trl"), {"padding changes nothing": padding}, overrides=OVERRIDES, shown=SHOWN)
     )

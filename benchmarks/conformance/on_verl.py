@@ -90,7 +90,7 @@ class Verl:
 
 
 ALONE = ("grpo", "grpo_vectorized", "rloo", "rloo_vectorized", "opo")
-OUTCOME = ("grpo", "rloo", "opo", "optimal_token_baseline", "tir_optimal_token_baseline")
+OUTCOME = ("grpo", "rloo", "opo", "tir_optimal_token_baseline")
 
 
 def one_member() -> Cell:
@@ -123,8 +123,6 @@ def later_turns() -> Cell:
 def all_estimators() -> Cell:
     found = {}
     for name in OUTCOME:
-        if name == "optimal_token_baseline":
-            continue
         found[name] = world.direction(Verl(name).gradient(world.toy()[0], world.toy_groups(), "token"))
     seen = "cosine of expected and true gradient: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items())
     return (GREEN if found["grpo"] > 1 - world.CLOSE and min(found.values()) > 0.5 else RED), seen
@@ -137,7 +135,10 @@ def failed() -> Cell:
         float(core_algos.agg_loss(loss, mask, "seq-mean-token-mean", global_batch_size=n)) for n in (None, 2)
     ]
     state = GREEN if found[0] == found[1] else RED
-    return state, f"seq-mean of a row of ones beside a masked row: {found[0]} alone, {found[1]} as the actor calls"
+    return (
+        state,
+        f"seq-mean of a row of ones beside a masked row: {found[0]} alone, {found[1]} as the actor calls",
+    )
 
 
 def rows_of_an_episode() -> Cell:

@@ -47,7 +47,7 @@ class Ours:
     def learn(
         self, model: Any, groups: list[Group], unit: str, logprobs: Tensor, micro: int | None = None
     ) -> None:
-        algorithm = AlgorithmConfig(advantage=self.advantage, whiten=False)
+        algorithm = AlgorithmConfig(advantage=self.advantage, whiten=False, turn_gamma=1.0, turn_lambda=1.0)
         optim = OptimConfig(
             micro_tokens=4096 if micro is None else micro, packing=self.packing, grad_clip=1e9, lr=1e-12
         )
@@ -71,9 +71,7 @@ class Ours:
 
     def gradient(self, table: Tensor, groups: list[Group], unit: str, *, micro: int | None = None) -> Tensor:
         model = at_table(table)
-        return gradient_at_table(
-            model, lambda: self.learn(model, groups, unit, table.log_softmax(-1), micro)
-        )
+        return gradient_at_table(model, lambda: self.learn(model, groups, unit, table.log_softmax(-1), micro))
 
 
 def one_member() -> Cell:
@@ -110,11 +108,21 @@ def later_turns() -> Cell:
     return (GREEN if list(credit) == [6.0, 1.0] else RED), f"turn_gae after rewards 5 and 1: {list(credit)}"
 
 
+def all_estimators() -> Cell:
+    """Every estimator of a group, and turns by themselves, in expectation."""
+    names = [*ESTIMATORS, "turn_gae"]
+    found = {n: world.direction(Ours(n).gradient(world.toy()[0], world.toy_groups(), "token")) for n in names}
+    seen = "cosine of expected and true gradient: " + ", ".join(f"{k} {v:.4f}" for k, v in found.items())
+    unbiased = min(v for name, v in found.items() if name != "grpo")  # its own deviation divides each group
+    return (GREEN if unbiased > 1 - world.CLOSE else RED), seen
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     own = {
         "a group of one": one_member,
         "padding changes nothing": padding,
         "a turn's reward moves no later turn": later_turns,
+        "stop or continue": all_estimators,
     }
     world.answer(Library(Ours(), "this checkout", own))

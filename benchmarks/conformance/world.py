@@ -168,7 +168,9 @@ def unit_of(unit: str) -> Callable[[Trainer], Cell]:
     def check(t: Trainer) -> Cell:
         if unit not in t.units:
             return NOT_OFFERED, f"divides by: {', '.join(t.units)}"
-        return same(t.gradient(table(), groups(), unit), reference(table(), groups(), unit), f"mean by {unit}")
+        return same(
+            t.gradient(table(), groups(), unit), reference(table(), groups(), unit), f"mean by {unit}"
+        )
 
     return check
 
@@ -203,7 +205,9 @@ def micro_batches(t: Trainer) -> Cell:
 def group_split(t: Trainer) -> Cell:
     unit = t.units[0]
     return same(
-        t.gradient(table(), groups(), unit, micro=2), reference(table(), groups(), unit), "groups of 3 in twos"
+        t.gradient(table(), groups(), unit, micro=2),
+        reference(table(), groups(), unit),
+        "groups of 3 in twos",
     )
 
 
@@ -239,7 +243,9 @@ def toy_groups() -> list[Group]:
 def toy_truth() -> Tensor:
     """Gradient of minus the expected return."""
     logits, outcomes = toy()
-    return by_hand(logits, [m for e in outcomes for m in moves(e, lambda turn, e=e: sum(e.rewards[turn:]) / 3)])  # type: ignore[misc]
+    return by_hand(
+        logits, [m for e in outcomes for m in moves(e, lambda turn, e=e: sum(e.rewards[turn:]) / 3)]
+    )  # type: ignore[misc]
 
 
 def direction(gradient: Tensor) -> float:
