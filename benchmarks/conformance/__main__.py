@@ -1,23 +1,25 @@
-"""What any trainer's functions should keep, asked of forge_train, TRL, verl and tinker-cookbook in a tiny world.
+"""What any trainer should keep, asked of forge_train, TRL, verl and tinker-cookbook in a tiny world.
 
-    python benchmarks/conformance [--only ours trl] [--python verl=PATH] [--python tinker=PATH] [--out FILE]
+    python benchmarks/conformance [--only ours trl] [--python verl=PATH --python tinker=PATH] [--out FILE]
 
-A table, rows properties and columns trainers: green, red or not offered; and under it, for each red cell, three
-lines of Python that show it and what they print here. Writes benchmarks/results/conformance.json and returns 1
-when a cell of ours is red. Each library runs in a Python of its own (`--python NAME=PATH`, else this one), as a
-child that prints JSON; one that is not installed there has no column.
+A table, rows properties and columns trainers: green, red, or "-" where it is not offered. Under it, for each
+red cell, at most three lines of Python that show it (run in this folder) and what they printed. Writes
+benchmarks/results/conformance.json; returns 1 when a cell of ours is red. Each library runs in a Python of
+its own (`--python NAME=PATH`, else this one), in a child that prints JSON; one that cannot be run has no
+column.
 
 `world.py` has the world and the properties. What is asked, and of what:
 - ours: `Trainer.credit` (dr_grpo), `Learner.update`; `targets_of` for turns.
 - TRL: `GRPOTrainer.train()` for one step as installed, with `rollout_func`, a reward function and
-  scale_rewards="none"; loss_type dapo, grpo and dr_grpo for the three units. A member that a machine failed
-  has the reward None, and is masked by mask_truncated_completions.
-  (AsyncGRPOTrainer needs FlashAttention 3 and is not asked.)
-- verl: `core_algos` estimators and `compute_policy_loss_vanilla`, with the batch's totals that its actor gives
-  (workers/utils/losses.py), and `compute_advantage_for_multi_trajectories`.
-- tinker-cookbook: `compute_advantages` and `assemble_training_data`; the service's sum is written here.
+  scale_rewards="none"; loss_type dapo, grpo and dr_grpo for the three divisors. A member that a machine
+  failed has the reward None, and is masked by mask_truncated_completions. AsyncGRPOTrainer needs
+  FlashAttention 3 and is not asked.
+- verl: estimators of `core_algos` and `compute_policy_loss_vanilla`, given the totals that the actor gives it
+  (workers/utils/losses.py); `compute_advantage_for_multi_trajectories`. A failed member is not in the batch,
+  or its mask is 0.
+- tinker-cookbook: `compute_advantages`, `assemble_training_data`. A failed member is not in its group.
 
-A cell is red only where the library's own words promise the property: where they do not, it is not offered.
+A cell is red only where the library's own words promise the property; where they do not, it is not offered.
 """
 
 from __future__ import annotations

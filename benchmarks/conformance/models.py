@@ -52,3 +52,16 @@ def gradient_at_table(model: Any, learn: Callable[[], None]) -> Tensor:
     learn()
     hook.remove()
     return held[0].T / VOCAB**0.5
+
+
+def gradient_of_all(model: Any, learn: Callable[[], None]) -> Tensor:
+    """What `learn` steps with, all parameters in one vector."""
+    held: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[Tensor], None]:
+        return lambda p: held.__setitem__(name, p.grad.detach().clone())
+
+    for name, parameter in model.named_parameters():
+        parameter.register_post_accumulate_grad_hook(keep(name))
+    learn()
+    return torch.cat([gradient.flatten() for _, gradient in sorted(held.items())])

@@ -1,6 +1,6 @@
-"""tinker-cookbook in the tiny world: its advantages and its data; the sum that the service makes is written here.
+"""tinker-cookbook in the tiny world: its advantages and its data. The service's sum is written here.
 
-The service's loss "importance_sampling" is documented as -sum(exp(logprob - sampled) * advantage) over tokens.
+Its loss "importance_sampling" is documented as -sum(exp(logprob - sampled) * advantage) over tokens.
 """
 
 from __future__ import annotations

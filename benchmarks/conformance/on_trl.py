@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-import torch
 import trl
 import world
 from datasets import Dataset
-from models import at_table, gradient_at_table, qwen
+from models import at_table, gradient_at_table, gradient_of_all, qwen
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, PrinterCallback
@@ -112,11 +112,8 @@ def padding() -> Cell:
     found = []
     for micro, multiple in ((None, None), (None, 8), (1, None)):
         model = qwen()
-        held: dict[str, Tensor] = {}
-        for name, p in model.named_parameters():
-            p.register_post_accumulate_grad_hook(lambda p, name=name: held.__setitem__(name, p.grad.clone()))
-        Trl().learn(model, world.groups(), "token", micro, multiple)
-        found.append(torch.cat([g.flatten() for _, g in sorted(held.items())]))
+        learn = partial(Trl().learn, model, world.groups(), "token", micro, multiple)
+        found.append(gradient_of_all(model, learn))
     worst = max(world.apart(found[0], other) for other in found[1:])
     return (GREEN if worst <= world.CLOSE else RED), f"more padding, and a row each: {worst:.1e} apart"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 import world
-from models import at_table, gradient_at_table, qwen
+from models import at_table, gradient_at_table, gradient_of_all, qwen
 from torch import Tensor
 from world import GREEN, RED, Cell, Episode, Group, Library
 
@@ -82,21 +83,14 @@ def one_member() -> Cell:
 
 def padding() -> Cell:
     """A model with real attention: rows of a batch padded or as one tree, against a row each."""
-    grads = {}
+    grads, guess = {}, torch.full((world.VOCAB, world.VOCAB), -2.0)
     for packing, micro in (("padded", 4096), ("tree", 4096), ("padded", 1)):
         model = qwen()
-        grads[packing, micro] = models_gradient(model, Ours(packing=packing), micro)
+        learn = partial(Ours(packing=packing).learn, model, world.groups(), "token", guess, micro)
+        grads[packing, micro] = gradient_of_all(model, learn)
     alone = grads.pop(("padded", 1))
     worst = max(world.apart(g, alone) for g in grads.values())
     return (GREEN if worst <= world.CLOSE else RED), f"padded and tree against a row each: {worst:.1e} apart"
-
-
-def models_gradient(model: Any, ours: Ours, micro: int) -> Tensor:
-    held: dict[str, Tensor] = {}
-    for name, p in model.named_parameters():
-        p.register_post_accumulate_grad_hook(lambda p, name=name: held.__setitem__(name, p.grad.clone()))
-    ours.learn(model, world.groups(), "token", torch.full((world.VOCAB, world.VOCAB), -2.0), micro)
-    return torch.cat([held[name].flatten() for name, _ in model.named_parameters() if name in held])
 
 
 def later_turns() -> Cell:

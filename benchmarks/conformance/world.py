@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from torch import Tensor
 
 VOCAB = 8
 PAD, EOS, START, A, B, WORLD_ONLY, MASKED_ONLY, HEARD = range(VOCAB)
-"""WORLD_ONLY is followed by tokens of the world alone, MASKED_ONLY said by members without a verdict alone."""
+"""WORLD_ONLY is followed by the world's tokens alone, MASKED_ONLY said by members without a verdict alone."""
 CONSTANT = 10.0
 """What the unit "constant" divides by, per episode."""
 CLOSE = 1e-4
@@ -131,11 +130,10 @@ def reference(table: Tensor, groups: list[Group], unit: str) -> Tensor:
         "constant": lambda n: CONSTANT * len(kept),
         "sum": lambda n: 1,
     }[unit]
-    weighted = [
-        move
-        for (e, advantage), n in zip(kept, tokens, strict=True)
-        for move in moves(e, lambda turn, w=advantage / divisor(n): w)  # type: ignore[misc]
-    ]
+    weighted = []
+    for (e, advantage), n in zip(kept, tokens, strict=True):
+        weight = advantage / divisor(n)
+        weighted += moves(e, lambda turn, weight=weight: weight)  # type: ignore[misc]
     return by_hand(table, weighted)
 
 
@@ -292,10 +290,25 @@ class Library:
     """For a red property: at most three lines that show it, run as they stand."""
 
 
+class Remembered:
+    """A trainer that is asked once for each gradient."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.units, self.rows, self._trainer = trainer.units, trainer.rows, trainer
+        self._found: dict[str, Tensor] = {}
+
+    def gradient(self, table: Tensor, groups: list[Group], unit: str, *, micro: int | None = None) -> Tensor:
+        key = repr((table.tolist(), groups, unit, micro))
+        if key not in self._found:
+            self._found[key] = self._trainer.gradient(table, groups, unit, micro=micro)
+        return self._found[key]
+
+
 def examine(library: Library) -> dict[str, object]:
     """All cells, and what the three lines of each red one print."""
+    trainer = Remembered(library.trainer)
     checks: dict[str, Callable[[], Cell]] = {
-        name: lambda check=check: check(library.trainer)  # type: ignore[misc]
+        name: lambda check=check: check(trainer)  # type: ignore[misc]
         for name, check in PROPERTIES.items()
     }
     checks |= {name: lambda: (NOT_OFFERED, "") for name in OWN} | library.own
@@ -303,8 +316,8 @@ def examine(library: Library) -> dict[str, object]:
     for name, check in checks.items():
         try:
             state, seen = library.overrides.get(name) or check()
-        except Exception:  # a library that cannot be asked is a red cell of its own, with the reason
-            state, seen = RED, traceback.format_exc(limit=-3)
+        except ImportError as error:
+            state, seen = NOT_OFFERED, f"cannot be imported here: {error}"
         cells[name] = {"state": state, "seen": seen}
         if state == RED and name in library.shown:
             cells[name] |= {"lines": library.shown[name], "prints": run_lines(library.shown[name])}

@@ -1,4 +1,4 @@
-"""The conformance of trainers: ours and TRL keep what they promise, and a trainer that does not is found out."""
+"""The conformance of trainers: ours and TRL, and that a trainer with a fault is found out."""
 
 import json
 import os
