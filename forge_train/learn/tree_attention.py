@@ -178,7 +178,8 @@ def prepare(model: PreTrainedModel) -> None:
         raise ValueError(
             f"{name} attends to sliding windows (sliding_window = {config.sliding_window}): {FIX}"
         )
-    rows = [[1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7, 8, 9], [3, 1, 2]]
+    # Few token ids: the smallest of vocabularies has them.
+    rows = [[1, 2, 3, 1], [1, 2, 3, 2, 1], [1, 2, 1, 3, 2], [3, 1, 2]]
     expected = [_plain(model, row) for row in rows]
     before = config._attn_implementation
     AttentionInterface.register(NAME, attend)

@@ -330,6 +330,9 @@ class TestPrepare:
                 prepared(input_ids=ids, **how).logits[mask.bool()],
             )
 
+    def test_a_vocabulary_of_eight_is_enough(self):
+        prepare(model(vocab_size=8))
+
     def test_is_not_written_into_the_model_folder(self, tmp_path):
         prepared = model()
         prepare(prepared)
