@@ -7,14 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FORMATS = ("harbor",)
+FORMATS = ("harbor", "openenv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command, but for the world's own."""
-    parser.add_argument("format", choices=FORMATS, help="harbor: task folders of schema 1.4")
+    parser.add_argument(
+        "format",
+        choices=FORMATS,
+        help="harbor: task folders of schema 1.4; openenv: a package whose server is the world",
+    )
     parser.add_argument("world", help="id of a world, e.g. Forge/SWE-v0")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets a folder for each task")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="gets a folder for each task, or the package"
+    )
     parser.add_argument("--task", action="append", default=[], metavar="ID", help="a task; may repeat")
     parser.add_argument("--split", help="the tasks of a split, by default of the world's own")
     parser.add_argument("--n", type=int, metavar="N", help="only the first N of it")
@@ -32,6 +38,8 @@ def run(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
 
     Raises ValueError for what cannot be written, and MachineError.
     """
+    if args.format == "openenv":
+        return _package(args, kwargs)
     from forge_envs.adapters.harbor.export import export
 
     if args.task and (args.split is not None or args.n is not None):
@@ -57,6 +65,18 @@ def run(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
     except OSError as error:
         raise ValueError(f"--out {args.out}: {error}") from error
     return 1 if unproved else 0
+
+
+def _package(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
+    from forge_envs.adapters.openenv_package import write_package
+
+    if args.task or args.split or args.n or args.prove or args.force:
+        raise ValueError("an OpenEnv package holds a whole world: only --arg and --out are for it")
+    try:
+        print(*write_package(args.world, args.out, kwargs), sep="\n")
+    except OSError as error:
+        raise ValueError(f"--out {args.out}: {error}") from error
+    return 0
 
 
 def _proof(folder: Path) -> str:

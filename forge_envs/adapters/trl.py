@@ -39,12 +39,13 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal
 
+from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import EPISODE_OVER, Session
 from forge_envs.adapters.trl_text import MARK, Seeds, TextRollout, episode_returns, tell
 from forge_envs.adapters.typed import SAY, typed_method
 from forge_envs.adapters.written import chat_messages, split_tools
-from forge_envs.errors import MachineError, TaskError
+from forge_envs.errors import MachineError
 
 TESTED = (1, 16)
 INSTALL = "forge-envs[trl]"
@@ -75,12 +76,7 @@ class ForgeSpec:
         if door not in ("tools", "text"):
             raise ValueError(f"door={door!r}: it is 'tools' or 'text'")
         self.world, self.args, self.seed, self.door = world, json.dumps(dict(args or {})), seed, door
-        with Session(world, args) as session:
-            self.tasks = list(session.env.task_ids(split, n) if tasks is None else tasks)
-            if not self.tasks:
-                raise TaskError(f"no tasks of {world}: tasks={tasks!r}, split={split!r}, n={n}")
-            for task in self.tasks:
-                session.env.find(task)
+        self.tasks = asked_tasks(world, args, tasks, split, n)
         self.environment_factory = EnvironmentFactory(world, self.args, seed) if door == "tools" else None
         """Makes an environment as TRL wants it; picklable. None behind the door "text"."""
 
