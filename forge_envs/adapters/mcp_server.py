@@ -69,7 +69,7 @@ MOST_BYTES = 65536
 
 
 @dataclass
-class ServedEpisode:
+class OpenEpisode:
     """An episode that is open to an agent."""
 
     session: Session
@@ -116,19 +116,20 @@ class Episodes:
     def __init__(self, world: str, args: Mapping[str, Any] | None, most: int, lease: float) -> None:
         """Raises what `Session` raises, and ValueError for a world with a tool `say` of its own."""
         self.world, self.args, self.most, self.lease = world, dict(args or {}), most, lease
-        self.open: dict[str, ServedEpisode] = {}
+        self.open: dict[str, OpenEpisode] = {}
         with Session(world, args) as session:
-            if any(tool["function"]["name"] == SAY["name"] for tool in session.env.schemas):
+            space: Any = session.env.action_space
+            if any(tool["function"]["name"] == SAY["name"] for tool in space.tools):
                 raise ValueError(f"{world} has a tool `say` of its own: calls of it and speech are one")
 
-    async def begin(self, task: str | None, seed: int | None) -> tuple[str, ServedEpisode]:
+    async def begin(self, task: str | None, seed: int | None) -> tuple[str, OpenEpisode]:
         """An episode and its id. Raises TaskError, MachineError, and RuntimeError where there is no room."""
         await self.sweep()
         if len(self.open) >= self.most:
             raise RuntimeError(f"{self.most} episodes are open, which is all there is room for")
         session = Session(self.world, self.args)
         id = secrets.token_urlsafe(12)
-        served = self.open[id] = ServedEpisode(session, ())  # has its place before anyone else may ask for it
+        served = self.open[id] = OpenEpisode(session, ())  # has its place before anyone else may ask for it
         try:
             served.opening = await aside(session, session.begin, task, seed=seed)
         except BaseException:
@@ -143,7 +144,7 @@ class Episodes:
         for id in [id for id, one in self.open.items() if one.used < late and not one.lock.locked()]:
             await self.open.pop(id).end()
 
-    def of(self, key: str | None) -> ServedEpisode | None:
+    def of(self, key: str | None) -> OpenEpisode | None:
         """The episode that a key opens."""
         told = (key or "").encode()
         return next((one for one in self.open.values() if compare_digest(one.key.encode(), told)), None)
@@ -184,12 +185,12 @@ def app(
     routes = [
         Route("/episodes", control.begin, methods=["POST"]),
         Route("/episodes/{id}", control.one, methods=["GET", "DELETE"]),
-        Route("/mcp", Door(episodes, manager)),
+        Route("/mcp", AgentRoute(episodes, manager)),
     ]
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-class Door:
+class AgentRoute:
     """The route for agents: an episode's key opens it."""
 
     def __init__(self, episodes: Episodes, manager: StreamableHTTPSessionManager) -> None:
