@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,18 +36,25 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(partial(shutil.rmtree, place, ignore_errors=True))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n 3 --dist loadgroup`), a file's tests stay together, as its fixtures do.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what waits."""
+    items.sort(key=lambda item: FIRST.index(_folder(item)) if _folder(item) in FIRST else len(FIRST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side, a file's tests stay together, as its fixtures do.
 
     Servers of vLLM stay one group: two at once would want more memory than a small machine has.
     """
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = _folder(item)
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "vllm" else item.path.as_posix()))
-    items.sort(key=lambda item: FIRST.index(_folder(item)) if _folder(item) in FIRST else len(FIRST))
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            group = "tests/vllm/"
+            return group if nodeid.startswith(group) else str(super()._split_scope(nodeid))
+
+    return ByFile(config, log)
 
 
 def _folder(item: pytest.Item) -> str:
