@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from forge_train.engine import Engine, EngineFailed, Sampling
@@ -143,6 +144,9 @@ class AgentFailed(Exception):
     def __init__(self, message: str, *, kind: Literal["agent", "bug"]) -> None:
         super().__init__(message)
         self.kind = kind
+
+    def __reduce__(self) -> tuple[partial[AgentFailed], tuple[()]]:
+        return partial(AgentFailed, str(self), kind=self.kind), ()  # it crosses from a worker process
 
 
 class Conversation(Protocol):

@@ -12,12 +12,14 @@ import forge_train
 from forge_train.config.explain import ConfigError
 from forge_train.engine import EngineFailed
 from forge_train.engines.vllm_http import ServerError
+from forge_train.play.episode import AgentFailed
 from forge_train.play.world_pool import WorldFailed
 
 MADE: dict[type[Exception], Exception] = {
     EngineFailed: EngineFailed("no answer", retryable=False),
     ServerError: ServerError("http://a:1", "full", status=503, retry_after=2.0),
     ConfigError: ConfigError(["a = 1: no", "b = 2: no"]),
+    AgentFailed: AgentFailed("it crashed", kind="agent"),
     WorldFailed: WorldFailed({"kind": "bug", "stage": "step", "message": "oh"}),
 }
 """Those that are not made of one text."""
@@ -44,5 +46,6 @@ def test_they_say_what_they_said() -> None:
         "no answer",
         "http://a:1: full",
         "a = 1: no\nb = 2: no",
+        "it crashed",
         "bug in step: oh",
     ]
