@@ -26,7 +26,7 @@ def statuses() -> Statuses:
 
     def play(folder: str, *checks: str) -> dict[str, str]:
         target = target_of(folder, {"base": base})
-        return {r.check: r.status for r in audit(target, Budget(timeout=5.0), checks).results}
+        return {r.check: r.status for r in audit(target, Budget(timeout=60.0), checks).results}
 
     return play
 
