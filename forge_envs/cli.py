@@ -166,6 +166,8 @@ def _check(args: argparse.Namespace) -> int:
     if args.tasks < 1:
         raise Mistake(f"--tasks {args.tasks}: at least 1 task is needed")
     kwargs, broken, unchecked = _kwargs(args.arg), 0, 0
+    if args.world:
+        _need_own(args.world, kwargs)
     for world in world_ids() if args.all else [args.world]:
         try:
             _try_out(world, kwargs, args.seed)
@@ -223,6 +225,8 @@ def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
         return gym.make(world, **kwargs)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != world.rpartition(":")[0]:
+            raise Missing(f"world {world!r}: {error}") from error
         close = difflib.get_close_matches(world.rpartition(":")[2], known, n=3, cutoff=0.4) or known
         raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
     except (NotGiven, NotInstalled) as error:
@@ -270,9 +274,17 @@ def _serve(args: argparse.Namespace) -> int:
         raise Mistake(str(error)) from error
 
 
+def _need_own(world: str, kwargs: dict[str, Any]) -> None:
+    """Raises Mistake for an environment that is no world of ours, and what `_make` raises."""
+    made = _make(world, kwargs)
+    made.close()
+    if not isinstance(made.unwrapped, AgentEnv):
+        raise Mistake(f"world {world!r} is no AgentEnv; what others made is tried by forge-envs audit")
+
+
 def _export(args: argparse.Namespace) -> int:
     kwargs = _kwargs(args.arg)
-    _make(args.world, kwargs).close()
+    _need_own(args.world, kwargs)
     try:
         return exports.run(args, kwargs)
     except (ValueError, ImportError) as error:

@@ -18,6 +18,8 @@ from typing import Any
 from forge_train.engine import EngineFailed
 
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
+EXTRAS = {"httpx2", "jinja2", "rich", "safetensors", "tokenizers", "tomli_w", "torch", "transformers"}
+"""What the light install lacks of the trainer."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues the run", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRAS:
+            raise
+        print(f"forge-train: {error}: pip install 'forge-envs[train]'", file=sys.stderr)
+        return 2
     except ValueError as error:
         print(f"forge-train: {error}", file=sys.stderr)
         return 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +30,17 @@ def asked_tasks(
         for task in found if tasks is not None else ():
             session.env.find(task)
         return found
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Arguments of a world as somebody types them. Raises ArgumentTypeError."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f'{text!r}: arguments are one JSON object, as {{"size": "small"}}')
+    return found
 
 
 def episode_seed(*parts: object) -> int:

@@ -36,16 +36,24 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
 
+import gymnasium as gym
+
+from forge_envs.adapters.asked import json_object
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import split_tools
-from forge_envs.errors import MachineError, TaskError
+from forge_envs.errors import MachineError, NotInstalled, TaskError
 from forge_envs.messages import Observation
 
 NEW = find_spec("mcp_types") is not None
 """Whether the SDK is 2.x, which has its types apart."""
-need("mcp", (2,) if NEW else (1, 30), "mcp>=1.30,<3")
+try:
+    need("mcp", (2,) if NEW else (1, 30), "mcp>=1.30,<3")
+except NotInstalled as missing:
+    if __name__ == "__main__":
+        raise SystemExit(str(missing)) from None
+    raise
 
 from mcp import types  # noqa: E402
 from mcp.server.lowlevel import Server  # noqa: E402
@@ -316,7 +324,7 @@ def main() -> None:
     """Serve a world's tools over MCP."""
     parser = argparse.ArgumentParser("forge_envs.adapters.mcp_server", description=main.__doc__)
     parser.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
-    parser.add_argument("--args", type=json.loads, default={}, help="its arguments, as JSON")
+    parser.add_argument("--args", type=json_object, default={}, help="its arguments, as JSON")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--name", action="append", default=[], help="a host:port by which it may be called")
@@ -326,7 +334,10 @@ def main() -> None:
         parser.error(f"--host {asked.host} is open to other machines: give a --token")
     import uvicorn
 
-    served = app(asked.world, asked.args, token=asked.token, hosts=tuple(asked.name))
+    try:
+        served = app(asked.world, asked.args, token=asked.token, hosts=tuple(asked.name))
+    except (ValueError, TypeError, ImportError, gym.error.Error) as error:
+        parser.error(str(error))
     uvicorn.run(served, host=asked.host, port=asked.port, log_level="warning")
 
 

@@ -27,7 +27,6 @@ is not `ok`, nor is its episode. Retries are asked for: `--env.retries.max-retri
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,18 +36,23 @@ from uuid import uuid4
 import gymnasium as gym
 from pydantic import Field
 
-from forge_envs.adapters.asked import asked_tasks, episode_seed
+from forge_envs.adapters.asked import asked_tasks, episode_seed, json_object
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import as_text, chat_messages
-from forge_envs.errors import MachineError
+from forge_envs.errors import MachineError, NotInstalled
 from forge_envs.messages import Observation
 
-need("verifiers", (0, 4), "verifiers==0.4.0")
+try:
+    need("verifiers", (0, 4), "verifiers==0.4.0")
+except NotInstalled as missing:
+    if __name__ == "__main__":
+        raise SystemExit(str(missing)) from None
+    raise
 
-import verifiers.v1 as vf  # noqa: E402
-from verifiers.v1.task import task_key  # noqa: E402
+import verifiers.v1 as vf
+from verifiers.v1.task import task_key
 
 
 class ForgeData(vf.TaskData):  # type: ignore[misc]
@@ -235,7 +239,7 @@ def main() -> None:
     """Write a package for a world."""
     parser = argparse.ArgumentParser("forge_envs.adapters.verifiers", description=main.__doc__)
     parser.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
-    parser.add_argument("--args", type=json.loads, default={}, help="its arguments, as JSON")
+    parser.add_argument("--args", type=json_object, default={}, help="its arguments, as JSON")
     parser.add_argument("--name", help="of the package; by default forge_ and the world's")
     parser.add_argument("--out", type=Path, default=Path(), help="folder to write it into (here)")
     asked = parser.parse_args()

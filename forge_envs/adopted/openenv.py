@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
@@ -70,8 +71,14 @@ class AdoptedOpenEnv(Adopted):
         self._scored = False
 
     def _schema(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.url}/schema", timeout=CONNECTING) as answer:
-            return dict(json.load(answer))
+        try:
+            with urllib.request.urlopen(f"{self.url}/schema", timeout=CONNECTING) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError:
+            raise  # it is there, and says no
+        except OSError as error:
+            text = f"{self.url}: {error}"
+            raise MachineError(text, kind="lost", stage="reset", retryable=True) from error
 
     def begin(self, seed: int) -> str:
         """Its opening."""

@@ -170,6 +170,7 @@ class Line:
 
         Raises MachineError, ValueError for what was asked wrongly, and RuntimeError for a bug of the world.
         """
+        http = _http()
         import httpx2
 
         content = None if body is None else json.dumps(body).encode()
@@ -177,7 +178,7 @@ class Line:
         headers = {**self.headers, "Content-Type": "application/json"}
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                response = _http().request(
+                response = http.request(
                     method, self.url + path, content=content, headers=headers, timeout=patience
                 )
                 return self._read(response)

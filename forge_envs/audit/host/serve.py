@@ -177,7 +177,10 @@ def main(kind: str, spec: str) -> None:
         loop = Loop(module.load(**json.loads(spec)))
         first: dict[str, Any] = {"ok": None}
     except (Exception, SystemExit) as error:
-        traceback.print_exc()
+        if isinstance(error, ModuleNotFoundError):
+            print("say --python PATH for an interpreter that has it, or install it", file=sys.stderr)
+        else:
+            traceback.print_exc()
         first = {"raised": _told(error)}
     print(json.dumps(first), file=answers, flush=True)
     if "raised" in first:
