@@ -35,6 +35,7 @@ from hmac import compare_digest
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import gymnasium as gym
 
@@ -150,7 +151,8 @@ class Episodes:
         """End those whose agent is gone."""
         late = time.monotonic() - self.lease
         for id in [id for id, one in self.open.items() if one.used < late and not one.lock.locked()]:
-            await self.open.pop(id).end()
+            if (one := self.open.pop(id, None)) is not None:  # unless another sweep has it
+                await one.end()
 
     def of(self, key: str | None) -> OpenEpisode | None:
         """The episode that a key opens."""
@@ -189,7 +191,7 @@ def app(
                 served.session.close()
             episodes.open.clear()
 
-    control = ControlRoute(episodes, token)
+    control = ControlRoute(episodes, token, hosts)
     routes = [
         Route("/episodes", control.begin, methods=["POST"]),
         Route("/episodes/{id}", control.one, methods=["GET", "DELETE"]),
@@ -215,10 +217,18 @@ class AgentRoute:
 class ControlRoute:
     """The routes for who runs agents."""
 
-    def __init__(self, episodes: Episodes, token: str | None) -> None:
-        self.episodes, self.token = episodes, token
+    def __init__(self, episodes: Episodes, token: str | None, hosts: tuple[str, ...]) -> None:
+        self.episodes, self.token, self.hosts = episodes, token, hosts
 
     def _refused(self, request: Request) -> Response | None:
+        if self.token is None:
+            # Any web page can make a browser on this machine ask, under a name of its own for us.
+            for told in (
+                "//" + request.headers.get("host", ""),
+                request.headers.get("origin", "//localhost"),
+            ):
+                if told.rpartition("//")[2] not in self.hosts and not _is_local(_host(told)):
+                    return _told(403, f"{told!r} is not this machine: without a token no other is served")
         wanted = f"Bearer {self.token}".encode()
         if self.token and not compare_digest(request.headers.get("authorization", "").encode(), wanted):
             return _told(401, "the header Authorization has to be: Bearer TOKEN, with this server's token")
@@ -235,7 +245,7 @@ class ControlRoute:
                 return _told(413, f"a task and a seed take less than {MOST_BYTES} bytes")
         try:
             task, seed = _asked(json.loads(body or b"{}"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _told(400, str(error))
         try:
             id, served = await self.episodes.begin(task, seed)
@@ -339,6 +349,13 @@ def main() -> None:
     except (ValueError, TypeError, ImportError, gym.error.Error) as error:
         parser.error(str(error))
     uvicorn.run(served, host=asked.host, port=asked.port, log_level="warning")
+
+
+def _host(told: str) -> str:
+    try:
+        return urlsplit(told).hostname or ""
+    except ValueError:  # half an IPv6 address
+        return ""
 
 
 def _is_local(host: str) -> bool:

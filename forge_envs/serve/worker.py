@@ -31,8 +31,10 @@ class Worker:
         def run() -> None:
             try:
                 result = call()
-            except BaseException as error:  # also one that would end the process
-                future.set_exception(error)
+            except BaseException as error:
+                # What a future, a task or a loop takes for its own would end the server or never arrive.
+                own = isinstance(error, Exception) and not isinstance(error, StopIteration)
+                future.set_exception(error if own else RuntimeError(f"{type(error).__name__}: {error}"))
             else:
                 future.set_result(result)
 

@@ -111,6 +111,7 @@ class AgentConversation:
         self._asked: asyncio.Future[tuple[Sequence[Message], bool]] | None = None
         """Gets what the world answers to the action it is busy with."""
         self._handed_in = not player.terms.hand_in
+        self._closed = False
         address = self._address
         brief = Brief(
             task, _prompt(messages), address.base_url, address.key, address.world_url, tuple(messages)
@@ -152,7 +153,10 @@ class AgentConversation:
             if self.session.broken.done():
                 self.session.broken.result()
             if action.done():
-                text, self._asked = action.result()
+                text, asked = action.result()
+                if asked.cancelled():  # who asked has gone: a retry would act twice
+                    return await self.act()
+                self._asked = asked
                 return text
             return None if full.done() else self._result(self._running.result())
         finally:
@@ -167,16 +171,23 @@ class AgentConversation:
         """Dismiss the program; it has time to finish if the world has just ended the episode."""
         grace = self._player.terms.grace if self._asked is not None else 0.0
         self._reply((), over=True)
+        self._closed = True
         self._player.server.dismiss(self._address)
-        self.session.close()
-        while not self._actions.empty():
-            self._actions.get_nowait()[1].set_exception(over())
-        self._player.leave(self._running, grace)
+        try:
+            self.session.close()
+            while not self._actions.empty():
+                answer = self._actions.get_nowait()[1]
+                if not answer.done():
+                    answer.set_exception(over())
+        finally:
+            self._player.leave(self._running, grace)
 
     # -- as a guest of the server -----------------------------------------------------------------------
 
     async def say(self, action: str) -> tuple[Sequence[Message], bool]:
         """Act in the world; actions wait for each other."""
+        if self._closed:
+            raise over()
         answer: asyncio.Future[tuple[Sequence[Message], bool]] = asyncio.get_running_loop().create_future()
         self._actions.put_nowait((action, answer))
         return await answer

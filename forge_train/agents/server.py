@@ -39,6 +39,14 @@ MODEL = "policy"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+class AsciiJSON(JSONResponse):
+    """JSON that has words for half a surrogate pair, which a policy may sample and a program may send."""
+
+    def render(self, content: Any) -> bytes:
+        """As Starlette asks."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class Guest(Protocol):
     """An episode as the server sees it."""
 
@@ -166,25 +174,25 @@ class AgentServer:
         headers = {IGNORED: ", ".join(asked.ignored)} if asked.ignored else None
         if asked.stream:
             return _streamed(stream_of(answer, asked), headers)
-        return JSONResponse(completion_body(answer, asked), headers=headers)
+        return AsciiJSON(completion_body(answer, asked), headers=headers)
 
     async def _models(self, request: Request) -> Response:
         self._guest(request)
-        return JSONResponse({"object": "list", "data": [_described(MODEL)]})
+        return AsciiJSON({"object": "list", "data": [_described(MODEL)]})
 
     async def _model(self, request: Request) -> Response:
         self._guest(request)
-        return JSONResponse(_described(request.path_params["model"]))
+        return AsciiJSON(_described(request.path_params["model"]))
 
     async def _begun(self, request: Request) -> Response:
         guest = self._guest(request)
-        return JSONResponse({"task": guest.task, "messages": list(guest.opening)})
+        return AsciiJSON({"task": guest.task, "messages": list(guest.opening)})
 
     async def _say(self, request: Request) -> Response:
         guest = self._guest(request)
         action = _action(await _body(request))
         messages, ended = await _while_connected(request, guest.say(action))
-        return JSONResponse({"messages": list(messages), "over": ended})
+        return AsciiJSON({"messages": list(messages), "over": ended})
 
 
 class _Server(uvicorn.Server):
@@ -261,7 +269,7 @@ def _told(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Refused as refused:
-            return JSONResponse(refused.body(), status_code=refused.status)
+            return AsciiJSON(refused.body(), status_code=refused.status)
         except ClientDisconnect:
             return Response(status_code=499)
 
@@ -269,12 +277,12 @@ def _told(handler: Handler) -> Handler:
 
 
 async def _health(request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+    return AsciiJSON({"status": "ok"})
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path}: this server knows chat/completions and models"
-    return JSONResponse(
+    return AsciiJSON(
         Refused(what, status=error.status_code, code="unknown_url").body(), status_code=error.status_code
     )

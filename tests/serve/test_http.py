@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
 import threading
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +19,7 @@ pytest.importorskip("fastapi")
 
 from forge_envs.adapters import Session
 from forge_envs.probe import HOSTILE
+from forge_envs.serve.worker import Worker
 from tests.serve.house import RETAIL, SLOW, TASK, closed, door, house, until
 
 
@@ -307,3 +311,23 @@ def test_many_sessions_at_once_do_not_see_each_other() -> None:
         tasks = direct.env.task_ids("train", 24)
         assert all(pool.map(lambda task: play(server, direct, task), tasks))
         assert server.sessions.held == 0
+
+
+@pytest.mark.parametrize("error", [StopIteration("x"), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_what_a_future_takes_for_its_own_is_a_bug_of_the_world(error: BaseException) -> None:
+    def step() -> None:
+        raise error
+
+    worker = Worker()
+    with pytest.raises(RuntimeError, match=type(error).__name__):
+        worker.submit(step).result(timeout=60)
+    worker.end()
+
+
+@pytest.mark.parametrize("header", [{"Host": "[::1"}, {"Origin": "http://["}])
+def test_half_an_address_is_not_this_machine(header: dict[str, str]) -> None:
+    with house() as server:
+        request = urllib.request.Request(f"{server.url}/worlds", headers=header)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=60)
+        assert caught.value.code == 403 and json.load(caught.value)["error"]["kind"] == "forbidden"

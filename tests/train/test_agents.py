@@ -18,7 +18,7 @@ from forge_envs.grammars import LLAMA
 from forge_train.agents.build import Agents
 from forge_train.agents.player import AgentPlayer, Terms
 from forge_train.agents.program import Brief, Command, Function
-from forge_train.agents.server import MOST_BYTES, AgentServer
+from forge_train.agents.server import MOST_BYTES, AgentServer, AsciiJSON
 from forge_train.config import AgentConfig
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.engines.local import LocalEngine
@@ -682,3 +682,8 @@ def test_calls_reach_the_world_in_the_hermes_grammar():
     (action,) = [m["content"] for m in t.info["messages"] if m["role"] == "assistant"]
     written = '{"name": "look", "arguments": {"at": "a \\u003c b"}}'
     assert action == f"I look.\n<tool_call>\n{written}\n</tool_call>"
+
+
+def test_half_a_surrogate_pair_has_words():
+    told = json.loads(AsciiJSON({"text": "\ud83d"}).body)
+    assert told == {"text": "\ud83d"}
