@@ -27,6 +27,7 @@ DOORS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "inspect_ai": (imported("inspect_ai"), "inspect-ai", "0.3"),
     "mcp": (imported("mcp_server"), "mcp", "2" if importlib.util.find_spec("mcp_types") else r"1\.30"),
     "verifiers": (imported("verifiers"), "verifiers", "0.4"),
+    "nemo_gym": (imported("nemo"), "nemo-gym", "0.7"),
     "ray": (register_creator, "ray", "2.60"),
 }
 
