@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import json
 from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Any
@@ -16,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from forge_envs.adapters.session import Session
 from forge_envs.serve import forms, openenv, socket
-from forge_envs.serve.faults import Fault
+from forge_envs.serve.faults import Fault, written
 from forge_envs.serve.guard import Gate
 from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.metrics import Metrics
@@ -160,5 +159,4 @@ def _tasks(session: Session, split: str | None, n: int) -> list[str]:
 
 
 def _json(told: Mapping[str, Any]) -> Response:
-    # Worlds promise plain JSON; checking it again costs more than a step.
-    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
+    return Response(written(told), media_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from forge_envs.errors import MachineError
@@ -55,3 +56,11 @@ class Fault(Exception):
     def body(self) -> bytes:
         """The same, as it is sent."""
         return json.dumps(self.as_dict()).encode()
+
+
+def written(told: Mapping[str, Any]) -> str:
+    """An answer as JSON. Raises Fault where the world told what is none: NaN, or an object of its own."""
+    try:
+        return json.dumps(told, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise Fault("bug", f"the world's answer is no JSON: {error}", stage="step") from error

@@ -316,6 +316,9 @@ class Sessions:
             session, lease.session = lease.session, None
             try:
                 if session is not None:
+                    if lease.how:  # a step that ended meanwhile counts, and so does its failure
+                        told = self._told(lease, session)
+                        lease.record = {**told, "error": lease.record["error"] or told["error"]}
                     session.close()
             except Exception:
                 log.exception("%s could not be closed", lease.world.id)

@@ -15,7 +15,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ValidationError
 
 from forge_envs.serve import forms
-from forge_envs.serve.faults import Fault
+from forge_envs.serve.faults import Fault, written
 from forge_envs.serve.sessions import Sessions
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -103,7 +103,11 @@ async def converse(
     try:
         while True:
             text = await asyncio.wait_for(websocket.receive_text(), sessions.limits.idle)
-            await websocket.send_text(json.dumps(await answer(_object(text)), allow_nan=False))
+            try:
+                said = written(await answer(_object(text)))
+            except Fault as fault:
+                said = fault.body().decode()
+            await websocket.send_text(said)
     except TimeoutError:
         await websocket.close(1008, f"nothing was said for {sessions.limits.idle:g} s")
     except (WebSocketDisconnect, RuntimeError, KeyError):  # it has gone, or spoke in bytes

@@ -50,6 +50,8 @@ class SlowEnv(AgentEnv[Task, Episode[Task]]):
         if word == "wait":
             door(f"here {name}").set()
             door(name).wait(30)
+        elif word == "nan":
+            return ({"role": "user", "content": float("nan")},)  # type: ignore[typeddict-item]
         elif word == "fail":
             raise MachineError("the box is gone", kind="sandbox", stage="step", retryable=True)
         elif word == "bug":

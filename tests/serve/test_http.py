@@ -331,3 +331,21 @@ def test_half_an_address_is_not_this_machine(header: dict[str, str]) -> None:
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(request, timeout=60)
         assert caught.value.code == 403 and json.load(caught.value)["error"]["kind"] == "forbidden"
+
+
+def test_an_answer_that_is_no_json_is_a_bug_of_the_world() -> None:
+    with house() as server:
+        assert kind(server.step(server.begin(), "nan")) == (500, "bug")
+
+
+def test_a_step_that_ends_while_its_session_is_deleted_is_in_the_record() -> None:
+    with house() as server, ThreadPoolExecutor() as pool:
+        session = server.begin()
+        stepping = pool.submit(server.step, session, "wait late")
+        assert door("here late").wait(30)
+        deleting = pool.submit(server.ask, "DELETE", f"/sessions/{session}")
+        until(lambda: server.ask("GET", f"/sessions/{session}")[1].get("ended") == "deleted")
+        door("late").set()
+        stepping.result(30)
+        deleting.result(30)
+        until(lambda: len(server.ask("GET", f"/sessions/{session}")[1]["turn_rewards"]) == 1)
