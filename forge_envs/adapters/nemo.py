@@ -131,7 +131,7 @@ class ForgeServer(GymnasiumServer):  # type: ignore[misc]
 
     def setup_webserver(self) -> FastAPI:
         """NeMo's app, with the routes that close."""
-        app = super().setup_webserver()
+        app: FastAPI = super().setup_webserver()
         app.post("/close")(self.close)
         app.post("/seed_session")(self.seed_session)
         app.post("/close_session")(self.close_resources_session)
