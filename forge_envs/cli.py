@@ -225,7 +225,7 @@ def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     try:
         return gym.make(world, **kwargs)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != world.rpartition(":")[0]:
+        if isinstance(error, ModuleNotFoundError) and error.name not in (None, world.rpartition(":")[0]):
             raise Missing(f"world {world!r}: {error}") from error
         close = difflib.get_close_matches(world.rpartition(":")[2], known, n=3, cutoff=0.4) or known
         raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
