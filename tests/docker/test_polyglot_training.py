@@ -10,7 +10,7 @@ import pytest
 
 from forge_envs.sandbox.docker import DockerProvider
 from forge_envs.sandbox.engine import Engine
-from forge_envs.worlds.polyglot import env as world
+from forge_envs.worlds.polyglot import verdict as world
 from forge_train import cli
 from forge_train.config import load
 from forge_train.run import train
