@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,34 +244,44 @@ def _images(args: argparse.Namespace) -> int:
     if not (args.all or args.name):
         print(*(f"forge/{name}" for name in images.names()), sep="\n")
         return 0
-    try:
+
+    def build() -> int:
         for name in images.names() if args.all else args.name:
             print(images.build(name, base=args.base, force=args.force))
-    except ValueError as error:
-        raise Mistake(str(error)) from error
-    except MachineError as error:
-        print(f"forge-envs: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return 0
+
+    return _running(build)
 
 
 def _make_swe(args: argparse.Namespace) -> int:
+    return _running(lambda: make_swe.run(args))
+
+
+def _serve(args: argparse.Namespace) -> int:
+    return _running(lambda: serve.run(args, _kwargs(args.arg)))
+
+
+def _audit(args: argparse.Namespace) -> int:
+    return _running(lambda: audit.run(args, _kwargs(args.arg)))
+
+
+def _export(args: argparse.Namespace) -> int:
+    kwargs = _kwargs(args.arg)
+    _need_own(args.world, kwargs)
+    return _running(lambda: exports.run(args, kwargs))
+
+
+def _running(command: Callable[[], int]) -> int:
+    """Run a command that another module holds; what it raises is told as of ours."""
     try:
-        return make_swe.run(args)
+        return command()
+    except NotInstalled as error:
+        raise Missing(str(error)) from error
     except (ValueError, ImportError) as error:
         raise Mistake(str(error)) from error
     except MachineError as error:
         print(f"forge-envs: {error}", file=sys.stderr)
         return 1
-
-
-def _serve(args: argparse.Namespace) -> int:
-    try:
-        return serve.run(args, _kwargs(args.arg))
-    except NotInstalled as error:
-        raise Missing(str(error)) from error
-    except ValueError as error:
-        raise Mistake(str(error)) from error
 
 
 def _need_own(world: str, kwargs: dict[str, Any]) -> None:
@@ -280,25 +290,6 @@ def _need_own(world: str, kwargs: dict[str, Any]) -> None:
     made.close()
     if not isinstance(made.unwrapped, AgentEnv):
         raise Mistake(f"world {world!r} is no AgentEnv; what others made is tried by forge-envs audit")
-
-
-def _export(args: argparse.Namespace) -> int:
-    kwargs = _kwargs(args.arg)
-    _need_own(args.world, kwargs)
-    try:
-        return exports.run(args, kwargs)
-    except (ValueError, ImportError) as error:
-        raise Mistake(str(error)) from error
-    except MachineError as error:
-        print(f"forge-envs: {error}", file=sys.stderr)
-        return 1
-
-
-def _audit(args: argparse.Namespace) -> int:
-    try:
-        return audit.run(args, _kwargs(args.arg))
-    except ValueError as error:
-        raise Mistake(str(error)) from error
 
 
 # -- fidelity --------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ LAZY = {
     "forge_envs.adapters.art": {"art", "openai"},
     "forge_envs.adapters.gem": {"gem"},
     "forge_envs.adapters.inspect_ai": {"inspect_ai"},
+    "forge_envs.adapters.nemo": {"fastapi", "nemo_gym", "omegaconf", "resources_servers", "uvicorn"},
     "forge_envs.adapters.mcp_server": {"mcp", "starlette", "uvicorn"},
     "forge_envs.adapters.rllib": {"ray"},
     "forge_envs.adapters.skyrl": {"skyrl_gym"},
