@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forge_envs.adapters.session import Session
 from forge_envs.errors import TaskError
+from forge_envs.messages import Observation
 
 
 def asked_tasks(
@@ -24,12 +25,32 @@ def asked_tasks(
     Raises TaskError for an unknown task or none at all, and what `Session` raises.
     """
     with Session(world, args) as session:
-        found = session.env.task_ids(split, n) if tasks is None else list(tasks)
-        if not found:
-            raise TaskError(f"no tasks of {world}: tasks={tasks!r}, split={split!r}, n={n}")
-        for task in found if tasks is not None else ():
-            session.env.find(task)
-        return found
+        return _known(session, tasks, split, n)
+
+
+def openings(
+    world: str,
+    args: Mapping[str, Any] | None,
+    tasks: Sequence[str] | None = None,
+    split: str = "train",
+    n: int | None = None,
+) -> Iterator[tuple[Session, str, Observation]]:
+    """Of each of these tasks in turn the session that has just begun it, its id and its opening.
+
+    Raises as `asked_tasks`, and MachineError where a world needs a machine to begin.
+    """
+    with Session(world, args) as session:
+        for task in _known(session, tasks, split, n):
+            yield session, task, session.begin(task)
+
+
+def _known(session: Session, tasks: Sequence[str] | None, split: str, n: int | None) -> list[str]:
+    found = session.env.task_ids(split, n) if tasks is None else list(tasks)
+    if not found:
+        raise TaskError(f"no tasks of {session.world}: tasks={tasks!r}, split={split!r}, n={n}")
+    for task in found if tasks is not None else ():
+        session.env.find(task)
+    return found
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -33,14 +33,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 import gymnasium as gym
 
 from forge_envs.adapters.asked import json_object
 from forge_envs.adapters.library import need
+from forge_envs.adapters.loopback import is_loopback, names_loopback
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import split_tools
@@ -227,7 +226,7 @@ class ControlRoute:
                 "//" + request.headers.get("host", ""),
                 request.headers.get("origin", "//localhost"),
             ):
-                if told.rpartition("//")[2] not in self.hosts and not _is_local(_host(told)):
+                if told.rpartition("//")[2] not in self.hosts and not names_loopback(told):
                     return _told(403, f"{told!r} is not this machine: without a token no other is served")
         wanted = f"Bearer {self.token}".encode()
         if self.token and not compare_digest(request.headers.get("authorization", "").encode(), wanted):
@@ -340,7 +339,7 @@ def main() -> None:
     parser.add_argument("--name", action="append", default=[], help="a host:port by which it may be called")
     parser.add_argument("--token", help="asked of /episodes; needed beyond this machine")
     asked = parser.parse_args()
-    if not asked.token and not _is_local(asked.host):
+    if not asked.token and not is_loopback(asked.host):
         parser.error(f"--host {asked.host} is open to other machines: give a --token")
     import uvicorn
 
@@ -349,20 +348,6 @@ def main() -> None:
     except (ValueError, TypeError, ImportError, gym.error.Error) as error:
         parser.error(str(error))
     uvicorn.run(served, host=asked.host, port=asked.port, log_level="warning")
-
-
-def _host(told: str) -> str:
-    try:
-        return urlsplit(told).hostname or ""
-    except ValueError:  # half an IPv6 address
-        return ""
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_envs.adapters.asked import asked_tasks, episode_seed
+from forge_envs.adapters.asked import episode_seed, openings
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.spoken import action_of, results_of
@@ -75,18 +75,17 @@ def rows(
     machine to begin.
     """
     found = []
-    with Session(world, args) as session:
-        for index, task in enumerate(asked_tasks(world, args, tasks, split, n)):
-            messages, tools = split_tools(session.begin(task))
-            said = [{"role": m["role"], "content": m["content"]} for m in results_of(tuple(messages), [])]  # type: ignore[arg-type]
-            asked = {
-                "input": said,
-                "tools": [{"type": "function", **tool["function"], "strict": False} for tool in tools],
-            }
-            told: dict[str, Any] = {"world": world, "args": dict(args or {}), "task": task}
-            told["seed"] = episode_seed(seed, index, task)
-            reference = {"type": "responses_api_agents", "name": agent}
-            found.append({"responses_create_params": asked, "forge": told, "agent_ref": reference})
+    for index, (_, task, opening) in enumerate(openings(world, args, tasks, split, n)):
+        messages, tools = split_tools(opening)
+        said = [{"role": m["role"], "content": m["content"]} for m in results_of(tuple(messages), [])]  # type: ignore[arg-type]
+        asked = {
+            "input": said,
+            "tools": [{"type": "function", **tool["function"], "strict": False} for tool in tools],
+        }
+        told: dict[str, Any] = {"world": world, "args": dict(args or {}), "task": task}
+        told["seed"] = episode_seed(seed, index, task)
+        reference = {"type": "responses_api_agents", "name": agent}
+        found.append({"responses_create_params": asked, "forge": told, "agent_ref": reference})
     return found
 
 

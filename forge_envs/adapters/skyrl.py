@@ -26,7 +26,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forge_envs.adapters.asked import asked_tasks, episode_seed
+from forge_envs.adapters.asked import episode_seed, openings
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import EPISODE_OVER, Session
 from forge_envs.adapters.written import as_text, chat_messages
@@ -68,12 +68,11 @@ def rows(
     machine to begin.
     """
     found = []
-    with Session(world, args) as session:
-        for task in asked_tasks(world, args, tasks, split, n):
-            prompt = _told(session, session.begin(task), use_tool_role)
-            told = {"world": world, "args": json.dumps(dict(args or {})), "task": task, "seed": seed}
-            told["use_tool_role"] = use_tool_role
-            found.append({"prompt": prompt, "env_class": env_class, "data_source": world, **told})
+    for session, task, opening in openings(world, args, tasks, split, n):
+        prompt = _told(session, opening, use_tool_role)
+        told = {"world": world, "args": json.dumps(dict(args or {})), "task": task, "seed": seed}
+        told["use_tool_role"] = use_tool_role
+        found.append({"prompt": prompt, "env_class": env_class, "data_source": world, **told})
     return found
 
 

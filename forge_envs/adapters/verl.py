@@ -33,7 +33,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from forge_envs.adapters.asked import asked_tasks, episode_seed
+from forge_envs.adapters.asked import episode_seed, openings
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.waiting import aside
@@ -61,19 +61,18 @@ def rows(
     machine to begin.
     """
     found = []
-    with Session(world, args) as session:
-        for index, task in enumerate(asked_tasks(world, args, tasks, split, n)):
-            told: dict[str, Any] = {"world": world, "args": json.dumps(dict(args or {}))}
-            told |= {"task": task, "seed": seed, "index": index}
-            found.append(
-                {
-                    "agent_name": agent_name,
-                    "prompt": chat_messages(session.begin(task), session.env.grammar),
-                    "data_source": world,
-                    "reward_model": {"style": "world", "ground_truth": ""},
-                    "extra_info": told,
-                }
-            )
+    for index, (session, task, opening) in enumerate(openings(world, args, tasks, split, n)):
+        told: dict[str, Any] = {"world": world, "args": json.dumps(dict(args or {}))}
+        told |= {"task": task, "seed": seed, "index": index}
+        found.append(
+            {
+                "agent_name": agent_name,
+                "prompt": chat_messages(opening, session.env.grammar),
+                "data_source": world,
+                "reward_model": {"style": "world", "ground_truth": ""},
+                "extra_info": told,
+            }
+        )
     return found
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from forge_envs.adapters.loopback import names_loopback
 from forge_envs.serve.faults import Fault
-from forge_envs.serve.limits import ServeLimits, is_loopback
+from forge_envs.serve.limits import ServeLimits
 
 OPEN_PATHS = ("/health",)
 """What may be asked without a token: whoever watches a machine has none."""
@@ -52,7 +52,7 @@ class Gate:
             # Any web page can make a browser on this machine ask: it says where it comes from, or is
             # given away by the name it knows us under.
             for told in ("//" + headers.get("host", "localhost"), headers.get("origin", "//localhost")):
-                if not is_loopback(_host(told)):
+                if not names_loopback(told):
                     text = (
                         f"{told.lstrip('/')!r} is not this machine: a server without a token serves no other"
                     )
@@ -115,10 +115,3 @@ async def _refuse(scope: Scope, fault: Fault, send: Send) -> None:
     kind = "http" if scope["type"] == "http" else "websocket.http"
     await send({"type": f"{kind}.response.start", "status": fault.status, "headers": headers})
     await send({"type": f"{kind}.response.body", "body": fault.body()})
-
-
-def _host(told: str) -> str:
-    try:
-        return urlsplit(told).hostname or ""
-    except ValueError:  # half an IPv6 address
-        return ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from dataclasses import dataclass, fields
+
+from forge_envs.adapters.loopback import is_loopback
 
 OPEN_ARGUMENTS = frozenset(
     (
@@ -80,13 +81,3 @@ def check_exposure(host: str, token: str | None) -> None:
             )
     elif len(token) < 8 or not (token.isascii() and token.isprintable()) or " " in token:
         raise ValueError("the token must be at least 8 printable ASCII characters without spaces")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as one binds to it or as a client names it, is this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import secrets
 import socket
@@ -28,6 +27,7 @@ from starlette.routing import Route
 
 from forge_train.agents.session import Session, over
 from forge_train.agents.wire import IGNORED, Refused, completion_body, read_request, stream_of
+from forge_train.config.hosts import is_loopback
 from forge_train.play.chat_messages import beside_calls, call_block
 from forge_train.play.renderer import Message
 
@@ -75,7 +75,7 @@ class AgentServer:
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Port 0 takes a free one."""
         self.host, self.port = host, port
-        self._open = _is_loopback(host)
+        self._open = is_loopback(host)
         self._guests: dict[str, tuple[Address, Guest]] = {}
         self._keys: dict[str, str] = {}
         self._server: _Server | None = None
@@ -201,13 +201,6 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _described(model: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from forge_train.config import Config, VLLMConfig
+from forge_train.config.hosts import is_loopback
 from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.vllm import VLLMEngine
@@ -134,11 +134,7 @@ def _here(address: str) -> bool:
     >>> _here("http://localhost:8000"), _here("127.0.0.1:6379"), _here("ray://10.0.0.7:10001")
     (True, True, False)
     """
-    host = urlsplit(address if "://" in address else f"//{address}").hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(address if "://" in address else f"//{address}").hostname or "")
 
 
 def _dtype(vllm: VLLMConfig) -> torch.dtype:

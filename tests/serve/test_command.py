@@ -14,8 +14,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from forge_envs.adapters.loopback import is_loopback
 from forge_envs.cli import main
-from forge_envs.serve.limits import check_exposure, is_loopback
+from forge_envs.serve.limits import check_exposure
 from tests.serve.house import RETAIL, ROOT, SLOW, closed, door, house, until
 
 
