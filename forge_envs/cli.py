@@ -132,10 +132,8 @@ def _list(args: argparse.Namespace) -> int:
         about = " ".join((inspect.getdoc(kind) or kind.__name__).partition("\n\n")[0].split())
         print(textwrap.fill(about, 100, initial_indent=f"{world}\n    ", subsequent_indent="    "))
         arguments, others = arguments_of(kind)
-        for line in [
-            *map(_told, arguments.values()),
-            *(["and the arguments of that world"] if others else []),
-        ]:
+        rest = ["and the arguments of that world"] if others else []
+        for line in [*map(_told, arguments.values()), *rest]:
             print(textwrap.fill(line, 100, initial_indent="    ", subsequent_indent="        "))
     return 0
 
@@ -226,7 +224,9 @@ def _make(world: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         return gym.make(world, **kwargs)
     except (gym.error.UnregisteredEnv, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name not in (None, world.rpartition(":")[0]):
-            raise Missing(f"world {world!r}: {error}") from error
+            home = str(gym.spec(world).entry_point).partition(":")[0]
+            broken = f"{home}.".startswith(f"{error.name}.")  # the world's own module, not a library it needs
+            raise (Mistake if broken else Missing)(f"world {world!r}: {error}") from error
         close = difflib.get_close_matches(world.rpartition(":")[2], known, n=3, cutoff=0.4) or known
         raise Mistake(f"unknown world {world!r} ({error}). Known: {', '.join(close)}") from error
     except (NotGiven, NotInstalled) as error:
