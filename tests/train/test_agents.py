@@ -740,3 +740,37 @@ def test_who_still_asks_when_the_episode_ends_is_told():
                 await asyncio.wait_for(conversation.say("late"), 5)
 
     asyncio.run(main())
+
+
+def test_a_numbered_action_is_done_once_however_often_it_is_asked_for():
+    async def main():
+        async with playing(idles, says("x")) as player:
+            conversation = await opened(player)
+            gone = asyncio.create_task(conversation.say("first", 1))
+            await asyncio.sleep(0)
+            gone.cancel()
+            retried = asyncio.create_task(conversation.say("first", 1))
+            with pytest.raises(Exception, match="turn 1 was another action"):
+                await conversation.say("second", 1)
+            assert await conversation.act() == "first"
+            conversation.hear(ASK)
+            assert await retried == (ASK, False) == await conversation.say("first", 1)
+            following = asyncio.create_task(conversation.say("first", 2))
+            assert await conversation.act() == "first" and conversation._actions.empty()
+            conversation.close()
+            assert await following == ((), True)
+
+    asyncio.run(main())
+
+
+def test_a_number_that_is_none_is_told():
+    async def target(brief):
+        async with httpx2.AsyncClient() as http:
+            for turn in ("1", True, 1.5):
+                answer = await http.post(brief.world_url, json={"action": "a", "turn": turn})
+                assert answer.status_code == 400 and "turn" in answer.json()["error"]["message"]
+            told = [await http.post(brief.world_url, json={"action": "a", "turn": 1}) for _ in range(2)]
+            assert told[0].json() == told[1].json()
+        await plain(brief)
+
+    assert run(target, says("bye"), world=World(COIN)).outcome is not None
