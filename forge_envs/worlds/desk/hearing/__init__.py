@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 from forge_envs.worlds.desk.hearing.acts import ACTS, acts, agrees
 from forge_envs.worlds.desk.hearing.topics import Topics
-from forge_envs.worlds.desk.hearing.words import Sentence, lexicon, normal, plain, sentences
+from forge_envs.worlds.desk.hearing.words import Sentence, Word, lexicon, normal, plain, sentences
 
 __all__ = ["Ear", "Heard", "Question", "Sentence", "agrees", "split"]
 
@@ -63,6 +64,8 @@ class Ear:
         marks: kind of request -> those of them that settle that a sentence is about it.
         alone: kind of request -> stems that name no other kind.
         did: kind of request -> stems of what is done to carry it out.
+        words: words that mean something else here than elsewhere, as they are said.
+        remembered: how many utterances are remembered.
     """
 
     def __init__(
@@ -72,13 +75,18 @@ class Ear:
         marks: Mapping[str, str],
         alone: Mapping[str, str],
         did: Mapping[str, str],
+        words: Mapping[str, Word] = MappingProxyType({}),
+        remembered: int = 4096,
     ) -> None:
         self.topics = topics
         self.names = {kind: frozenset(stems.split()) for kind, stems in names.items()}
         self._marks = {kind: frozenset(stems.split()) for kind, stems in marks.items()}
         self._alone = {kind: frozenset(stems.split()) for kind, stems in alone.items()}
         self._did = {kind: frozenset(stems.split()) for kind, stems in did.items()}
-        self._remembered = lru_cache(maxsize=4096)(self._listen)
+        self._words = words
+        self._verbs = _VERBS | {word.stem for word in words.values() if word.role == "SVC"}
+        self._nouns = _NOUNS | {word.stem for word in words.values() if word.role == "OBJ"}
+        self._remembered = lru_cache(maxsize=remembered)(self._listen)
 
     def listen(self, text: str) -> Heard:
         """Sort an utterance by what its sentences do. The result is shared: it is only to be read.
@@ -90,6 +98,9 @@ class Ear:
     def _listen(self, text: str) -> Heard:
         text = normal(text)
         said = sentences(text)
+        if self._words:
+            for sentence in said:
+                sentence.words = [self._words.get(word.said, word) for word in sentence.words]
         stems = [_stems(sentence) for sentence in said]
         words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
         weighed, manners = acts(said)
@@ -125,8 +136,8 @@ class Ear:
         """A claim that it was carried out: "has been cancelled", "done"; not "will be", "once", "not"."""
         did = self._did[kind]
         for stems in heard.reports:
-            verbs = stems & _VERBS
-            if self._about(kind, stems) and (not verbs or verbs & did or not stems & _NOUNS):
+            verbs = stems & self._verbs
+            if self._about(kind, stems) and (not verbs or verbs & did or not stems & self._nouns):
                 return True
         return False
 
