@@ -145,7 +145,11 @@ class Ear:
         """Whether a sentence may be about a request of this kind: it names it, or no other."""
         if not self._marks[kind].isdisjoint(stems):
             return True
-        return all([names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
+        return not self.names_another(kind, stems)
+
+    def names_another(self, kind: str, stems: Iterable[str]) -> bool:
+        """Whether something names a request of another kind than this one."""
+        return any([not names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
 
 
 _HERE = frozenset(("this", "request"))
