@@ -46,7 +46,11 @@ class Caller(Customer):
             topics.remove("name" if task.email else "email")
         for topic in topics:
             value = f"value:{topic}"
-            if value in topics and value in details and (self.told_who or not _NEWER.isdisjoint(question.text.split())):
+            if (
+                value in topics
+                and value in details
+                and (self.told_who or not _NEWER.isdisjoint(question.text.split()))
+            ):
                 continue  # they are asked for another one
             if topic == "email":
                 yield f"My email is {task.email}." if task.email else "I do not remember my email."
@@ -122,7 +126,11 @@ class CallerListener(Listener, Caller):
     def identifiers(self) -> Mapping[str, Find]:
         """Kinds of ids: who names one that nobody gave made it up."""
         ids = {kind.noun: kind.ids.find for kind in self.task.domain.records}
-        return {"email": lambda text: set(EMAIL.findall(text)), "phone": lambda text: set(PHONE.findall(text)), **ids}
+        return {
+            "email": lambda text: set(EMAIL.findall(text)),
+            "phone": lambda text: set(PHONE.findall(text)),
+            **ids,
+        }
 
     @property
     def choices(self) -> Mapping[str, Find]:

@@ -60,7 +60,9 @@ def new_person(domain: Domain, number: int, dice: Dice) -> Row:
     return row
 
 
-def new_record(domain: Domain, kind: Kind, number: int, person_id: str, thing_id: str, state: str, dice: Dice) -> Row:
+def new_record(
+    domain: Domain, kind: Kind, number: int, person_id: str, thing_id: str, state: str, dice: Dice
+) -> Row:
     """Something that belongs to a person, in a state."""
     row: Row = {kind.id_name: kind.ids.write(number), kind.owner: person_id, kind.about: thing_id}
     row[kind.state] = kind.states[state]
@@ -103,7 +105,7 @@ def _numbers(n: int, kind: Kind, dice: Dice) -> list[int]:
 
 
 def own_number(kind: Kind, task: int, at: int) -> int:
-    """The number of the `at`-th row of a kind that a task writes; no two tasks of a domain share it as long as
-    there are enough numbers."""
+    """The number of the `at`-th row of a kind that a task writes; no two tasks of a domain share it, as long
+    as there are enough numbers."""
     span = 10**kind.ids.digits // 2
     return span + ((task * MOST_OWN + at) * 7919 + 1009) % span

@@ -131,7 +131,7 @@ class Param:
 
     name: str
     role: str
-    """What it stands for: the key of a kind (its id), "email", "name", "phone", "value", "amount", "reason", …"""
+    """What it stands for: the key of a kind (its id), "email", "name", "phone", "amount", "reason", …"""
     schema: Mapping[str, Any]
     column: Column | None = None
 
@@ -233,7 +233,6 @@ class Domain:
     def say_state(self, kind: Kind, key: str) -> str:
         """A state as people say it."""
         return spoken(kind.states[key])
-
 
 
 def _found(address: str) -> Domain:

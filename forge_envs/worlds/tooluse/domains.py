@@ -1,8 +1,8 @@
 """Which domains there are: an address is a seed, and says to which split the domain belongs.
 
-A domain of the test split shares neither the names of its tools nor its schema with one of the training split:
-hashes of both decide on which side a draw may stand, and one that falls on the wrong side is drawn again. Some
-themes have domains in the test split alone.
+A domain of the test split shares neither the names of its tools nor its schema with one of the training
+split: hashes of both decide on which side a draw may stand, and one that falls on the wrong side is drawn
+again. Some themes have domains in the test split alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def themes_of(split: str) -> tuple[str, ...]:
 
 
 def addresses(size: str, split: str, n: int, only: str = "") -> list[str]:
-    """The first `n` domains of a split: the themes by turns, or those of one theme. ValueError if it has none."""
+    """The first `n` domains of a split: the themes by turns, or one theme. Raises ValueError."""
     names = themes_of(split)
     if only:
         theme(only)
@@ -78,9 +78,15 @@ def parse_address(address: str) -> tuple[str, str, str, int]:
     """Size, split, theme and number. Raises TaskError."""
     size, split, rest = (*address.split("/"), "", "", "")[:3]
     name, _, number = rest.rpartition("-")
-    if size in SIZES and split in SPLITS and name in themes_of(split) and number.isascii() and number.isdigit():
-        if str(int(number[:20])) == number:
-            return size, split, name, int(number)
+    if (
+        size in SIZES
+        and split in SPLITS
+        and name in themes_of(split)
+        and number.isascii()
+        and number.isdigit()
+        and str(int(number[:20])) == number
+    ):
+        return size, split, name, int(number)
     raise TaskError(
         f"unknown domain {address!r}: one is called <size>/<split>/<theme>-<number>; sizes are "
         f"{', '.join(SIZES)}, splits {', '.join(SPLITS)}, themes of a split as in `themes_of`"

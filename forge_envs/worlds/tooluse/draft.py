@@ -17,7 +17,7 @@ from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Law
 from forge_envs.worlds.tooluse.goals import Errand, forbidding
 from forge_envs.worlds.tooluse.theme import ThemeField
 from forge_envs.worlds.tooluse.values import heard_as, say
-from forge_envs.worlds.tooluse.words import capital, spoken
+from forge_envs.worlds.tooluse.words import act_on_it, capital, spoken
 
 TRIES = 24
 """Draws of one row after which the whole is drawn again."""
@@ -66,7 +66,8 @@ class Case:
         return self.say("named" if knows else "unnamed", **self._words(kind, row))
 
     def _fill(self, text: str, **words: str) -> str:
-        return self.domain.vocabulary.fill(text, **words)
+        filled = self.domain.vocabulary.fill(text, **words)
+        return act_on_it(filled, words["verb"]) if "verb" in words else filled
 
     # -- rows --------------------------------------------------------------------------------------------
 
@@ -80,7 +81,9 @@ class Case:
         free = [key for key in things if key not in taken]
         number = own_number(kind, self.number, len(own))
         state = self.dice.choice(tuple(states) or tuple(kind.states))
-        row = new_record(self.domain, kind, number, self.customer_id, self.dice.choice(free), state, self.dice)
+        row = new_record(
+            self.domain, kind, number, self.customer_id, self.dice.choice(free), state, self.dice
+        )
         own[row[kind.id_name]] = row
         return row
 
@@ -155,7 +158,15 @@ class Case:
             text = self._fill(self.dice.choice(kind.by_key[key].spec.ask), it=it)
         details = {f"record:{kind.key}": self._which(kind, row, knows)}
         return Errand(
-            "fact", text, row[kind.id_name], details, None, f"{kind.key}.{key}", truth, knows_subject=knows, about=kind.key
+            "fact",
+            text,
+            row[kind.id_name],
+            details,
+            None,
+            f"{kind.key}.{key}",
+            truth,
+            knows_subject=knows,
+            about=kind.key,
         )
 
     def _which(self, kind: Kind, row: Row, knows: bool) -> str:
@@ -198,17 +209,31 @@ class Case:
             text = self._fill(text, verb=act.verb)
             return Errand(act.key, text, "", details, call, wanted=wanted, reason=reason)
         details[f"record:{kind.key}"] = self._which(kind, row, knows)
-        text = self._fill(text, it=self._it(kind, row, knows), verb=act.verb, thing=self._label(kind, row[kind.about]))
+        text = self._fill(
+            text, it=self._it(kind, row, knows), verb=act.verb, thing=self._label(kind, row[kind.about])
+        )
         return Errand(
-            act.key, text, row[kind.id_name], details, call, knows_subject=knows, about=kind.key, wanted=wanted, thing=thing, reason=reason
+            act.key,
+            text,
+            row[kind.id_name],
+            details,
+            call,
+            knows_subject=knows,
+            about=kind.key,
+            wanted=wanted,
+            thing=thing,
+            reason=reason,
         )
 
     def _create(self, act: Act) -> Errand:
         """Wants something new."""
-        kind, spec = act.kind, self.domain.doing[act.key]
+        kind = act.kind
         for _ in range(TRIES):
             thing = self._thing(kind)
-            sides = {"person": self.person, "thing": self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing]}
+            sides = {
+                "person": self.person,
+                "thing": self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing],
+            }
             law = forbidding(self.domain, act, sides)
             if law is None:
                 return self._creation(act, thing)
@@ -223,7 +248,10 @@ class Case:
         details = {f"thing:{kind.thing}": self.say("tell_thing", thing=label)}
         wanted: dict[str, tuple[Column, Any]] = {}
         for column in act.asks:
-            topic, value = f"value:{column.key}", draw_value(column, self.domain.today, self.domain.dates, self.dice)
+            topic, value = (
+                f"value:{column.key}",
+                draw_value(column, self.domain.today, self.domain.dates, self.dice),
+            )
             wanted[topic] = column, value
             arguments[spec.by_role[topic]] = value
             details[topic] = self._telling(column, value)
@@ -314,7 +342,9 @@ class Case:
             days = self.dice.below(value + 1) if op == "within_days" else value + 1 + self.dice.below(10)
             return self.domain.dates.write(self.domain.today + dt.timedelta(days=days))
         if op == "is_not":
-            return self.dice.choice([key for key in (column.values if column else kind.states.values()) if key != value])
+            return self.dice.choice(
+                [key for key in (column.values if column else kind.states.values()) if key != value]
+            )
         if column is not None and column.spec.kind == "money":
             cents = self.dice.below(1500)
             return value + cents / 100 if op == "at_least" else max(0.0, value - cents / 100)
@@ -350,7 +380,11 @@ class Case:
                     return False
                 continue
             law = forbidding(self.domain, act, self._sides_of(goal, act))
-            if not goal.forbidden and (law is not None or not self._feasible(act, self._row_of(goal, act))):
+            row = self._row_of(goal, act)
+            if not goal.forbidden and (law is not None or not self._feasible(act, row)):
+                return False
+            owed = row[act.column.name] if act.spec.does == "pay" and act.column is not None else None
+            if owed is not None and goal.wanted["amount"][1] > owed:
                 return False
         return True
 

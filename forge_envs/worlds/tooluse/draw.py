@@ -11,7 +11,15 @@ from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Law
 from forge_envs.worlds.tooluse.spelling import DATE_STYLES, ERRORS, AnswerStyle, DateStyle, IdStyle, cased
-from forge_envs.worlds.tooluse.theme import BUILT_IN, Names, Theme, ThemeAction, ThemeField, ThemeRecord, ThemeRule
+from forge_envs.worlds.tooluse.theme import (
+    BUILT_IN,
+    Names,
+    Theme,
+    ThemeAction,
+    ThemeField,
+    ThemeRecord,
+    ThemeRule,
+)
 from forge_envs.worlds.tooluse.toolset import draw_tools
 from forge_envs.worlds.tooluse.words import Vocabulary, plural, spoken
 
@@ -42,7 +50,10 @@ class Spelling:
 
     def name(self, *words: str) -> str:
         """A field or an argument."""
-        return cased([part for word in words for part in word.lower().replace("-", " ").replace(" ", "_").split("_")], self.case)
+        return cased(
+            [part for word in words for part in word.lower().replace("-", " ").replace(" ", "_").split("_")],
+            self.case,
+        )
 
 
 def draw_domain(address: str, theme: Theme, tiny: bool, dice: Dice) -> Domain:
@@ -87,7 +98,9 @@ def _draw_parts(theme: Theme, tiny: bool, dice: Dice) -> Parts:
     """Records, actions and rules: always something simple to do, something to be told, and a fact to ask."""
     keys = dice.sample(tuple(theme.records), 1 if tiny else 1 + dice.below(len(theme.records)))
     records = {key: theme.records[key] for key in theme.records if key in keys}
-    open_to = [action for action in theme.actions if action.on in records or (action.on == "person" and not tiny)]
+    open_to = [
+        action for action in theme.actions if action.on in records or (action.on == "person" and not tiny)
+    ]
     simple = dice.sample([action for action in open_to if not action.told and action.on in records], 1)
     told = [action for action in open_to if action.told]
     if tiny:
@@ -167,7 +180,17 @@ def _draw_kinds(theme: Theme, parts: Parts, spelling: Spelling, tiny: bool, dice
     for key, record in parts.records.items():
         noun, several = _pick(record.nouns, record.plurals, dice)
         kinds[key] = _kind(
-            key, "record", noun, several, parts, spelling, tiny, dice, record=record, of=kinds[record.of], person=kinds["person"]
+            key,
+            "record",
+            noun,
+            several,
+            parts,
+            spelling,
+            tiny,
+            dice,
+            record=record,
+            of=kinds[record.of],
+            person=kinds["person"],
         )
     names = [name for kind in kinds.values() for name in (kind.noun, kind.plural)]
     looks = [(kind.ids.before, kind.ids.digits) for kind in kinds.values()]
@@ -207,8 +230,20 @@ def _kind(
             "stock": record.stock,
         }
     else:
-        more = {"label": spelling.name(dice.choice(("name", "title", "label")) if role == "thing" else "name")}
-    kind = Kind(key, role, noun, several, spelling.name(several), id_name, _draw_ids(noun, tiny, dice), columns, **more)
+        more = {
+            "label": spelling.name(dice.choice(("name", "title", "label")) if role == "thing" else "name")
+        }
+    kind = Kind(
+        key,
+        role,
+        noun,
+        several,
+        spelling.name(several),
+        id_name,
+        _draw_ids(noun, tiny, dice),
+        columns,
+        **more,
+    )
     names = [id_name, kind.label, kind.owner, kind.about, kind.state, *(column.name for column in columns)]
     names = [name for name in names if name]
     if len(set(names)) < len(names):
@@ -218,12 +253,26 @@ def _kind(
 
 def _draw_ids(noun: str, tiny: bool, dice: Dice) -> IdStyle:
     initial = noun[0].upper()
-    two = (noun[:1] + noun[-1:]).upper() if " " not in noun else "".join(word[0] for word in noun.split()).upper()
+    two = (
+        (noun[:1] + noun[-1:]).upper()
+        if " " not in noun
+        else "".join(word[0] for word in noun.split()).upper()
+    )
     if tiny:
         return IdStyle(initial, 3)
     word = noun.replace(" ", "_").replace("-", "_")
     before, digits = dice.choice(
-        ((f"{initial}-", 4), (f"{word}_", 4), (two, 6), ("#", 5), (f"{two}-", 5), ("", 6), (f"{initial}", 5), (f"{word[:3]}-", 4), ("", 8))
+        (
+            (f"{initial}-", 4),
+            (f"{word}_", 4),
+            (two, 6),
+            ("#", 5),
+            (f"{two}-", 5),
+            ("", 6),
+            (f"{initial}", 5),
+            (f"{word[:3]}-", 4),
+            ("", 8),
+        )
     )
     return IdStyle(before, digits)
 
@@ -243,14 +292,18 @@ def _words(theme: Theme, kinds: dict[str, Kind], parts: Parts, dice: Dice) -> di
     words = {}
     every = {"person": theme.person, **theme.things, **theme.records}
     for key, part in every.items():
-        noun, several = (kinds[key].noun, kinds[key].plural) if key in kinds else _pick(part.nouns, part.plurals, dice)
+        noun, several = (
+            (kinds[key].noun, kinds[key].plural) if key in kinds else _pick(part.nouns, part.plurals, dice)
+        )
         words |= {f"noun:{key}": noun, f"nouns:{key}": several, key: noun}
     for action in theme.actions:
         words |= {f"verb:{action.key}": spoken(action.verbs[0]), f"past:{action.key}": action.past[0]}
     return words
 
 
-def _draw_act(action: ThemeAction, kinds: dict[str, Kind], words: dict[str, str], tiny: bool, dice: Dice) -> Act:
+def _draw_act(
+    action: ThemeAction, kinds: dict[str, Kind], words: dict[str, str], tiny: bool, dice: Dice
+) -> Act:
     n = dice.below(len(action.verbs))
     kind = kinds[action.on]
     column = kind.by_key[action.field] if action.field else None
@@ -260,14 +313,26 @@ def _draw_act(action: ThemeAction, kinds: dict[str, Kind], words: dict[str, str]
     return Act(action, kind, spoken(action.verbs[n]), action.past[n], column, by, asks, reasons)
 
 
-def _draw_law(rule: ThemeRule, acts: dict[str, Act], kinds: dict[str, Kind], vocabulary: Vocabulary, dice: Dice) -> Law:
+def _draw_law(
+    rule: ThemeRule, acts: dict[str, Act], kinds: dict[str, Kind], vocabulary: Vocabulary, dice: Dice
+) -> Law:
     act = acts[rule.action]
     side, _, key = rule.when.what.partition(".")
     kind = {"record": act.kind, "person": kinds["person"]}.get(side) or kinds[act.kind.thing]
     drawn = value = dice.choice(rule.when.value)
     if key == "state":
         value = kind.states[str(drawn)]
-        return Law(rule, act.key, kind.state, side, value, vocabulary.fill(rule.text, value=spoken(value)), dice.chance(0.4))
+        return Law(
+            rule,
+            act.key,
+            kind.state,
+            side,
+            value,
+            vocabulary.fill(rule.text, value=spoken(value)),
+            dice.chance(0.4),
+        )
     column = kind.by_key[key]
     said = f"${drawn}" if column.spec.kind == "money" else str(drawn)
-    return Law(rule, act.key, column.name, side, value, vocabulary.fill(rule.text, value=said), dice.chance(0.4))
+    return Law(
+        rule, act.key, column.name, side, value, vocabulary.fill(rule.text, value=said), dice.chance(0.4)
+    )

@@ -175,7 +175,9 @@ class Office(ServiceDesk):
     def _obey(self, act: Act, sides: Mapping[str, Row]) -> None:
         for law in self.domain.laws_of[act.key]:
             if law.by_tool and law.holds(sides[law.side], self.domain):
-                raise self._refusal("NOT_ALLOWED", law.text.rstrip(".")[:1].lower() + law.text.rstrip(".")[1:])
+                raise self._refusal(
+                    "NOT_ALLOWED", law.text.rstrip(".")[:1].lower() + law.text.rstrip(".")[1:]
+                )
 
     def _done(self, kind: Kind, key: str) -> str:
         self.writes += 1
@@ -199,7 +201,9 @@ class Office(ServiceDesk):
         thing = self.domain.kinds[kind.thing]
         left = thing.by_key[kind.stock].name
         if self.held[thing.table].peek(thing_id)[left] + by < 0:
-            raise self._refusal("NONE_LEFT", f"this {thing.noun} has no {spoken(thing.by_key[kind.stock].said)}")
+            raise self._refusal(
+                "NONE_LEFT", f"this {thing.noun} has no {spoken(thing.by_key[kind.stock].said)}"
+            )
         self._own(thing, thing_id)[left] += by
 
     def _state(self, spec: Spec, arguments: Arguments) -> str:
@@ -317,7 +321,19 @@ class Office(ServiceDesk):
 _OPS: dict[str, Callable[[Office, Spec, Arguments], str]] = {
     name: getattr(Office, f"_{name}")
     for name in (
-        *("find", "get", "list", "search", "rules", "count", "hours", "note", "calculate", "today", "transfer"),
+        *(
+            "find",
+            "get",
+            "list",
+            "search",
+            "rules",
+            "count",
+            "hours",
+            "note",
+            "calculate",
+            "today",
+            "transfer",
+        ),
         *("state", "set", "add", "swap", "create", "pay"),
     )
 }

@@ -152,7 +152,9 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
         one_of("split", split, SPLITS)
         count = 1000 if n is None else n
         known_here = addresses(self.size, split, min(self.domains, count), self.theme)
-        return [task_name(known_here[i % len(known_here)], self.level, i // len(known_here)) for i in range(count)]
+        return [
+            task_name(known_here[i % len(known_here)], self.level, i // len(known_here)) for i in range(count)
+        ]
 
     def draw(self, rng: np.random.Generator) -> ToolUseTask:
         """A task of this world's split, size and level."""

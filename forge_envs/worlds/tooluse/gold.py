@@ -61,7 +61,9 @@ def _topics(domain: Domain) -> dict[str, str]:
         elif kind.role == "thing":
             found[f"thing:{kind.key}"] = f"the {kind.noun}"
         for column in kind.columns:
-            found[f"value:{column.key}"] = f"the new {column.said}" if kind.role == "person" else f"the {column.said}"
+            found[f"value:{column.key}"] = (
+                f"the new {column.said}" if kind.role == "person" else f"the {column.said}"
+            )
     return found
 
 
@@ -93,7 +95,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         return needs
 
     def look_up(self, goal: Goal, *, first: bool) -> None:
-        """Find the customer at first; then the rules, the profile, the record and the thing as they matter."""
+        """Find the customer at first; then rules, profile, record and thing as they matter."""
         assert isinstance(goal, Errand)
         task, domain, act = self.task, self.domain, self.task.act(goal)
         if first:
@@ -185,7 +187,15 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         """All that sentences about a goal may mention."""
         assert isinstance(goal, Errand)
         kind, act = self.task.kind(goal), self.task.act(goal)
-        words = {"noun": kind.noun, "link": kind.link, "thing": "", "column": "", "value": "", "verb": "", "past": ""}
+        words = {
+            "noun": kind.noun,
+            "link": kind.link,
+            "thing": "",
+            "column": "",
+            "value": "",
+            "verb": "",
+            "past": "",
+        }
         it = "your account"
         if goal.subject:
             it = f"{kind.noun} {goal.subject}"
@@ -203,7 +213,9 @@ class _Gold(gold.Exemplar[ToolUseTask]):
                 words["column"] = self.domain.kinds[kind.thing].noun
             values = [(column, say(self.domain, column, value)) for column, value in goal.wanted.values()]
             named = act.spec.does == "create"
-            words["value"] = listing([f"{column.said} {value}" if named else value for column, value in values] or [""])
+            words["value"] = listing(
+                [f"{column.said} {value}" if named else value for column, value in values] or [""]
+            )
         return words
 
     def _fact(self, goal: Errand) -> dict[str, str]:
@@ -225,5 +237,3 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         last = self.actions[-1]
         assert isinstance(last, str)
         self.actions[-1] = with_articles(last).replace("  ", " ").strip()
-
-

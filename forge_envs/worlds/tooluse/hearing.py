@@ -15,11 +15,92 @@ from forge_envs.worlds.tooluse.theme import theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
-    "change modify update switch move save make get submit add set swap replace exchange issue redirect transfer".split()
+    [
+        "change",
+        "modify",
+        "update",
+        "switch",
+        "move",
+        "save",
+        "make",
+        "get",
+        "submit",
+        "add",
+        "set",
+        "swap",
+        "replace",
+        "exchange",
+        "issue",
+        "redirect",
+        "transfer",
+    ]
 )
 """Stems of what is done to anything: they name no request by themselves."""
-_LIGHT = frozenset("put set take make give get have do go come bring turn let on off in out up back to as of for over a the".split())
-_KEPT = frozenset("CONFIRM CONFIRMED YES NO NOT NONE CAN CANNOT MAY SHALL WILL WOULD MUST BE HAVE DO ME MY YOU YOUR IT IF".split())
+_LIGHT = frozenset(
+    [
+        "put",
+        "set",
+        "take",
+        "make",
+        "give",
+        "get",
+        "have",
+        "do",
+        "go",
+        "come",
+        "bring",
+        "turn",
+        "let",
+        "call",
+        "check",
+        "look",
+        "pick",
+        "pull",
+        "push",
+        "hold",
+        "run",
+        "sign",
+        "on",
+        "off",
+        "in",
+        "out",
+        "up",
+        "back",
+        "to",
+        "as",
+        "of",
+        "for",
+        "over",
+        "a",
+        "the",
+    ]
+)
+_KEPT = frozenset(
+    [
+        "CONFIRM",
+        "CONFIRMED",
+        "YES",
+        "NO",
+        "NOT",
+        "NONE",
+        "CAN",
+        "CANNOT",
+        "MAY",
+        "SHALL",
+        "WILL",
+        "WOULD",
+        "MUST",
+        "BE",
+        "HAVE",
+        "DO",
+        "ME",
+        "MY",
+        "YOU",
+        "YOUR",
+        "IT",
+        "IF",
+    ]
+)
 """Classes of words that mean the same at every desk."""
 _SHARED = "share disclose disclosed reveal confidential private friend other another"
 
@@ -30,8 +111,19 @@ def ear_of(domain: Domain) -> Ear:
     words = own_words(domain.theme)
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
     named = {key: _fields(act, words) for key, act in domain.acts.items()}
-    facts = {stem for kind in domain.kinds.values() for column in kind.columns if column.spec.ask for stem in _column(column, words)}
-    names, marks, alone, did = {"fact": facts | {"status"}}, {"fact": set(_SHARED.split())}, {}, {"fact": set[str]()}
+    facts = {
+        stem
+        for kind in domain.kinds.values()
+        for column in kind.columns
+        if column.spec.ask
+        for stem in _column(column, words)
+    }
+    names, marks, alone, did = (
+        {"fact": facts | {"status"}},
+        {"fact": set(_SHARED.split())},
+        {},
+        {"fact": set[str]()},
+    )
     for key, act in domain.acts.items():
         own = stems[key] - _GENERIC
         others = {stem for other, found in stems.items() if other != key for stem in found}
@@ -41,7 +133,10 @@ def ear_of(domain: Domain) -> Ear:
         did[key] = stems[key] | _GENERIC | {"pay", "credit", "book", "remove"}
     return Ear(
         Topics(_topics(domain, words), other="other"),
-        *({key: " ".join(sorted(found)) for key, found in table.items()} for table in (names, marks, alone, did)),
+        *(
+            {key: " ".join(sorted(found)) for key, found in table.items()}
+            for table in (names, marks, alone, did)
+        ),
         words=words,
         remembered=256,
     )
@@ -67,11 +162,10 @@ def own_words(name: str) -> dict[str, Word]:
             _teach(found, (several.split()[-1],), stem, "OBJ")
     for action in drawn_from.actions:
         for verb, past in zip(action.verbs, action.past, strict=True):
-            base, gone = _main(verb), _main(past.replace(" ", "_"))
+            (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
             now, going, done = forms(base, gone)
-            _teach(found, now, f"v:{action.key}", "SVC")
-            _teach(found, going, f"v:{action.key}", "SVC.ing")
-            _teach(found, done, f"v:{action.key}", "SVC.ed")
+            for some, role in ((now, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
+                _teach(found, [f"{word}{more}" for word in some], f"v:{action.key}", role)
         for noun in action.acts:
             _teach(found, (noun.split()[-1], plural(noun.split()[-1])), f"v:{action.key}", "SVC.noun")
     return found
@@ -87,10 +181,13 @@ def _teach(found: dict[str, Word], said: Iterable[str], stem: str, role: str) ->
         found.setdefault(word, Word(word, f"{stem}.{ending}" if ending else stem, role))
 
 
-def _main(verb: str) -> str:
-    """The word of a verb that carries its sense."""
+def _main(verb: str) -> tuple[str, str]:
+    """The word of a verb that carries its sense; where it is light, with the particle after it."""
     words = verb.split("_")
-    return next((word for word in words if word not in _LIGHT), words[0])
+    heavy = [word for word in words if word not in _LIGHT]
+    if heavy:
+        return heavy[0], ""
+    return words[0], "".join(f" {word}" for word in words[1:2])
 
 
 def _stem(word: str, words: Mapping[str, Word]) -> str:
@@ -100,7 +197,7 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
 
 def _verbs(act: Act, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
-    said = {_main(verb) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
+    said = {"".join(_main(verb)) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
     return {_stem(word, words) for word in said}
 
 

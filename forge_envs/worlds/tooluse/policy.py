@@ -13,11 +13,11 @@ from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
 @functools.lru_cache(maxsize=1024)
 def policy_of(domain: Domain) -> str:
     """The rules the agent works by, in full."""
-    person = domain.person
+    person, held = domain.person, listing([kind.plural for kind in domain.records])
     text = [
         f"# The desk of the {domain.place}",
-        f"You serve the {person.plural} of the {domain.place}: you look up their {listing([kind.plural for kind in domain.records])}, "
-        f"answer questions about them, and change what they ask you to change. {_day(domain)}",
+        f"You serve the {person.plural} of the {domain.place}: you look up their {held}, answer questions "
+        f"about them, and change what they ask you to change. {_day(domain)}",
         "## Always",
         *_always(domain),
         "## What there is",
@@ -41,10 +41,10 @@ def _has_dates(domain: Domain) -> bool:
 def _always(domain: Domain) -> list[str]:
     noun, several = domain.person.noun, domain.person.plural
     return [
-        f"- Find out first who the {noun} is: look them up by their email address, or by full name and phone number. Do this even if "
-        f"they tell you their {noun} number.",
-        f"- Serve only this one {noun}, with as many requests as they have. Refuse anything about what belongs to other {several}, and "
-        "leave that unopened.",
+        f"- Find out first who the {noun} is: look them up by their email address, or by full name and phone "
+        f"number. Do this even if they tell you their {noun} number.",
+        f"- Serve only this one {noun}, with as many requests as they have. Refuse anything about what belongs "
+        f"to other {several}, and leave that unopened.",
         '- Before any change, say exactly what you will do and get a "yes". Nothing is changed without it.',
         "- Ask for what you are not told. Say only what the tools or the other side told you.",
         "- Do one thing a turn: call one tool, or speak.",
@@ -61,11 +61,21 @@ def _data(domain: Domain) -> list[str]:
         if kind.role == "person":
             lines.append(f"- A {kind.noun} has a name, {fields}.")
         elif kind.role == "thing":
-            lines.append(f"- A {kind.noun} has a {spoken(kind.label).lower()}{', ' + fields if kind.columns else ''}.")
+            lines.append(
+                f"- A {kind.noun} has a {spoken(kind.label).lower()}{', ' + fields if kind.columns else ''}."
+            )
         else:
             thing = domain.kinds[kind.thing].noun
-            states = " or ".join([", ".join(spoken(value) for value in list(kind.states.values())[:-1]), spoken(list(kind.states.values())[-1])])
-            lines.append(f"- A {kind.noun} is {kind.link} a {thing} and belongs to a {domain.person.noun}. It has {fields}. It is {states}.")
+            states = " or ".join(
+                [
+                    ", ".join(spoken(value) for value in list(kind.states.values())[:-1]),
+                    spoken(list(kind.states.values())[-1]),
+                ]
+            )
+            lines.append(
+                f"- A {kind.noun} is {kind.link} a {thing} and belongs to a {domain.person.noun}. "
+                f"It has {fields}. It is {states}."
+            )
     return lines
 
 
@@ -88,7 +98,9 @@ def _request(domain: Domain, act: Act, *, laws: bool) -> str:
         states = " or ".join(spoken(kind.states[key]) for key in act.spec.from_)
         parts.append(f"Only for a {kind.noun} that is {states}.")
     if act.reasons:
-        parts.append(f"The reason must be {' or '.join(repr(reason)[1:-1] for reason in act.reasons)}; ask for it.")
+        parts.append(
+            f"The reason must be {' or '.join(repr(reason)[1:-1] for reason in act.reasons)}; ask for it."
+        )
     if laws:
         parts += [law.text for law in domain.laws_of[act.key]]
     return " ".join(parts)
@@ -101,7 +113,11 @@ def compact_of(domain: Domain) -> str:
     lines = [
         f"You serve a {noun}. Find the {noun} first. Before a change, ask for a yes. Then say what you did.",
         *[_signature(spec) for spec in domain.specs.values()],
-        *[_terse(domain, act) for act in domain.acts.values() if act.spec.from_ and len(act.spec.from_) < len(act.kind.states)],
+        *[
+            _terse(domain, act)
+            for act in domain.acts.values()
+            if act.spec.from_ and len(act.spec.from_) < len(act.kind.states)
+        ],
         *[law.text for law in domain.laws],
     ]
     return with_articles("\n".join(lines))
@@ -119,6 +135,7 @@ def _signature(spec: Spec) -> str:
     'get_loan()'
     """
     told = [
-        f"{param.name}: {'|'.join(param.schema['enum'])}" if "enum" in param.schema else param.name for param in spec.params
+        f"{param.name}: {'|'.join(param.schema['enum'])}" if "enum" in param.schema else param.name
+        for param in spec.params
     ]
     return f"{spec.name}({', '.join(told)})"

@@ -149,7 +149,10 @@ class AnswerStyle:
         if self.shape == "wrapped":
             return _encode({"ok": True, "count": len(rows), "data": rows})
         if self.shape == "lines":
-            return "\n".join([", ".join([f"{k}: {_line(v)}" for k, v in row.items()]) for row in rows]) or "(none)"
+            return (
+                "\n".join([", ".join([f"{k}: {_line(v)}" for k, v in row.items()]) for row in rows])
+                or "(none)"
+            )
         return _encode(rows)
 
 

@@ -37,7 +37,8 @@ def parse_task(text: str) -> tuple[str, int, int]:
         if level in map(str, (0, *LEVELS)) and n.isascii() and n.isdigit() and str(int(n[:20])) == n:
             return address, int(level), int(n)
     raise TaskError(
-        f"unknown task {text!r}: an id is tooluse/<size>/<split>/<theme>-<number>/<level>/<number>; levels are 0 to 5"
+        f"unknown task {text!r}: an id is tooluse/<size>/<split>/<theme>-<number>/<level>/<number>; "
+        "levels are 0 to 5"
     )
 
 
@@ -77,7 +78,9 @@ def _finish(text: str, level: int, case: Case, goals: list[Errand]) -> ToolUseTa
     """The task with its gold, or None if gold does not earn 1.0."""
     domain, person = case.domain, case.domain.person
     held = {
-        table: Base(Layer(rows, domain.bases[table].rows), (task_base, text, table)) if rows else domain.bases[table]
+        table: Base(Layer(rows, domain.bases[table].rows), (task_base, text, table))
+        if rows
+        else domain.bases[table]
         for table, rows in case.rows.items()
     }
     forgets = not domain.tiny and case.dice.chance(0.25)
@@ -147,11 +150,17 @@ def _two(case: Case) -> list[Errand]:
 
 def _change_of_mind(case: Case) -> list[Errand]:
     """Two requests about one record, of which the first is taken back."""
-    acts = [act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"]
+    acts = [
+        act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"
+    ]
     first, second = case.dice.sample(acts, 2) if len(acts) > 1 else (None, None)
     if first is None or second is None or first.kind.key != second.kind.key:
         raise Redraw
-    both = [key for key in first.kind.states if all(not act.spec.from_ or key in act.spec.from_ for act in (first, second))]
+    both = [
+        key
+        for key in first.kind.states
+        if all(not act.spec.from_ or key in act.spec.from_ for act in (first, second))
+    ]
     if not both:
         raise Redraw
     row = case.record(first.kind, both)
@@ -160,7 +169,9 @@ def _change_of_mind(case: Case) -> list[Errand]:
 
 def _unknown(case: Case) -> list[Errand]:
     """Something about a record whose id the customer does not know, among several."""
-    acts = [act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"]
+    acts = [
+        act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"
+    ]
     goal = case.fact(knows=False) if case.dice.chance(0.4) else case.act(case.dice.choice(acts), knows=False)
     kind = case.domain.kinds[goal.about]
     if case.domain.tool("list", kind.key) is None:
@@ -201,5 +212,3 @@ def levels_of(domain: Domain) -> list[int]:
             continue
         found.append(level)
     return found
-
-

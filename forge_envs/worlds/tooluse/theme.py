@@ -17,6 +17,9 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Number = int | float
 
 
+_ASKED = re.compile(r"\b(e?-?mail|phone|name|number)\b", re.IGNORECASE)
+
+
 class Part(BaseModel):
     """What all parts of a theme are: frozen, and of no other fields than these."""
 
@@ -46,6 +49,10 @@ class ThemeField(Part):
             raise ValueError(f"field {self.key}: a {self.kind} needs two values at least")
         if self.kind == "code" and not re.search("[A#]", self.pattern):
             raise ValueError(f"field {self.key}: a code needs a pattern of A (letter) and # (digit)")
+        if self.ask and self.kind in ("choice", "text") and any(map(_ASKED.search, self.values)):
+            raise ValueError(
+                f"field {self.key}: a question for an email or a phone would be heard as this value"
+            )
         if self.range[0] > self.range[1]:
             raise ValueError(f"field {self.key}: range={list(self.range)} ends before it begins")
         return self
@@ -53,10 +60,16 @@ class ThemeField(Part):
 
 BUILT_IN = {
     "email": ThemeField(
-        key="email", names=("email", "email_address", "mail"), kind="email", tell=("It is {value}.", "{value}, please.")
+        key="email",
+        names=("email", "email_address", "mail"),
+        kind="email",
+        tell=("It is {value}.", "{value}, please."),
     ),
     "phone": ThemeField(
-        key="phone", names=("phone", "phone_number", "telephone"), kind="phone", tell=("It is {value}.", "{value}.")
+        key="phone",
+        names=("phone", "phone_number", "telephone"),
+        kind="phone",
+        tell=("It is {value}.", "{value}."),
     ),
 }
 """Fields that every person has."""

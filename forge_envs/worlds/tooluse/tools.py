@@ -28,7 +28,9 @@ def _tool(spec: Spec) -> Tool:
     written = {"type": "object", "properties": properties, "required": list(properties)}
     shown = {"name": spec.name, "description": spec.description, "parameters": written}
     packed = Packed({"type": "function", "function": shown})
-    return Tool(spec.name, spec.description, written, spec.writes, _Run(spec), _Check(spec.name, properties), packed)
+    return Tool(
+        spec.name, spec.description, written, spec.writes, _Run(spec), _Check(spec.name, properties), packed
+    )
 
 
 class _Run:
@@ -59,7 +61,7 @@ class _Check:
                 kind = Literal[tuple(schema["enum"])]
             fields[name] = kind
         config = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
-        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(config(TypedDict(f"{self._name}_arguments", fields)))  # type: ignore[operator]
+        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(
+            config(TypedDict(f"{self._name}_arguments", fields))
+        )  # type: ignore[operator]
         return adapter.validator.validate_python
-
-

@@ -117,13 +117,26 @@ def draw_tools(
     for act in acts.values():
         _writer(tools, act, like)
     if asks_rules:
-        tools.add("rules", "", "read", dice.choice(("rules", "policy", "house_rules")), "Read the rules that requests are decided by.", ())
+        tools.add(
+            "rules",
+            "",
+            "read",
+            dice.choice(("rules", "policy", "house_rules")),
+            "Read the rules that requests are decided by.",
+            (),
+        )
     if not tiny:
         _distractors(tools, theme)
         verb = dice.choice(_TRANSFER)
         about = tools.param(names.name("summary"), "summary", "What is wanted, in a sentence.")
         tools.add(
-            "transfer", "", verb, "", "Hand over to a human, when asked for one or when no tool can solve the case. It ends the conversation.", (about,), needed=False
+            "transfer",
+            "",
+            verb,
+            "",
+            "Hand over to a human, when asked for one or when no tool can help. It ends the conversation.",
+            (about,),
+            needed=False,
         )
     found = list(tools.specs.values())
     return {spec.name: spec for spec in (found if tiny else dice.sample(found, len(found)))}
@@ -131,7 +144,9 @@ def draw_tools(
 
 def _finders(tools: Tools) -> None:
     person, dice = tools.kinds["person"], tools.dice
-    email = tools.param(tools.names.name(person.by_key["email"].said), "email", f"The {person.noun}'s email address.")
+    email = tools.param(
+        tools.names.name(person.by_key["email"].said), "email", f"The {person.noun}'s email address."
+    )
     verb = "find" if tools.tiny else dice.choice(_VERBS["find"])
     noun = person.noun
     if tools.tiny:
@@ -139,10 +154,17 @@ def _finders(tools: Tools) -> None:
         return
     tools.add("find", "person", verb, f"{noun}_by_email", f"Find a {noun} by email address.", (email,))
     name = tools.param(tools.names.name(dice.choice(("name", "full_name"))), "name", "First and last name.")
-    phone = tools.param(tools.names.name(person.by_key["phone"].said), "phone", "Phone number, e.g. '555-0199'.")
+    phone = tools.param(
+        tools.names.name(person.by_key["phone"].said), "phone", "Phone number, e.g. '555-0199'."
+    )
     by = dice.choice(("by_name", "by_phone", "by_name_and_phone"))
     tools.add(
-        "find", "person", verb, f"{noun}_{by}", f"Find a {noun} by full name and phone number, for those who cannot give an email.", (name, phone)
+        "find",
+        "person",
+        verb,
+        f"{noun}_{by}",
+        f"Find a {noun} by full name and phone number, for those who cannot give an email.",
+        (name, phone),
     )
 
 
@@ -156,11 +178,23 @@ def _readers(tools: Tools) -> None:
             listed = "list" if tools.tiny else dice.choice(_VERBS["list"])
             if not tools.tiny or dice.chance(0.5):
                 tools.add(
-                    "list", key, listed, kind.plural, f"All {kind.plural} of a {tools.kinds['person'].noun}.", (tools.id_of("person"),)
+                    "list",
+                    key,
+                    listed,
+                    kind.plural,
+                    f"All {kind.plural} of a {tools.kinds['person'].noun}.",
+                    (tools.id_of("person"),),
                 )
         elif kind.role == "person":
             if not tools.tiny or any(law.side == "person" for law in tools.laws):
-                tools.add("get", key, get, f"{kind.noun}{suffix}", f"Read the profile of a {kind.noun}.", (tools.id_of(key),))
+                tools.add(
+                    "get",
+                    key,
+                    get,
+                    f"{kind.noun}{suffix}",
+                    f"Read the profile of a {kind.noun}.",
+                    (tools.id_of(key),),
+                )
         else:
             _thing_readers(tools, key, kind, get + "", suffix)
 
@@ -170,10 +204,26 @@ def _thing_readers(tools: Tools, key: str, kind: Kind, get: str, suffix: str) ->
     ruled = any(law.side == "thing" and tools.acts[law.act].kind.thing == key for law in tools.laws)
     if tools.tiny and not wanted and not ruled:
         return
-    tools.add("get", key, get, f"{kind.noun}{suffix}", f"Read a {kind.noun}.", (tools.id_of(key),), needed=wanted or ruled)
+    tools.add(
+        "get",
+        key,
+        get,
+        f"{kind.noun}{suffix}",
+        f"Read a {kind.noun}.",
+        (tools.id_of(key),),
+        needed=wanted or ruled,
+    )
     label = tools.param(kind.label, "label", f"The {spoken(kind.label)} of the {kind.noun}, or a part of it.")
     verb = tools.dice.choice(_VERBS["search"])
-    tools.add("search", key, verb, kind.plural, f"Find {kind.plural} by {spoken(kind.label)}.", (label,), needed=wanted)
+    tools.add(
+        "search",
+        key,
+        verb,
+        kind.plural,
+        f"Find {kind.plural} by {spoken(kind.label)}.",
+        (label,),
+        needed=wanted,
+    )
 
 
 def _writer(tools: Tools, act: Act, like: str) -> None:
@@ -184,12 +234,29 @@ def _writer(tools: Tools, act: Act, like: str) -> None:
     if does == "set":
         assert act.column is not None
         role = f"value:{act.column.key}"
-        params.append(tools.value(act.column, role, name(tools.dice.choice(("new_", "", "")) + act.column.said.replace(" ", "_")), like))
+        params.append(
+            tools.value(
+                act.column,
+                role,
+                name(tools.dice.choice(("new_", "", "")) + act.column.said.replace(" ", "_")),
+                like,
+            )
+        )
         noun = f"{kind.noun}_{act.column.said}"
     elif does == "pay" or act.spec.by == "told":
         assert act.column is not None
         kind_of = "number" if act.column.spec.kind == "money" else "integer"
-        params.append(tools.param(name("amount"), "amount", f"How much, towards the {act.column.said}." if does == "pay" else f"By how much the {act.column.said} changes.", kind_of, column=act.column))
+        params.append(
+            tools.param(
+                name("amount"),
+                "amount",
+                f"How much, towards the {act.column.said}."
+                if does == "pay"
+                else f"By how much the {act.column.said} changes.",
+                kind_of,
+                column=act.column,
+            )
+        )
         noun = act.column.said if kind.role == "person" or does == "add" else kind.noun
     elif does in ("swap", "create"):
         params.append(tools.id_of(kind.thing))
@@ -223,7 +290,14 @@ def _distractors(tools: Tools, theme: Theme) -> None:
         ("count", record.key, "count", record.plural, f"How many {record.plural} there are in all.", ()),
         ("count", thing.key, "count", thing.plural, f"How many {thing.plural} there are in all.", ()),
         ("note", "", "think", "about", "Note a thought. It reads nothing and changes nothing.", (note,)),
-        ("calculate", "", "calculate", "sum", "Work out an arithmetic expression, rounded to two decimals.", (sums,)),
+        (
+            "calculate",
+            "",
+            "calculate",
+            "sum",
+            "Work out an arithmetic expression, rounded to two decimals.",
+            (sums,),
+        ),
         ("today", "", "get", "todays_date", "Which day it is.", ()),
     ]
     for op, key, verb, noun, description, params in dice.sample(offered, 1 + dice.below(4)):

@@ -12,9 +12,25 @@ from forge_envs.worlds.tooluse.domain import Column, Domain, Kind
 from forge_envs.worlds.tooluse.spelling import find_dates, say_date
 from forge_envs.worlds.tooluse.words import spoken
 
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_WORDS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 _TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
-_NUMBER = re.compile(r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b")
+_NUMBER = re.compile(
+    r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
+)
 _SHORTEST = 5
 """A synonym of a state must have so many letters to be heard where the domain says another one."""
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -75,7 +91,11 @@ def numbers(text: str) -> set[str]:
 
 def find_state(kind: Kind, text: str) -> set[str]:
     """Keys of the states of a record that a lower-case text names."""
-    return {key for key, pattern in _states(tuple(kind.states.items()), tuple(kind.synonyms.items())) if pattern.search(text)}
+    return {
+        key
+        for key, pattern in _states(tuple(kind.states.items()), tuple(kind.synonyms.items()))
+        if pattern.search(text)
+    }
 
 
 @functools.lru_cache(maxsize=4096)
@@ -99,7 +119,9 @@ def phrases(options: Iterable[str], text: str) -> set[str]:
 def _any_of(options: tuple[str, ...]) -> re.Pattern[str]:
     """Any of these, longest first; a space, a hyphen and an underscore are one."""
     longest = sorted({_plain(spoken(option).lower()) for option in options}, key=len, reverse=True)
-    return re.compile(r"(?<!\w)(" + "|".join([re.escape(one).replace(r"\ ", "[ _-]") for one in longest]) + r")(?!\w)")
+    return re.compile(
+        r"(?<!\w)(" + "|".join([re.escape(one).replace(r"\ ", "[ _-]") for one in longest]) + r")(?!\w)"
+    )
 
 
 def _plain(text: str) -> str:
@@ -109,7 +131,9 @@ def _plain(text: str) -> str:
 @functools.lru_cache(maxsize=256)
 def _code(pattern: str) -> re.Pattern[str]:
     marks = {"A": "[a-z]", "#": r"\d"}
-    return re.compile(r"(?<!\w)" + "".join([marks.get(mark, re.escape(mark.lower())) for mark in pattern]) + r"(?!\w)")
+    return re.compile(
+        r"(?<!\w)" + "".join([marks.get(mark, re.escape(mark.lower())) for mark in pattern]) + r"(?!\w)"
+    )
 
 
 def without(text: str, names: Iterable[str]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_VOWEL = re.compile(r"(?!uni|use|usu|uti|eu|one\b|once|ub)(?:[aeiou]|hour|honest|heir|x-|8|11\b|18\b)", re.IGNORECASE)
+_VOWEL = re.compile(
+    r"(?!uni|use|usu|uti|eu|one\b|once|ub)(?:[aeiou]|hour|honest|heir|x-|8|11\b|18\b)", re.IGNORECASE
+)
 _ARTICLE = re.compile(r"\b([Aa])n? (?=([\w$]+))")
 _DOUBLED = re.compile(r"^[^aeiou]*[aeiou][bdgklmnprt]$")
 
@@ -30,6 +32,26 @@ def with_articles(text: str) -> str:
     'An appointment and a hold, an hour, a unit'
     """
     return _ARTICLE.sub(lambda m: f"{m[1]}{'n' if _VOWEL.match(m[2]) else ''} ", text)
+
+
+_PARTICLE = re.compile(r"^(\w+) (off|in|out|up|back|down|on|over|away)$")
+
+
+def act_on_it(text: str, verb: str) -> str:
+    """The text with the particle of a verb where it belongs.
+
+    >>> act_on_it("Please call off it.", "call off")
+    'Please call it off.'
+    """
+    parts = _PARTICLE.match(verb)
+    if parts is None:
+        return text
+    return re.sub(
+        rf"\b({parts[1]}) {parts[2]} (it|them|me|this|that|one)\b",
+        rf"\1 \2 {parts[2]}",
+        text,
+        flags=re.IGNORECASE,
+    )
 
 
 def spoken(name: str) -> str:
@@ -60,7 +82,7 @@ def forms(verb: str, past: str) -> tuple[set[str], set[str], set[str]]:
 
 
 class Vocabulary:
-    """What the places in a theme's texts stand for in a domain: `{noun:loan}`, `{Nouns:loan}`, `{past:renew}`."""
+    """What the places in a theme's texts stand for: `{noun:loan}`, `{Nouns:loan}`, `{past:renew}`."""
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self._words = dict(words)
