@@ -83,6 +83,10 @@ class Exemplar(ABC, Generic[DeskTaskT]):
         """Call a tool."""
         self.actions.append(ToolCall(name, arguments))
 
+    def act(self, call: ToolCall) -> None:
+        """Carry out what was agreed."""
+        self.actions.append(call)
+
     def subject(self, goal: Goal) -> Row:
         """The row that a goal is about; empty if it is about none."""
         rows: Mapping[str, Row] = getattr(self.task, self.record[1]).rows
@@ -121,7 +125,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
         words = self.words(goal)
         self.say(f"confirm_{self.manner(goal)}", **words)
         if not goal.withdrawn:
-            self.actions.append(goal.call)
+            self.act(goal.call)
             self.say(f"did_{self.manner(goal)}", **words)
 
 

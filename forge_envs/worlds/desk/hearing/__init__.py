@@ -64,7 +64,7 @@ class Ear:
         marks: kind of request -> those of them that settle that a sentence is about it.
         alone: kind of request -> stems that name no other kind.
         did: kind of request -> stems of what is done to carry it out.
-        words: words that mean something else here than elsewhere, as they are said.
+        words: words that mean something else here than elsewhere, as they are said; "call off" is one too.
         remembered: how many utterances are remembered.
     """
 
@@ -84,6 +84,7 @@ class Ear:
         self._alone = {kind: frozenset(stems.split()) for kind, stems in alone.items()}
         self._did = {kind: frozenset(stems.split()) for kind, stems in did.items()}
         self._words = words
+        self._seconds = frozenset([said.partition(" ")[2] for said in words])
         self._verbs = _VERBS | {word.stem for word in words.values() if word.role == "SVC"}
         self._nouns = _NOUNS | {word.stem for word in words.values() if word.role == "OBJ"}
         self._remembered = lru_cache(maxsize=remembered)(self._listen)
@@ -100,7 +101,7 @@ class Ear:
         said = sentences(text)
         if self._words:
             for sentence in said:
-                sentence.words = [self._words.get(word.said, word) for word in sentence.words]
+                sentence.words = self._in_own_words(sentence.words)
         stems = [_stems(sentence) for sentence in said]
         words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
         weighed, manners = acts(said)
@@ -128,6 +129,17 @@ class Ear:
         heard.claims = " ".join(claims)
         return heard
 
+    def _in_own_words(self, words: Sequence[Word]) -> list[Word]:
+        """Words as they are meant here; two that make one are one."""
+        found: list[Word] = []
+        for word in words:
+            said, before = word.said, found[-1].said if found else ""
+            if said in self._seconds and f"{before} {said}" in self._words:
+                found[-1] = self._words[f"{before} {said}"]
+            else:
+                found.append(self._words.get(said, word))
+        return found
+
     def refuses(self, kind: str, heard: Heard) -> bool:
         """A clear no to a request of this kind; not finding an account is none."""
         return any([stems >= _HERE or self._about(kind, stems) for stems in heard.refusals])
@@ -145,7 +157,11 @@ class Ear:
         """Whether a sentence may be about a request of this kind: it names it, or no other."""
         if not self._marks[kind].isdisjoint(stems):
             return True
-        return all([names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
+        return not self.names_another(kind, stems)
+
+    def names_another(self, kind: str, stems: Iterable[str]) -> bool:
+        """Whether something names a request of another kind than this one."""
+        return any([not names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
 
 
 _HERE = frozenset(("this", "request"))
