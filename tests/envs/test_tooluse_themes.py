@@ -1,4 +1,4 @@
-"""The themes of Forge/ToolUse-v0 are whole: every key is known, every sentence can be filled, every level can be played."""
+"""The themes of Forge/ToolUse-v0 are whole: keys are known, sentences can be filled, every level can be played."""
 
 import collections
 import re
@@ -202,7 +202,7 @@ def kind_of(
 
 
 def check_rule(theme: dict[str, Any], rule: dict[str, Any], where: str) -> None:
-    """One rule: it can be decided, it sometimes applies and sometimes does not, and its text can be filled."""
+    """One rule: it can be decided, it does not apply to all or to none, and its text can be filled."""
     known(rule, "rule", where)
     when, action = rule["when"], {one["key"]: one for one in theme["actions"]}[rule["action"]]
     assert set(when) == {"what", "op", "value"} and isinstance(when["value"], list) and when["value"], where
