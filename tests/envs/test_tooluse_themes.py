@@ -1,4 +1,4 @@
-"""The themes of Forge/ToolUse-v0 are whole: keys known, sentences can be filled, every level can be played."""
+"""The themes of Forge/ToolUse-v0 are whole: keys known, sentences fillable, every level can be played."""
 
 import collections
 import re
