@@ -232,7 +232,7 @@ def check_rule(theme: dict[str, Any], rule: dict[str, Any], where: str) -> None:
         assert slot in ("value", "Value") or re.fullmatch(pattern, what), f"{where}: {slot}"
         if slot.lower() != "value":
             assert key in (
-                holders(theme) if what.startswith("n") else {a["key"] for a in theme["actions"]}
+                holders(theme) if what.lower().startswith("n") else {a["key"] for a in theme["actions"]}
             ), f"{where}: {key}"
     needs = kind != "flag" and when["value"] != [0]
     assert ("{value}" in rule["text"].lower()) == needs, f"{where}: {rule['text']}"
