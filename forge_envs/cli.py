@@ -1,4 +1,4 @@
-"""`forge-envs`: list, check, play, serve and export worlds, audit others', build images, make tasks."""
+"""`forge-envs`: begin, list, check, play, serve, export worlds; audit others'; build images; make tasks."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from forge_envs.audit import command as audit
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe
+from forge_envs.new_world import command as new_world
 from forge_envs.people.fidelity import fidelity
 from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
@@ -109,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     making = commands.add_parser("make-swe", help="make SWE tasks of a Python package by planting bugs")
     make_swe.add_arguments(making)
     making.set_defaults(run=_make_swe)
+    starting = commands.add_parser("new-world", help="begin a world of your own: a project that works")
+    new_world.add_arguments(starting)
+    starting.set_defaults(run=_new_world)
     return parser
 
 
@@ -248,6 +252,10 @@ def _images(args: argparse.Namespace) -> int:
 
 def _make_swe(args: argparse.Namespace) -> int:
     return _running(lambda: make_swe.run(args))
+
+
+def _new_world(args: argparse.Namespace) -> int:
+    return _running(lambda: new_world.run(args))
 
 
 def _serve(args: argparse.Namespace) -> int:
