@@ -67,6 +67,7 @@ def _sampled(env: World) -> tuple[dict[str, Any], ...]:
 
 
 def _told(env: World, task: str) -> str:
+    env.reset(seed=0, options={"task": task})  # in some worlds each task has tools of its own
     return json.dumps([_sampled(env), env.schemas, env.gold_actions(task)])
 
 

@@ -21,13 +21,13 @@ from pydantic import Field
 
 from forge_envs.arguments import check_arguments, known
 from forge_envs.errors import MachineError, TaskError, ToolError, brief
-from forge_envs.grammars import grammar_names, grammar_of
+from forge_envs.grammars import Grammar, grammar_names, grammar_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
 from forge_envs.task import Task as Task
-from forge_envs.tools import BadArguments, Tool, tools_of
+from forge_envs.tools import BadArguments, Tool, Toolbox, tools_of
 
 StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
@@ -115,17 +115,23 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         self.turn_weight = turn_weight
         self.strict = strict
         self.render_mode = render_mode
-        self.tools: dict[str, Tool] = tools_of(self.toolkit_type or type(self))
+        self._grammar = grammar_of(grammar)
+        self.action_space: Utterance = Utterance(self._grammar)
+        self._equip(Toolbox(tools_of(self.toolkit_type or type(self))))
         if grammar == "bash" and set(self.tools) != {"bash"}:
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
-        self._schemas = Packed(self.schemas)
-        """What openings tell of the tools: `_schemas.value`, which all of them share."""
-        self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
-        self.action_space = Utterance(self.grammar, self._schemas.value)
         self.state: EpisodeT | None = None
+
+    def _equip(self, box: Toolbox) -> None:
+        """Give the agent these tools."""
+        self.tools: dict[str, Tool] = box.tools
+        self._schemas = box.schemas
+        """What openings tell of the tools: `_schemas.value`, which all of them share."""
+        self.grammar = self._grammar.for_tools(box.schemas.value)
+        self.action_space.equip(self.grammar, box.schemas)
 
     # -- what a world says ---------------------------------------------------------------------
 
@@ -166,6 +172,13 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         """The object the tools run on; here the env itself."""
         return self
 
+    def toolbox(self, task: TaskT) -> Toolbox | None:
+        """The tools of this task, in worlds where they differ from task to task; None where they do not.
+
+        `tools`, `schemas`, `grammar` and `action_space` are those of the task in play from `reset` on.
+        """
+        return None
+
     # -- Gymnasium -----------------------------------------------------------------------------
 
     def reset(
@@ -185,6 +198,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         if not isinstance(task_id, str | None):
             raise TaskError(f"task {brief(task_id)}: a task is asked for by its id, which is text")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
+        self._equip_for(task)
         state, opening = self.begin(task)
         state.transcript.extend(opening)
         self.state = state
@@ -272,6 +286,17 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         """Continue from a `snapshot` of one's own: unpickling a stranger's bytes runs a stranger's code."""
         self.release()
         self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
+        self._equip_for(self.task)
+
+    def _equip_for(self, task: TaskT) -> None:
+        box = self.toolbox(task)
+        if box is not None and box.tools is not self.tools:
+            self._equip(box)
+
+    def grammar_for(self, task: TaskT) -> Grammar:
+        """The grammar in which actions of a task are written, whatever task is in play."""
+        box = self.toolbox(task)
+        return self.grammar if box is None else self._grammar.for_tools(box.schemas.value)
 
     def _handed(self, messages: Observation) -> Observation:
         """The agent's own copies: whatever it does to them reaches no transcript and no other episode."""

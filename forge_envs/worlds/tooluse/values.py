@@ -1,0 +1,148 @@
+"""How values are said and heard: what stands in a row, as customers and agents speak of it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from forge_envs.worlds.desk.goals import amounts
+from forge_envs.worlds.tooluse.domain import Column, Domain, Kind
+from forge_envs.worlds.tooluse.spelling import find_dates, say_date
+from forge_envs.worlds.tooluse.words import spoken
+
+_WORDS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
+_NUMBER = re.compile(
+    r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
+)
+_SHORTEST = 5
+"""A synonym of a state must have so many letters to be heard where the domain says another one."""
+EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+PHONE = re.compile(r"\b555-?\d{4}\b")
+
+
+def say(domain: Domain, column: Column, value: Any) -> str:
+    """A value of a column as people say it."""
+    kind = column.spec.kind
+    if kind == "date":
+        return say_date(domain.said_date(value))
+    if kind == "money":
+        return f"{value:.2f}" if domain.tiny else f"${value:.2f}"
+    if kind == "flag":
+        return "yes" if value else "no"
+    return str(value)
+
+
+def heard_as(domain: Domain, column: Column, value: Any) -> str:
+    """A value in the form in which `find` finds it."""
+    kind = column.spec.kind
+    if kind == "date":
+        return domain.said_date(value).strftime("%m-%d")
+    if kind == "money":
+        return f"{value:.2f}"
+    return str(value).lower()
+
+
+def find(column: Column, text: str) -> set[str]:
+    """All values of a column's kind in a lower-case text."""
+    kind = column.spec.kind
+    if kind == "date":
+        return find_dates(text)
+    if kind == "money":
+        return amounts(text)
+    if kind == "count":
+        return numbers(text)
+    if kind == "email":
+        return set(EMAIL.findall(text))
+    if kind == "phone":
+        return {found.replace("-", "")[:3] + "-" + found[-4:] for found in PHONE.findall(text)}
+    if kind == "code":
+        return set(_code(column.spec.pattern).findall(text))
+    return phrases(column.values, text)
+
+
+def numbers(text: str) -> set[str]:
+    """Whole numbers in a lower-case text, in digits or words.
+
+    >>> sorted(numbers("renewed twice, place 3 of twelve; loan l-4821 for $20, due 2026-06-03"))
+    ['12', '2', '3']
+    """
+    found = set()
+    for word in _NUMBER.findall(text):
+        found.add(_TIMES.get(word) or (str(int(word)) if word.isdigit() else str(_WORDS.index(word))))
+    return found
+
+
+def find_state(kind: Kind, text: str) -> set[str]:
+    """Keys of the states of a record that a lower-case text names."""
+    return {
+        key
+        for key, pattern in _states(tuple(kind.states.items()), tuple(kind.synonyms.items()))
+        if pattern.search(text)
+    }
+
+
+@functools.lru_cache(maxsize=4096)
+def _states(
+    states: tuple[tuple[str, str], ...], synonyms: tuple[tuple[str, tuple[str, ...]], ...]
+) -> list[tuple[str, re.Pattern[str]]]:
+    known = dict(synonyms)
+    found = []
+    for key, here in states:
+        words = {here, *(word for word in known.get(key, ()) if len(word) >= _SHORTEST)}
+        found.append((key, _any_of(tuple(sorted(words)))))
+    return found
+
+
+def phrases(options: Iterable[str], text: str) -> set[str]:
+    """Those of several phrases, in lower case, that a lower-case text has as whole words."""
+    return {_plain(found) for found in _any_of(tuple(options)).findall(text)}
+
+
+@functools.lru_cache(maxsize=4096)
+def _any_of(options: tuple[str, ...]) -> re.Pattern[str]:
+    """Any of these, longest first; a space, a hyphen and an underscore are one."""
+    longest = sorted({_plain(spoken(option).lower()) for option in options}, key=len, reverse=True)
+    return re.compile(
+        r"(?<!\w)(" + "|".join([re.escape(one).replace(r"\ ", "[ _-]") for one in longest]) + r")(?!\w)"
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("_", " ").replace("-", " ")
+
+
+@functools.lru_cache(maxsize=256)
+def _code(pattern: str) -> re.Pattern[str]:
+    marks = {"A": "[a-z]", "#": r"\d"}
+    return re.compile(
+        r"(?<!\w)" + "".join([marks.get(mark, re.escape(mark.lower())) for mark in pattern]) + r"(?!\w)"
+    )
+
+
+def without(text: str, names: Iterable[str]) -> str:
+    """A lower-case text without names that could be heard as values."""
+    for name in names:
+        if name:
+            text = text.replace(name.lower(), " ")
+    return text
+
+
+Values = Mapping[str, tuple[Column, Any]]
+"""Topic -> the column and the value that the customer wants in it."""
