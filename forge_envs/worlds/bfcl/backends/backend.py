@@ -37,7 +37,7 @@ class Backend:
             for parent in reversed(cls.__mro__)
             if parent not in Backend.__mro__
             for name, member in vars(parent).items()
-            if inspect.isfunction(member) and not name.startswith("_")
+            if inspect.isfunction(member) and not name.startswith("_") and not hasattr(Backend, name)
         }
         cls.functions = tuple(name for name in found if name not in withdrawn)
         for name in cls.functions:
