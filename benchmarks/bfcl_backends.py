@@ -214,7 +214,7 @@ def too_much(name: str, positional: list[Any], named: dict[str, Any]) -> bool:
             most = max(most, abs(float(value)))
         except (TypeError, ValueError, OverflowError):
             most = max(most, 1e300 if isinstance(value, int) else 0)
-    return most > 20_000
+    return most > (1000 if name == "logarithm" else 10_000)
 
 
 def reason(name: str, ours: str, theirs: str) -> str | None:
