@@ -26,7 +26,7 @@ class GorillaFileSystem(Backend):
         self.long_context = self._long
         self.root = Directory("/")
         if "root" in config:
-            name, tree = next(iter(config["root"].items()))
+            (name, tree), *_ = config["root"].items()
             self.root = self._fill(Directory(name), tree["contents"])
         self._here = self.root
 

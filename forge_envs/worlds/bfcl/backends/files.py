@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 DEPTH = 950
 """Levels below which a walk gives up, as the official recursion does."""
-VISITS = 200_000
+VISITS = 20_000
 """Entries after which it gives up too: copies share what they hold, so that few calls can make very many."""
 SHOWN_DEPTH = 100
 """Levels that a state shows as nested objects."""
@@ -75,18 +76,23 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
 def shown(top: Directory) -> dict[str, Any]:
     """A directory and all below it as plain data, equal for equal trees, whatever shape they have.
 
-    A directory inside itself is shown by how many levels up it is; what is too deep or too much, as a list.
+    A directory inside itself is shown by how many levels up it is, what is too deep as a list of paths; what
+    comes after so many entries that no honest tree has them is left out.
     """
-    visits = 0
+    left = VISITS
 
     def show(directory: Directory, above: list[int]) -> dict[str, Any]:
-        nonlocal visits
+        nonlocal left
         mark = id(directory.contents)
         if mark in above:
             return {"__dir__": directory.name, "levels_up": len(above) - above.index(mark)}
-        visits += len(directory.contents)
-        if len(above) >= SHOWN_DEPTH or visits > VISITS:
-            return {"__dir__": directory.name, "below": _below(directory)}
+        left -= len(directory.contents)
+        if left < 0:
+            return {"__dir__": directory.name, "below": len(directory.contents)}
+        if len(above) >= SHOWN_DEPTH:
+            below = _below(directory, left)
+            left -= len(below)
+            return {"__dir__": directory.name, "below": below}
         within = [*above, mark]
         return {
             "__dir__": directory.name,
@@ -101,10 +107,10 @@ def shown(top: Directory) -> dict[str, Any]:
     return show(top, [])
 
 
-def _below(directory: Directory) -> list[Any]:
+def _below(directory: Directory, most: int) -> list[Any]:
     found: list[Any] = []
     try:
-        for _, path, entry in walk(directory, ""):
+        for _, path, entry in islice(walk(directory, ""), most):
             found.append(path if isinstance(entry, Directory) else [path, entry.content])
     except RecursionError:
         found.append("...")
