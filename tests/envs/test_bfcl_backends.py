@@ -1,4 +1,4 @@
-"""BFCL's simulated systems: equal to the official ones on published ground truth, safe against any argument."""
+"""BFCL's simulated systems: equal to the official ones on published truth, safe against any argument."""
 
 from __future__ import annotations
 
