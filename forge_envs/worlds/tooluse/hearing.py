@@ -192,7 +192,8 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
 def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
     said = {"".join(_main(verb)) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
-    return {_stem(word, words) for word in said}
+    found = {_stem(word, words) for word in said}
+    return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 
 def _column(column: Column, words: Mapping[str, Word]) -> set[str]:

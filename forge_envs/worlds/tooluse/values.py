@@ -56,7 +56,7 @@ def heard_as(domain: ToolDomain, column: Column, value: Any) -> str:
         return domain.said_date(value).strftime("%m-%d")
     if kind == "money":
         return f"{value:.2f}"
-    return str(value).lower()
+    return _plain(str(value).lower()) if kind in ("choice", "text") else str(value).lower()
 
 
 def find(column: Column, text: str) -> set[str]:
