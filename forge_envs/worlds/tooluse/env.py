@@ -82,8 +82,8 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
     - `user`: who plays the customer; "scripted", or a model as "openai:MODEL@URL"
       (`forge_envs.people.chat`). With a model, replies follow the seed of `reset`; gold proves only that the
       rows can be reached.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able to call
-      tools.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able
+      to call tools.
 
     ## Version History
 
@@ -106,6 +106,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
         user: str = "scripted",
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
@@ -117,6 +118,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
             user=user,
             max_turns=max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=grammar,
             render_mode=render_mode,
         )
