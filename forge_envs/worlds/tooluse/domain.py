@@ -33,7 +33,7 @@ class Column:
         return self.spec.key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowKind:
     """A kind of rows: the person, a thing or a record."""
 

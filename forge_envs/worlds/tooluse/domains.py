@@ -29,6 +29,7 @@ MOST_DRAWS = 2_000
 """A theme that fits together in none of so many draws never will."""
 
 
+@functools.cache
 def themes_of(split: str) -> tuple[str, ...]:
     """The themes of which a split has domains."""
     return tuple(name for name in theme_names() if split == "test" or not theme(name).held_out)

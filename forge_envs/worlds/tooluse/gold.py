@@ -199,7 +199,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         it = "your account"
         if goal.subject:
             it = f"{kind.noun} {goal.subject}"
-            if not goal.theirs and not self.tiny and self.voice % 3:
+            if not goal.theirs and not self.tiny and self.voice % 3 == 0:
                 it += f" ({self.task.label(kind, self.task.row(goal)[kind.about])})"
         words |= {"it": it, "It": capital(it), "reason": f", reason: {goal.reason}" if goal.reason else ""}
         if goal.thing:
