@@ -21,6 +21,7 @@ from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.desk.tasks import SPLITS
 from forge_envs.worlds.tooluse.database import draw_tables
 from forge_envs.worlds.tooluse.domain import ToolDomain
+from forge_envs.worlds.tooluse.draft import VisitDraft
 from forge_envs.worlds.tooluse.draw import draw_domain
 from forge_envs.worlds.tooluse.theme import Theme, theme, theme_names
 
@@ -59,7 +60,9 @@ def domain_of(address: str) -> ToolDomain:
         except Redraw:
             continue
         if side(tool_names(domain)) == side(schema(domain)) == split:
-            return with_tables(domain, drawn_from, dice)
+            made = with_tables(domain, drawn_from, dice)
+            if playable(made):
+                return made
     raise TaskError(f"domain {address!r}: theme {name} fits together in none of {MOST_DRAWS} draws")
 
 
@@ -68,6 +71,16 @@ def with_tables(domain: ToolDomain, drawn_from: Theme, dice: Dice) -> ToolDomain
     tables = draw_tables(domain, drawn_from, dice)
     bases = {name: Base(rows, (base_of, domain.address, name)) for name, rows in tables.items()}
     return replace(domain, bases=bases)
+
+
+def playable(domain: ToolDomain) -> bool:
+    """Whether there are rows for which each of its requests is allowed."""
+    try:
+        for number, act in enumerate(domain.acts.values()):
+            VisitDraft(domain, number, Dice(number)).act(act)
+    except Redraw:
+        return False
+    return True
 
 
 def base_of(address: str, table: str) -> Base:
