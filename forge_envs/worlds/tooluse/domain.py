@@ -70,6 +70,12 @@ class RowKind:
         """Its columns by the theme's names."""
         return {column.key: column for column in self.columns}
 
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all fields of its rows."""
+        fixed = (self.id_name, self.label, self.owner, self.about, self.state)
+        return tuple([name for name in (*fixed, *(column.name for column in self.columns)) if name])
+
 
 @dataclass(frozen=True)
 class Deed:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 
 from forge_envs.errors import TaskError
@@ -114,16 +112,9 @@ def tool_names(domain: ToolDomain) -> str:
 
 def schema(domain: ToolDomain) -> str:
     """What a domain is made of, as text: tables, their fields, and the arguments of its tools."""
-    tables = sorted([kind.table, sorted(fields_of(domain, kind.key))] for kind in domain.kinds.values())
+    tables = sorted([kind.table, sorted(kind.fields)] for kind in domain.kinds.values())
     tools = sorted([spec.name, sorted(param.name for param in spec.params)] for spec in domain.specs.values())
     return json.dumps([tables, tools])
-
-
-def fields_of(domain: ToolDomain, key: str) -> list[str]:
-    """The names of the fields of a kind's rows."""
-    kind = domain.kinds[key]
-    names: Sequence[str] = (kind.id_name, kind.label, kind.owner, kind.about, kind.state)
-    return [name for name in itertools.chain(names, (column.name for column in kind.columns)) if name]
 
 
 def side(text: str) -> str:
