@@ -180,6 +180,8 @@ class VisitDraft:
 
     def _do(self, act: Deed, row: Row, knows: bool = True) -> Errand:
         """Wants something done to a row."""
+        if not self._feasible(act, row):
+            raise Redraw
         kind, spec = act.kind, self.domain.doing[act.key]
         arguments: dict[str, Any] = {kind.id_name: row[kind.id_name]}
         details: dict[str, str] = {}
@@ -309,7 +311,7 @@ class VisitDraft:
             states = [key for key in act.kind.states if key not in act.spec.from_]
             row = self.record(act.kind, states)
             wish = self._do(act, row)
-            because = f"It is {spoken(row[act.kind.state])}."
+            because = f"Its status is {spoken(row[act.kind.state])}."
         else:
             wish, because = self._against(act, law), law.text
         return replace(wish, truth="refused", insists=insists, because=because)
@@ -327,8 +329,6 @@ class VisitDraft:
             side = self.person if law.side == "person" else row
             side[law.column] = self._violation(law, self.domain.person if law.side == "person" else kind)
         elif not law.holds(self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing], self.domain):
-            raise Redraw
-        if not self._feasible(act, row):
             raise Redraw
         return self._creation(act, thing) if act.spec.does == "create" else self._do(act, row)
 

@@ -74,7 +74,7 @@ def _data(domain: ToolDomain) -> list[str]:
             )
             lines.append(
                 f"- A {kind.noun} is {kind.link} a {thing} and belongs to a {domain.person.noun}. "
-                f"It has {fields}. It is {states}."
+                f"It has {fields}. Its status is {states}."
             )
     return lines
 
@@ -96,7 +96,7 @@ def _request(domain: ToolDomain, act: Deed, *, laws: bool) -> str:
     parts = [f"- **{capital(act.verb)}**: {domain.vocabulary.fill(act.spec.doc)}"]
     if act.spec.from_ and len(act.spec.from_) < len(kind.states):
         states = " or ".join(spoken(kind.states[key]) for key in act.spec.from_)
-        parts.append(f"Only for a {kind.noun} that is {states}.")
+        parts.append(f"Only where the status is {states}.")
     if act.reasons:
         parts.append(
             f"The reason must be {' or '.join(repr(reason)[1:-1] for reason in act.reasons)}; ask for it."
@@ -125,7 +125,7 @@ def compact_of(domain: ToolDomain) -> str:
 
 def _terse(domain: ToolDomain, act: Deed) -> str:
     states = " or ".join(spoken(act.kind.states[key]) for key in act.spec.from_)
-    return f"To {act.verb}, a {act.kind.noun} must be {states}."
+    return f"To {act.verb}: only where the status of the {act.kind.noun} is {states}."
 
 
 def _signature(spec: ToolSpec) -> str:

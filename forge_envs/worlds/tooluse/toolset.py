@@ -261,7 +261,7 @@ def _described(tools: ToolsDraft, act: Deed) -> str:
     refused = [law.text for law in tools.laws if law.act == act.key and law.by_tool]
     if act.spec.from_ and len(act.spec.from_) < len(act.kind.states):
         states = " or ".join(spoken(act.kind.states[key]) for key in act.spec.from_)
-        text += f" It must be {states}."
+        text += f" The status must be {states}."
     return " ".join([text, *refused])
 
 
