@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -72,6 +72,9 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
 
     - `max_turns`: actions after which the episode is graded and truncated; at least 2.
     - `turn_weight`: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
+    - `strict`: what is malformed ends the episode with outcome 0, so that 1 is earned only where every turn
+      was well formed and the task is done (arXiv 2511.05951, eq. 7; GLM-4.5, arXiv 2508.06471); else it is
+      told to the agent, who goes on.
     - `grammar`: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
     - `render_mode`: "ansi" makes `render()` return the conversation as text.
     """
@@ -99,16 +102,18 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         *,
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         # A world may have worked these out, or annotated them more loosely.
-        given = {"max_turns": max_turns, "turn_weight": turn_weight, "grammar": grammar}
+        given = {"max_turns": max_turns, "turn_weight": turn_weight, "strict": strict, "grammar": grammar}
         check_arguments(AgentEnv, (), given)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
         self.turn_weight = turn_weight
+        self.strict = strict
         self.render_mode = render_mode
         self._grammar = grammar_of(grammar)
         self.action_space: Utterance = Utterance(self._grammar)
@@ -215,7 +220,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         state.transcript.append({"role": "assistant", "content": action})
         try:
             answer, penalties = self._answer(self.grammar.parse(action))
-            terminated = answer is None or state.over
+            terminated = answer is None or state.over or self._halts(penalties)
             truncated = not terminated and state.turn >= self.max_turns
             return self._reward(state, answer or (), penalties, terminated, truncated)
         except MachineError as error:
@@ -327,7 +332,17 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
                 cost = penalties.get(fault, 0.0) + PENALTIES[fault]
                 penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
+            if self._halts(penalties):  # what was written after it is not run either
+                break
         return tuple(messages), penalties
+
+    def _halts(self, penalties: Mapping[str, float]) -> bool:
+        """Whether a turn with these penalties ends a strict episode: it was no action of this world.
+
+        Actions are prose, and calls (f, args) with f one of the tools and args in its domain (eq. 1 of the
+        paper); malformed is all else: what cannot be read, an unknown tool, arguments that fit no schema.
+        """
+        return self.strict and "malformed" in penalties
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         """The result of one call as the agent reads it, and the name of its fault, if any."""
@@ -370,7 +385,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         outcome = 0.0
         if terminated or truncated:
             state.over = True
-            score = self.grade()
+            # A halted episode earns 0 whatever stands: no judge and no container is asked.
+            score = Score(0.0) if self._halts(penalties) else self.grade()
             outcome = info["outcome"] = float(score.outcome)
             parts.update(score.parts)
         return answer, self.turn_weight * turn_reward + outcome, terminated, truncated, info

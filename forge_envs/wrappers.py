@@ -72,7 +72,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     ## Arguments
 
     - `world`: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
-    - `turn_weight`, `render_mode`: see AgentEnv.
+    - `turn_weight`, `strict`, `render_mode`: see AgentEnv; what is malformed earns 0 here in any case.
     - `args`: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
 
     ## Version History
@@ -87,6 +87,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         world: str | AgentEnv[Any, Any] = "Forge/Retail-v0",
         *,
         turn_weight: float = 0.0,
+        strict: bool = False,
         render_mode: str | None = None,
         **args: Any,
     ) -> None:
@@ -104,7 +105,9 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
         self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
-        super().__init__(turn_weight=turn_weight, grammar=inner.grammar.name, render_mode=render_mode)
+        super().__init__(
+            turn_weight=turn_weight, strict=strict, grammar=inner.grammar.name, render_mode=render_mode
+        )
         self._turns = functools.lru_cache(maxsize=4096)(self._calls)
 
     # -- tasks -------------------------------------------------------------------------------------

@@ -117,11 +117,16 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
         user: str = "scripted",
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
-            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
+            max_turns=max_turns,
+            turn_weight=turn_weight,
+            strict=strict,
+            grammar=grammar,
+            render_mode=render_mode,
         )
         _check_source(self.name, source)
         self._chat = chat_of(user)

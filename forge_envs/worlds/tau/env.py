@@ -70,9 +70,10 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         user: str = "scripted",
         judge: str = "",
         gaps: Annotated[str, known(("skip", "play"))] = "skip",
-        strict: bool = False,
+        guard: bool = False,
         max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         super().__init__(
             max_turns=self.turns if max_turns is None else max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=grammar,
             render_mode=render_mode,
         )
@@ -91,7 +93,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         self._chat, self._judge = chat_of(user), judge_of(judge)
         if self._chat is not None or self._judge is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
-        self.split, self.strict, self.plays_gaps = split, strict, gaps == "play"
+        self.split, self.guard, self.plays_gaps = split, guard, gaps == "play"
         self.splits = self._disjoint()
         self.silence_solves = {
             id
@@ -177,7 +179,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             calls += state.hands.made if state.hands else ()
         if self._judge is not None and state.ended:  # the others earn 0 whatever was said
             state.judged = self._judge.verdicts(state.task.assertions, self._evidence(), self.grammar)
-        score = verdict(state.task, self._measure(), calls, state.judged, strict=self.strict)
+        score = verdict(state.task, self._measure(), calls, state.judged, guard=self.guard)
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
     def watch(self, task_id: str) -> TauWatch:
@@ -233,7 +235,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         """Note which of the texts that must be said are in a line of the agent."""
         state = self.playing
         if state.task.communicate:
-            state.told |= heard(state.task, text, strict=self.strict)
+            state.told |= heard(state.task, text, guard=self.guard)
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         message, fault = super()._call(call)

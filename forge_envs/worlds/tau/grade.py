@@ -46,7 +46,7 @@ def verdict(
     calls: Sequence[ToolCall],
     judged: Sequence[Verdict] = (),
     *,
-    strict: bool = False,
+    guard: bool = False,
 ) -> Score:
     """The product of what the task's basis names, as far as we can tell it (`TauTask.gap`).
 
@@ -59,7 +59,7 @@ def verdict(
     if "COMMUNICATE" in task.basis:
         parts["communicate"] = float(at.told == at.to_tell)
     if "ACTION" in task.basis:
-        parts["action"] = float(_all_made(task, calls, strict))
+        parts["action"] = float(_all_made(task, calls, guard))
     outcome = 1.0
     for value in parts.values():
         outcome *= value
@@ -69,6 +69,6 @@ def verdict(
     return Score(outcome, parts)
 
 
-def _all_made(task: TauTask, calls: Iterable[ToolCall], strict: bool) -> bool:
+def _all_made(task: TauTask, calls: Iterable[ToolCall], guard: bool) -> bool:
     made = list(calls)
-    return all(any(gold.matches(call, strict=strict) for call in made) for gold in task.gold or ())
+    return all(any(gold.matches(call, guard=guard) for call in made) for gold in task.gold or ())

@@ -30,15 +30,15 @@ class GoldCall:
     compare: tuple[str, ...] | None = None
     """Arguments that must agree; None: those that the agent gave."""
 
-    def matches(self, made: ToolCall, *, strict: bool = False) -> bool:
+    def matches(self, made: ToolCall, *, guard: bool = False) -> bool:
         """Whether a call the agent made is this one.
 
         The official rule lets a call without arguments match any of its name, unless `compare` says
-        otherwise; `strict` then asks for all arguments to be equal.
+        otherwise; `guard` then asks for all arguments to be equal.
         """
         if made.name != self.call.name:
             return False
-        if self.compare is None and strict:
+        if self.compare is None and guard:
             return made.arguments == self.call.arguments
         keys = made.arguments if self.compare is None else self.compare
         ours = {key: value for key, value in made.arguments.items() if key in keys}
@@ -74,14 +74,14 @@ class TauTask(Task):
         return "NL_ASSERTION" in self.basis and bool(self.assertions)
 
 
-def heard(task: TauTask, text: str, *, strict: bool = False) -> set[int]:
+def heard(task: TauTask, text: str, *, guard: bool = False) -> set[int]:
     """Which of the texts the agent must say are in this line, by index.
 
     The official rule looks for them anywhere in the lower-case line without its commas, so that "10" is said
-    by "2010"; `strict` wants no letter or digit on either side.
+    by "2010"; `guard` wants no letter or digit on either side.
     """
     line = text.lower().replace(",", "")
     wanted = enumerate(text.lower() for text in task.communicate)
-    if not strict:
+    if not guard:
         return {n for n, want in wanted if want in line}
     return {n for n, want in wanted if re.search(rf"(?<!\w)(?<!\d\.){re.escape(want)}(?!\w)(?!\.\d)", line)}

@@ -66,9 +66,9 @@ class Tau2Env(TauEnv):
       episode ends; "" has none, and tasks whose verdict needs them are gaps.
     - `gaps`: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
       be judged.
-    - `strict`: close two loose ends of the official rule: texts must be whole words or numbers, and calls
+    - `guard`: close two loose ends of the official rule: texts must be whole words or numbers, and calls
       must have all of gold's arguments.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv.
 
     ## Version History
 
@@ -98,7 +98,7 @@ class Tau2Env(TauEnv):
     def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line; the agent's greeting before it counts as said."""
         state, (system, *first) = super().begin(task)
-        state.told = heard(task, GREETING, strict=self.strict)
+        state.told = heard(task, GREETING, guard=self.guard)
         if self._guidelines:
             first.insert(0, Message(role="assistant", content=GREETING))
         return state, (system, *first)

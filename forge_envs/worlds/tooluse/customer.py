@@ -17,7 +17,7 @@ _NEWER = frozenset(("new", "instead", "change", "update", "should", "want", "lik
 
 
 @dataclass(slots=True)
-class Caller(Customer):
+class Visitor(Customer):
     """Somebody who turns to a domain's desk."""
 
     task: ToolUseTask
@@ -109,7 +109,7 @@ class Caller(Customer):
         return None
 
 
-class CallerListener(Listener, Caller):
+class VisitorListener(Listener, Visitor):
     """What the verdict hears beside a model that plays the customer of a domain."""
 
     __slots__ = ()

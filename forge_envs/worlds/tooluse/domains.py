@@ -20,7 +20,7 @@ from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.desk.tasks import SPLITS
 from forge_envs.worlds.tooluse.database import draw_tables
-from forge_envs.worlds.tooluse.domain import Domain
+from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.draw import draw_domain
 from forge_envs.worlds.tooluse.theme import Theme, theme, theme_names
 
@@ -46,7 +46,7 @@ def addresses(size: str, split: str, n: int, only: str = "") -> list[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def domain_of(address: str) -> Domain:
+def domain_of(address: str) -> ToolDomain:
     """The domain of an address, "<size>/<split>/<theme>-<number>". Raises TaskError."""
     size, split, name, _ = parse_address(address)
     drawn_from = theme(name)
@@ -62,7 +62,7 @@ def domain_of(address: str) -> Domain:
     raise TaskError(f"domain {address!r}: theme {name} fits together in none of {MOST_DRAWS} draws")
 
 
-def with_tables(domain: Domain, drawn_from: Theme, dice: Dice) -> Domain:
+def with_tables(domain: ToolDomain, drawn_from: Theme, dice: Dice) -> ToolDomain:
     """The domain with its database."""
     tables = draw_tables(domain, drawn_from, dice)
     bases = {name: Base(rows, (base_of, domain.address, name)) for name, rows in tables.items()}
@@ -93,19 +93,19 @@ def parse_address(address: str) -> tuple[str, str, str, int]:
     )
 
 
-def tool_names(domain: Domain) -> str:
+def tool_names(domain: ToolDomain) -> str:
     """The set of the names of a domain's tools, as text."""
     return json.dumps(sorted(domain.specs))
 
 
-def schema(domain: Domain) -> str:
+def schema(domain: ToolDomain) -> str:
     """What a domain is made of, as text: tables, their fields, and the arguments of its tools."""
     tables = sorted([kind.table, sorted(fields_of(domain, kind.key))] for kind in domain.kinds.values())
     tools = sorted([spec.name, sorted(param.name for param in spec.params)] for spec in domain.specs.values())
     return json.dumps([tables, tools])
 
 
-def fields_of(domain: Domain, key: str) -> list[str]:
+def fields_of(domain: ToolDomain, key: str) -> list[str]:
     """The names of the fields of a kind's rows."""
     kind = domain.kinds[key]
     names: Sequence[str] = (kind.id_name, kind.label, kind.owner, kind.about, kind.state)

@@ -13,7 +13,7 @@ from forge_envs.worlds.desk.customer import choose
 from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.tooluse.database import MOST_OWN, draw_value, new_person, new_record, own_number
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Law
+from forge_envs.worlds.tooluse.domain import Column, Deed, Law, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.goals import Errand, forbidding
 from forge_envs.worlds.tooluse.theme import ThemeField
 from forge_envs.worlds.tooluse.values import heard_as, say
@@ -24,7 +24,7 @@ TRIES = 24
 _AMOUNT = Column(ThemeField(key="amount", names=("amount",), kind="count"), "amount", "amount", ())
 
 
-class Case:
+class VisitDraft:
     """A task in the making.
 
     Args:
@@ -33,7 +33,7 @@ class Case:
         dice: all that is drawn is drawn with these.
     """
 
-    def __init__(self, domain: Domain, number: int, dice: Dice) -> None:
+    def __init__(self, domain: ToolDomain, number: int, dice: Dice) -> None:
         self.domain, self.number, self.dice = domain, number, dice
         self.voice = dice.below(2**40)
         self.said = 0
@@ -51,18 +51,18 @@ class Case:
         self.said += 1
         return choose(__package__, place, self.voice + 11 * self.said, self.domain.tiny, **words)
 
-    def _words(self, kind: Kind, row: Row) -> dict[str, str]:
+    def _words(self, kind: RowKind, row: Row) -> dict[str, str]:
         """What lines about a record may mention."""
         words = {"noun": kind.noun, "nouns": kind.plural, "Noun": capital(kind.noun), "link": kind.link}
         words |= {"id": row[kind.id_name], "thing": self._label(kind, row[kind.about])}
         return words
 
-    def _label(self, kind: Kind, thing_id: str) -> str:
+    def _label(self, kind: RowKind, thing_id: str) -> str:
         thing = self.domain.kinds[kind.thing]
         label: str = self.domain.bases[thing.table].rows[thing_id][thing.label]
         return label
 
-    def _it(self, kind: Kind, row: Row, knows: bool) -> str:
+    def _it(self, kind: RowKind, row: Row, knows: bool) -> str:
         return self.say("named" if knows else "unnamed", **self._words(kind, row))
 
     def _fill(self, text: str, **words: str) -> str:
@@ -71,7 +71,7 @@ class Case:
 
     # -- rows --------------------------------------------------------------------------------------------
 
-    def record(self, kind: Kind, states: Sequence[str] = ()) -> Row:
+    def record(self, kind: RowKind, states: Sequence[str] = ()) -> Row:
         """A new record of the customer, in one of the states."""
         own = self.rows[kind.table]
         if len(own) >= MOST_OWN:
@@ -87,14 +87,14 @@ class Case:
         own[row[kind.id_name]] = row
         return row
 
-    def sides(self, act: Act, row: Row) -> dict[str, Row]:
+    def sides(self, act: Deed, row: Row) -> dict[str, Row]:
         """The rows that rules look at."""
         if act.kind.role == "person":
             return {"person": self.person}
         things = self.domain.bases[self.domain.kinds[act.kind.thing].table].rows
         return {"person": self.person, "record": row, "thing": things[row[act.kind.about]]}
 
-    def _allowed(self, act: Act) -> Row:
+    def _allowed(self, act: Deed) -> Row:
         """A row for which an act is allowed: a new record of the customer, or the customer."""
         kind = act.kind
         row = self.person
@@ -118,7 +118,7 @@ class Case:
             if column.name == name and column.spec.kind not in ("email", "phone"):
                 self.person[name] = draw_value(column, self.domain.today, self.domain.dates, self.dice)
 
-    def _feasible(self, act: Act, row: Row) -> bool:
+    def _feasible(self, act: Deed, row: Row) -> bool:
         """Whether the tool lets it through, beside states and rules."""
         column = act.column
         if act.spec.does == "pay" and column is not None:
@@ -143,11 +143,11 @@ class Case:
         column = self.dice.choice(asked)
         return self._fact(kind, row, column.key, heard_as(self.domain, column, row[column.name]), knows)
 
-    def domain_state(self, kind: Kind, row: Row) -> str:
+    def domain_state(self, kind: RowKind, row: Row) -> str:
         """The key of the state of a record."""
         return next(key for key, value in kind.states.items() if value == row[kind.state])
 
-    def _fact(self, kind: Kind, row: Row, key: str, truth: str, knows: bool) -> Errand:
+    def _fact(self, kind: RowKind, row: Row, key: str, truth: str, knows: bool) -> Errand:
         if kind.role == "person":
             text = self._fill(self.dice.choice(kind.by_key[key].spec.ask))
             return Errand("fact", text, fact=f"person.{key}", truth=truth)
@@ -169,17 +169,19 @@ class Case:
             about=kind.key,
         )
 
-    def _which(self, kind: Kind, row: Row, knows: bool) -> str:
+    def _which(self, kind: RowKind, row: Row, knows: bool) -> str:
         return self.say("found_by_id" if knows else "found_by_thing", **self._words(kind, row))
 
-    def act(self, act: Act, row: Row | None = None, knows: bool = True) -> Errand:
+    def act(self, act: Deed, row: Row | None = None, knows: bool = True) -> Errand:
         """Wants an act that is allowed."""
         if act.spec.does == "create":
             return self._create(act)
         return self._do(act, self._allowed(act) if row is None else row, knows)
 
-    def _do(self, act: Act, row: Row, knows: bool = True) -> Errand:
+    def _do(self, act: Deed, row: Row, knows: bool = True) -> Errand:
         """Wants something done to a row."""
+        if not self._feasible(act, row):
+            raise Redraw
         kind, spec = act.kind, self.domain.doing[act.key]
         arguments: dict[str, Any] = {kind.id_name: row[kind.id_name]}
         details: dict[str, str] = {}
@@ -225,7 +227,7 @@ class Case:
             reason=reason,
         )
 
-    def _create(self, act: Act) -> Errand:
+    def _create(self, act: Deed) -> Errand:
         """Wants something new."""
         kind = act.kind
         for _ in range(TRIES):
@@ -241,7 +243,7 @@ class Case:
                 self._redraw(law.column)
         raise Redraw
 
-    def _creation(self, act: Act, thing: str) -> Errand:
+    def _creation(self, act: Deed, thing: str) -> Errand:
         kind, spec = act.kind, self.domain.doing[act.key]
         label = self._label(kind, thing)
         arguments: dict[str, Any] = {self.domain.person.id_name: self.customer_id, kind.about: thing}
@@ -259,7 +261,7 @@ class Case:
         call = ToolCall(spec.name, arguments)
         return Errand(act.key, text, "", details, call, about=kind.key, wanted=wanted, thing=thing)
 
-    def _thing(self, kind: Kind, but: str = "") -> str:
+    def _thing(self, kind: RowKind, but: str = "") -> str:
         """A thing that there is enough of."""
         thing = self.domain.kinds[kind.thing]
         rows = self.domain.bases[thing.table].rows
@@ -280,7 +282,7 @@ class Case:
                 return value
         raise Redraw
 
-    def _amount(self, act: Act, row: Row) -> tuple[Column, Any]:
+    def _amount(self, act: Deed, row: Row) -> tuple[Column, Any]:
         column = act.column
         assert column is not None
         if act.spec.does == "pay":
@@ -298,7 +300,7 @@ class Case:
     def forbidden(self) -> Errand:
         """Something that a rule, or how things stand, forbids."""
         acts = list(self.domain.acts.values())
-        ways: list[tuple[Act, Law | None]] = [(self.domain.acts[law.act], law) for law in self.domain.laws]
+        ways: list[tuple[Deed, Law | None]] = [(self.domain.acts[law.act], law) for law in self.domain.laws]
         ways += [(act, None) for act in acts if act.spec.from_ and len(act.spec.from_) < len(act.kind.states)]
         n = self.dice.below(len(ways) + 1)
         insists = self.dice.chance(0.5)
@@ -309,12 +311,12 @@ class Case:
             states = [key for key in act.kind.states if key not in act.spec.from_]
             row = self.record(act.kind, states)
             wish = self._do(act, row)
-            because = f"It is {spoken(row[act.kind.state])}."
+            because = f"Its status is {spoken(row[act.kind.state])}."
         else:
             wish, because = self._against(act, law), law.text
         return replace(wish, truth="refused", insists=insists, because=because)
 
-    def _against(self, act: Act, law: Law) -> Errand:
+    def _against(self, act: Deed, law: Law) -> Errand:
         """Wants what a rule forbids."""
         kind = act.kind
         row = self.person
@@ -328,11 +330,9 @@ class Case:
             side[law.column] = self._violation(law, self.domain.person if law.side == "person" else kind)
         elif not law.holds(self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing], self.domain):
             raise Redraw
-        if not self._feasible(act, row):
-            raise Redraw
         return self._creation(act, thing) if act.spec.does == "create" else self._do(act, row)
 
-    def _violation(self, law: Law, kind: Kind) -> Any:
+    def _violation(self, law: Law, kind: RowKind) -> Any:
         """A value for which a rule holds."""
         op, value = law.spec.when.op, law.value
         if op == "is":
@@ -392,10 +392,10 @@ class Case:
         column = self.domain.person.by_key[key]
         return heard_as(self.domain, column, self.person[column.name])
 
-    def _row_of(self, goal: Errand, act: Act) -> Row:
+    def _row_of(self, goal: Errand, act: Deed) -> Row:
         return self.rows[act.kind.table][goal.subject] if goal.subject else self.person
 
-    def _sides_of(self, goal: Errand, act: Act) -> Mapping[str, Row]:
+    def _sides_of(self, goal: Errand, act: Deed) -> Mapping[str, Row]:
         if act.spec.does == "create":
             things = self.domain.bases[self.domain.kinds[act.kind.thing].table].rows
             return {"person": self.person, "thing": things[goal.thing]}

@@ -15,7 +15,7 @@ from forge_envs.errors import one_of
 from forge_envs.tools import Toolbox
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
 from forge_envs.worlds.desk.tasks import SPLITS
-from forge_envs.worlds.tooluse.customer import Caller, CallerListener
+from forge_envs.worlds.tooluse.customer import Visitor, VisitorListener
 from forge_envs.worlds.tooluse.domains import SIZES, addresses
 from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import ToolUseTask
@@ -82,8 +82,8 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
     - `user`: who plays the customer; "scripted", or a model as "openai:MODEL@URL"
       (`forge_envs.people.chat`). With a model, replies follow the seed of `reset`; gold proves only that the
       rows can be reached.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able to call
-      tools.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able
+      to call tools.
 
     ## Version History
 
@@ -92,7 +92,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
 
     toolkit_type = Office
     name, package, compact, sizes = "tooluse", "forge_envs.worlds.tooluse", "", SIZES
-    customer_type, listener_type = Caller, CallerListener
+    customer_type, listener_type = Visitor, VisitorListener
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
         user: str = "scripted",
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
@@ -117,6 +118,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
             user=user,
             max_turns=max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=grammar,
             render_mode=render_mode,
         )

@@ -11,8 +11,8 @@ from forge_envs.tables import Row, Table
 from forge_envs.worlds.desk import gold
 from forge_envs.worlds.desk.customer import listing
 from forge_envs.worlds.desk.goals import Goal, Key
-from forge_envs.worlds.tooluse.customer import Caller
-from forge_envs.worlds.tooluse.domain import Domain
+from forge_envs.worlds.tooluse.customer import Visitor
+from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.tools import toolbox_of
@@ -43,11 +43,11 @@ def tables(task: ToolUseTask) -> dict[str, Table]:
 
 def rehearse(task: ToolUseTask) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
-    return gold.rehearse(task, Caller(task), office(task), toolbox_of(task.domain).tools)
+    return gold.rehearse(task, Visitor(task), office(task), toolbox_of(task.domain).tools)
 
 
 @functools.lru_cache(maxsize=1024)
-def _topics(domain: Domain) -> dict[str, str]:
+def _topics(domain: ToolDomain) -> dict[str, str]:
     """What the agent asks for, in words."""
     found = {
         "email": "your email",

@@ -10,8 +10,8 @@ from importlib import resources
 from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain
-from forge_envs.worlds.tooluse.theme import theme
+from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
+from forge_envs.worlds.tooluse.theme import Called, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
@@ -106,7 +106,7 @@ _SHARED = "share disclose disclosed reveal confidential private friend other ano
 
 
 @functools.lru_cache(maxsize=1024)
-def ear_of(domain: Domain) -> Ear:
+def ear_of(domain: ToolDomain) -> Ear:
     """What customers of a domain understand."""
     words = own_words(domain.theme)
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
@@ -131,15 +131,9 @@ def ear_of(domain: Domain) -> Ear:
         marks[key] = own | named[key]
         alone[key] = own - others
         did[key] = stems[key] | _GENERIC | {"pay", "credit", "book", "remove"}
-    return Ear(
-        Topics(_topics(domain, words), other="other"),
-        *(
-            {key: " ".join(sorted(found)) for key, found in table.items()}
-            for table in (names, marks, alone, did)
-        ),
-        words=words,
-        remembered=256,
-    )
+    topics = Topics(_topics(domain, words), "other")
+    lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
+    return Ear(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
 
 
 @functools.cache
@@ -152,7 +146,7 @@ def own_words(name: str) -> dict[str, Word]:
     """The nouns and verbs of a theme, in all their forms, as words of an ear."""
     drawn_from = theme(name)
     found: dict[str, Word] = {}
-    parts = {"person": drawn_from.person, **drawn_from.things, **drawn_from.records}
+    parts: dict[str, Called] = {"person": drawn_from.person, **drawn_from.things, **drawn_from.records}
     for key, part in parts.items():
         stem = "customer" if key == "person" else f"n:{key}"
         for noun in part.nouns:
@@ -195,10 +189,11 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
     return found.stem.partition(".")[0] if found else word
 
 
-def _verbs(act: Act, words: Mapping[str, Word]) -> set[str]:
+def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
     said = {"".join(_main(verb)) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
-    return {_stem(word, words) for word in said}
+    found = {_stem(word, words) for word in said}
+    return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 
 def _column(column: Column, words: Mapping[str, Word]) -> set[str]:
@@ -206,7 +201,7 @@ def _column(column: Column, words: Mapping[str, Word]) -> set[str]:
     return {_stem(name.split("_")[-1], words) for name in column.spec.names} - {"customer"}
 
 
-def _fields(act: Act, words: Mapping[str, Word]) -> set[str]:
+def _fields(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of what an act is about, beside its verb."""
     found = _column(act.column, words) if act.column is not None and act.told else set()
     if act.spec.does == "swap":
@@ -216,7 +211,7 @@ def _fields(act: Act, words: Mapping[str, Word]) -> set[str]:
     return found
 
 
-def _topics(domain: Domain, words: Mapping[str, Word]) -> dict[str, Sequence[str]]:
+def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence[str]]:
     """Topic -> turns of speech; what every domain has, then its own nouns and fields."""
     found: dict[str, Sequence[str]] = dict(_told_everywhere())
     for kind in domain.kinds.values():

@@ -30,6 +30,24 @@ def cased(words: Sequence[str], style: str) -> str:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """What the names of one domain have in common."""
+
+    case: str
+    id_word: str
+    tool_case: str
+    tool_order: str
+    prefix: str
+
+    def name(self, *words: str) -> str:
+        """A field or an argument."""
+        return cased(
+            [part for word in words for part in word.lower().replace("-", " ").replace(" ", "_").split("_")],
+            self.case,
+        )
+
+
+@dataclass(frozen=True)
 class IdStyle:
     """How the ids of one kind look: `before` a number of so many digits."""
 
@@ -54,8 +72,22 @@ class IdStyle:
         return set(self._pattern.findall(text))
 
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October")
-MONTHS += ("November", "December")
+MONTHS = tuple(
+    [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ]
+)
 _MONTH = {name[:length].lower(): n for n, name in enumerate(MONTHS, 1) for length in (3, 4, len(name))}
 _NAMED = r"(" + "|".join(sorted(_MONTH, key=len, reverse=True)) + r")\b\.?"
 _DATES = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from forge_envs.worlds.desk.goals import amounts
-from forge_envs.worlds.tooluse.domain import Column, Domain, Kind
+from forge_envs.worlds.tooluse.domain import Column, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.spelling import find_dates, say_date
 from forge_envs.worlds.tooluse.words import spoken
 
@@ -37,7 +37,7 @@ EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 PHONE = re.compile(r"\b555-?\d{4}\b")
 
 
-def say(domain: Domain, column: Column, value: Any) -> str:
+def say(domain: ToolDomain, column: Column, value: Any) -> str:
     """A value of a column as people say it."""
     kind = column.spec.kind
     if kind == "date":
@@ -49,14 +49,14 @@ def say(domain: Domain, column: Column, value: Any) -> str:
     return str(value)
 
 
-def heard_as(domain: Domain, column: Column, value: Any) -> str:
+def heard_as(domain: ToolDomain, column: Column, value: Any) -> str:
     """A value in the form in which `find` finds it."""
     kind = column.spec.kind
     if kind == "date":
         return domain.said_date(value).strftime("%m-%d")
     if kind == "money":
         return f"{value:.2f}"
-    return str(value).lower()
+    return _plain(str(value).lower()) if kind in ("choice", "text") else str(value).lower()
 
 
 def find(column: Column, text: str) -> set[str]:
@@ -89,7 +89,7 @@ def numbers(text: str) -> set[str]:
     return found
 
 
-def find_state(kind: Kind, text: str) -> set[str]:
+def find_state(kind: RowKind, text: str) -> set[str]:
     """Keys of the states of a record that a lower-case text names."""
     return {
         key

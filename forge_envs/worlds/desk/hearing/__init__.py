@@ -12,7 +12,6 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from forge_envs.worlds.desk.hearing.acts import ACTS, acts, agrees
-from forge_envs.worlds.desk.hearing.clauses import mannered
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Sentence, Word, lexicon, normal, plain, sentences
 
@@ -105,19 +104,20 @@ class Ear:
                 sentence.words = self._in_own_words(sentence.words)
         stems = [_stems(sentence) for sentence in said]
         words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
-        heard = Heard(text, words, frozenset().union(*stems), manners=mannered(said))
+        weighed, manners = acts(said)
+        heard = Heard(text, words, frozenset().union(*stems), manners=manners)
         claims = []
         asking = []
-        for n, (sentence, weighed) in enumerate(zip(said, acts(said), strict=True)):
-            wants = weighed[_CONFIRM] > 0
-            asks = weighed[_QUESTION] > 0
-            if weighed[_REFUSAL] > 0:
+        for n, (sentence, sums) in enumerate(zip(said, weighed, strict=True)):
+            wants = sums[_CONFIRM] > 0
+            asks = sums[_QUESTION] > 0
+            if sums[_REFUSAL] > 0:
                 heard.refusals.append(stems[n])
-            if weighed[_DONE] > 0 and sentence.words[0].role != "IF":
+            if sums[_DONE] > 0 and sentence.words[0].role != "IF":
                 heard.reports.append(stems[n])
-            if weighed[_MORE] > 0:
+            if sums[_MORE] > 0:
                 heard.more = True
-            if wants and (not asks or weighed[_CONFIRM] >= weighed[_QUESTION]):
+            if wants and (not asks or sums[_CONFIRM] >= sums[_QUESTION]):
                 heard.confirm = True
                 heard.wanted.append(Question(sentence.text, tuple(self.topics.of(sentence))))
             elif asks:

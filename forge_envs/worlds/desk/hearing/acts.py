@@ -9,8 +9,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from forge_envs.worlds.desk.hearing.clauses import heard
-from forge_envs.worlds.desk.hearing.words import Sentence, normal, sentences
+from forge_envs.worlds.desk.hearing.clauses import heard, mannered
+from forge_envs.worlds.desk.hearing.words import VALUES, Sentence, Word, normal, sentences
 
 ACTS = ("refusal", "confirm", "question", "more", "done", "agrees")
 SCALE = 50
@@ -43,9 +43,25 @@ def sums(features: Iterable[str]) -> list[int]:
     return [(total >> at) % (1 << _BITS) - _MIDDLE for at in _PLACES]
 
 
-def acts(said: Sequence[Sentence]) -> list[list[int]]:
-    """How much speaks for each of `ACTS`, sentence by sentence."""
-    return [sums(features) for features in heard(said)]
+def acts(said: Sequence[Sentence]) -> tuple[list[list[int]], bool]:
+    """How much speaks for each of `ACTS`, sentence by sentence; and whether manners are in it.
+
+    The result is shared: it is only to be read.
+
+    What was said is remembered without its ids and numbers, which nothing here looks at: agents, and the gold
+    of thousands of tasks most of all, say the same about one order and the next.
+    """
+    return _weighed(tuple([(sentence.mark, tuple(map(_nameless, sentence.words))) for sentence in said]))
+
+
+@functools.lru_cache(maxsize=8192)
+def _weighed(said: tuple[tuple[str, tuple[Word, ...]], ...]) -> tuple[list[list[int]], bool]:
+    bare = [Sentence("", words, mark) for mark, words in said]
+    return [sums(features) for features in heard(bare)], mannered(bare)
+
+
+def _nameless(word: Word) -> Word:
+    return VALUES.get(word.stem, word)
 
 
 @functools.lru_cache(maxsize=1024)
