@@ -11,10 +11,10 @@ made quicker, and with `--slow N` every N-th episode is run without them and mus
 copied row by row when a row is asked for, and compared by the rows that changed instead of a hash of all.
 A judge model is not asked: what it would judge counts as met.
 
-In telecom both sides act: an episode's "user" is what the customer does and says, message by message, and with
-"solo" there is none. Its databases are small and copied whole. Two things of its code outlive an episode there,
-or differ from run to run, and are made as in a fresh process: how well the VPN's server works, and the ids of new
-bills, which are all called "B?".
+In telecom both sides act: an episode's "user" is what the customer does and says, message by message, and
+with "solo" there is none. Its databases are small and copied whole. Two things of its code outlive an episode
+there, or differ from run to run, and are made as in a fresh process: how well the VPN's server works, and the
+ids of new bills, which are all called "B?".
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import contextlib
 import copy
 import importlib
 import json
+import pickle
 import sys
 import types
 from collections.abc import Iterator
@@ -152,14 +153,17 @@ class Telecom(Domain):
 
     def __init__(self) -> None:
         super().__init__("telecom")
+        self.packed = [pickle.dumps(self.sides[side].db) for side in ("tools", "user_tools")]
         self._vpn = type(self.sides["user_tools"]).default_vpn_details.model_dump()
         self.known = {bill.bill_id for bill in self.sides["tools"].db.bills} | {"B1234321"}
 
     def quick(self, solo_mode: bool = False) -> Environment:
         """A fresh environment over whole copies."""
-        module = importlib.import_module("tau2.domains.telecom.environment")
-        databases = [self.sides[side].db.model_copy(deep=True) for side in ("tools", "user_tools")]
-        return module.get_environment(*databases, solo_mode=solo_mode)
+        databases = [pickle.loads(packed) for packed in self.packed]
+        environment = self.slow(*databases)
+        environment.solo_mode = solo_mode  # without comparing the names of all tools again
+        environment.policy = self.policy
+        return environment
 
     def mended(self) -> None:
         """Undo what an earlier episode did to all later ones."""

@@ -1,8 +1,8 @@
-"""Episodes of τ²-bench's telecom, in which both sides act: gold, gold changed in every way we know, and calls at
-random of all 43 tools.
+"""Episodes of τ²-bench's telecom, in which both sides act: gold, gold changed in every way we know, and calls
+at random of all 43 tools.
 
-As in `tau_episodes`, with more: `user` is what the customer does and says, message by message, from their first
-line on; then they leave. With `solo` the agent makes all calls.
+As in `tau_episodes`, with more: `user` is what the customer does and says, message by message, from their
+first line on; then they leave. With `solo` the agent makes all calls.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def telecom_episodes(source: TelecomSource, each: int = 12) -> Iterator[dict[str
     """All episodes of all tasks, in a fixed order; `each` of those at random a task."""
     for id in source.tasks:
         for change, calls, *more in (*_changed(source, id), *_random(source, id, each)):
-            yield {"domain": "telecom", "task": id, "change": change, **_talk(calls), **(more[0] if more else {})}
+            extra = more[0] if more else {}
+            yield {"domain": "telecom", "task": id, "change": change, **_talk(calls), **extra}
         for change, calls in _alone(source, id):
             yield {"domain": "telecom", "task": id, "change": change, "solo": True, "user": [], **calls}
 
@@ -138,9 +139,10 @@ def _changed(source: TelecomSource, id: str) -> Iterator[tuple[Any, ...]]:
         key = dice.pick(list(call["arguments"]))
         call["arguments"][key] = dice.pick([*source.pool.get(key, ()), *ODD[:8]])
         yield "altered", bent
-    yield "by the other side", [
-        {**call, "requestor": "user" if call["requestor"] == "assistant" else "assistant"} for call in gold
-    ]
+    yield (
+        "by the other side",
+        [{**call, "requestor": "user" if call["requestor"] == "assistant" else "assistant"} for call in gold],
+    )
     yield "transfer first", [TRANSFER, *gold]
     yield "transfer alone", [TRANSFER]
     yield "transfer by the customer", [{**TRANSFER, "requestor": "user"}]
@@ -157,6 +159,8 @@ def _changed(source: TelecomSource, id: str) -> Iterator[tuple[Any, ...]]:
         yield f"{rounds} looks", [*gold, *look * (rounds - sum(c["requestor"] == "user" for c in gold))]
     early = [_bare(call) for call in gold if call["requestor"] == "user"]
     late = [say("", _bare(call)) for call in gold if call["requestor"] == "assistant"]
+    at_once = {"messages": [say("", *(one["calls"][0] for one in late)), say("Bye.")], "user": [say("Hi.")]}
+    yield "at once", gold, at_once if late else {}
     for name, rounds in (("early, one by one", [[call] for call in early]), ("early, at once", [early])):
         acts = [say("", *round) for round in rounds if round]
         talk = {"messages": [*late, say("Bye.")], "user": [*acts, say("I did it all.")]}

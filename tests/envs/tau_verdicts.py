@@ -27,6 +27,8 @@ SOURCES = {
     "τ retail": ("tau1", "retail"),
 }
 """Name -> benchmark and domain."""
+MODES = {"retail": (False,), "airline": (False,), "mock": (False,), "telecom": (False, True)}
+"""Domain -> whether its episodes are of an agent that works alone."""
 STORED = Path(__file__).with_name("tau_verdicts.json.gz")
 DIGITS = 6
 """Of a digest; a wrong verdict goes unseen once in 16 million."""
