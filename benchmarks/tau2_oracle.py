@@ -191,7 +191,7 @@ class Telecom(Domain):
 
 
 class GymAgent:
-    """Says what it was given to say; then nothing more is asked of it. The official code knows it by its name."""
+    """Says what it was given to say; then nothing more is asked of it. Its name lets it work alone."""
 
     def __init__(self, messages: list[dict[str, Any]], solo: bool) -> None:
         self.messages, self.solo = iter(messages), solo

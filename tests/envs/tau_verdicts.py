@@ -97,7 +97,8 @@ def ours_of_both(env: TauEnv, episode: dict[str, Any]) -> dict[str, Any]:
         tasks[known.id] = known
     ended = "script" if "outcome" not in info else "customer" if env.playing.ended else "cut"
     text = json.dumps(_changed(env))
-    for bill_id in getattr(env.playing.desk, "bills").touched():
+    desk: Any = env.playing.desk
+    for bill_id in desk.bills.touched():
         if bill_id not in env.benchmark.tables["bills"].rows and bill_id != "B1234321":
             text = text.replace(bill_id, "B?")
     return {
