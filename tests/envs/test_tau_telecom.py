@@ -148,6 +148,21 @@ def test_alone_an_agent_uses_the_phone_itself_and_says_when_it_is_done() -> None
     assert env.step("Hello?")[2] and not env.playing.ended, "there is nobody to talk to"
 
 
+def test_strictly_a_handover_alone_earns_nothing() -> None:
+    handover = [call(ENDING, summary="x"), "You are being transferred to a human agent."]
+    for arguments in ({}, {"solo": True}):
+        fair, strict = make(**arguments), make(guard=True, **arguments)
+        ends = handover[:1] + ([call("done")] if arguments else handover[1:])
+        for id in fair.task_ids():
+            handed = any(gold.call.name == ENDING for gold in fair.find(id).gold or ())
+            assert play(fair, id, ends)[1]["outcome"] == float(handed), "the official rule"
+            assert play(strict, id, ends)[1]["outcome"] == 0.0
+            assert play(strict, id, strict.gold_actions(id))[1]["outcome"] == 1.0, id
+            if not handed:
+                late = [*strict.gold_actions(id)[:-1], *ends]
+                assert play(strict, id, late)[1]["parts"].get("transfer", 0.0) == 0.0
+
+
 def test_what_the_customer_does_is_recorded_and_stays_theirs() -> None:
     env = make()
     id = first(env, "airplane_mode_on|")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from forge_envs.errors import TaskError
-from forge_envs.tools import tools_of
+from forge_envs.tools import Tool, tools_of
 from forge_envs.worlds.tau.domain import Contract
 from forge_envs.worlds.tau.task import FunctionCall, TauTask
 
@@ -16,7 +17,12 @@ def function_of(contract: Contract, call: FunctionCall) -> Callable[..., Any]:
     own = contract.functions.get(call.side, {}).get(call.name)
     if own is not None:
         return own
-    return tools_of(_side(contract, call.side))[call.name].function
+    return _tools(_side(contract, call.side))[call.name].function
+
+
+@functools.cache
+def _tools(owner: type) -> Mapping[str, Tool]:
+    return tools_of(owner)
 
 
 def check_known(tasks: Sequence[TauTask], contract: Contract) -> None:
@@ -38,7 +44,7 @@ def _strange(task: TauTask, contract: Contract) -> Iterator[tuple[str, str, str]
         side = gold.call.requestor
         if side == "user" and contract.hands is None:
             continue  # the gap says so
-        known = tools_of(_side(contract, side))
+        known = _tools(_side(contract, side))
         if gold.call.name not in known:
             yield "tool", gold.call.name, ", ".join(known)
     for call in (*task.setup, *(call for call, _ in task.conditions)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -71,6 +71,9 @@ class Domain:
     """(task, hands) -> who plays a customer that has to act; None: `PlainCustomer` says their case."""
     ask: Callable[[ToolCall], str] | None = None
     """How an agent asks that customer for one of their calls."""
+    looks: Callable[[Any], Sequence[ToolCall]] | None = None
+    """task -> calls of both sides with which a careful agent looks before it hands the customer over; where
+    this is, `strict` asks for such."""
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
         return pkgutil.resolve_name, (self.address,)

@@ -17,7 +17,7 @@ from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
-from forge_envs.tools import Tool
+from forge_envs.tools import Tool, tools_of
 from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer
@@ -53,6 +53,10 @@ class TauEpisode(Episode[TauTask]):
     """Calls of the agent that were refused."""
     made: list[ToolCall] = field(default_factory=list)
     """All calls of the agent."""
+    went: set[str] = field(default_factory=set)
+    """Tools with which a call of the agent went through."""
+    looked: bool | None = None
+    """Whether both sides had looked at anything when the agent first handed the customer over."""
     told: set[int] = field(default_factory=set)
     """Which of the texts that must be said were said."""
     judged: tuple[Verdict, ...] = ()
@@ -192,6 +196,9 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         if self._judge is not None and state.ended:  # the others earn 0 whatever was said
             state.judged = self._judge.verdicts(state.task.assertions, self._evidence(), self.grammar)
         score = verdict(state.task, self._measure(), state.judged)
+        if self.guard and self.benchmark.domain.looks is not None and state.looked is not None:
+            due = float(state.looked and any(gold.call.name == ENDING for gold in state.task.gold or ()))
+            score = Score(score.outcome * due, {**score.parts, "transfer": due})
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
     def watch(self, task_id: str) -> TauWatch:
@@ -203,7 +210,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
 
         The official calls may end with a handover, which in τ-bench ends the episode: then it comes last.
         """
-        calls = [gold.call for gold in task.gold or ()]
+        calls = self._solution(task)
         last = [call for call in calls if call.name == ENDING and self.kind == "tau1"]
         actions = [action for call in calls if call not in last for action in self._does(call)]
         facts = "".join(f" {text}." for text in task.communicate)
@@ -212,6 +219,19 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             return [*actions, *told, self.grammar.write(calls=last[:1])]
         handed = any(call.name == ENDING for call in calls)
         return [*actions, f"{HANDED_OVER if handed else 'Everything is settled.'}{facts}"]
+
+    def _solution(self, task: TauTask) -> list[ToolCall]:
+        """The official calls; before a handover that `guard` judges, those with which one looks."""
+        calls, looks = [gold.call for gold in task.gold or ()], self.benchmark.domain.looks
+        careful = self.guard and looks is not None and any(call.name == ENDING for call in calls)
+        return [*looks(task), *calls] if careful and looks is not None else calls
+
+    def _both_looked(self) -> bool:
+        """Whether a call of either side has gone through, by whomever."""
+        state, hands = self.playing, self.benchmark.contract.hands
+        theirs = set(tools_of(hands)) if isinstance(hands, type) else set()
+        acted = state.hands is not None and len(state.hands.made) > state.hands.refused
+        return bool(state.went - theirs) and (acted or bool(state.went & theirs))
 
     def _does(self, call: ToolCall) -> list[str]:
         """How the agent brings a call of gold about: it makes it, or asks the customer to."""
@@ -261,6 +281,10 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         state = self.playing
         state.made.append(call)
         message, fault = super()._call(call)
+        if call.name == ENDING and state.looked is None:
+            state.looked = self._both_looked()
+        if fault is None:
+            state.went.add(call.name)
         state.refused += fault is not None
         if state.desk.over:
             state.over = state.ended = True

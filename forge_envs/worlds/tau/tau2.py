@@ -38,12 +38,13 @@ class Tau2Env(TauEnv):
 
     The outcome, at the end: the product of what a task's reward basis names. DB: the database is as the
     official calls leave it, to the last digit. COMMUNICATE: the agent said certain texts. ACTION: it made
-    certain calls. NL_ASSERTION: a judge model agrees to certain statements. `turn_weight` adds turn rewards:
-    the share of rows and texts achieved, and penalties for calls that are refused.
+    certain calls, or the customer did. ENV_ASSERTION: certain things are true of both sides at the end, such
+    as that the phone has service. NL_ASSERTION: a judge model agrees to certain statements. `turn_weight`
+    adds turn rewards: the share of all these achieved, and penalties for calls that are refused.
 
     ## Starting State
 
-    The benchmark's own database and policy, and the customer's first line.
+    The benchmark's own database and policy, with what the task breaks in them, and the customer's first line.
 
     ## Episode End
 
@@ -58,10 +59,11 @@ class Tau2Env(TauEnv):
 
     ## Arguments
 
-    - `domain`: "retail", "airline" or "mock".
+    - `domain`: "retail", "airline", "telecom" or "mock".
     - `path`: the folder with the benchmark's own files, e.g. a clone.
     - `split`: one that the files name, e.g. "train", "test", "base".
-    - `user`: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
+    - `user`: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves, and
+      in telecom does on their phone what they are asked to and tells what came of it; a
       model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
       own, and then gold proves only that the database can be reached.
     - `protocol`: by whose rules a model plays the customer. "official": the guidelines that lie in the
@@ -71,8 +73,12 @@ class Tau2Env(TauEnv):
       episode ends; "" has none, and tasks whose verdict needs them are gaps.
     - `gaps`: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
       be judged.
-    - `guard`: close two loose ends of the official rule: texts must be whole words or numbers, and calls
-      must have all of gold's arguments.
+    - `guard`: close loose ends of the official rule: texts must be whole words or numbers, and calls must
+      have all of gold's arguments; in telecom, whoever hands the customer over earns nothing unless gold
+      does, too, and both sides have looked at something before.
+    - `policy`: telecom's manual for phones, "manual" or "workflow".
+    - `solo`: the agent has the customer's tools as well, and a ticket instead of the customer; its last call
+      is `done`. For domains whose customers have tools.
     - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv.
 
     ## Version History
@@ -178,7 +184,7 @@ class Tau2Env(TauEnv):
         if not self.solo:
             return super().gold(task)
         made = [
-            self.grammar.write(calls=[replace(gold.call, requestor="assistant")]) for gold in task.gold or ()
+            self.grammar.write(calls=[replace(call, requestor="assistant")]) for call in self._solution(task)
         ]
         return [*made, self.grammar.write(calls=[ToolCall("done", {})])]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from forge_envs.messages import ToolCall
 from forge_envs.people.users import User
 from forge_envs.tables import Base, Table
 from forge_envs.worlds.tau.customer import CountedHands
@@ -38,6 +39,12 @@ def _customer(task: TauTask, hands: CountedHands) -> User:
     return PhoneCustomer(task.brief.goal, task.known, task.brief.instructions, hands)
 
 
+def _looks(task: TauTask) -> list[ToolCall]:
+    numbers = [call.arguments["phone_number"] for call in task.setup if call.name == "set_user_info"]
+    looks = [ToolCall("get_customer_by_phone", {"phone_number": number}) for number in numbers[-1:]]
+    return [*looks, ToolCall("check_status_bar", {}, "user")]
+
+
 TELECOM = Domain(
     name="telecom",
     address=f"{__name__}:TELECOM",
@@ -48,6 +55,7 @@ TELECOM = Domain(
     policy=telecom_policy,
     customer=_customer,
     ask=ask_for,
+    looks=_looks,
     contracts={
         "tau2": Contract(
             Carrier,
