@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 DEPTH = 950
 """Levels below which a walk gives up, as the official recursion does."""
-VISITS = 200_000
+VISITS = 20_000
 """Entries after which it gives up too: copies share what they hold, so that few calls can make very many."""
+CHARACTERS = 10_000_000
+"""Characters in the paths of a walk after which it gives up as well."""
 SHOWN_DEPTH = 100
 """Levels that a state shows as nested objects."""
 
@@ -56,7 +59,7 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
     A directory that was copied into itself has no end; Python's own complaint about it is raised.
     """
     levels: list[tuple[str, Iterator[tuple[str, Entry]]]] = [(path, iter(start.contents.items()))]
-    visits = 0
+    visits = characters = 0
     while levels:
         base, entries = levels[-1]
         step = next(entries, None)
@@ -64,8 +67,8 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
             levels.pop()
             continue
         name, entry = step
-        visits += 1
-        if len(levels) > DEPTH or visits > VISITS:
+        visits, characters = visits + 1, characters + len(base)
+        if len(levels) > DEPTH or visits > VISITS or characters > CHARACTERS:
             raise RecursionError("maximum recursion depth exceeded")
         yield name, f"{base}/{name}", entry
         if isinstance(entry, Directory):
@@ -75,18 +78,23 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
 def shown(top: Directory) -> dict[str, Any]:
     """A directory and all below it as plain data, equal for equal trees, whatever shape they have.
 
-    A directory inside itself is shown by how many levels up it is; what is too deep or too much, as a list.
+    A directory inside itself is shown by how many levels up it is, what is too deep as a list of paths; what
+    comes after so many entries that no honest tree has them is left out.
     """
-    visits = 0
+    left = VISITS
 
     def show(directory: Directory, above: list[int]) -> dict[str, Any]:
-        nonlocal visits
+        nonlocal left
         mark = id(directory.contents)
         if mark in above:
             return {"__dir__": directory.name, "levels_up": len(above) - above.index(mark)}
-        visits += len(directory.contents)
-        if len(above) >= SHOWN_DEPTH or visits > VISITS:
-            return {"__dir__": directory.name, "below": _below(directory)}
+        left -= len(directory.contents)
+        if left < 0:
+            return {"__dir__": directory.name, "below": len(directory.contents)}
+        if len(above) >= SHOWN_DEPTH:
+            below = _below(directory, left)
+            left -= len(below)
+            return {"__dir__": directory.name, "below": below}
         within = [*above, mark]
         return {
             "__dir__": directory.name,
@@ -101,10 +109,10 @@ def shown(top: Directory) -> dict[str, Any]:
     return show(top, [])
 
 
-def _below(directory: Directory) -> list[Any]:
+def _below(directory: Directory, most: int) -> list[Any]:
     found: list[Any] = []
     try:
-        for _, path, entry in walk(directory, ""):
+        for _, path, entry in islice(walk(directory, ""), most):
             found.append(path if isinstance(entry, Directory) else [path, entry.content])
     except RecursionError:
         found.append("...")

@@ -28,10 +28,15 @@ class Fillers:
     """Filler data by name. `get` hands out copies: what one episode does to them no other sees."""
 
     values: Mapping[str, Any]
+    file: str = ""
+    """Where they were read. Copies in other processes read it again: it is large."""
 
     def get(self, name: str) -> Any:
         """A copy of the filler data of this name."""
         return copy.deepcopy(self.values[name])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Fillers.read, (self.file,)) if self.file else (Fillers, (self.values,))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Fillers:
         return self  # never changed, and large
@@ -58,7 +63,7 @@ class Fillers:
             raise TaskError(f"no {FILE.name} under {str(path)!r}: {FIX}")
         key = (str(file), file.stat().st_mtime_ns)
         if key not in _READ:
-            _READ[key] = cls(_literals(file))
+            _READ[key] = cls(_literals(file), str(file))
         return _READ[key]
 
 

@@ -13,8 +13,8 @@ from decimal import ROUND_DOWN, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-MOST_DIGITS = 10_000
-"""More digits than this are refused: the official simulator would be busy for long, and its memory full."""
+MOST_DIGITS = 1_000
+"""More digits than this are refused: the official simulator would be busy for ever with some of them."""
 BITS_PER_DIGIT = 3.3219280948873626
 Real = Fraction | float
 """A finite number is a fraction; an infinite one, or none at all, is a float."""
@@ -32,12 +32,12 @@ class Written:
 
 def quotient_of_logs(value: Any, base: Any, digits: Any) -> Written:
     """The logarithm of a value to a base."""
-    places = int(digits)
-    if places > MOST_DIGITS:
-        raise ValueError(f"a precision of {places:.6g} digits is more than the {MOST_DIGITS} that can be had")
-    bits = max(1, round((places + 1) * BITS_PER_DIGIT))
-    above = _log(_number(value, bits), bits)
-    below = _log(_number(base, bits), bits)
+    asked = int(digits)
+    bits = max(1, round((min(asked, MOST_DIGITS) + 1) * BITS_PER_DIGIT))
+    numbers = _number(value, bits), _number(base, bits)
+    if asked > MOST_DIGITS:
+        raise ValueError(f"a precision of more than {MOST_DIGITS} digits cannot be had")
+    above, below = (_log(number, bits) for number in numbers)
     shown = max(1, round(bits / BITS_PER_DIGIT) - 1)
     shown = 17 if shown == 15 else shown + 3
     found = [_written(part, shown) for part in _divided(above, below, bits)]
@@ -86,7 +86,7 @@ def _log(value: Decimal | float, bits: int) -> list[Real]:
     if not value:
         return [-math.inf]
     context = Context(prec=int(bits / BITS_PER_DIGIT) + 12, Emax=10**17, Emin=-(10**17))
-    real = _rounded(Fraction(abs(value).ln(context)), bits)
+    real = _rounded(Fraction(value.copy_abs().ln(context)), bits)
     return [real] if value > 0 else [real, _rounded(_pi(bits), bits)]
 
 

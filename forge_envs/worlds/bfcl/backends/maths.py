@@ -8,7 +8,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from forge_envs.worlds.bfcl.backends.backend import Answer, Backend, refusal
-from forge_envs.worlds.bfcl.backends.logarithms import MOST_DIGITS, quotient_of_logs
+from forge_envs.worlds.bfcl.backends.logarithms import quotient_of_logs
 
 TOO_LONG = 10**4300
 """The least integer that Python does not write out; the official simulators answer with its complaint."""
@@ -16,6 +16,8 @@ TOO_LONG_TEXT = (
     "Exceeds the limit (4300 digits) for integer string conversion;"
     " use sys.set_int_max_str_digits() to increase the limit"
 )
+LONGEST_ROOT = 10_000
+"""Digits of a root; the official simulator fills the memory with as many as are asked for."""
 METRES = {"km": 1000, "m": 1, "cm": 0.01, "mm": 0.001, "um": 1e-6, "nm": 1e-9}
 FACTORS = {
     "cm_to_in": 0.393701,
@@ -93,7 +95,7 @@ class MathAPI(Backend):
                 return refusal("Cannot calculate square root of a negative number")
             context = Context()
             context.prec = precision
-            if precision > MOST_DIGITS:
+            if precision > LONGEST_ROOT:
                 return refusal(NO_ROOT)
             return {"result": Decimal(number).sqrt(context)}
         except (TypeError, InvalidOperation):
