@@ -63,3 +63,10 @@ def test_the_one_dialogue_that_nobody_can_win_is_left_out() -> None:
 
 def test_official_dialogues_keep_every_promise() -> None:
     check_world("Forge/BFCL-v0", tasks=2, path=str(DATA / "bfcl" / "v4"), category="multi_turn_miss_func")
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_gold_that_is_not_what_was_asked_for_is_named_and_played(version: str) -> None:
+    env = BfclEnv(path=str(DATA / "bfcl" / version))
+    assert [int(id.rsplit("_", 1)[1]) for id in env.doubts] == [4, 18, 30, 162, 184]
+    assert set(env.doubts) <= set(env.task_ids())
