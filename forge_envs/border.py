@@ -44,6 +44,7 @@ def shares_nothing(bench: Bench) -> str:
     for task in bench.ids(2):
         actions = bench.env.gold_actions(task) if bench.deterministic else []
         env = bench.make()
+        env.reset(seed=0, options={"task": task})  # which tools there are may depend on the task
         before = play(bench.make(), task, actions), _told(env, task)
         spoilt: list[Seen] = []
         messages, info = env.reset(seed=0, options={"task": task})
