@@ -58,7 +58,7 @@ def test_a_yes_needs_the_right_record_and_the_right_value():
         seen += 1
         if column.spec.kind == "choice":
             other = next(one for one in column.values if one != value)
-            text = f"Shall I set the {column.said} of {it(task, goal)} to {other}?"
+            text = f"I'll change the {column.said} of {it(task, goal)} to {other}. Is that OK?"
             assert str(Visitor(task).reply(text)).startswith("No"), text
     assert seen >= 5
 
@@ -215,7 +215,7 @@ def test_english():
 
 BAD = [
     ('on = "loan"', 'on = "lawn"', "no record"),
-    ('field = "renewals"', 'field = "rentals"', "no fields of loan"),
+    ('field = "branch"', 'field = "brunch"', "no fields of"),
     ('of = "book"', 'of = "brook"', "is no thing"),
     ('to = "cancelled"', 'to = "gone"', "no states of hold"),
     ('does = "swap"', 'does = "juggle"', "does"),

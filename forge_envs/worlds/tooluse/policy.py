@@ -73,8 +73,8 @@ def _data(domain: ToolDomain) -> list[str]:
                 ]
             )
             lines.append(
-                f"- A {kind.noun} is {kind.link.removesuffix(' the')} a {thing} and belongs to a {domain.person.noun}. "
-                f"It has {fields}. Its status is {states}."
+                f"- A {kind.noun} is {kind.link.removesuffix(' the')} a {thing} and belongs to a "
+                f"{domain.person.noun}. It has {fields}. Its status is {states}."
             )
     return lines
 
