@@ -52,6 +52,7 @@ ENVS = {
         "adapters",
         "audit",
         "serve",
+        "worlds.tooluse",
     },
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
@@ -85,6 +86,7 @@ LAZY = {
     "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
+    "forge_envs.worlds.tooluse": {"networkx"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
 }
 """Libraries of extras, by module or folder, imported only when they are used."""

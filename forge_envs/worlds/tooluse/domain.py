@@ -33,7 +33,7 @@ class Column:
         return self.spec.key
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowKind:
     """A kind of rows: the person, a thing or a record."""
 
@@ -69,6 +69,12 @@ class RowKind:
     def by_key(self) -> dict[str, Column]:
         """Its columns by the theme's names."""
         return {column.key: column for column in self.columns}
+
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all fields of its rows."""
+        fixed = (self.id_name, self.label, self.owner, self.about, self.state)
+        return tuple([name for name in (*fixed, *(column.name for column in self.columns)) if name])
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,10 @@ class Office(ServiceDesk):
         table = self.held[kind.table]
         for key in table:
             row = table.peek(key)
-            if all([row[column].lower() == value for column, value in wanted.items()]):
+            for column, value in wanted.items():
+                if row[column].lower() != value:
+                    break
+            else:
                 self.found_id = key
                 return self._show(kind, key) if self.domain.finds_row else key
         self.found_id = ""

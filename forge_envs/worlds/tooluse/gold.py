@@ -17,7 +17,7 @@ from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.tools import toolbox_of
 from forge_envs.worlds.tooluse.values import say
-from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
+from forge_envs.worlds.tooluse.words import capital, is_plural, spoken, with_articles
 
 
 def gold_actions(task: ToolUseTask, voice: int) -> list[str | ToolCall]:
@@ -199,7 +199,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         it = "your account"
         if goal.subject:
             it = f"{kind.noun} {goal.subject}"
-            if not goal.theirs and not self.tiny and self.voice % 3:
+            if not goal.theirs and not self.tiny and self.voice % 3 == 0:
                 it += f" ({self.task.label(kind, self.task.row(goal)[kind.about])})"
         words |= {"it": it, "It": capital(it), "reason": f", reason: {goal.reason}" if goal.reason else ""}
         if goal.thing:
@@ -216,6 +216,8 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             words["value"] = listing(
                 [f"{column.said} {value}" if named else value for column, value in values] or [""]
             )
+        several = is_plural(words["column"])
+        words |= {"has": "have" if several else "has", "is": "are" if several else "is"}
         return words
 
     def _fact(self, goal: Errand) -> dict[str, str]:

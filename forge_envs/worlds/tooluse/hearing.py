@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
 from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
-from forge_envs.worlds.tooluse.theme import Called, theme
+from forge_envs.worlds.tooluse.theme import Called, ThemeAction, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
@@ -151,28 +151,35 @@ def own_words(name: str) -> dict[str, Word]:
         stem = "customer" if key == "person" else f"n:{key}"
         for noun in part.nouns:
             head = noun.split()[-1]
-            _teach(found, (head, plural(head)), stem, "OBJ")
+            _teach(found, head, stem, "OBJ")
+            _teach(found, plural(head), stem, "OBJ")
         for several in part.plurals:
-            _teach(found, (several.split()[-1],), stem, "OBJ")
+            _teach(found, several.split()[-1], stem, "OBJ")
     for action in drawn_from.actions:
-        for verb, past in zip(action.verbs, action.past, strict=True):
-            (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
-            now, going, done = forms(base, gone)
-            for some, role in ((now, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
-                _teach(found, [f"{word}{more}" for word in some], f"v:{action.key}", role)
-        for noun in action.acts:
-            _teach(found, (noun.split()[-1], plural(noun.split()[-1])), f"v:{action.key}", "SVC.noun")
+        for word, role in _forms(action):
+            _teach(found, word, f"v:{action.key}", role)
     return found
 
 
-def _teach(found: dict[str, Word], said: Iterable[str], stem: str, role: str) -> None:
-    known = lexicon()
-    for word in said:
-        old = known.get(word)
-        if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
-            continue  # it is understood better as it is
-        ending = role.partition(".")[2]
-        found.setdefault(word, Word(word, f"{stem}.{ending}" if ending else stem, role))
+def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
+    """All that an action is called, in all forms, with their roles."""
+    for verb, past in zip(action.verbs, action.past, strict=True):
+        (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
+        now, going, done = forms(base, gone)
+        for some, role in ((now - done, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
+            for word in some:
+                yield f"{word}{more}", role
+    for noun in action.acts:
+        yield noun.split()[-1], "SVC.noun"
+        yield plural(noun.split()[-1]), "SVC.noun"
+
+
+def _teach(found: dict[str, Word], said: str, stem: str, role: str) -> None:
+    old = lexicon().get(said)
+    if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
+        return  # it is understood better as it is
+    ending = role.partition(".")[2]
+    found.setdefault(said, Word(said, f"{stem}.{ending}" if ending else stem, role))
 
 
 def _main(verb: str) -> tuple[str, str]:
@@ -191,8 +198,7 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
 
 def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
-    said = {"".join(_main(verb)) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
-    found = {_stem(word, words) for word in said}
+    found = {_stem(word, words) for word, _ in _forms(act.spec)}
     return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 

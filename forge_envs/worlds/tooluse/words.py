@@ -25,6 +25,15 @@ def plural(noun: str) -> str:
     return f"{noun}s"
 
 
+def is_plural(noun: str) -> bool:
+    """Whether a noun as it stands means several.
+
+    >>> [is_plural(noun) for noun in ("fines due", "open fines", "status", "address")]
+    [False, True, False, False]
+    """
+    return noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
+
+
 def with_articles(text: str) -> str:
     """The text with "a" and "an" as the word after them wants it.
 
