@@ -1,9 +1,9 @@
 """A thousand generated domains, a hundred tasks in each: gold, silence, duplicates, leaks, and how fast it is.
 
-Draws the tasks of 800 domains to train on and 200 to test on, plays gold and silence in every one, and reports
-as `forge-envs tooluse report` does. Then measures in processor time of one process: tasks drawn a second, the
-domains' own drawing included, and steps a second of whole gold episodes, resets included. Counts hold on any
-machine; `spin` says how fast this one is (seconds for ten million additions).
+Draws the tasks of 800 domains to train on and 200 to test on, plays gold and silence in every one, and
+reports as `forge-envs tooluse report` does. First it measures in processor time of one process: tasks drawn a
+second, with and without the drawing of their domains, and steps a second of whole gold episodes, resets
+included. Counts hold on any machine; `spin` says how fast this one is (seconds for ten million additions).
 Run: python benchmarks/tooluse.py [--domains 1000] [--tasks 100] [--size full] [--processes 1]
 """
 

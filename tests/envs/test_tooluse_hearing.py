@@ -169,7 +169,8 @@ def test_who_they_are_is_told_when_asked():
             "Could you verify your identity?",
         ):
             answer = str(Visitor(task).reply(ask))
-            assert (task.email or task.phone) in answer, (ask, answer)
+            known = task.email or ("remember" if "email" in ask else task.phone)
+            assert known in answer, (ask, answer)
         assert task.phone in str(Visitor(task).reply("What is your full name?"))
 
 
