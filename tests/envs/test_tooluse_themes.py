@@ -148,6 +148,7 @@ def check_action(theme: dict[str, Any], action: dict[str, Any], where: str) -> N
         assert found <= slot and not re.search(r"\d", text), f"{where}: {text}"
         assert action["on"] == "person" or found - {"verb"}, f"{where}: says not what: {text}"
         assert text[-1] in ".!?", f"{where}: {text}"
+        assert not re.search(r"\b(no|the|an?|another|any|my|your) \{it\}", text, re.I), f"{where}: {text}"
     on = holders(theme)[action["on"]]
     own = {
         **fields(on),

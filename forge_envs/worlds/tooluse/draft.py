@@ -172,6 +172,25 @@ class VisitDraft:
     def _which(self, kind: RowKind, row: Row, knows: bool) -> str:
         return self.say("found_by_id" if knows else "found_by_thing", **self._words(kind, row))
 
+    def known_by_field(self, goal: Errand) -> Errand:
+        """The goal, its record known by a field that no other of the customer shares, if there is one."""
+        kind = self.domain.kinds[goal.about]
+        own = self.rows[kind.table]
+        columns = [
+            column
+            for column in kind.columns
+            if column.spec.kind in ("date", "choice", "money")
+            and goal.fact.partition(".")[2] != column.key
+            and sum(row[column.name] == own[goal.subject][column.name] for row in own.values()) == 1
+        ]
+        if not columns or len(own) < 2:
+            return goal
+        column = self.dice.choice(columns)
+        value = say(self.domain, column, own[goal.subject][column.name])
+        words = {"noun": kind.noun, "column": column.said, "value": value}
+        details = {**goal.details, f"record:{kind.key}": self.say("found_by_field", **words)}
+        return replace(goal, details=details, searched=True)
+
     def act(self, act: Deed, row: Row | None = None, knows: bool = True) -> Errand:
         """Wants an act that is allowed."""
         if act.spec.does == "create":

@@ -118,7 +118,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             about = goal.thing or task.row(goal)[act.kind.about]
             self._read(act.kind.thing, about)
 
-    def _record(self, goal: Goal) -> None:
+    def _record(self, goal: Errand) -> None:
         kind = self.task.kind(goal)
         if kind.role != "record" or not goal.subject:
             return
@@ -126,6 +126,11 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             listed = self.domain.tool("list", kind.key)
             assert listed is not None
             self._call(listed.name, {self.domain.person.id_name: self.task.customer_id})
+        if goal.searched:
+            rows = self.task.held[kind.table].rows
+            own = [key for key in rows if rows[key][kind.owner] == self.task.customer_id]
+            for key in own[: own.index(goal.subject)]:
+                self._read(kind.key, key)
         self._read(kind.key, goal.subject)
 
     def _profile(self) -> None:
