@@ -35,6 +35,7 @@ register("Forge/Tau2-v0", "forge_envs.worlds.tau.tau2:Tau2Env")
 register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=True)
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/ToolFolder-v0", "forge_envs.worlds.toolfolder.env:ToolFolderEnv")
+register("Forge/ToolSim-v0", "forge_envs.worlds.toolfolder.toolsim:ToolSimEnv")
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
 for _id, _entry in {
     "Forge/Text-v0": "text:AdoptedText",
