@@ -38,7 +38,7 @@ class Kinds:
                 mine.append(place)
 
     def joined(self, groups: Sequence[Sequence[ToolSchema]]) -> list[list[ToolSchema]]:
-        """The groups, those on what belongs to a row joined to those on the row, as far as they stay small."""
+        """The groups, those on what belongs to a row joined to those on the row, if they stay small."""
         home = {}
         whole = [list(group) for group in groups]
         for number, group in enumerate(whole):
