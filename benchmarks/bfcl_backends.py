@@ -278,6 +278,23 @@ def play(
         compare(name, function, positional, named, ours[name], theirs[name], entry["id"], done)
 
 
+def play_gold(
+    entry: dict[str, Any], official: Official, kinds: dict[str, type[Backend]], fillers: Fillers, done: Played
+) -> None:
+    """The ground truth of an entry on both sides."""
+    long_context = "long_context" in entry["id"]
+    names = list(entry["involved_classes"])
+    configs = {name: entry["initial_config"].get(name, {}) for name in names}
+    theirs = {name: official.make(name, configs[name], long_context) for name in names}
+    ours = {name: kinds[name](fillers) for name in names}
+    for name in names:
+        ours[name].load(configs[name], long_context)
+    for text in entry["gold"]:
+        function, positional, named = read_call(text)
+        name = next(name for name in names if function in ours[name].functions)
+        compare(name, function, positional, named, ours[name], theirs[name], entry["id"], done)
+
+
 def compare(
     name: str,
     function: str,
@@ -328,6 +345,9 @@ def main() -> None:
         public = {n for n, _ in inspect.getmembers(cls, inspect.isfunction) if not n.startswith("_")}
         assert public == set(kind.functions), (name, public ^ set(kind.functions))
     rng, done, pool = random.Random(options.seed), Played(), entries(options.package)
+    for entry in pool:
+        play_gold(entry, official, kinds, fillers, done)
+    print(f"ground truth of {len(pool)} entries: {dict(done.counts)}", flush=True)
     for _ in range(options.sequences):
         play(rng.choice(pool), official, kinds, fillers, rng, done)
         done.counts["sequences"] += 1

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import threading
 import time
@@ -26,14 +25,10 @@ from forge_envs.worlds.bfcl.env import BfclEnv
 from forge_envs.worlds.bfcl.files import read_lines
 from forge_envs.worlds.bfcl.task import OneShot
 from tests.envs.bfcl_episodes import Episode, episodes, play
+from tests.envs.bfcl_verdicts import CHANGED, EVERY, digest, plain, store
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "bfcl_equality.json"
-
-
-def plain(text: str) -> str:
-    """A result in which sets of texts stand in alphabetical order: Python writes them in any."""
-    return re.sub(r"\{('[^{}:]*')\}", lambda hit: f"{{{', '.join(sorted(hit[1].split(', ')))}}}", text)
 
 
 def asked(env: BfclEnv, made: Iterable[Episode]) -> Iterator[dict[str, Any]]:
@@ -66,6 +61,23 @@ def feed(lines: TextIO, rows: Iterable[dict[str, Any]]) -> None:
             lines.write(f"{json.dumps(row)}\n")
 
 
+def official(env: BfclEnv, args: argparse.Namespace, every: int = 1) -> Iterator[tuple[Episode, Any]]:
+    """Episodes, each with what the official code says of it."""
+    command = [str(args.python), str(HERE / "bfcl_oracle.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdin is not None and run.stdout is not None
+        rows = asked(env, episodes(env, args.changed, every))
+        writer = threading.Thread(target=feed, args=(run.stdin, rows))
+        writer.start()
+        for episode, line in zip(episodes(env, args.changed, every), run.stdout, strict=True):
+            theirs = json.loads(line)
+            assert theirs["key"] == episode.key
+            yield episode, theirs
+        writer.join()
+    if run.returncode:
+        raise SystemExit(f"{' '.join(command)} failed: exit {run.returncode}")
+
+
 def compare(category: str, args: argparse.Namespace) -> dict[str, Any]:
     """The counts of a category, with the keys of all episodes on which the two differ."""
     env = BfclEnv(category=category, path=args.path, wrong_gold="play")
@@ -73,38 +85,34 @@ def compare(category: str, args: argparse.Namespace) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     different: list[str] = []
     why: Counter[str] = Counter()
-    command = [str(args.python), str(HERE / "bfcl_oracle.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdin is not None and run.stdout is not None
-        rows = asked(env, episodes(env, args.changed))
-        writer = threading.Thread(target=feed, args=(run.stdin, rows))
-        writer.start()
-        for episode, line in zip(episodes(env, args.changed), run.stdout, strict=True):
-            theirs = json.loads(line)
-            assert theirs["key"] == episode.key
-            ours = play(env, episode)
-            same = ours["valid"] == theirs["valid"]
-            if "results" in theirs:
-                same &= play(checked, episode)["valid"] == theirs["empty"]
-                same &= len(ours["results"]) == len(theirs["results"])
-                pairs = zip(ours["results"], theirs["results"], strict=False)
-                same &= all(a == b or plain(a) == plain(b) for a, b in pairs)
-                counts["results"] += len(theirs["results"])
-            kind = episode.key.rsplit(":", 1)[1].rstrip("0123456789")
-            counts[f"{kind} {'right' if theirs['valid'] else 'wrong'}"] += 1
-            why[theirs["why"].split(":")[0] if theirs["why"].startswith("broken") else theirs["why"]] += 1
-            counts["episodes"] += 1
-            if not same:
-                different.append(episode.key)
-        writer.join()
-    if run.returncode:
-        raise SystemExit(f"{' '.join(command)} failed: exit {run.returncode}")
+    for episode, theirs in official(env, args):
+        ours = play(env, episode)
+        same = ours["valid"] == theirs["valid"]
+        if "results" in theirs:
+            same &= play(checked, episode)["valid"] == theirs["empty"]
+            same &= list(map(plain, ours["results"])) == list(map(plain, theirs["results"]))
+            counts["results"] += len(theirs["results"])
+        kind = episode.key.rsplit(":", 1)[1].rstrip("0123456789")
+        counts[f"{kind} {'right' if theirs['valid'] else 'wrong'}"] += 1
+        why["broken" if theirs["why"].startswith("broken") else theirs["why"]] += not theirs["valid"]
+        counts["episodes"] += 1
+        if not same:
+            different.append(episode.key)
     return {
         "source": env.leaderboard.source.rsplit(", in ", 1)[0],
         **dict(sorted(counts.items())),
         "why wrong": dict(why.most_common()),
         "different": different,
     }
+
+
+def keep(categories: list[str], args: argparse.Namespace) -> None:
+    """Store what the official code says of some episodes."""
+    args.changed = CHANGED
+    for category in categories:
+        env = BfclEnv(category=category, path=args.path, wrong_gold="play")
+        told = [digest(theirs) for _, theirs in official(env, args, EVERY)]
+        store({f"{env.leaderboard.version}/{category}": told})
 
 
 def main() -> None:
@@ -114,6 +122,7 @@ def main() -> None:
     parser.add_argument("--path", default="", help="the folder with the data; by default that interpreter's")
     parser.add_argument("--changed", type=int, default=8, help="changed answers to each entry")
     parser.add_argument("--category", action="append", help="a category or a group; by default all")
+    parser.add_argument("--store", action="store_true", help="keep some verdicts for the tests instead")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if not args.path:
@@ -121,6 +130,8 @@ def main() -> None:
         found = subprocess.run([args.python, "-c", code], check=True, capture_output=True, text=True)
         args.path = str(Path(found.stdout.strip()) / "data")
     categories = [one.name for name in args.category or GROUPS for one in chosen(name)]
+    if args.store:
+        return keep(categories, args)
     report, began = {}, time.perf_counter()
     for category in categories:
         report[category] = found_here = compare(category, args)

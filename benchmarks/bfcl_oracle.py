@@ -83,9 +83,12 @@ def dialogue(episode: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forget() -> None:
-    """Let the next call begin with fresh systems: the official code keeps them by name."""
+    """Let the next episode begin afresh: the official code keeps systems by name, and lists as defaults."""
     for name in [name for name in vars(multi_turn_utils) if name.endswith("_instance")]:
         del vars(multi_turn_utils)[name]
+    for name in [name for name in sys.modules if ".func_source_code." in name]:
+        if not name.endswith("long_context"):
+            del sys.modules[name]
 
 
 def question(episode: dict[str, Any]) -> dict[str, Any]:

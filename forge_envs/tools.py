@@ -49,11 +49,14 @@ class Tool:
 
         Raises BadArguments (nothing ran), ToolError (the world refuses) or MachineError.
         """
+        return self.function(owner, **self.check(arguments))
+
+    def check(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, if they fit the schema. Raises BadArguments."""
         try:
-            checked = self.validate(arguments)
+            return self.validate(arguments)
         except ValidationError as error:
             raise BadArguments(self._explain(error)) from None
-        return self.function(owner, **checked)
 
     def _explain(self, error: ValidationError) -> str:
         problems = []

@@ -1,4 +1,4 @@
-"""BFCL's simulated systems: equal to the official ones on published ground truth, safe against any argument."""
+"""BFCL's simulated systems: equal to the official ones on published ground truth, safe against any call."""
 
 from __future__ import annotations
 
@@ -323,6 +323,8 @@ def test_no_number_keeps_the_machine_busy() -> None:
     assert "Exceeds the limit (4300 digits)" in answer(maths, "multiply", 10**4000, 10**4000)
     assert answer(maths, "power", 1, 10**30) == '{"result": 1}'
     assert answer(maths, "round_number", 17, -(10**12)) == '{"result": 0}'
+    repeated = answer(start("TravelAPI"), "compute_exchange_rate", "USD", "JPY", "1" * 10**6)
+    assert repeated == FAILED
     assert answer(maths, "round_number", 17, -1) == '{"result": 20}'
     assert "invalid operation" in answer(maths, "square_root", 2, 10**12)
     assert "1000" in answer(maths, "logarithm", 2, 10, "9" * 300)

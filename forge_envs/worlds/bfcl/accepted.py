@@ -38,7 +38,7 @@ def _call(task: OneShot, function: Function, answers: Answers) -> ToolCall:
 def _fits(language: Language, kind: Mapping[str, Any], value: Any, accepted: list[Any]) -> bool:
     try:
         return value_fits(language, kind, value, accepted)
-    except (KeyError, TypeError, AttributeError, IndexError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return False
 
 

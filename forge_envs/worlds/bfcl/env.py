@@ -20,6 +20,7 @@ from forge_envs.worlds.bfcl.match import fault
 from forge_envs.worlds.bfcl.systems import FAILED, Systems
 from forge_envs.worlds.bfcl.task import BfclTask, Dialogue, OneShot
 from forge_envs.worlds.bfcl.verdict import MODEL, start, turn_fault
+from forge_envs.worlds.bfcl.wrong_gold import CONTRADICTED
 
 STEPS = 20
 """Actions with calls in one turn; the official runner breaks off at the next, and the entry fails."""
@@ -85,7 +86,8 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
     ## Information
 
     `task`, `turn`, `turn_reward`, `parts`, and at the end `outcome`. `env.unwrapped.leaderboard.source` says
-    what was read; `env.unwrapped.gaps` lists entries that nobody can win, with reasons.
+    what was read; `env.unwrapped.gaps` lists entries that nobody can win, and `env.unwrapped.doubts` those
+    whose gold is not what was asked for, with reasons.
 
     ## Arguments
 
@@ -154,6 +156,13 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
     def gaps(self) -> dict[str, str]:
         """Tasks that nobody can win by the official rule, each with the reason."""
         return {task.id: task.wrong for task in self.leaderboard.tasks.values() if task.wrong}
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Tasks whose gold wins and is not what was asked for, as far as that is known, with the reason."""
+        tasks = self.leaderboard.tasks.values()
+        found = ((task.id, CONTRADICTED.get(f"{task.version}/{task.official}")) for task in tasks)
+        return {id: why for id, why in found if why}
 
     def begin(self, task: BfclTask) -> tuple[BfclEpisode, Observation]:
         """Fresh systems, and what is said first."""

@@ -172,10 +172,10 @@ def read_category(
     if list(answers) != list(entries):
         lacking = [id for id in entries if id not in answers]
         more = [id for id in answers if id not in entries]
+        faults = f": {len(lacking)} lack one{_few(lacking)}, {len(more)} answer no entry{_few(more)}"
         raise TaskError(
-            f"{path} has {len(answers)} answers for {len(entries)} entries: {len(lacking)} lack one "
-            f"{_few(lacking)}, {len(more)} answer no entry {_few(more)}"
-            + ("" if lacking or more else "they come in another order")
+            f"{path} has {len(answers)} answers for {len(entries)} entries"
+            + (faults if lacking or more else ", in another order")
         )
     return entries, answers
 
@@ -188,9 +188,9 @@ def _number(id: str, called: str) -> int | None:
 
 def _refuse(path: Path, what: str, ids: Sequence[str]) -> None:
     if ids:
-        raise TaskError(f"{path}: {len(ids)} entries {what} {_few(ids)}")
+        raise TaskError(f"{path}: {len(ids)} entries {what}{_few(ids)}")
 
 
 def _few(ids: Sequence[str]) -> str:
     more = ", …" if len(ids) > 5 else ""
-    return f"({', '.join(ids[:5])}{more})" if ids else ""
+    return f" ({', '.join(ids[:5])}{more})" if ids else ""

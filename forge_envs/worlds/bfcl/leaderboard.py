@@ -314,6 +314,8 @@ def _gold_call(text: str, systems: Sequence[type[Backend]]) -> ToolCall:
             raise ValueError(f"no system has a function {name!r}")
         takes = list(inspect.signature(getattr(owners[-1], name)).parameters)[1:]
         given = [ast.literal_eval(one) for one in call.args]
+        if any(one.arg is None for one in call.keywords):
+            raise ValueError("an argument has no name")
         named = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
         return ToolCall(name, {**dict(zip(takes, given, strict=False)), **named})
     except (SyntaxError, ValueError) as error:

@@ -1,7 +1,8 @@
 """Java and JavaScript values as text: what the official checker reads in them, and how to write them.
 
 It reads with regular expressions, not with a parser; what it cannot read stays text. The expressions here
-accept the same texts.
+accept the same texts, in time that hostile ones cannot stretch; nothing is read of a text longer than
+`LONGEST`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+LONGEST = 4_000
+"""Characters of a value; with the official expressions some texts of a hundred take hours."""
 _INTEGER = r"-?\d+"
 _DECIMAL = r"-?\d+(?:\.\d+)?"
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
@@ -42,7 +45,7 @@ def from_java(text: str, kind: str, element: str | None = None) -> Any:
     >>> from_java("12L", "long"), from_java("12", "long"), from_java("new int[]{1, 2}", "Array", "integer")
     (12, '12', [1, 2])
     """
-    return _JAVA[kind](text, element)
+    return _JAVA[kind](text, element) if len(text) <= LONGEST else text
 
 
 def _java_array(text: str, element: str | None) -> Any:
@@ -55,22 +58,26 @@ def _java_array(text: str, element: str | None) -> Any:
 def _java_list(text: str, element: str | None) -> Any:
     """An ArrayList, of which quotes are cut off where its elements are texts."""
     listed = re.search(r"new\s+ArrayList<\w*>\(Arrays\.asList\((.+?)\)\)", text)
-    added = re.search(r"new\s+ArrayList<\w*>\(\)\s*\{\{\s*(.+?)\s*\}\}", text, re.DOTALL)
+    added = re.search(r"new\s+ArrayList<\w*>\(\)\s*\{\{", text)
     if listed:
         found = listed[1].split(",")
-    elif added:
-        found = re.findall(r"add\((.+?)\)", added[1])
+    elif added or re.search(r"new\s+ArrayList<\w*>\(\)", text):
+        block = text[added.end() :].strip() if added else ""
+        found = re.findall(r"add\((.+?)\)", block[: block.find("}}", 1)] if "}}" in block[1:] else "")
     else:
-        return [] if re.search(r"new\s+ArrayList<\w*>\(\)", text) else text
+        return text
     cut = element in ("char", "String")
     return [one.strip()[1:-1] if cut else _java_element(one.strip(), element) for one in found]
 
 
 def _java_map(text: str, element: str | None) -> Any:
-    hit = re.search(r"new\s+HashMap<.*?>\s*\(\)\s*\{\s*\{?\s*(.*?)\s*\}?\s*\}", text, re.DOTALL)
+    hit = re.search(r"new\s+HashMap<.*?>\s*\(\)\s*\{", text, re.DOTALL)
     if not hit:
         return {} if re.search(r"new\s+HashMap<.*?>\s*\(\)", text) else text
-    return {key: _java_value(one.strip()) for key, one in re.findall(r"put\(\"(.*?)\",\s*(.*?)\)", hit[1])}
+    block = text[hit.end() :]
+    block = block[: block.find("}") + 1]  # without an end it is empty
+    block = block[: block.rfind(")") + 1]
+    return {key: _java_value(one.strip()) for key, one in re.findall(r"put\(\"(.*?)\",\s*(.*?)\)", block)}
 
 
 def _java_element(text: str, element: str | None) -> Any:
@@ -125,7 +132,7 @@ def from_javascript(text: str, kind: str, element: str | None = None) -> Any:
     >>> from_javascript("'a'", "String"), from_javascript("[1, 'b']", "array"), from_javascript("9n",
     "Bigint") ('a', [1, 'b'], 9)
     """
-    return _JAVASCRIPT[kind](text, element)
+    return _JAVASCRIPT[kind](text, element) if len(text) <= LONGEST else text
 
 
 def _js_text(text: str, element: str | None = None) -> str:
@@ -135,11 +142,9 @@ def _js_text(text: str, element: str | None = None) -> str:
 
 def _js_array(text: str, element: str | None = None) -> Any:
     text = text.strip()
-    rows = re.match(
-        r"\[\s*\[.*?\]\s*(,\s*\[.*?\]\s*)*\]|\bnew\s+Array\(\s*\[.*?\]\s*(,\s*\[.*?\]\s*)*\)", text
-    )
+    rows = _js_rows(text)
     if rows:
-        found = [row.strip() for row in re.findall(r"\[(.*?)\]", rows[0])]
+        found = [row.strip() for row in re.findall(r"\[(.*?)\]", rows)]
         found[0] = found[0].removeprefix("[")
         return [[_js_value(one) for one in row.split(",")] for row in found]
     hit = re.match(r"\[(.*?)\]|\bnew\s+Array\((.*?)\)", text)
@@ -151,6 +156,27 @@ def _js_array(text: str, element: str | None = None) -> Any:
         return [from_javascript(one, element) if element else _js_value(one) for one in elements]
     except KeyError:
         return text
+
+
+def _js_rows(text: str) -> str:
+    """The text of a list of lists that the text begins with; "" if it begins with none.
+
+    Lists are separated by commas, and each is on one line. Inside a list brackets may stand, as long as what
+    follows the last of them is a comma and a list, or the end.
+    """
+    head = re.match(r"(\[|new\s+Array\()\s*(?=\[)", text)
+    if not head:
+        return ""
+    end = "]" if head[1] == "[" else ")"
+    start, close = head.end(), text.find("]", head.end())
+    while close >= 0 and "\n" not in text[start:close]:
+        after = re.compile(r"\s*").match(text, close + 1).end()  # type: ignore[union-attr]
+        if text.startswith(end, after):
+            return text[: after + 1]
+        following = re.compile(r",\s*(?=\[)").match(text, after)
+        start = following.end() if following else start
+        close = text.find("]", max(close + 1, start))
+    return ""
 
 
 def _js_object(text: str, element: str | None = None) -> Any:

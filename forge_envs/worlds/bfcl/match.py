@@ -107,7 +107,7 @@ def call_fault(category: Category, function: Function, call: ToolCall, answers: 
             return f"{name} is not wanted"
         try:
             right = value_fits(category.language, properties[name], value, answers[name])
-        except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             right = False  # there the official checker itself breaks
         if not right:
             return f"{name} has a value that is not accepted"
@@ -149,14 +149,16 @@ def _first_type(accepted: Iterable[Any]) -> type | None:
     return next((type(one) for one in accepted if one != ""), None)
 
 
-def _type_fits(value: Any, accepted: Iterable[Any], expected: type, inner: type | None = None) -> bool:
+def _type_fits(
+    value: Any, accepted: Iterable[Any], expected: type[Any], inner: type[Any] | None = None
+) -> bool:
     if type(value) is not expected:
         return type(value) is _first_type(accepted)
     if inner is None:
         return True
     # All elements must fit one accepted list; any list fits where the argument may be left out.
     return any(
-        type(one) is not list or all(_type_fits(item, one, inner) for item in value) for one in accepted
+        not isinstance(one, list) or all(_type_fits(item, one, inner) for item in value) for one in accepted
     )
 
 

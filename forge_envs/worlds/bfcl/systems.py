@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forge_envs.messages import ToolCall
+from forge_envs.tables import copy_json
 from forge_envs.worlds.bfcl.backends import BACKENDS_OF, Backend
 from forge_envs.worlds.bfcl.backends.fillers import Fillers
 from forge_envs.worlds.bfcl.categories import Version
@@ -83,7 +84,7 @@ class Systems:
         return found[-1] if found else None
 
     def _as_written(self, value: Any) -> Any:
-        """A value as it comes out of the official runner.
+        """A value as it comes out of the official runner; a copy, which the systems may keep and change.
 
         That writes a call as Python text and puts the system's name before everything that looks like a
         call, in texts as well; the name holds that of the model. So "see (1)" becomes "see(1)", and a text
@@ -91,7 +92,7 @@ class Systems:
         """
         text = repr(value)
         if "(" not in text:
-            return value
+            return copy_json(value)
         return ast.literal_eval(_CALLED.sub(self._named, text))
 
     def _named(self, hit: re.Match[str]) -> str:

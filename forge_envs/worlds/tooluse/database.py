@@ -108,4 +108,4 @@ def own_number(kind: RowKind, task: int, at: int) -> int:
     """The number of the `at`-th row of a kind that a task writes; no two tasks of a domain share it, as long
     as there are enough numbers."""
     span: int = 10**kind.ids.digits // 2
-    return span + ((task * MOST_OWN + at) * 7919 + 1009) % span
+    return span + ((task * MOST_OWN + at) * 7919 + 1009 * sum(kind.key.encode())) % span

@@ -29,7 +29,7 @@ _WORDS = (
 )
 _TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
 _NUMBER = re.compile(
-    r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
+    r"(?<![\w#$€.,:/-])\d{1,4}(?![\w/-]|[.,:]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
 )
 _SHORTEST = 5
 """A synonym of a state must have so many letters to be heard where the domain says another one."""

@@ -170,11 +170,9 @@ class GorillaFileSystem(Backend):
 
     def du(self, human_readable: bool = False) -> Answer:
         """Bytes in the files below here."""
-        size: float = sum(
-            len(entry.content.encode("utf-8"))
-            for _, _, entry in walk(self._here, "")
-            if isinstance(entry, File)
-        )
+        contents = [entry.content for _, _, entry in walk(self._here, "") if isinstance(entry, File)]
+        sizes = {id(content): len(content.encode("utf-8")) for content in contents}  # copies share their text
+        size: float = sum(sizes[id(content)] for content in contents)
         if not human_readable:
             return {"disk_usage": f"{size} bytes"}
         for unit in UNITS:

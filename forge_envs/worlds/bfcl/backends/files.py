@@ -10,6 +10,8 @@ DEPTH = 950
 """Levels below which a walk gives up, as the official recursion does."""
 VISITS = 20_000
 """Entries after which it gives up too: copies share what they hold, so that few calls can make very many."""
+CHARACTERS = 10_000_000
+"""Characters in the paths of a walk after which it gives up as well."""
 SHOWN_DEPTH = 100
 """Levels that a state shows as nested objects."""
 
@@ -57,7 +59,7 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
     A directory that was copied into itself has no end; Python's own complaint about it is raised.
     """
     levels: list[tuple[str, Iterator[tuple[str, Entry]]]] = [(path, iter(start.contents.items()))]
-    visits = 0
+    visits = characters = 0
     while levels:
         base, entries = levels[-1]
         step = next(entries, None)
@@ -65,8 +67,8 @@ def walk(start: Directory, path: str) -> Iterator[tuple[str, str, Entry]]:
             levels.pop()
             continue
         name, entry = step
-        visits += 1
-        if len(levels) > DEPTH or visits > VISITS:
+        visits, characters = visits + 1, characters + len(base)
+        if len(levels) > DEPTH or visits > VISITS or characters > CHARACTERS:
             raise RecursionError("maximum recursion depth exceeded")
         yield name, f"{base}/{name}", entry
         if isinstance(entry, Directory):

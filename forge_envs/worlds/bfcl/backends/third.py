@@ -11,7 +11,7 @@ from forge_envs.worlds.bfcl.backends.messages import MessageAPI
 from forge_envs.worlds.bfcl.backends.posting import TwitterAPI
 from forge_envs.worlds.bfcl.backends.tickets import TicketAPI
 from forge_envs.worlds.bfcl.backends.trading import TradingBot
-from forge_envs.worlds.bfcl.backends.travel import TravelAPI
+from forge_envs.worlds.bfcl.backends.travel import TravelAPI, times
 
 
 class ThirdFileSystem(GorillaFileSystem, official="GorillaFileSystem"):
@@ -146,4 +146,4 @@ class ThirdTravelAPI(TravelAPI, official="TravelAPI", withdrawn=frozenset({"get_
         self.token_expires_in -= 1  # type: ignore[operator]  # without a token, Python's complaint is the answer
 
     def _exchanged(self, value: float, rate: float) -> float:
-        return value * rate
+        return times(value, rate)  # type: ignore[no-any-return]

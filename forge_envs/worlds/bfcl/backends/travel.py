@@ -19,7 +19,16 @@ from forge_envs.worlds.bfcl.backends.fares import (
 
 TODAY = date(2026, 3, 23)
 """The day on which travellers are of age or not. The official simulator asks the clock."""
+MOST_REPEATED = 10_000
+"""Characters of a text that stands for a number."""
 INVOICE = ("travel_date", "travel_from", "travel_to", "travel_class", "travel_cost", "transaction_id")
+
+
+def times(value: Any, rate: float) -> Any:
+    """A product; a text or a list in place of a number is repeated, but not without end."""
+    if not isinstance(value, int | float) and hasattr(value, "__len__") and len(value) > MOST_REPEATED:
+        raise MemoryError
+    return value * rate
 
 
 class TravelAPI(Backend):
@@ -190,7 +199,7 @@ class TravelAPI(Backend):
         raise ValueError("No available exchange rate for the given currencies.")
 
     def _exchanged(self, value: float, rate: float) -> float:
-        return float(value * rate)
+        return float(times(value, rate))
 
     # -- flights ---------------------------------------------------------------------------------------------
 
