@@ -59,7 +59,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
     ## Action Space
 
     A text (`Utterance`): calls in the world's grammar, or prose, which ends the turn of a dialogue. Each
-    entry has functions of its own; the space samples calls of all of them.
+    entry has functions of its own; the space samples calls of all, or of the first 150.
 
     ## Observation Space
 
@@ -148,7 +148,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
-        """JSON schemas of the functions of all tasks; of those of one name, the first."""
+        """JSON schemas of functions of all tasks, for sampling; each task's own ride on its messages."""
         schemas: list[dict[str, Any]] = self.leaderboard.packed_tools.copy()
         return schemas
 

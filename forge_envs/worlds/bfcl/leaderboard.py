@@ -51,6 +51,8 @@ DOCUMENTS = {
 """Where the functions of each simulated system are described."""
 
 
+MOST_SAMPLED = 150
+"""Functions of which the action space samples calls: all of the dialogues, the first of the questions."""
 MISPRINTS = {("delete_message", "message_id")}
 """Arguments in the documents of v3 that the official functions do not take."""
 
@@ -95,12 +97,14 @@ class Leaderboard:
 
     @functools.cached_property
     def tools(self) -> list[dict[str, Any]]:
-        """Schemas of all functions of all tasks; of those of one name, the first."""
+        """Schemas of functions of all tasks, as many as are sampled; of those of one name, the first."""
         found: dict[str, dict[str, Any]] = {}
         for task in self.tasks.values():
             for tool in all_tools(task):
                 found.setdefault(tool["function"]["name"], tool)
-        return list(found.values())
+            if len(found) >= MOST_SAMPLED:
+                break
+        return list(found.values())[:MOST_SAMPLED]
 
     @functools.cached_property
     def packed_tools(self) -> Packed:
