@@ -15,7 +15,7 @@ import numpy as np
 
 from forge_envs.arguments import arguments_of
 from forge_envs.messages import ToolCall
-from forge_envs.probe import Bench, Seen, World, go_on, play, require, same, short
+from forge_envs.probe import HOSTILE, Bench, Seen, World, go_on, play, require, same, short
 from forge_envs.schemas import sample_schema
 from forge_envs.spaces import Utterance
 
@@ -44,6 +44,7 @@ def shares_nothing(bench: Bench) -> str:
     for task in bench.ids(2):
         actions = bench.env.gold_actions(task) if bench.deterministic else []
         env = bench.make()
+        env.reset(seed=0, options={"task": task})  # which tools there are may depend on the task
         before = play(bench.make(), task, actions), _told(env, task)
         spoilt: list[Seen] = []
         messages, info = env.reset(seed=0, options={"task": task})
@@ -67,6 +68,7 @@ def _sampled(env: World) -> tuple[dict[str, Any], ...]:
 
 
 def _told(env: World, task: str) -> str:
+    env.reset(seed=0, options={"task": task})  # in some worlds each task has tools of its own
     return json.dumps([_sampled(env), env.schemas, env.gold_actions(task)])
 
 
@@ -181,6 +183,21 @@ def _say_all(bench: Bench, actions: list[str]) -> int:
     return said
 
 
+def halts_when_strict(bench: Bench) -> str:
+    """With `strict` a malformed action, and no action of gold, ends the episode with outcome 0."""
+    env, halted = bench.make(strict=True), 0
+    bad = next((text for text in HOSTILE if env.grammar.parse(text).error is not None), "")
+    for task in bench.ids(1):
+        gold = bench.env.gold_actions(task)
+        for before in {0, len(gold) - 1} if bad and task not in env.silence_solves else ():
+            last = play(env, task, [*gold[:before], bad, *gold])[-1]
+            where = f"task {task!r}: strict, after {before} gold actions and {short(bad)}"
+            require(last.action == bad and last.terminated, f"{where}: it ended with {short(last.action)}")
+            require(last.info["outcome"] == 0.0, f"{where}: the outcome is {last.info['outcome']}")
+            halted += 1
+    return f"{halted} episodes end at what is malformed, with outcome 0"
+
+
 def refuses_misuse(bench: Bench) -> str:
     """A caller's mistake is an error at once and changes nothing."""
     env, task = bench.make(), bench.ids(1)[0]
@@ -230,6 +247,7 @@ PROMISES: dict[str, Callable[[Bench], str]] = {
     "numbers": survives_numbers,
     "tags": reads_values_whole,
     "many calls": bounds_an_action,
+    "strict": halts_when_strict,
     "misuse": refuses_misuse,
     "arguments": checks_arguments,
 }

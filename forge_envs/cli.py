@@ -1,4 +1,4 @@
-"""`forge-envs`: list, check, play, serve and export worlds, audit others', build images, make tasks."""
+"""`forge-envs`: begin, list, check, play, serve, export worlds; audit others'; build images; make tasks."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
+from forge_envs import by_hand
 from forge_envs.adapters import exports
 from forge_envs.arguments import REQUIRED, WorldArgument, arguments_of
 from forge_envs.audit import command as audit
 from forge_envs.env import AgentEnv
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
 from forge_envs.make_swe import arguments as make_swe
-from forge_envs.messages import Message, ToolCall
+from forge_envs.new_world import command as new_world
 from forge_envs.people.fidelity import fidelity
 from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
 from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
-
-COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
-HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
-/tools shows the tools, /help this, /quit leaves. An empty line says nothing and takes a turn."""
+from forge_envs.worlds.tooluse import command as tooluse
 
 
 class Mistake(Exception):
@@ -75,11 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("world", nargs="?", help="id of a world, e.g. Forge/Retail-v0")
     check.add_argument("--all", action="store_true", help="check every world, plugins included")
     check.add_argument("--tasks", type=int, default=20, help="tasks of every split (default 20)")
+    check.add_argument("--seed", type=int, default=0)
     check.set_defaults(run=_check)
     play = commands.add_parser("play", help="play a world by hand, or pipe in one action per line")
-    play.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
-    play.add_argument("--task", help="task id; by default the seed picks one")
-    play.add_argument("--gold", action="store_true", help="watch the gold actions instead of acting")
+    by_hand.add_arguments(play)
     play.set_defaults(run=_play)
     fidelity = commands.add_parser("fidelity", help="hold the users of stored episodes to their notes")
     fidelity.add_argument("path", nargs="+", type=Path, help="JSON lines, or a folder of collect or eval")
@@ -88,8 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.add_argument("--examples", type=int, default=3, help="of each fault (default 3)")
     fidelity.add_argument("--json", action="store_true", help="print everything as JSON")
     fidelity.set_defaults(run=_fidelity)
-    for command in (check, play):
-        command.add_argument("--seed", type=int, default=0)
     serving = commands.add_parser("serve", help="worlds for other processes, languages and machines")
     serve.add_arguments(serving)
     serving.set_defaults(run=_serve)
@@ -116,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
     making = commands.add_parser("make-swe", help="make SWE tasks of a Python package by planting bugs")
     make_swe.add_arguments(making)
     making.set_defaults(run=_make_swe)
+    starting = commands.add_parser("new-world", help="begin a world of your own: a project that works")
+    new_world.add_arguments(starting)
+    starting.set_defaults(run=_new_world)
+    generated = commands.add_parser("tooluse", help="what the generated domains of Forge/ToolUse-v0 are like")
+    tooluse.add_arguments(generated)
+    generated.set_defaults(run=_tooluse)
     return parser
 
 
@@ -257,6 +258,14 @@ def _make_swe(args: argparse.Namespace) -> int:
     return _running(lambda: make_swe.run(args))
 
 
+def _new_world(args: argparse.Namespace) -> int:
+    return _running(lambda: new_world.run(args))
+
+
+def _tooluse(args: argparse.Namespace) -> int:
+    return _running(lambda: tooluse.run(args))
+
+
 def _serve(args: argparse.Namespace) -> int:
     return _running(lambda: serve.run(args, _kwargs(args.arg)))
 
@@ -320,10 +329,7 @@ def _play(args: argparse.Namespace) -> int:
     if not isinstance(env, AgentEnv):
         raise Mistake(f"world {args.world!r} is no AgentEnv: it cannot be played by talking")
     try:
-        messages, info = env.reset(seed=args.seed, options={"task": args.task} if args.task else None)
-        _say("system", f"{args.world}, task {info['task']}")
-        _show(messages)
-        return _converse(env, iter(env.gold_actions(info["task"])) if args.gold else _typed(env), args.gold)
+        return by_hand.run(args, env)
     except TaskError as error:
         raise Mistake(str(error)) from error
     except MachineError as error:
@@ -331,88 +337,6 @@ def _play(args: argparse.Namespace) -> int:
         return 1
     finally:
         made.close()
-
-
-def _converse(env: AgentEnv[Any, Any], actions: Iterator[str], echo: bool) -> int:
-    """Act until the episode or the actions end."""
-    total = 0.0
-    for action in actions:
-        if echo:
-            _say("assistant", action)
-        messages, reward, terminated, truncated, info = env.step(action)
-        _show(messages)
-        if "error" in info:
-            print(f"forge-envs: the machine failed: {info['error']}", file=sys.stderr)
-            return 1
-        total += reward
-        _say("reward", f"turn {info['turn']}: turn reward {info['turn_reward']:+.3g}")
-        if terminated or truncated:
-            how = "over" if terminated else "over at the turn limit"
-            _say("reward", f"{how}: outcome {info['outcome']:g}, return {total:g}, parts {info['parts']}")
-            return 0
-    print("The episode was not finished and has no outcome.")
-    return 0
-
-
-def _typed(env: AgentEnv[Any, Any]) -> Iterator[str]:
-    """The actions that a person types, or that are piped in."""
-    if sys.stdin.isatty():
-        print(HELP)
-    for line in _lines():
-        if line.startswith(">"):
-            try:
-                yield _call(env, line[1:])
-            except ValueError as error:
-                print(f"forge-envs: {line!r}: {error}", file=sys.stderr)
-        elif line == "/quit":
-            return
-        elif line == "/tools":
-            for tool in env.tools.values():
-                print(f"  {tool.name}: {tool.description}\n    {json.dumps(tool.parameters['properties'])}")
-        elif line.startswith("/"):
-            print(HELP)
-        else:
-            yield line
-
-
-def _lines() -> Iterable[str]:
-    if not sys.stdin.isatty():
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
-        return
-    while True:
-        try:
-            yield input("you> ")
-        except EOFError:
-            print()
-            return
-
-
-def _call(env: AgentEnv[Any, Any], line: str) -> str:
-    """`tool {"key": "value"}` as an action. Raises ValueError."""
-    name, _, arguments = line.strip().partition(" ")
-    try:
-        values = json.loads(arguments or "{}")
-    except ValueError as error:
-        raise ValueError(f"the arguments are not JSON ({error}); write  >{name} {{...}}") from error
-    if not name or not isinstance(values, dict):
-        raise ValueError('write  >tool {"key": "value"}')
-    return env.grammar.write(calls=[ToolCall(name, values)])
-
-
-def _show(messages: Iterable[Message]) -> None:
-    for message in messages:
-        name = message.get("name", "")
-        _say(message["role"], message["content"], name)
-        if message.get("tools"):
-            names = (tool["function"]["name"] for tool in message["tools"])
-            _say("system", "tools: " + ", ".join(names))
-
-
-def _say(role: str, text: str, name: str = "") -> None:
-    head = f"{role} {name}".strip().rjust(9)
-    if sys.stdout.isatty():
-        head = f"\x1b[{COLOURS[role]}m{head}\x1b[0m"
-    print(f"{head}  " + text.replace("\n", "\n" + " " * 11), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
@@ -21,13 +21,13 @@ from pydantic import Field
 
 from forge_envs.arguments import check_arguments, known
 from forge_envs.errors import MachineError, TaskError, ToolError, brief
-from forge_envs.grammars import grammar_names, grammar_of
+from forge_envs.grammars import Grammar, grammar_names, grammar_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
 from forge_envs.spaces import Messages, Utterance
 from forge_envs.task import Task as Task
-from forge_envs.tools import BadArguments, Tool, tools_of
+from forge_envs.tools import BadArguments, Tool, Toolbox, tools_of
 
 StepResult: TypeAlias = tuple[Observation, float, bool, bool, dict[str, Any]]
 
@@ -72,6 +72,9 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
 
     - `max_turns`: actions after which the episode is graded and truncated; at least 2.
     - `turn_weight`: weight of turn rewards in what `step` returns; 0 gives the outcome alone.
+    - `strict`: what is malformed ends the episode with outcome 0, so that 1 is earned only where every turn
+      was well formed and the task is done (arXiv 2511.05951, eq. 7; GLM-4.5, arXiv 2508.06471); else it is
+      told to the agent, who goes on.
     - `grammar`: how actions are written, "hermes" or another of `forge_envs.grammars`, or one of your own.
     - `render_mode`: "ansi" makes `render()` return the conversation as text.
     """
@@ -99,28 +102,36 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         *,
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         # A world may have worked these out, or annotated them more loosely.
-        given = {"max_turns": max_turns, "turn_weight": turn_weight, "grammar": grammar}
+        given = {"max_turns": max_turns, "turn_weight": turn_weight, "strict": strict, "grammar": grammar}
         check_arguments(AgentEnv, (), given)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode={render_mode!r}: known are {self.metadata['render_modes']}")
         self.max_turns = max_turns
         self.turn_weight = turn_weight
+        self.strict = strict
         self.render_mode = render_mode
-        self.tools: dict[str, Tool] = tools_of(self.toolkit_type or type(self))
+        self._grammar = grammar_of(grammar)
+        self.action_space: Utterance = Utterance(self._grammar)
+        self._equip(Toolbox(tools_of(self.toolkit_type or type(self))))
         if grammar == "bash" and set(self.tools) != {"bash"}:
             raise ValueError(
                 f"grammar='bash' says nothing but bash commands; the tools are {list(self.tools)}"
             )
-        self._schemas = Packed(self.schemas)
-        """What openings tell of the tools: `_schemas.value`, which all of them share."""
-        self.grammar = grammar_of(grammar).for_tools(self.schemas)
         self.observation_space = Messages()
-        self.action_space = Utterance(self.grammar, self._schemas.value)
         self.state: EpisodeT | None = None
+
+    def _equip(self, box: Toolbox) -> None:
+        """Give the agent these tools."""
+        self.tools: dict[str, Tool] = box.tools
+        self._schemas = box.schemas
+        """What openings tell of the tools: `_schemas.value`, which all of them share."""
+        self.grammar = self._grammar.for_tools(box.schemas.value)
+        self.action_space.equip(self.grammar, box.schemas)
 
     # -- what a world says ---------------------------------------------------------------------
 
@@ -161,6 +172,13 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         """The object the tools run on; here the env itself."""
         return self
 
+    def toolbox(self, task: TaskT) -> Toolbox | None:
+        """The tools of this task, in worlds where they differ from task to task; None where they do not.
+
+        `tools`, `schemas`, `grammar` and `action_space` are those of the task in play from `reset` on.
+        """
+        return None
+
     # -- Gymnasium -----------------------------------------------------------------------------
 
     def reset(
@@ -180,6 +198,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         if not isinstance(task_id, str | None):
             raise TaskError(f"task {brief(task_id)}: a task is asked for by its id, which is text")
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
+        self._equip_for(task)
         state, opening = self.begin(task)
         state.transcript.extend(opening)
         self.state = state
@@ -201,7 +220,7 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         state.transcript.append({"role": "assistant", "content": action})
         try:
             answer, penalties = self._answer(self.grammar.parse(action))
-            terminated = answer is None or state.over
+            terminated = answer is None or state.over or self._halts(penalties)
             truncated = not terminated and state.turn >= self.max_turns
             return self._reward(state, answer or (), penalties, terminated, truncated)
         except MachineError as error:
@@ -267,6 +286,17 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         """Continue from a `snapshot` of one's own: unpickling a stranger's bytes runs a stranger's code."""
         self.release()
         self.state, self.np_random.bit_generator.state = pickle.loads(snapshot)
+        self._equip_for(self.task)
+
+    def _equip_for(self, task: TaskT) -> None:
+        box = self.toolbox(task)
+        if box is not None and box.tools is not self.tools:
+            self._equip(box)
+
+    def grammar_for(self, task: TaskT) -> Grammar:
+        """The grammar in which actions of a task are written, whatever task is in play."""
+        box = self.toolbox(task)
+        return self.grammar if box is None else self._grammar.for_tools(box.schemas.value)
 
     def _handed(self, messages: Observation) -> Observation:
         """The agent's own copies: whatever it does to them reaches no transcript and no other episode."""
@@ -302,7 +332,17 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
                 cost = penalties.get(fault, 0.0) + PENALTIES[fault]
                 penalties[fault] = min(cost, MOST_FAULTS * PENALTIES[fault])
             messages.append(message)
+            if self._halts(penalties):  # what was written after it is not run either
+                break
         return tuple(messages), penalties
+
+    def _halts(self, penalties: Mapping[str, float]) -> bool:
+        """Whether a turn with these penalties ends a strict episode: it was no action of this world.
+
+        Actions are prose, and calls (f, args) with f one of the tools and args in its domain (eq. 1 of the
+        paper); malformed is all else: what cannot be read, an unknown tool, arguments that fit no schema.
+        """
+        return self.strict and "malformed" in penalties
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         """The result of one call as the agent reads it, and the name of its fault, if any."""
@@ -345,7 +385,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         outcome = 0.0
         if terminated or truncated:
             state.over = True
-            score = self.grade()
+            # A halted episode earns 0 whatever stands: no judge and no container is asked.
+            score = Score(0.0) if self._halts(penalties) else self.grade()
             outcome = info["outcome"] = float(score.outcome)
             parts.update(score.parts)
         return answer, self.turn_weight * turn_reward + outcome, terminated, truncated, info

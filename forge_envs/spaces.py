@@ -45,8 +45,12 @@ class Utterance(gym.Space[str]):
         self, grammar: Grammar, tools: Sequence[dict[str, Any]] = (), seed: int | None = None
     ) -> None:
         super().__init__(shape=None, dtype=None, seed=seed)
+        self.equip(grammar, Packed(list(tools)))
+
+    def equip(self, grammar: Grammar, tools: Packed) -> None:
+        """Say from now on what goes with these tools; what is drawn next follows from the same seed."""
         self.grammar = grammar
-        self._tools = Packed(list(tools))
+        self._tools = tools
 
     @property
     def tools(self) -> tuple[dict[str, Any], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired, TypeVar, get_type_hints, overload
 
@@ -49,11 +49,14 @@ class Tool:
 
         Raises BadArguments (nothing ran), ToolError (the world refuses) or MachineError.
         """
+        return self.function(owner, **self.check(arguments))
+
+    def check(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, if they fit the schema. Raises BadArguments."""
         try:
-            checked = self.validate(arguments)
+            return self.validate(arguments)
         except ValidationError as error:
             raise BadArguments(self._explain(error)) from None
-        return self.function(owner, **checked)
 
     def _explain(self, error: ValidationError) -> str:
         problems = []
@@ -70,6 +73,14 @@ class Tool:
             problems.append(f"and {error.error_count() - _MOST} more")
         needs = ", ".join(self.parameters["properties"]) or "nothing"
         return f"{self.name}: {'; '.join(problems)}. It takes: {needs}."
+
+
+class Toolbox:
+    """Tools that go together, by name, and their schemas as openings tell of them, which all may share."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self.tools = dict(tools)
+        self.schemas = Packed([tool.schema for tool in self.tools.values()])
 
 
 _MOST = 5  # the agent decides how much is wrong; the world decides how much of it is read back

@@ -6,16 +6,17 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 
+from forge_envs.arguments import known
 from forge_envs.env import PENALTIES, AgentEnv, Episode, Task
 from forge_envs.errors import MachineError, TaskError
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
-from forge_envs.tools import tools_of
+from forge_envs.tools import BadArguments, Toolbox
 
 DRAWS = 200
 """Tasks without a call of gold, one after another, after which a world is taken to have none."""
@@ -23,11 +24,13 @@ DRAWS = 200
 
 @dataclass(frozen=True)
 class NextTurnTask(Task):
-    """One call of a gold episode. `id` is the task's own, an @, and the index of the gold action."""
+    """One action of a gold episode. `id` is the task's own, an @, and the index of the gold action."""
 
     base: str
     turn: int
     gold: tuple[ToolCall, ...]
+    prose: str
+    """What gold says; compared only in an action without calls."""
 
 
 @dataclass
@@ -38,14 +41,14 @@ class NextTurnEpisode(Episode[NextTurnTask]):
 
 
 class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
-    """One tool call of another world's gold, after the gold turns before it, scored by exact match.
+    """One action of another world's gold, after the gold turns before it, scored by exact match.
 
-    These are the step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8). Turns in which gold speaks
-    are no tasks: there is more than one way to put it.
+    These are the step-wise samples of Klear-AgentForge (arXiv 2511.05951, eq. 8) and of GLM-4.5 (arXiv
+    2508.06471), 1 iff FormatCorrect(a_t) and Match(a_t, a*_t), on the true prefix.
 
     ## Action Space
 
-    `Utterance`: any text, with calls in the other world's grammar. Prose beside the calls is not compared.
+    `Utterance`: any text, with calls in the other world's grammar. Prose beside calls is not compared.
 
     ## Observation Space
 
@@ -53,13 +56,14 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
 
     ## Rewards
 
-    The outcome is 1 if the action makes the calls that gold makes: the same tools in the same order, the
-    same arguments, every field equal; else 0. `turn_weight` times the turn's reward is added.
+    The outcome is 1 if the action is well formed, so that it could be read and all its calls fit the schemas
+    of the tools, and makes the calls that gold makes: the same tools in the same order, the same arguments,
+    every field equal; else 0. Where gold speaks, see `prose`. `turn_weight` times the turn's reward is added.
 
     ## Starting State
 
     The other world after the gold turns before this one. The seed of `reset` draws a task of that world and
-    one of its calls, or `options={"task": "ID@TURN"}` names them.
+    one of its turns, or `options={"task": "ID@TURN"}` names them.
 
     ## Episode End
 
@@ -72,7 +76,11 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     ## Arguments
 
     - `world`: the world whose gold is taken, by id, or an AgentEnv that nobody else plays.
-    - `turn_weight`, `render_mode`: see AgentEnv.
+    - `prose`: what of the turns in which gold speaks: "skip", they are no tasks, for there is more than one
+      way to put it; "any", any prose without calls matches, for what is learned is when to speak; "exact",
+      the same words.
+    - `ordered`: several calls of an action must come in gold's order; else in any.
+    - `turn_weight`, `strict`, `render_mode`: see AgentEnv; what is malformed earns 0 here in any case.
     - `args`: the other world's own arguments, as `size="tiny"`; its user must be the scripted one.
 
     ## Version History
@@ -86,7 +94,10 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         self,
         world: str | AgentEnv[Any, Any] = "Forge/Retail-v0",
         *,
+        prose: Annotated[str, known(("skip", "any", "exact"))] = "skip",
+        ordered: bool = True,
         turn_weight: float = 0.0,
+        strict: bool = False,
         render_mode: str | None = None,
         **args: Any,
     ) -> None:
@@ -95,26 +106,30 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
-        if not tools_of(inner.toolkit_type or type(inner)):
+        if not inner.tools:
             raise ValueError(
                 f"world={world!r}: it has no tools, so no turn of its gold makes a call to compare; "
                 "NextTurn takes a world with tools"
             )
         self.inner: AgentEnv[Any, Any] = inner
+        self.prose, self.ordered = prose, ordered
         self.toolkit_type = inner.toolkit_type or type(inner)
         self.splits = inner.splits
         self.metadata = {**self.metadata, "quick": inner.metadata["quick"]}  # type: ignore[misc]
-        super().__init__(turn_weight=turn_weight, grammar=inner.grammar.name, render_mode=render_mode)
-        self._turns = functools.lru_cache(maxsize=4096)(self._calls)
+        super().__init__(
+            turn_weight=turn_weight, strict=strict, grammar=inner.grammar.name, render_mode=render_mode
+        )
+        self._equip(Toolbox(inner.tools))
+        self._turns = functools.lru_cache(maxsize=4096)(self._asked)
 
     # -- tasks -------------------------------------------------------------------------------------
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
-        """The first `n` calls of a split's gold, task after task; by default those of all its tasks."""
+        """The first `n` turns of a split's gold, task after task; by default those of all its tasks."""
         return list(itertools.islice(self._ids(split, n), n))
 
     def _ids(self, split: str | None, n: int | None) -> Iterator[str]:
-        # Most tasks have several calls. Where some have none, fewer than n ids may be found among n tasks.
+        # Most tasks have several turns. Where some have none, fewer than n ids may be found among n tasks.
         for base in self.inner.task_ids(split, n):
             for turn in self._turns(base):
                 yield f"{base}@{turn}"
@@ -126,10 +141,11 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         if not turn.isdecimal() or int(turn) not in turns or str(int(turn)) != turn:
             known = ", ".join(f"{base or task_id}@{n}" for n in turns) or "none: its gold makes no calls"
             raise TaskError(f"unknown task {task_id!r}; the turns of that task are {known}")
-        return NextTurnTask(task_id, base, int(turn), turns[int(turn)])
+        action = turns[int(turn)]
+        return NextTurnTask(task_id, base, int(turn), action.calls, action.prose)
 
     def draw(self, rng: np.random.Generator) -> NextTurnTask:
-        """A call of a task that the other world draws."""
+        """A turn of a task that the other world draws."""
         for _ in range(DRAWS):
             base = self.inner.draw(rng).id
             if turns := list(self._turns(base)):
@@ -138,10 +154,15 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
             f"the gold of {DRAWS} tasks drawn from {self.inner} makes no call, so none has a turn"
         )
 
-    def _calls(self, base: str) -> Mapping[int, tuple[ToolCall, ...]]:
-        """The calls of a task's gold by the index of their action. Raises TaskError."""
-        actions = map(self.grammar.parse, self.inner.gold_actions(base))
-        return {n: action.calls for n, action in enumerate(actions) if action.calls}
+    def _asked(self, base: str) -> Mapping[int, Action]:
+        """The actions of a task's gold that are asked for, by their index. Raises TaskError."""
+        grammar = self.inner.grammar_for(self.inner.find(base))
+        actions = map(grammar.parse, self.inner.gold_actions(base))
+        return {n: one for n, one in enumerate(actions) if one.calls or (one.prose and self.prose != "skip")}
+
+    def toolbox(self, task: NextTurnTask) -> Toolbox | None:
+        """The tools of the other world's task."""
+        return self.inner.toolbox(self.inner.find(task.base))
 
     # -- an episode --------------------------------------------------------------------------------
 
@@ -166,7 +187,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         return None
 
     def progress(self) -> float:
-        """1 once the calls were made."""
+        """1 once the action was the one of gold."""
         return float(self.playing.matched)
 
     def grade(self) -> Score:
@@ -175,7 +196,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
 
     def gold(self, task: NextTurnTask) -> list[str]:
         """The one action."""
-        return [self.grammar.write(calls=task.gold)]
+        return [self.grammar_for(task).write(calls=task.gold) if task.gold else task.prose]
 
     def close(self) -> None:
         """Close the other world too."""
@@ -183,25 +204,51 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         self.inner.close()
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
-        """Nothing is run: the calls are compared, and that is all."""
-        if action.error is not None:
+        """Nothing is run: the action is compared, and that is all."""
+        if action.error is not None or not all(map(self._fits, action.calls)):
             return None, {"malformed": PENALTIES["malformed"]}
-        episode = self.playing
-        episode.matched = same_calls(action.calls, episode.task.gold)
+        self.playing.matched = self._matches(action, self.task)
         return None, {}
 
+    def _fits(self, call: ToolCall) -> bool:
+        """Whether a call is one of the actions there are (eq. 1 of the paper): a tool, arguments it takes."""
+        tool = self.tools.get(call.name)
+        try:
+            return tool is not None and tool.check(call.arguments) is not None
+        except BadArguments:
+            return False
 
-def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall]) -> bool:
-    """Whether two turns make the same calls in the same order, every field equal.
+    def _matches(self, action: Action, task: NextTurnTask) -> bool:
+        if task.gold:
+            return same_calls(action.calls, task.gold, ordered=self.ordered)
+        if action.calls or not action.prose:
+            return False
+        return self.prose == "any" or action.prose == task.prose
+
+
+def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall], *, ordered: bool = True) -> bool:
+    """Whether two turns make the same calls, every field equal, and in the same order if they are `ordered`.
 
     >>> same_calls([ToolCall("pay", {"cents": 100})], [ToolCall("pay", {"cents": 100.0})])
     True
     >>> same_calls([ToolCall("pay", {"cents": 1})], [ToolCall("pay", {"cents": True})])
     False
     """
-    return len(ours) == len(theirs) and all(
-        a.name == b.name and same_json(a.arguments, b.arguments) for a, b in zip(ours, theirs, strict=True)
-    )
+    if len(ours) != len(theirs):
+        return False
+    if ordered:
+        return all(map(_same_call, ours, theirs))
+    left = list(theirs)
+    for call in ours:  # being the same is an equivalence: whichever is taken, the rest can be matched or not
+        at = next((n for n, other in enumerate(left) if _same_call(call, other)), None)
+        if at is None:
+            return False
+        del left[at]
+    return True
+
+
+def _same_call(a: ToolCall, b: ToolCall) -> bool:
+    return a.name == b.name and same_json(a.arguments, b.arguments)
 
 
 def same_json(a: Any, b: Any) -> bool:

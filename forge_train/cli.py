@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command line; returns the exit code."""
     ours, for_vllm = _cut(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(ours, argparse.Namespace(flags=for_vllm))
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: module:World-v0 may lie in the folder one is in
     try:
         return int(args.command(args))
     except KeyboardInterrupt:

@@ -64,9 +64,11 @@ def _add_sessions(app: FastAPI, sessions: Sessions) -> None:
     tags: list[str | Enum] = ["sessions"]
 
     @app.post("/sessions", tags=tags, response_model=forms.Opened)
-    async def begin(form: forms.Begin) -> Response:
+    async def begin(form: forms.Begin, request: Request) -> Response:
         """Begin an episode. Without a task, the seed draws one."""
         lease, messages, info = await sessions.begin(form.world, form.args, form.task, form.seed)
+        if await request.is_disconnected():  # nobody has the id, so nobody would end it
+            await sessions.delete(lease.id)
         idle = sessions.limits.idle
         return _json({"session": lease.id, "messages": messages, "info": info, "idle": idle})
 

@@ -23,7 +23,7 @@ from typing import Any
 from forge_train.agents.program import Brief, Exit, Program
 from forge_train.agents.server import AgentServer
 from forge_train.agents.session import Session, over
-from forge_train.agents.wire import Grammar
+from forge_train.agents.wire import Grammar, Refused
 from forge_train.engine import Engine, Sampling
 from forge_train.play.episode import AgentFailed, OutOfRoom
 from forge_train.play.renderer import Message, Renderer
@@ -110,6 +110,8 @@ class AgentConversation:
         self._actions = asyncio.Queue()
         self._asked: asyncio.Future[tuple[Sequence[Message], bool]] | None = None
         """Gets what the world answers to the action it is busy with."""
+        self._numbered: tuple[int, str, asyncio.Future[tuple[Sequence[Message], bool]]] | None = None
+        """The last action that was given a number, and its answer."""
         self._handed_in = not player.terms.hand_in
         self._closed = False
         address = self._address
@@ -184,13 +186,26 @@ class AgentConversation:
 
     # -- as a guest of the server -----------------------------------------------------------------------
 
-    async def say(self, action: str) -> tuple[Sequence[Message], bool]:
-        """Act in the world; actions wait for each other."""
+    async def say(self, action: str, turn: int | None = None) -> tuple[Sequence[Message], bool]:
+        """Act in the world; actions wait for each other.
+
+        With `turn`, any number that the program gives an action, who asks again for the same one hears what
+        became of it, and nothing is done twice. Without, what an asker who has gone asked for is not done.
+        """
         if self._closed:
             raise over()
+        if turn is not None and self._numbered is not None and self._numbered[0] == turn:
+            if self._numbered[1] != action:
+                raise Refused(
+                    f"turn {turn} was another action: number each one anew", status=409, param="turn"
+                )
+            return await asyncio.shield(self._numbered[2])
         answer: asyncio.Future[tuple[Sequence[Message], bool]] = asyncio.get_running_loop().create_future()
         self._actions.put_nowait((action, answer))
-        return await answer
+        if turn is None:
+            return await answer
+        self._numbered = (turn, action, answer)
+        return await asyncio.shield(answer)
 
     def _reply(self, messages: Sequence[Message], *, over: bool) -> None:
         if self._asked is not None and not self._asked.done():

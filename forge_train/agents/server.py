@@ -54,8 +54,9 @@ class Guest(Protocol):
     task: str
     opening: Sequence[Message]
 
-    async def say(self, action: str) -> tuple[Sequence[Message], bool]:
-        """What the world answers to an action, and whether the episode is over. Raises Refused."""
+    async def say(self, action: str, turn: int | None = None) -> tuple[Sequence[Message], bool]:
+        """What the world answers to an action, and whether the episode is over; the same again for the same
+        `turn`. Raises Refused."""
         ...
 
 
@@ -190,8 +191,7 @@ class AgentServer:
 
     async def _say(self, request: Request) -> Response:
         guest = self._guest(request)
-        action = _action(await _body(request))
-        messages, ended = await _while_connected(request, guest.say(action))
+        messages, ended = await _while_connected(request, guest.say(*_action(await _body(request))))
         return AsciiJSON({"messages": list(messages), "over": ended})
 
 
@@ -213,18 +213,22 @@ def _streamed(events: Iterator[str], headers: Mapping[str, str] | None) -> Respo
     )
 
 
-def _action(data: bytes) -> str:
-    """What a program wants to do in the world: text as it is, or calls, written in the Hermes grammar."""
+def _action(data: bytes) -> tuple[str, int | None]:
+    """What a program wants to do in the world (text as it is, or calls, written in the Hermes grammar), and
+    the number it gives it."""
     try:
         told = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Refused(f"the body is no JSON: {error}", code="invalid_json") from None
+    turn = told.get("turn") if isinstance(told, dict) else None
+    if turn is not None and type(turn) is not int:
+        raise Refused(f"turn={turn!r}: a whole number that counts actions, or none", param="turn")
     if isinstance(told, dict) and isinstance(told.get("action"), str):
-        return str(told["action"])
+        return str(told["action"]), turn
     try:
         blocks = [call_block(call["name"], call.get("arguments")) for call in told["calls"]]
         if blocks:
-            return "\n".join(filter(None, [beside_calls(told.get("text") or ""), *blocks]))
+            return "\n".join(filter(None, [beside_calls(told.get("text") or ""), *blocks])), turn
     except (KeyError, TypeError, AttributeError):
         pass
     raise Refused('say {"action": text}, or {"calls": [{"name": …, "arguments": {…}}]}', param="action")

@@ -75,7 +75,10 @@ def main() -> int:
             continue
         python = built(name, matrix[name]["packages"], base)
         tests = [str(HERE / test) for test in matrix[name]["tests"]]
-        failed += bool(subprocess.run([str(python), "-m", "pytest", "-q", *tests], cwd=ROOT).returncode)
+        # Some libraries call programs of their environment, as verifiers calls uv.
+        env = {**os.environ, "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")])}
+        run = subprocess.run([str(python), "-m", "pytest", "-q", *tests], cwd=ROOT, env=env)
+        failed += bool(run.returncode)
     return failed
 
 

@@ -32,7 +32,7 @@ def test_list_shows_every_world_with_what_it_is_and_takes(capsys):
 def test_check_prints_a_line_for_every_promise(capsys):
     assert main(["check", COUNTER, "--tasks", "3", "--arg", "max_turns=5"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines()[0] == COUNTER and len(out.splitlines()) == 21
+    assert out.splitlines()[0] == COUNTER and len(out.splitlines()) == 22
     assert all(line.startswith("  ok ") for line in out.splitlines()[1:]) and err == ""
 
 
@@ -52,7 +52,7 @@ def test_check_goes_on_after_a_broken_promise_and_returns_1(capsys):
     out, err = capsys.readouterr()
     lines = out.splitlines()[1:]
     assert [line.split(":")[0].split("  ")[-1] for line in lines if "FAILED" in line] == ["gold"]
-    assert len(lines) == 20 and err == "forge-envs: 1 broken promises\n"
+    assert len(lines) == 21 and err == "forge-envs: 1 broken promises\n"
 
 
 @pytest.mark.parametrize(

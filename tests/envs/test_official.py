@@ -76,7 +76,7 @@ def test_a_published_task_opens_with_its_own_policy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"split": "dev"}, {"user": "x"}, {"gaps": "x"}, {"strict": "x"}, {"max_turns": 1}],
+    [{"split": "dev"}, {"user": "x"}, {"gaps": "x"}, {"guard": "x"}, {"strict": "x"}, {"max_turns": 1}],
 )
 def test_unknown_arguments_are_refused_with_what_is_known(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"known are|true or false|at least 2"):
@@ -180,7 +180,7 @@ def test_without_criteria_an_ended_episode_is_enough(tmp_path: Path) -> None:
 
 def test_calls_are_compared_as_loosely_as_the_official_rule_does() -> None:
     gold = GoldCall(ToolCall("f", {"a": 1, "b": 2}))
-    for made, loose, strict in (
+    for made, loose, guarded in (
         ({"a": 1, "b": 2}, True, True),
         ({"a": 1}, True, False),
         ({}, True, False),
@@ -188,7 +188,7 @@ def test_calls_are_compared_as_loosely_as_the_official_rule_does() -> None:
         ({"a": 1, "b": 2, "c": 3}, False, False),
     ):
         assert gold.matches(ToolCall("f", made)) == loose, made
-        assert gold.matches(ToolCall("f", made), strict=True) == strict, made
+        assert gold.matches(ToolCall("f", made), guard=True) == guarded, made
     assert not gold.matches(ToolCall("g", {"a": 1, "b": 2}))
     named = GoldCall(ToolCall("f", {"a": 1, "b": 2}), compare=("b",))
     assert named.matches(ToolCall("f", {"b": 2, "a": 7})) and not named.matches(ToolCall("f", {"a": 1}))
@@ -198,8 +198,8 @@ def test_a_refused_call_and_one_that_fits_no_schema_are_calls_made(tmp_path: Pat
     source = one(tmp_path, actions=[cancelling()], reward_basis=["ACTION"])
     empty = call("cancel_pending_order")
     assert outcome(make(source), empty, BYE) == 1.0, "the official rule's loose end"
-    assert outcome(make(source, strict=True), empty, BYE) == 0.0
-    assert outcome(make(source, strict=True), CANCEL, CANCEL, BYE) == 1.0
+    assert outcome(make(source, guard=True), empty, BYE) == 0.0
+    assert outcome(make(source, guard=True), CANCEL, CANCEL, BYE) == 1.0
 
 
 def asks(*texts: str) -> TauTask:
@@ -209,14 +209,14 @@ def asks(*texts: str) -> TauTask:
 def test_texts_are_found_as_the_official_rule_does() -> None:
     wanted = asks("10", "1126.04", "Full Size")
     assert heard(wanted, "It is $1,126.04 in full size.") == {1, 2}
-    assert heard(wanted, "In 2010.") == {0} and heard(wanted, "In 2010.", strict=True) == set()
-    assert heard(asks("10"), "10.50 or 3.10", strict=True) == set()
-    assert heard(asks("10"), "There are 10.", strict=True) == {0}
+    assert heard(wanted, "In 2010.") == {0} and heard(wanted, "In 2010.", guard=True) == set()
+    assert heard(asks("10"), "10.50 or 3.10", guard=True) == set()
+    assert heard(asks("10"), "There are 10.", guard=True) == {0}
 
 
 @given(st.text(min_size=1, max_size=8), st.text(max_size=30))
 def test_what_is_heard_strictly_is_heard(want: str, line: str) -> None:
-    assert heard(asks(want), line, strict=True) <= heard(asks(want), line)
+    assert heard(asks(want), line, guard=True) <= heard(asks(want), line)
 
 
 # -- how episodes end --------------------------------------------------------------------------------------
@@ -254,12 +254,14 @@ def test_a_handover_ends_an_episode_of_tau1_only(tmp_path: Path) -> None:
 
 # -- what cannot be judged ---------------------------------------------------------------------------------
 
+ASSERTION = {"env_type": "assistant", "func_name": "f", "arguments": {}}
+
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"nl_assertions": ["Be nice."], "reward_basis": ["DB", "NL_ASSERTION"]}, "judge model"),
-        ({"env_assertions": [{"func_name": "f"}], "reward_basis": ["ENV_ASSERTION"]}, "assertions on the"),
+        ({"env_assertions": [ASSERTION], "reward_basis": ["ENV_ASSERTION"]}, "assertions on the"),
         ({"actions": [cancelling(requestor="user")]}, "tools too"),
         ({"communicate_info": ["1,000"]}, "commas"),
     ],
@@ -277,7 +279,7 @@ def test_what_cannot_be_judged_is_listed_with_the_reason(
 
 
 def test_assertions_outside_the_basis_and_blank_states_are_no_gap(tmp_path: Path) -> None:
-    fine = task("a", actions=[], nl_assertions=["Be nice."], env_assertions=[{"func_name": "f"}])
+    fine = task("a", actions=[], nl_assertions=["Be nice."], env_assertions=[ASSERTION])
     begun = task("b", actions=[]) | {"initial_state": {"message_history": [{"role": "user"}]}}
     blank = task("c", actions=[]) | {"initial_state": {"message_history": None}}
     env = make(write_tau2(tmp_path, [fine, begun, blank]))

@@ -186,3 +186,112 @@ def test_calls_match_in_their_order():
     one, two = ToolCall("a", {"n": 1}), ToolCall("b", {"n": [1, {"x": True}]})
     assert same_calls([one, two], [one, two]) and not same_calls([two, one], [one, two])
     assert not same_calls([], [one]) and not same_calls([two], [ToolCall("b", {"n": [1, {"x": 1}]})])
+
+
+# -- step-wise reward: 1 iff FormatCorrect(a_t) and Match(a_t, a*_t) ---------------------------------------
+
+
+class Paired(Counter):
+    """Its gold makes two calls in one action, after a word to the customer."""
+
+    def gold(self, task):
+        looks, sale = ToolCall("look", {}), ToolCall("sell", {"item": task.item, "count": task.count})
+        return ["One moment, please.", self.grammar.write(calls=[looks, sale]), "Here you are, goodbye."]
+
+    def hear(self, text):
+        return ({"role": "user", "content": "Yes?"},) if "moment" in text else super().hear(text)
+
+
+APPLE = "train/apple/1"
+SALE = {"item": "apple", "count": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "format_correct", "match"),
+    [
+        (SALE, True, True),
+        ({"item": "apple", "count": 2}, True, False),
+        ({"item": "apple"}, True, False),  # the default is 1: the call would do the same, and says less
+        ({"item": "apple", "count": 1.0}, False, True),  # the same JSON, which the tool does not take
+        ({"item": "pear", "count": 1}, False, False),
+        ({**SALE, "surplus": None}, False, False),
+    ],
+)
+def test_the_step_wise_reward_is_format_times_match(arguments, format_correct, match):
+    env = NextTurn(Counter(), turn_weight=0.0)
+    (gold,) = env.find(f"{APPLE}@0").gold
+    assert same_calls([ToolCall("sell", arguments)], [gold]) == match
+    env.reset(options={"task": f"{APPLE}@0"})
+    action = env.grammar.write(calls=[ToolCall("sell", arguments)])
+    _, reward, terminated, _, info = env.step(action)
+    assert terminated and reward == info["outcome"] == float(format_correct and match)
+    assert ("malformed" in info["parts"]) is not format_correct
+
+
+def test_a_call_of_a_tool_that_is_not_there_is_malformed():
+    env = NextTurn(Counter())
+    env.reset(options={"task": f"{APPLE}@0"})
+    info = env.step(env.grammar.write(calls=[ToolCall("steal", SALE)]))[4]
+    assert info["parts"] == {"malformed": -0.1, "match": 0.0}
+
+
+@pytest.mark.parametrize(("ordered", "swapped"), [(True, 0.0), (False, 1.0)])
+def test_several_calls_come_in_order_or_in_any(ordered, swapped):
+    env = NextTurn(Paired(), ordered=ordered)
+    task = f"{APPLE}@1"
+    one, two = env.find(task).gold
+    for calls, earned in (
+        ([one, two], 1.0), ([two, one], swapped), ([one], 0.0), ([one, two, two], 0.0), ([one, one], 0.0),
+    ):  # fmt: skip
+        assert outcome(env, task, env.grammar.write(calls=calls)) == earned, calls
+
+
+@pytest.mark.parametrize(
+    ("prose", "turns", "same", "other"),
+    [("skip", [1], None, None), ("any", [0, 1, 2], 1.0, 1.0), ("exact", [0, 1, 2], 1.0, 0.0)],
+)
+def test_what_gold_says_is_a_turn_where_it_is_asked_for(prose, turns, same, other):
+    env = NextTurn(Paired(), prose=prose)
+    assert [i for i in env.task_ids("train") if i.startswith(APPLE)] == [f"{APPLE}@{n}" for n in turns]
+    if same is None:
+        return
+    task = f"{APPLE}@2"
+    call = env.grammar.write(calls=[ToolCall("look", {})])
+    for action, earned in (
+        ("Here you are, goodbye.", same), (" Here you are, goodbye.\n", same), ("Bye.", other),
+        ("", 0.0), (" ", 0.0), (call, 0.0), ("Here you are, goodbye.\n" + call, 0.0), ("<tool_call>", 0.0),
+    ):  # fmt: skip
+        assert outcome(env, task, action) == earned, action
+    assert outcome(env, f"{APPLE}@1", "Here you are, goodbye.") == 0.0, "gold calls there"
+
+
+@pytest.mark.parametrize("args", [{"prose": "any"}, {"prose": "exact", "ordered": False}])
+def test_every_promise_is_kept_whatever_counts(args):
+    check_world("Forge/NextTurn-v0", tasks=2, size="tiny", level=3, **args)
+
+
+@pytest.mark.parametrize("args", [{"prose": "all"}, {"ordered": 1}])
+def test_an_argument_that_is_not_known_is_named(args):
+    with pytest.raises(ValueError, match=next(iter(args))):
+        NextTurn(Counter(), **args)
+
+
+@given(
+    st.lists(
+        st.sampled_from([ToolCall("a", {"n": 1}), ToolCall("a", {"n": 1.0}), ToolCall("b", {})]), max_size=5
+    ),
+    st.randoms(),
+)
+def test_in_any_order_is_the_same_for_every_order(calls, dice):
+    mixed = list(calls)
+    dice.shuffle(mixed)
+    assert same_calls(mixed, calls, ordered=False)
+    assert not same_calls(mixed, [*calls, ToolCall("c", {})], ordered=False)
+    assert not same_calls([*mixed, ToolCall("c", {})], [*calls, ToolCall("b", {"x": 0})], ordered=False)
+
+
+def test_the_tools_are_those_of_the_task_in_play():
+    env = gym.make("Forge/NextTurn-v0", world="Forge/ToolUse-v0", size="tiny", level=2).unwrapped
+    for task in env.task_ids("train", 12):
+        assert outcome(env, task, env.gold_actions(task)[0]) == 1.0
+        assert set(env.tools) == {t["function"]["name"] for t in env.schemas} == set(env.inner.tools)

@@ -279,6 +279,19 @@ def test_a_client_that_leaves_in_a_step_finds_its_session_again() -> None:
         assert status == 200 and told["info"]["turn"] == 1
 
 
+def test_a_client_that_leaves_in_a_begin_leaves_no_session() -> None:
+    with house() as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        body = json.dumps({"world": SLOW, "task": "hangs"}).encode()
+        head = "POST /sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        with socket.create_connection((host, int(port)), 10) as line:
+            line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            until(lambda: server.sessions.held == 1)
+        door("begin").set()
+        until(lambda: server.sessions.held == 0)
+        assert "hangs" in closed
+
+
 def test_worlds_tell_what_they_take() -> None:
     with house((RETAIL, SLOW), given={"turn_weight": 0.25}) as server:
         retail, slow = server.ask("GET", "/worlds")[1]["worlds"]

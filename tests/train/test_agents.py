@@ -687,3 +687,90 @@ def test_calls_reach_the_world_in_the_hermes_grammar():
 def test_half_a_surrogate_pair_has_words():
     told = json.loads(AsciiJSON({"text": "\ud83d"}).body)
     assert told == {"text": "\ud83d"}
+
+
+# -- who asks the world, and has gone -------------------------------------------------------------------
+
+
+async def idles(brief: Brief):
+    await asyncio.Event().wait()
+
+
+async def opened(player):
+    """A conversation whose program does nothing: the test asks for it."""
+    conversation = player.open(ASK, task="train/7", name="n", seed=3)
+    await asyncio.sleep(0)
+    return conversation
+
+
+async def asks(conversation, text):
+    asking = asyncio.create_task(conversation.say(text))
+    await asyncio.sleep(0)
+    return asking
+
+
+def test_an_action_whose_asker_has_gone_is_not_acted():
+    async def main():
+        async with playing(idles, says("x")) as player:
+            conversation = await opened(player)
+            gone = await asks(conversation, "first")
+            gone.cancel()
+            retried = await asks(conversation, "again")
+            assert await conversation.act() == "again"
+            conversation.hear(ASK)
+            assert await retried == (ASK, False)
+            conversation.close()
+
+    asyncio.run(main())
+
+
+def test_who_still_asks_when_the_episode_ends_is_told():
+    async def main():
+        async with playing(idles, says("x")) as player:
+            conversation = await opened(player)
+            waiting = [await asks(conversation, text) for text in ("one", "two", "three")]
+            assert await conversation.act() == "one"
+            waiting[2].cancel()
+            await asyncio.sleep(0)
+            conversation.close()
+            assert await waiting[0] == ((), True)
+            with pytest.raises(Exception, match="over"):
+                await asyncio.wait_for(waiting[1], 5)
+            with pytest.raises(Exception, match="over"):
+                await asyncio.wait_for(conversation.say("late"), 5)
+
+    asyncio.run(main())
+
+
+def test_a_numbered_action_is_done_once_however_often_it_is_asked_for():
+    async def main():
+        async with playing(idles, says("x")) as player:
+            conversation = await opened(player)
+            gone = asyncio.create_task(conversation.say("first", 1))
+            await asyncio.sleep(0)
+            gone.cancel()
+            retried = asyncio.create_task(conversation.say("first", 1))
+            with pytest.raises(Exception, match="turn 1 was another action"):
+                await conversation.say("second", 1)
+            assert await conversation.act() == "first"
+            conversation.hear(ASK)
+            assert await retried == (ASK, False) == await conversation.say("first", 1)
+            following = asyncio.create_task(conversation.say("first", 2))
+            assert await conversation.act() == "first" and conversation._actions.empty()
+            conversation.close()
+            assert await following == ((), True)
+
+    asyncio.run(main())
+
+
+def test_a_number_that_is_none_is_told():
+    async def target(brief):
+        async with httpx2.AsyncClient() as http:
+            for turn in ("1", True, 1.5):
+                answer = await http.post(brief.world_url, json={"action": "a", "turn": turn})
+                assert answer.status_code == 400 and "turn" in answer.json()["error"]["message"]
+            told = [await http.post(brief.world_url, json={"action": "a", "turn": 1}) for _ in range(2)]
+            assert told[0].json() == told[1].json()
+        await plain(brief)
+
+    assert run(target, says("bye"), world=World(COIN)).outcome is not None

@@ -68,8 +68,8 @@ class AirlineEnv(DeskEnv[AirlineTask, AirlineEpisode]):
     - `user`: who plays the customer; "scripted", or a model as "openai:MODEL@URL"
       (`forge_envs.people.chat`). With a model, replies follow the seed of `reset`; gold proves only that the
       rows can be reached.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able to call
-      tools.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able
+      to call tools.
 
     ## Version History
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
@@ -50,7 +50,7 @@ class _Gold(gold.Exemplar[AirlineTask]):
     record = Airline.record
     reader = "get_reservation_details"
     package = __package__
-    topics: ClassVar[dict[str, str]] = TOPICS
+    topics = TOPICS
 
     def __init__(self, task: AirlineTask, database: AirlineDatabase, voice: int) -> None:
         super().__init__(task, voice)

@@ -62,8 +62,7 @@ class Customer(ABC):
     A world says what its customers understand and tell, and what they mind.
     """
 
-    ear: ClassVar[Ear]
-    facts: ClassVar[Mapping[str, Callable[[str], set[str]]]]
+    facts: ClassVar[Mapping[str, Callable[[str], set[str]]]] = {}
     """Facts a customer may ask for -> all values of that kind in lower-case text. Naming several tells
     none."""
 
@@ -80,6 +79,11 @@ class Customer(ABC):
     """How many of the things they must hear the customer has heard, and truly."""
     listed: str = ""
     """What the agent last said that names the request in hand: a bare "Shall I go ahead?" means that."""
+
+    @property
+    @abstractmethod
+    def ear(self) -> Ear:
+        """What they understand."""
 
     def open(self) -> str:
         """The first line; it depends on the task alone."""
@@ -100,7 +104,7 @@ class Customer(ABC):
         """React to what was stated; "" if nothing stated settles the goal in hand."""
         refused = self.ear.refuses(goal.kind, heard)
         if goal.fact and not (goal.forbidden and refused):
-            values = self.facts[goal.fact](heard.claims)
+            values = self._stated(goal, heard.claims)
             if len(values) > 1:
                 return self._puzzled("Which one is it?")
             if values:
@@ -109,6 +113,10 @@ class Customer(ABC):
         if refused and not (done and not goal.forbidden):
             return self._refused(goal)
         return self._settle("done") if done else ""
+
+    def _stated(self, goal: Goal, claims: str) -> set[str]:
+        """All values of what a goal asks for that were stated."""
+        return self.facts[goal.fact](claims)
 
     def _refused(self, goal: Goal) -> str | None:
         if goal.forbidden:
@@ -218,12 +226,21 @@ class Listener(Customer):
     """
 
     __slots__ = ()
-    unknown: ClassVar[str]
-    """What customers are told who cannot say the id of what they come for."""
-    identifiers: ClassVar[Mapping[str, Find]]
-    """Kinds of ids: who names one that nobody gave made it up."""
-    choices: ClassVar[Mapping[str, Find]]
-    """Kinds of values with few alternatives."""
+
+    @property
+    @abstractmethod
+    def unknown(self) -> str:
+        """What customers are told who cannot say the id of what they come for."""
+
+    @property
+    @abstractmethod
+    def identifiers(self) -> Mapping[str, Find]:
+        """Kinds of ids: who names one that nobody gave made it up."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> Mapping[str, Find]:
+        """Kinds of values with few alternatives."""
 
     @abstractmethod
     def persona(self) -> str:

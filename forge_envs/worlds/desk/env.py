@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -21,7 +21,6 @@ from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Criterion, Rubric, Score
-from forge_envs.tables import Table
 from forge_envs.worlds.desk.customer import Customer, Listener
 from forge_envs.worlds.desk.fidelity import DeskWatch
 from forge_envs.worlds.desk.goals import DeskTask
@@ -68,8 +67,7 @@ class DeskEpisode(ServiceDesk, Episode[DeskTaskT]):
         """How many rows are as gold leaves them, of how many that gold or the agent changed."""
         target = self.task.target
         right, rows = 0, len(target)
-        for name in self.tables:
-            table: Table = getattr(self, name)
+        for name, table in self.changeable().items():
             for key, row in table.touched().items():
                 wanted = target.get((name, key))
                 if wanted is not None:
@@ -119,19 +117,23 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
         user: str = "scripted",
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
-            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
+            max_turns=max_turns,
+            turn_weight=turn_weight,
+            strict=strict,
+            grammar=grammar,
+            render_mode=render_mode,
         )
         _check_source(self.name, source)
         self._chat = chat_of(user)
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self.split, self.level, self.size = split, level, size
-        told = self._schemas.value
-        self._system = (policy(self.package), told) if prompt == "full" else (self.compact, [])
+        self.prompt = prompt
 
     @abstractmethod
     def open_desk(self, task: DeskTaskT) -> DeskEpisodeT:
@@ -150,10 +152,14 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
         """The episode itself: its methods are the tools."""
         return self.playing
 
+    def system(self, task: DeskTaskT) -> tuple[str, Sequence[dict[str, Any]]]:
+        """What the agent is told before all else, and the schemas that go with it."""
+        return (policy(self.package), self._schemas.value) if self.prompt == "full" else (self.compact, ())
+
     def begin(self, task: DeskTaskT) -> tuple[DeskEpisodeT, Observation]:
         """A fresh desk, and the customer's first line."""
         state = self.open_desk(task)
-        system, tools = self._system
+        system, tools = self.system(task)
         return state, opening(system, [Message(role="user", content=state.user.open())], tools)
 
     def hear(self, text: str) -> Observation | None:
@@ -180,9 +186,8 @@ class DeskEnv(AgentEnv[DeskTaskT, DeskEpisodeT], Generic[DeskTaskT, DeskEpisodeT
 
     def gold(self, task: DeskTaskT) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""
-        return [
-            action if isinstance(action, str) else self.grammar.write(calls=[action]) for action in task.gold
-        ]
+        write = self.grammar_for(task).write
+        return [action if isinstance(action, str) else write(calls=[action]) for action in task.gold]
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` (1,000) tasks of a split, in this world's size and level."""

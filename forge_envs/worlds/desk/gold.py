@@ -24,7 +24,7 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     """The argument that names what a goal is about, and the table it is in, as `ServiceDesk.record`."""
     reader: ClassVar[str]
     """The tool that reads one of these."""
-    topics: ClassVar[Mapping[str, str]]
+    topics: Mapping[str, str]
     """What may be asked for, in words."""
     package: ClassVar[str]
     """Where its lines.toml lies."""
@@ -47,10 +47,14 @@ class Exemplar(ABC, Generic[DeskTaskT]):
             if goal.forbidden:
                 self._refuse(goal)
             elif goal.fact:
-                self.say(f"tell_{goal.fact}", **self.words(goal))
+                self.say(f"tell_{self.manner(goal)}", **self.words(goal))
             else:
                 self._write(goal)
         return self.actions
+
+    def manner(self, goal: Goal) -> str:
+        """How the places are called where a goal is spoken about."""
+        return goal.fact if goal.fact and not goal.forbidden else goal.kind
 
     @abstractmethod
     def needs(self, goal: Goal, *, first: bool) -> Iterable[str]:
@@ -78,6 +82,10 @@ class Exemplar(ABC, Generic[DeskTaskT]):
     def call(self, name: str, **arguments: object) -> None:
         """Call a tool."""
         self.actions.append(ToolCall(name, arguments))
+
+    def act(self, call: ToolCall) -> None:
+        """Carry out what was agreed."""
+        self.actions.append(call)
 
     def subject(self, goal: Goal) -> Row:
         """The row that a goal is about; empty if it is about none."""
@@ -108,17 +116,17 @@ class Exemplar(ABC, Generic[DeskTaskT]):
                 self.read.add(key)
 
     def _refuse(self, goal: Goal) -> None:
-        self.say(f"no_{goal.kind}", **self.words_of_refusal(goal))
+        self.say(f"no_{self.manner(goal)}", **self.words_of_refusal(goal))
         if goal.insists:
             self.say("still_no")
 
     def _write(self, goal: Goal) -> None:
         assert goal.call is not None
         words = self.words(goal)
-        self.say(f"confirm_{goal.kind}", **words)
+        self.say(f"confirm_{self.manner(goal)}", **words)
         if not goal.withdrawn:
-            self.actions.append(goal.call)
-            self.say(f"did_{goal.kind}", **words)
+            self.act(goal.call)
+            self.say(f"did_{self.manner(goal)}", **words)
 
 
 def rehearse(
@@ -126,7 +134,8 @@ def rehearse(
 ) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0.
 
-    The customer must have said yes before every write, and must leave after the last action, not before.
+    The customer must have said yes before every write, and must leave after the last action, not before. A
+    call that is refused must be made again at once: that is how one meets a tool which fails now and then.
     """
     for n, action in enumerate(task.gold):
         if isinstance(action, str):
@@ -138,7 +147,8 @@ def rehearse(
                 return None
             continue
         try:
-            getattr(desk, action.name)(**action.arguments)
+            tools[action.name].function(desk, **action.arguments)
         except ToolError:
-            return None
+            if task.gold[n + 1 : n + 2] != (action,):
+                return None
     return desk.changed_rows() if customer.told == task.to_tell else None

@@ -34,6 +34,9 @@ class Served(Protocol):
     def owner(self, arguments: Mapping[str, Any]) -> str | None:
         """The user id that a call is about."""
 
+    def found(self, result: str) -> str:
+        """The user id that a tool which looks people up found."""
+
 
 def breach(episode: Served, call: ToolCall, result: str, *, writes: bool) -> str | None:
     """The rule that a call broke which went through, by its name in `PENALTIES`; None if it broke none.
@@ -45,7 +48,7 @@ def breach(episode: Served, call: ToolCall, result: str, *, writes: bool) -> str
     """
     customer_id = episode.task.customer_id
     if call.name in episode.finders:
-        if result == customer_id and not episode.identified:
+        if episode.found(result) == customer_id and not episode.identified:
             episode.identified = _said(episode.transcript, call.arguments.values())
         return None
     owner = episode.owner(call.arguments)

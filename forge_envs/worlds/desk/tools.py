@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forge_envs.errors import ToolError
-from forge_envs.tables import Row
+from forge_envs.tables import Row, Table
 from forge_envs.tools import tool
 from forge_envs.worlds.desk.goals import Key
 
@@ -35,8 +35,18 @@ class ServiceDesk:
     def changed_rows(self) -> dict[Key, Row]:
         """All rows that are not as the task began, by table and id."""
         return {
-            (table, key): row for table in self.tables for key, row in getattr(self, table).changed().items()
+            (name, key): row
+            for name, table in self.changeable().items()
+            for key, row in table.changed().items()
         }
+
+    def changeable(self) -> Mapping[str, Table]:
+        """The tables that its tools may change, by name."""
+        return {name: getattr(self, name) for name in self.tables}
+
+    def found(self, result: str) -> str:
+        """The user id that one of `finders` found; here its whole result."""
+        return result
 
     def owner(self, arguments: Mapping[str, Any]) -> str | None:
         """The user id that a call which went through is about; None if it is about nobody's."""

@@ -94,7 +94,8 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
       protocol, and may answer a case that it has seen by heart; `forge_envs.worlds.polyglot.hidden` leaves
       tests that a program prints wholesale out of it.
     - `reflections`: unusable answers that a try forgives before the tests run on the files as they are.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv. By default no episode is cut short.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv. By default no episode is
+      cut short.
 
     ## Version History
 
@@ -118,6 +119,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         reflections: Annotated[int, Field(ge=0, le=100)] = 3,
         max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
@@ -125,6 +127,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         super().__init__(
             max_turns=longest if max_turns is None else max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=grammar,
             render_mode=render_mode,
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from forge_envs.messages import ToolCall
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tools_of
@@ -49,7 +47,7 @@ class _Gold(gold.Exemplar[RetailTask]):
     record = Shop.record
     reader = "get_order_details"
     package = __package__
-    topics: ClassVar[dict[str, str]] = TOPICS
+    topics = TOPICS
 
     def __init__(self, task: RetailTask, database: ShopDatabase, voice: int) -> None:
         super().__init__(task, voice)

@@ -102,7 +102,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
     - `patch_limit`: bytes of a patch.
     - `cpus`, `memory_mb`, `pids`, `disk_mb`: what a box may use, see `forge_envs.sandbox.Limits`.
     - `lifetime`: seconds after which a box is removed; by default longer than turns and tests can take.
-    - `turn_weight`, `render_mode`: see AgentEnv.
+    - `turn_weight`, `strict`, `render_mode`: see AgentEnv.
 
     ## Version History
 
@@ -132,6 +132,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         disk_mb: Megabytes = 2_048,
         lifetime: Annotated[float, Field(gt=0)] | None = None,
         turn_weight: float = 0.0,
+        strict: bool = False,
         render_mode: str | None = None,
     ) -> None:
         self._scaffold: type[Scaffold] = SCAFFOLDS[scaffold]
@@ -139,6 +140,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         super().__init__(
             max_turns=max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=self._scaffold.grammar,
             render_mode=render_mode,
         )

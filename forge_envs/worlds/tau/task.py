@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
 from forge_envs.people.users import Brief
+from forge_envs.worlds.tau.domain import Side
 
 Part: TypeAlias = Literal["DB", "COMMUNICATE", "ACTION", "ENV_ASSERTION", "NL_ASSERTION"]
 """What a verdict may be made of, by τ²-bench's names."""
@@ -30,19 +31,28 @@ class GoldCall:
     compare: tuple[str, ...] | None = None
     """Arguments that must agree; None: those that the agent gave."""
 
-    def matches(self, made: ToolCall, *, strict: bool = False) -> bool:
+    def matches(self, made: ToolCall, *, guard: bool = False) -> bool:
         """Whether a call the agent made is this one.
 
         The official rule lets a call without arguments match any of its name, unless `compare` says
-        otherwise; `strict` then asks for all arguments to be equal.
+        otherwise; `guard` then asks for all arguments to be equal.
         """
         if made.name != self.call.name:
             return False
-        if self.compare is None and strict:
+        if self.compare is None and guard:
             return made.arguments == self.call.arguments
         keys = made.arguments if self.compare is None else self.compare
         ours = {key: value for key, value in made.arguments.items() if key in keys}
         return ours == {key: value for key, value in self.call.arguments.items() if key in keys}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function of one side that a task calls: a tool, or what is none and breaks or asserts something."""
+
+    side: Side
+    name: str
+    arguments: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,14 @@ class TauTask(Task):
     """Why the verdict cannot be told here, judge or not; "" if it can."""
     scenario: str = ""
     """The customer's notes in the official form, where the benchmark has one."""
+    known: str = ""
+    """What the customer can tell about themselves; it is in the brief, too."""
+    ticket: str = ""
+    """The case, written down for an agent that has no customer to talk to."""
+    setup: tuple[FunctionCall, ...] = ()
+    """What is done to both sides before the first line."""
+    conditions: tuple[tuple[FunctionCall, bool], ...] = ()
+    """What is asserted of both sides at the end, and the answer it must have."""
 
     @property
     def needs_judge(self) -> bool:
@@ -74,14 +92,14 @@ class TauTask(Task):
         return "NL_ASSERTION" in self.basis and bool(self.assertions)
 
 
-def heard(task: TauTask, text: str, *, strict: bool = False) -> set[int]:
+def heard(task: TauTask, text: str, *, guard: bool = False) -> set[int]:
     """Which of the texts the agent must say are in this line, by index.
 
     The official rule looks for them anywhere in the lower-case line without its commas, so that "10" is said
-    by "2010"; `strict` wants no letter or digit on either side.
+    by "2010"; `guard` wants no letter or digit on either side.
     """
     line = text.lower().replace(",", "")
     wanted = enumerate(text.lower() for text in task.communicate)
-    if not strict:
+    if not guard:
         return {n for n, want in wanted if want in line}
     return {n for n, want in wanted if re.search(rf"(?<!\w)(?<!\d\.){re.escape(want)}(?!\w)(?!\.\d)", line)}

@@ -53,8 +53,8 @@ class Tau1Env(TauEnv):
     - `judge`: no task of τ-bench needs one.
     - `gaps`: "skip" leaves out tasks whose verdict cannot be told here, "play" plays them and judges what can
       be judged.
-    - `strict`: texts must be whole words or numbers; the official rule finds "10" in "2010".
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv.
+    - `guard`: texts must be whole words or numbers; the official rule finds "10" in "2010".
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv.
 
     ## Version History
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 
 from forge_envs.worlds.desk.hearing.acts import ACTS, acts, agrees
-from forge_envs.worlds.desk.hearing.clauses import mannered
 from forge_envs.worlds.desk.hearing.topics import Topics
-from forge_envs.worlds.desk.hearing.words import Sentence, lexicon, normal, plain, sentences
+from forge_envs.worlds.desk.hearing.words import Sentence, Word, lexicon, normal, plain, sentences
 
 __all__ = ["Ear", "Heard", "Question", "Sentence", "agrees", "split"]
 
@@ -64,6 +64,8 @@ class Ear:
         marks: kind of request -> those of them that settle that a sentence is about it.
         alone: kind of request -> stems that name no other kind.
         did: kind of request -> stems of what is done to carry it out.
+        words: words that mean something else here than elsewhere, as they are said; "call off" is one too.
+        remembered: how many utterances are remembered.
     """
 
     def __init__(
@@ -73,13 +75,19 @@ class Ear:
         marks: Mapping[str, str],
         alone: Mapping[str, str],
         did: Mapping[str, str],
+        words: Mapping[str, Word] = MappingProxyType({}),
+        remembered: int = 4096,
     ) -> None:
         self.topics = topics
         self.names = {kind: frozenset(stems.split()) for kind, stems in names.items()}
         self._marks = {kind: frozenset(stems.split()) for kind, stems in marks.items()}
         self._alone = {kind: frozenset(stems.split()) for kind, stems in alone.items()}
         self._did = {kind: frozenset(stems.split()) for kind, stems in did.items()}
-        self._remembered = lru_cache(maxsize=4096)(self._listen)
+        self._words = words
+        self._seconds = frozenset([said.partition(" ")[2] for said in words])
+        self._verbs = _VERBS | {word.stem for word in words.values() if word.role == "SVC"}
+        self._nouns = _NOUNS | {word.stem for word in words.values() if word.role == "OBJ"}
+        self._remembered = lru_cache(maxsize=remembered)(self._listen)
 
     def listen(self, text: str) -> Heard:
         """Sort an utterance by what its sentences do. The result is shared: it is only to be read.
@@ -91,21 +99,25 @@ class Ear:
     def _listen(self, text: str) -> Heard:
         text = normal(text)
         said = sentences(text)
+        if self._words:
+            for sentence in said:
+                sentence.words = self._in_own_words(sentence.words)
         stems = [_stems(sentence) for sentence in said]
         words = frozenset([word.said for sentence in said for word in sentence.words]).union(split(text))
-        heard = Heard(text, words, frozenset().union(*stems), manners=mannered(said))
+        weighed, manners = acts(said)
+        heard = Heard(text, words, frozenset().union(*stems), manners=manners)
         claims = []
         asking = []
-        for n, (sentence, weighed) in enumerate(zip(said, acts(said), strict=True)):
-            wants = weighed[_CONFIRM] > 0
-            asks = weighed[_QUESTION] > 0
-            if weighed[_REFUSAL] > 0:
+        for n, (sentence, sums) in enumerate(zip(said, weighed, strict=True)):
+            wants = sums[_CONFIRM] > 0
+            asks = sums[_QUESTION] > 0
+            if sums[_REFUSAL] > 0:
                 heard.refusals.append(stems[n])
-            if weighed[_DONE] > 0 and sentence.words[0].role != "IF":
+            if sums[_DONE] > 0 and sentence.words[0].role != "IF":
                 heard.reports.append(stems[n])
-            if weighed[_MORE] > 0:
+            if sums[_MORE] > 0:
                 heard.more = True
-            if wants and (not asks or weighed[_CONFIRM] >= weighed[_QUESTION]):
+            if wants and (not asks or sums[_CONFIRM] >= sums[_QUESTION]):
                 heard.confirm = True
                 heard.wanted.append(Question(sentence.text, tuple(self.topics.of(sentence))))
             elif asks:
@@ -117,6 +129,17 @@ class Ear:
         heard.claims = " ".join(claims)
         return heard
 
+    def _in_own_words(self, words: Sequence[Word]) -> list[Word]:
+        """Words as they are meant here; two that make one are one."""
+        found: list[Word] = []
+        for word in words:
+            said, before = word.said, found[-1].said if found else ""
+            if said in self._seconds and f"{before} {said}" in self._words:
+                found[-1] = self._words[f"{before} {said}"]
+            else:
+                found.append(self._words.get(said, word))
+        return found
+
     def refuses(self, kind: str, heard: Heard) -> bool:
         """A clear no to a request of this kind; not finding an account is none."""
         return any([stems >= _HERE or self._about(kind, stems) for stems in heard.refusals])
@@ -125,8 +148,8 @@ class Ear:
         """A claim that it was carried out: "has been cancelled", "done"; not "will be", "once", "not"."""
         did = self._did[kind]
         for stems in heard.reports:
-            verbs = stems & _VERBS
-            if self._about(kind, stems) and (not verbs or verbs & did or not stems & _NOUNS):
+            verbs = stems & self._verbs
+            if self._about(kind, stems) and (not verbs or verbs & did or not stems & self._nouns):
                 return True
         return False
 
@@ -134,7 +157,11 @@ class Ear:
         """Whether a sentence may be about a request of this kind: it names it, or no other."""
         if not self._marks[kind].isdisjoint(stems):
             return True
-        return all([names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
+        return not self.names_another(kind, stems)
+
+    def names_another(self, kind: str, stems: Iterable[str]) -> bool:
+        """Whether something names a request of another kind than this one."""
+        return any([not names.isdisjoint(stems) for other, names in self._alone.items() if other != kind])
 
 
 _HERE = frozenset(("this", "request"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -60,9 +61,12 @@ _SEVERAL = re.compile(r"(.)\1{2,}")
 _PARTS = re.compile(r"[/+&=,]|\.{2,}|[.!?]+(?=[a-z])|-")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Word:
-    """A word as it was said, the word it is a form of, and what it does in a sentence."""
+    """A word as it was said, the word it is a form of, and what it does in a sentence.
+
+    Those of the same text are one object, most often, and compared as such.
+    """
 
     said: str
     stem: str
@@ -72,6 +76,13 @@ class Word:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keys", tuple(dict.fromkeys((self.said, self.stem, self.role))))
+
+
+VALUES = {
+    stem: Word(stem, stem, role)
+    for stem, role in (("<email>", "ID"), ("<id>", "ID"), ("<money>", "NUM"), ("<number>", "NUM"))
+}
+"""Words that differ from text to text, by their stem, as all of them are heard."""
 
 
 @functools.cache
@@ -201,7 +212,7 @@ class Sentence:
     """What stands between two stops, in words."""
 
     text: str
-    words: list[Word]
+    words: Sequence[Word]
     mark: str
     """"?", "!", ".", "-", "," or ""."""
 

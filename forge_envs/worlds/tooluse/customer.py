@@ -1,0 +1,158 @@
+"""The customer of a domain: what the scripted one tells and minds, what a model as one is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from forge_envs.messages import ToolCall
+from forge_envs.worlds.desk.customer import Customer, Find, Listener
+from forge_envs.worlds.desk.goals import Goal
+from forge_envs.worlds.desk.hearing import Ear, Heard, Question
+from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
+from forge_envs.worlds.tooluse.hearing import ear_of
+from forge_envs.worlds.tooluse.values import EMAIL, PHONE, find, find_state, heard_as, phrases, without
+
+_NEWER = frozenset(("new", "instead", "change", "update", "should", "want", "like", "become", "replace"))
+
+
+@dataclass(slots=True)
+class Visitor(Customer):
+    """Somebody who turns to a domain's desk."""
+
+    task: ToolUseTask
+
+    @property
+    def ear(self) -> Ear:
+        """What they understand."""
+        return ear_of(self.task.domain)
+
+    def _stated(self, goal: Goal, claims: str) -> set[str]:
+        task = self.task
+        assert isinstance(goal, Errand)
+        kind, (_, _, key) = task.kind(goal), goal.fact.partition(".")
+        names = [goal.subject.lstrip("#"), task.customer_id.lstrip("#"), task.name]
+        if kind.role == "record":
+            names.append(task.label(kind, task.row(goal)[kind.about]))
+        text = without(claims, names)
+        return find_state(kind, text) if key == "state" else find(kind.by_key[key], text)
+
+    # -- what they tell ------------------------------------------------------------------------------
+
+    def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
+        task, details = self.task, goal.details
+        topics = list(question.topics)
+        if "email" in topics and "name" in topics:
+            topics.remove("name" if task.email else "email")
+        for topic in topics:
+            value = f"value:{topic}"
+            if (
+                value in topics
+                and value in details
+                and (self.told_who or not _NEWER.isdisjoint(question.text.split()))
+            ):
+                continue  # they are asked for another one
+            if topic == "email":
+                yield f"My email is {task.email}." if task.email else "I do not remember my email."
+            elif topic in ("name", "phone") or (topic == "identity" and not task.email):
+                yield f"I am {task.name}, phone {task.phone}."
+            elif topic == "identity":
+                yield f"My email is {task.email}."
+            elif topic == "other":
+                yield " ".join([line for name, line in details.items() if not name.startswith("record:")])
+            else:
+                yield details.get(topic, "")
+
+    @property
+    def told_who(self) -> bool:
+        """Whether the request in hand is not the first, so that the agent knows who they are."""
+        return self.at > 0
+
+    # -- what they mind ------------------------------------------------------------------------------
+
+    def _values(self, goal: Goal, call: ToolCall, heard: Heard) -> bool:
+        if self.ear.names_another(goal.kind, heard.stems):
+            return False
+        found = self._said(goal, heard.text)
+        return bool(found) and all([wanted in said for _, wanted, said in found])
+
+    def _said(self, goal: Goal, text: str) -> list[tuple[str, str, set[str]]]:
+        """Topic by topic: what is wanted, and all of its kind that a text names."""
+        assert isinstance(goal, Errand)
+        domain, found = self.task.domain, []
+        bare = without(text, [goal.subject.lstrip("#"), self.task.customer_id.lstrip("#")])
+        for topic, (column, value) in goal.wanted.items():
+            found.append((topic, heard_as(domain, column, value), find(column, bare)))
+        if goal.thing:
+            kind = domain.kinds[self.task.kind(goal).thing]
+            rows = self.task.held[kind.table].rows
+            wanted = rows[goal.thing][kind.label].lower()
+            labels = [row[kind.label] for row in domain.bases[kind.table].rows.values()]
+            found.append((f"thing:{kind.key}", wanted.replace("-", " "), phrases(labels, text)))
+        act = self.task.act(goal)
+        if goal.reason and act is not None:
+            found.append(("reason", goal.reason.lower().replace("-", " "), phrases(act.reasons, text)))
+        return found
+
+    def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
+        if not self._lists(goal, heard):
+            another = self.ear.names_another(goal.kind, heard.stems)
+            return f"No. {goal.request}" if another else "What exactly will you do?"
+        kind = self.task.kind(goal)
+        if goal.subject and goal.knows_subject and kind.role == "record":
+            ids = kind.ids.find(heard.text)
+            if ids and goal.subject.lower().lstrip("#") not in ids:
+                return f"No, not that {kind.noun}. {goal.request}"
+        for topic, wanted, said in self._said(goal, heard.text):
+            if said and wanted not in said:
+                return f"No. {goal.details[topic]}"
+        return None
+
+
+class VisitorListener(Listener, Visitor):
+    """What the verdict hears beside a model that plays the customer of a domain."""
+
+    __slots__ = ()
+
+    @property
+    def unknown(self) -> str:
+        """What customers are told who cannot say the id of what they come for."""
+        kinds = [self.task.kind(goal) for goal in self.task.goals if not goal.knows_subject]
+        nouns = {kind.noun: kind.plural for kind in kinds}
+        noun, several = next(iter(nouns.items()), ("record", "records"))
+        return f"You do not know the number of the {noun}; the agent can look your {several} up."
+
+    @property
+    def identifiers(self) -> Mapping[str, Find]:
+        """Kinds of ids: who names one that nobody gave made it up."""
+        ids = {kind.noun: kind.ids.find for kind in self.task.domain.records}
+        return {
+            "email": lambda text: set(EMAIL.findall(text)),
+            "phone": lambda text: set(PHONE.findall(text)),
+            **ids,
+        }
+
+    @property
+    def choices(self) -> Mapping[str, Find]:
+        """Kinds of values with few alternatives."""
+        columns = {
+            topic: column
+            for goal in self.task.goals
+            if isinstance(goal, Errand)
+            for topic, (column, _) in goal.wanted.items()
+            if column.spec.kind == "choice"
+        }
+        return {topic: lambda text, column=column: find(column, text) for topic, column in columns.items()}  # type: ignore[misc]
+
+    def persona(self) -> str:
+        """Who they are, and what they can tell about themselves."""
+        task = self.task
+        email = f"Your email is {task.email}." if task.email else "You do not remember your email."
+        return (
+            f"You are {task.name}, a {task.domain.person.noun} of the {task.domain.place}. "
+            f"Your phone number is {task.phone}. {email}"
+        )
+
+    def identity(self) -> dict[str, str]:
+        """The email, if they remember it, and the phone number that goes with the name."""
+        return {"name": self.task.phone, **({"email": self.task.email} if self.task.email else {})}
