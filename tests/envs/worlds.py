@@ -35,6 +35,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Forge/Tau2-v0": {"path": small_benchmark("tau2"), "split": "test"},
     "Forge/BFCL-v0": {"path": small_bfcl()},
     "Forge/ToolFolder-v0": {"path": small_folder()},
+    "Forge/ToolSim-v0": {"path": small_folder()},
 }
 """Arguments without which a world cannot be made."""
 SPARE: dict[str, dict[str, Any]] = {

@@ -12,6 +12,7 @@ from typing import Any
 from forge_envs.errors import TaskError
 from forge_envs.worlds.toolfolder.folder import read_folder
 from forge_envs.worlds.toolfolder.graph import communities
+from forge_envs.worlds.toolfolder.kinds import Kinds
 from forge_envs.worlds.toolfolder.naming import IDS, PAGING, same_word, words
 from forge_envs.worlds.toolfolder.operations import Operation, operations
 from forge_envs.worlds.toolfolder.schema import Catalogue, Schema, ToolSchema
@@ -131,7 +132,9 @@ def _atlas(folder: str, _: int, held: _Held) -> Atlas:
     catalogue = held.catalogue
     domains: dict[str, ToolDomain] = {}
     left: dict[str, str] = {}
-    for group in communities(list(catalogue.tools.values())):
+    tools = list(catalogue.tools.values())
+    kinds = Kinds(tools)
+    for group in kinds.joined(communities(tools, kinds.bound)):
         found, why = operations(group)
         left |= why
         domain, why = _domain(found, folder, set(domains))

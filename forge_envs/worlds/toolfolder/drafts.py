@@ -86,7 +86,7 @@ class DirectedWalk:
         self._run(one, arguments)
         done = {"update": "changed", "delete": "deleted"}.get(one.does) or past(one.verb)
         self.actions.append(f"Done: {it} is {done}.")
-        return Errand(one.does, request, details)
+        return Errand(one.does, request, details, call=self._last())
 
     def missing(self, one: Operation) -> Errand:
         """A wish about a row that is not there, whose refusal must be told. Raises Dead."""
@@ -109,7 +109,7 @@ class DirectedWalk:
             self.store.call(one.tool.name, arguments)
         except ToolError:
             self.actions.append(f"I could not find {it}: there is no such {entity.name}.")
-            return Errand("missing", request, refused=True)
+            return Errand("missing", request, refused=True, call=self._last())
         raise Dead
 
     def _ask(self, one: Operation, entity: Entity) -> Errand:
@@ -140,7 +140,7 @@ class DirectedWalk:
         if truth.casefold() in request.casefold():
             raise Dead
         self.actions.append(f"The {spoken(fact)} of {it} is {truth}.")
-        return Errand("ask", request, truth=truth, rivals=rivals)
+        return Errand("ask", request, truth=truth, rivals=rivals, call=self._last())
 
     def _create(self, one: Operation, entity: Entity) -> Errand:
         arguments: dict[str, Any] = {}
@@ -165,7 +165,7 @@ class DirectedWalk:
         self._say(details)
         self._run(one, arguments)
         self.actions.append(f"Done: there is a new {entity.name}.")
-        return Errand("create", request, details)
+        return Errand("create", request, details, call=self._last())
 
     # -- rows ------------------------------------------------------------------------------------------
 
@@ -340,6 +340,10 @@ class DirectedWalk:
         """The agent's question for what the customer leaves out; before any call."""
         if details:
             self.actions.insert(0, f"What {listed(list(details))} should it have?")
+
+    def _last(self) -> ToolCall:
+        """The call that the errand comes to."""
+        return next(action for action in reversed(self.actions) if isinstance(action, ToolCall))
 
     def _run(self, one: Operation, arguments: dict[str, Any]) -> str:
         if misfit(arguments, {**one.tool.parameters, "additionalProperties": False}):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,12 +27,17 @@ LARGEST = 40
 _RESOLUTIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
-def communities(tools: Sequence[ToolSchema]) -> list[list[ToolSchema]]:
+def communities(
+    tools: Sequence[ToolSchema], bound: Mapping[tuple[int, int], float] | None = None
+) -> list[list[ToolSchema]]:
     """Groups of tools, each in the order given; the same for the same tools.
 
-    Raises NotInstalled without networkx.
+    `bound` makes edges stronger between tools that are known to belong together. Raises NotInstalled without
+    networkx.
     """
     edges = likeness(tools)
+    for pair, weight in (bound or {}).items():
+        edges[pair] = edges.get(pair, 0.0) + weight
     groups = [list(range(len(tools)))]
     for resolution in _RESOLUTIONS:
         todo, groups = groups, []

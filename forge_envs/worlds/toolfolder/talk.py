@@ -6,10 +6,12 @@ after a wish. Whether the wish was done is seen in the rows, not in what the age
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from forge_envs.messages import ToolCall
 from forge_envs.people.users import Brief
 
 PATIENCE = 4
@@ -21,7 +23,8 @@ _NO = re.compile(
     re.IGNORECASE,
 )
 _CONSENT = re.compile(
-    r"\b(?:shall|should|may|can|do you|would you like|are you sure|confirm|proceed|go ahead|is that right)\b",
+    r"\b(?:(?:shall|should|may|can|could) (?:i|we)|(?:want|like) (?:me|us) to|are you sure|confirm|proceed"
+    r"|go ahead|is (?:that|this|it) (?:right|correct|ok))\b",
     re.IGNORECASE,
 )
 
@@ -40,6 +43,20 @@ class Errand:
     rivals: frozenset[str] = frozenset()
     """Values of the same kind: who names one of them has not answered."""
     refused: bool = False
+    call: ToolCall | None = None
+    """The call that does it or finds it out."""
+
+    @property
+    def statement(self) -> str:
+        """What a judge is asked about; it is made of names and values alone."""
+        wish = f"The customer's request {json.dumps(self.request, ensure_ascii=False)}"
+        if self.refused:
+            return f"{wish} cannot be met, and the agent told the customer so."
+        if self.truth:
+            return f"{wish} was answered with a value that a tool returned."
+        return (
+            f"{wish} was carried out by a call that was not refused, with the values that the customer gave."
+        )
 
     @property
     def to_hear(self) -> bool:
