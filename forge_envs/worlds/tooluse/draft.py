@@ -218,7 +218,7 @@ class VisitDraft:
         elif act.spec.does == "swap":
             thing = self.thing_for(kind, but=row[kind.about])
             arguments[kind.about] = thing
-            details[f"thing:{kind.thing}"] = self.say("tell_thing", thing=self._label(kind, thing))
+            details[f"thing:{kind.thing}"] = capital(self.say("tell_thing", thing=self._label(kind, thing)))
         for topic, (column, value) in wanted.items():
             details[topic] = self._telling(column, value)
         reason = self.dice.choice(act.reasons) if act.reasons else ""
@@ -267,7 +267,7 @@ class VisitDraft:
         kind, spec = act.kind, self.domain.doing[act.key]
         label = self._label(kind, thing)
         arguments: dict[str, Any] = {self.domain.person.id_name: self.customer_id, kind.about: thing}
-        details = {f"thing:{kind.thing}": self.say("tell_thing", thing=label)}
+        details = {f"thing:{kind.thing}": capital(self.say("tell_thing", thing=label))}
         wanted: dict[str, tuple[Column, Any]] = {}
         for column in act.asks:
             topic, value = (
