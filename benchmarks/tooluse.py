@@ -1,4 +1,4 @@
-"""A thousand generated domains, a hundred tasks in each: gold, silence, duplicates, leaks, and how fast it is.
+"""A thousand generated domains, a hundred tasks in each: gold, silence, duplicates, leaks, and the speed.
 
 Draws the tasks of 800 domains to train on and 200 to test on, plays gold and silence in every one, and
 reports as `forge-envs tooluse report` does. First it measures in processor time of one process: tasks drawn a

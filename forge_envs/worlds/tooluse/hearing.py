@@ -11,7 +11,7 @@ from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
-from forge_envs.worlds.tooluse.theme import Called, ThemeAction, theme
+from forge_envs.worlds.tooluse.theme import Called, Theme, ThemeAction, ThemeField, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
@@ -75,6 +75,7 @@ _LIGHT = frozenset(
         "the",
     ]
 )
+_VAGUE = frozenset(["put", "set", "take", "make", "give", "get", "have", "do", "go", "come", "bring", "let"])
 _KEPT = frozenset(
     [
         "CONFIRM",
@@ -158,13 +159,25 @@ def own_words(name: str) -> dict[str, Word]:
     for action in drawn_from.actions:
         for word, role in _forms(action):
             _teach(found, word, f"v:{action.key}", role)
+    for field in _all_fields(drawn_from):
+        for word in [word for name in field.names for word in name.split("_")]:
+            if word not in lexicon():
+                found.setdefault(word, Word(word, word, "w"))  # no misspelt word: the part "played"
     return found
+
+
+def _all_fields(drawn_from: Theme) -> Iterator[ThemeField]:
+    yield from drawn_from.person.fields
+    for part in (*drawn_from.things.values(), *drawn_from.records.values()):
+        yield from part.fields
 
 
 def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
     """All that an action is called, in all forms, with their roles."""
     for verb, past in zip(action.verbs, action.past, strict=True):
         (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
+        if base in _VAGUE and not more:
+            continue  # "taken" is said of anything
         now, going, done = forms(base, gone)
         for some, role in ((now - done, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
             for word in some:
@@ -199,6 +212,8 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
 def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
     found = {_stem(word, words) for word, _ in _forms(act.spec)}
+    if act.spec.does == "pay":
+        found |= {_stem("payment", words), _stem("pay", words)}
     return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 

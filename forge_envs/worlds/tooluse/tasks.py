@@ -15,6 +15,7 @@ from forge_envs.worlds.desk.tasks import LEVELS
 from forge_envs.worlds.tooluse.domain import Deed, ToolDomain
 from forge_envs.worlds.tooluse.domains import domain_of, parse_address
 from forge_envs.worlds.tooluse.draft import VisitDraft
+from forge_envs.worlds.tooluse.forbidden import forbidden
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.gold import gold_actions, rehearse, stumbling
 from forge_envs.worlds.tooluse.lots import Lots
@@ -189,7 +190,7 @@ def _something_special(case: VisitDraft) -> list[Errand]:
 
 def _several(case: VisitDraft) -> list[Errand]:
     goals = [_any(case) for _ in range(2)]
-    goals.insert(case.dice.below(3), case.forbidden())
+    goals.insert(case.dice.below(3), forbidden(case))
     return _apart(goals)
 
 
