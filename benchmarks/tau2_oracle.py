@@ -57,7 +57,9 @@ for package in ("tau2", "tau2.orchestrator"):  # for the same reason, without wh
     sys.modules[package] = types.ModuleType(package)
     sys.modules[package].__path__ = [str(folder)]
 
+import tau2.environment.environment as environment_module  # noqa: E402
 import tau2.evaluator.evaluator as evaluator_module  # noqa: E402
+import tau2.orchestrator.orchestrator as orchestrator_module  # noqa: E402
 from tau2.data_model.message import AssistantMessage, ToolCall, ToolMessage, UserMessage  # noqa: E402
 from tau2.data_model.simulation import RewardInfo, SimulationRun  # noqa: E402
 from tau2.data_model.tasks import RewardType, Task  # noqa: E402
@@ -256,6 +258,8 @@ class Oracle:
         self.domains: dict[str, Domain] = {}
         # Figures for a report, which no verdict looks at, and dear.
         evaluator_module.get_tool_types = lambda kit: {}
+        # Copies of messages that nobody changes.
+        environment_module.deepcopy = orchestrator_module.deepcopy = copy.copy
         evaluator_module.NLAssertionsEvaluator.calculate_reward = classmethod(
             lambda *_, **__: RewardInfo(reward=1.0, reward_breakdown={RewardType.NL_ASSERTION: 1.0})
         )
