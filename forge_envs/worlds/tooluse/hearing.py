@@ -168,8 +168,10 @@ def own_words(name: str) -> dict[str, Word]:
 
 def _all_fields(drawn_from: Theme) -> Iterator[ThemeField]:
     yield from drawn_from.person.fields
-    for part in (*drawn_from.things.values(), *drawn_from.records.values()):
-        yield from part.fields
+    for thing in drawn_from.things.values():
+        yield from thing.fields
+    for record in drawn_from.records.values():
+        yield from record.fields
 
 
 def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
