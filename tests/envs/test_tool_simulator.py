@@ -216,7 +216,7 @@ def test_whatever_a_model_says_is_an_answer_or_refused(text: str) -> None:
     assert set(found) in ({"error"}, {"answer", "state"})
 
 
-# -- the world ------------------------------------------------------------------------------------------------
+# -- the world ----------------------------------------------------------------------------------------
 
 
 def test_gold_earns_all_with_a_model_that_plays_its_part_and_silence_asks_none() -> None:

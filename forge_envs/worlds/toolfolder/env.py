@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
@@ -11,17 +10,14 @@ import numpy as np
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import NotGiven, TaskError, one_of
-from forge_envs.grammars import grammar_of
 from forge_envs.messages import Message, Observation
 from forge_envs.people.chat import chat_of
 from forge_envs.people.users import ModelUser, User
 from forge_envs.rewards import Score
-from forge_envs.schemas import Packed
-from forge_envs.spaces import Utterance
-from forge_envs.tools import Tool
+from forge_envs.tools import Toolbox
 from forge_envs.worlds.toolfolder.backend import RowStore
-from forge_envs.worlds.toolfolder.domain import ToolDomain, atlas
-from forge_envs.worlds.toolfolder.offered import offered
+from forge_envs.worlds.toolfolder.domain import atlas
+from forge_envs.worlds.toolfolder.offered import toolbox_of
 from forge_envs.worlds.toolfolder.talk import FolderCustomer
 from forge_envs.worlds.toolfolder.tasks import LEVELS, SPLITS, FolderTask, playable, task_id, task_of
 
@@ -62,14 +58,18 @@ class FolderWorld(AgentEnv[FolderTask, EpisodeT], Generic[EpisodeT]):
         user: str = "scripted",
         max_turns: MaxTurns = 30,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         if not path:
             raise NotGiven("path='': give a folder with OpenAPI, MCP or function files, or one such file")
-        self._written = grammar
         super().__init__(
-            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
+            max_turns=max_turns,
+            turn_weight=turn_weight,
+            strict=strict,
+            grammar=grammar,
+            render_mode=render_mode,
         )
         self.atlas = atlas(path)
         self.path, self.split, self.level = path, split, level
@@ -84,26 +84,11 @@ class FolderWorld(AgentEnv[FolderTask, EpisodeT], Generic[EpisodeT]):
         if self._chat is not None:
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         first = self._domains[split if split in self.splits else self.splits[0]][0]
-        self._offer(self.atlas.domains[first])
+        self._equip(toolbox_of(self.atlas.domains[first]))
 
-    def _offer(self, domain: ToolDomain) -> None:
-        """The tools of a domain are the agent's from here on."""
-        if getattr(self, "_offered", None) == domain.id:
-            return
-        self._offered = domain.id
-        self.tools: dict[str, Tool] = dict(self.tools_of(domain))
-        self._schemas = Packed(self.schemas)
-        self.grammar = grammar_of(self._written).for_tools(self.schemas)
-        self.action_space = Utterance(self.grammar, self._schemas.value)
-
-    def tools_of(self, domain: ToolDomain) -> Mapping[str, Tool]:
-        """The tools of a domain by name."""
-        return offered(domain)
-
-    def restore(self, snapshot: bytes) -> None:
-        """As in AgentEnv; the tools are those of the episode."""
-        super().restore(snapshot)
-        self._offer(self.task.domain)
+    def toolbox(self, task: FolderTask) -> Toolbox:
+        """The tools of the task's domain."""
+        return toolbox_of(task.domain)
 
     @property
     def toolkit(self) -> object:
@@ -129,8 +114,8 @@ class FolderWorld(AgentEnv[FolderTask, EpisodeT], Generic[EpisodeT]):
 
     def gold(self, task: FolderTask) -> list[str]:
         """What an exemplary agent says and calls, one action a turn."""
-        grammar = grammar_of(self._written).for_tools([tool.openai for tool in task.domain.tools])
-        return [one if isinstance(one, str) else grammar.write(calls=[one]) for one in task.gold]
+        write = self.grammar_for(task).write
+        return [one if isinstance(one, str) else write(calls=[one]) for one in task.gold]
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` (1,000) tasks of a split in this world's level, its domains in turns."""
@@ -219,7 +204,6 @@ class ToolFolderEnv(FolderWorld[FolderEpisode]):
 
     def begin(self, task: FolderTask) -> tuple[FolderEpisode, Observation]:
         """Fresh rows, and the customer's first wish."""
-        self._offer(task.domain)
         user, customer = self.people(task)
         state = FolderEpisode(task=task, store=task.open_store(), customer=customer, user=user)
         first = Message(role="user", content=user.open())

@@ -39,15 +39,15 @@ class Kinds:
 
     def joined(self, groups: Sequence[Sequence[ToolSchema]]) -> list[list[ToolSchema]]:
         """The groups, those on what belongs to a row joined to those on the row, if they stay small."""
-        home = {}
+        home: dict[tuple[str, str], int] = {}
         whole = [list(group) for group in groups]
         for number, group in enumerate(whole):
             for tool in group:
                 if tool.name in self._known:
                     home.setdefault((_document(tool), self._known[tool.name].entity), number)
         moved = list(range(len(whole)))
-        for number, group in enumerate(groups):
-            for tool in group:
+        for number, tools in enumerate(groups):
+            for tool in tools:
                 for kind in self._known[tool.name].parents.values() if tool.name in self._known else ():
                     above, below = _end(moved, home.get((_document(tool), kind), number)), _end(moved, number)
                     if above != below and len(whole[above]) + len(whole[below]) <= LARGEST:

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from forge_envs.schemas import Packed
-from forge_envs.tools import BadArguments, Tool
-from forge_envs.worlds.toolfolder.domain import ToolDomain
+from forge_envs.tools import BadArguments, Tool, Toolbox
+from forge_envs.worlds.toolfolder.domain import FolderDomain
 from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.schema import Schema, ToolSchema
 
 
-@functools.lru_cache(maxsize=256)
-def _offered(folder: str, id: str, tools: tuple[int, ...], domain: _Same) -> Mapping[str, Tool]:
-    return {tool.name: as_tool(tool, functools.partial(_run, tool.name)) for tool in domain.value.tools}
+@functools.lru_cache(maxsize=1024)
+def _toolbox(held: _Held) -> Toolbox:
+    return Toolbox(
+        {tool.name: as_tool(tool, functools.partial(_run, tool.name)) for tool in held.domain.tools}
+    )
 
 
-class _Same:
-    """A domain in the key of a cache, where it is what it is."""
+class _Held:
+    """A domain as the key of a cache, where it is what it is."""
 
-    def __init__(self, value: ToolDomain) -> None:
-        self.value = value
+    def __init__(self, domain: FolderDomain) -> None:
+        self.domain = domain
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
+        return isinstance(other, _Held) and other.domain is self.domain
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return id(self.domain)
 
 
-def offered(domain: ToolDomain) -> Mapping[str, Tool]:
-    """The tools of a domain by name; they run on whatever has `call(tool, arguments)`."""
-    return _offered(domain.folder, domain.id, (), _Same(domain))
+def toolbox_of(domain: FolderDomain) -> Toolbox:
+    """The tools of a domain; they run on whatever has `call(tool, arguments)`."""
+    return _toolbox(_Held(domain))
 
 
 def as_tool(tool: ToolSchema, function: Callable[..., Any]) -> Tool:

@@ -131,7 +131,6 @@ class ToolSimEnv(FolderWorld[SimulatedEpisode]):
 
     def begin(self, task: FolderTask) -> tuple[SimulatedEpisode, Observation]:
         """The simulator's first state, and the customer's first wish."""
-        self._offer(task.domain)
         user, customer = self.people(task)
         simulator = None
         if self._simulator is not None:

@@ -38,7 +38,7 @@ class VisitDraft:
         self.said = 0
         self.rows: dict[str, dict[str, Row]] = {kind.table: {} for kind in domain.kinds.values()}
         """What is written for this task, by table and id."""
-        self.person = new_person(domain, own_number(domain.person, number, 0), dice)
+        self.person = new_person(domain, own_number(domain.address, domain.person, number, 0), dice)
         self.customer_id: str = self.person[domain.person.id_name]
         self.rows[domain.person.table][self.customer_id] = self.person
         self.goals: list[Errand] = []
@@ -79,7 +79,7 @@ class VisitDraft:
         things = self.domain.bases[self.domain.kinds[kind.thing].table].rows
         taken = {row[kind.about] for row in own.values()}
         free = [key for key in things if key not in taken]
-        number = own_number(kind, self.number, len(own))
+        number = own_number(self.domain.address, kind, self.number, len(own))
         state = self.dice.choice(tuple(states) or tuple(kind.states))
         row = new_record(
             self.domain, kind, number, self.customer_id, self.dice.choice(free), state, self.dice
