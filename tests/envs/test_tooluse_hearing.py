@@ -68,6 +68,9 @@ DONE = [
     "Your {noun} has been {past}.",
     "All done, {it} is {past}.",
     "I've gone ahead and {past} {it} for you.",
+    "Good news: your {noun} was {past}.",
+    "Your {noun} has been successfully {past}. Can I help with anything else today?",
+    "Okay, {past} it for you.",
 ]
 
 
@@ -84,7 +87,7 @@ def test_a_report_in_any_words_is_understood(line):
         seen += 1
         heard += Visitor(task).reply(text) is None
     assert seen >= 10
-    assert heard >= 0.85 * seen, f"{heard} of {seen}"
+    assert heard >= 0.95 * seen, f"{heard} of {seen}"
 
 
 NOT_DONE = [
@@ -115,6 +118,7 @@ NO = [
     "I'm afraid I can't do that for {it}.",
     "Unfortunately I am unable to {verb} {it}.",
     "Sorry, it isn't possible to {verb} {it}, our rules do not allow it.",
+    "I checked the rules, and {it} does not qualify, so I can't {verb} it.",
 ]
 
 
@@ -133,7 +137,7 @@ def test_a_no_in_any_words_is_understood(line):
             seen += 1
             heard += customer.told == 1
     assert seen >= 10
-    assert heard >= 0.85 * seen, f"{heard} of {seen}"
+    assert heard >= 0.95 * seen, f"{heard} of {seen}"
 
 
 def test_a_fact_counts_once_and_only_if_it_is_right():

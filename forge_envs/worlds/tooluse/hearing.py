@@ -194,7 +194,8 @@ def _teach(found: dict[str, Word], said: str, stem: str, role: str) -> None:
     if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
         return  # it is understood better as it is
     ending = role.partition(".")[2]
-    found.setdefault(said, Word(said, f"{stem}.{ending}" if ending else stem, role))
+    meant = f"{stem}.{ending}" if ending else stem
+    found.setdefault(said, Word(meant, meant, role))  # no turn of speech with what is said means it here
 
 
 def _main(verb: str) -> tuple[str, str]:
