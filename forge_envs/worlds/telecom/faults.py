@@ -14,11 +14,11 @@ from forge_envs.messages import ToolCall
 
 Side: TypeAlias = Literal["assistant", "user"]
 Break: TypeAlias = tuple[Side, str, dict[str, Any]]
-"""(side, function or tool, arguments); arguments that name a field of `Account` get its value."""
+"""(side, function or tool, arguments); arguments that name a field of `LinePlace` get its value."""
 
 
 @dataclass(frozen=True)
-class Account:
+class LinePlace:
     """Whose line it is, and what the customer would add to it."""
 
     customer_id: str
@@ -37,7 +37,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class PhoneFault:
     """One cause."""
 
     kind: str
@@ -54,6 +54,7 @@ class Trouble:
 
 _LINE = {"customer_id": "$customer_id", "line_id": "$line_id"}
 _DETAILS = ToolCall("get_details_by_id", {"id": "$line_id"})
+_SIM = ToolCall("check_sim_status", {}, "user")
 _USAGE = ToolCall("get_data_usage", _LINE)
 
 
@@ -61,14 +62,16 @@ def _phone(name: str, **arguments: Any) -> ToolCall:
     return ToolCall(name, arguments, "user")
 
 
-def _simple(kind: str, breaks: str, mends: str, shows: str = "", **arguments: Any) -> Trouble:
+def _simple(kind: str, breaks: str, mends: str, shows: str = "", **arguments: Any) -> PhoneFault:
     """A fault that one function breaks, one of the phone's tools mends, and perhaps another shows."""
-    return Trouble(kind, (("user", breaks, arguments),), (_phone(mends),), (_phone(shows),) if shows else ())
+    return PhoneFault(
+        kind, (("user", breaks, arguments),), (_phone(mends),), (_phone(shows),) if shows else ()
+    )
 
 
-def _permission(*lost: str) -> Trouble:
+def _permission(*lost: str) -> PhoneFault:
     given = [{"app_name": "messaging", "permission": name} for name in lost]
-    return Trouble(
+    return PhoneFault(
         "permission",
         tuple(("user", "remove_app_permission", one) for one in given),
         tuple(_phone("grant_app_permission", **one) for one in given),
@@ -76,27 +79,27 @@ def _permission(*lost: str) -> Trouble:
     )
 
 
-def _roaming(phone: bool, line: bool) -> Trouble:
+def _roaming(phone: bool, line: bool) -> PhoneFault:
     """Abroad, with roaming off on the phone, on the line, or on both."""
     switched: Break = ("user", "turn_roaming_off" if phone else "turn_roaming_on", {})
     allowed: Break = ("assistant", "disable_roaming" if line else "enable_roaming", _LINE)
     mends = [ToolCall("enable_roaming", _LINE)] * line + [_phone("toggle_roaming")] * phone
     shows = (_DETAILS,) if line else ()
-    return Trouble("roaming", (switched, allowed), tuple(mends), shows, abroad=True, carrier=line)
+    return PhoneFault("roaming", (switched, allowed), tuple(mends), shows, abroad=True, carrier=line)
 
 
-def _mode(mode: str) -> Trouble:
+def _mode(mode: str) -> PhoneFault:
     mends = (_phone("set_network_mode_preference", mode="4g_5g_preferred"),)
     shows = (_phone("check_network_mode_preference"),)
-    return Trouble("mode", (("user", "set_network_mode_preference", {"mode": mode}),), mends, shows)
+    return PhoneFault("mode", (("user", "set_network_mode_preference", {"mode": mode}),), mends, shows)
 
 
-def _access_point(breaks: str) -> Trouble:
+def _access_point(breaks: str) -> PhoneFault:
     mends = (_phone("reset_apn_settings"), _phone("reboot_device"))
-    return Trouble("apn", (("user", breaks, {}),), mends, (_phone("check_apn_settings"),))
+    return PhoneFault("apn", (("user", breaks, {}),), mends, (_phone("check_apn_settings"),))
 
 
-def _suspended(*, for_good: bool) -> Trouble:
+def _suspended(*, for_good: bool) -> PhoneFault:
     arguments = {**_LINE, "new_bill_id": "$bill_id", "contract_ended": for_good}
     bill = {"customer_id": "$customer_id", "bill_id": "$bill_id"}
     paid = (
@@ -110,13 +113,13 @@ def _suspended(*, for_good: bool) -> Trouble:
         ("user", "simulate_network_search", {}),
     )
     shows = (_DETAILS, ToolCall("get_bills_for_customer", {"customer_id": "$customer_id"}))
-    return Trouble("suspended", breaks, None if for_good else paid, shows, carrier=True)
+    return PhoneFault("suspended", breaks, None if for_good else paid, shows, carrier=True)
 
 
 _AIRPLANE = _simple("airplane", "turn_airplane_mode_on", "toggle_airplane_mode")
 _UNSEATED = _simple("sim", "unseat_sim_card", "reseat_sim_card")
 _DATA_OFF = _simple("data", "turn_data_off", "toggle_data")
-_USED_UP = Trouble(
+_USED_UP = PhoneFault(
     "usage",
     (("assistant", "set_data_usage", {**_LINE, "data_used_gb": "$limit"}),),
     (ToolCall("refuel_data", {**_LINE, "gb_amount": "$gigabytes"}),),
@@ -132,12 +135,14 @@ _CALLING = _simple(
     mms_over_wifi=True,
 )
 _ROAMING = (_roaming(True, False), _roaming(False, True), _roaming(True, True))
-CASES: Mapping[str, tuple[Trouble, ...]] = {
+CASES: Mapping[str, tuple[PhoneFault, ...]] = {
     "service": (
         _AIRPLANE,
         _UNSEATED,
         *(
-            Trouble("sim", (("user", "lock_sim_card", {"mode": mode}),), None, (_phone("check_sim_status"),))
+            PhoneFault(
+                "sim", (("user", "lock_sim_card", {"mode": mode}),), None, (_phone("check_sim_status"),)
+            )
             for mode in ("pin", "puk")
         ),
         _access_point("break_apn_settings"),

@@ -25,7 +25,7 @@ from forge_envs.worlds.desk.tasks import LEVELS, parse_id, split_of
 from forge_envs.worlds.telecom.carrier import Carrier
 from forge_envs.worlds.telecom.customer import ask_for, first_person
 from forge_envs.worlds.telecom.database import TABLES, Rows, company, draw_phone
-from forge_envs.worlds.telecom.faults import CASES, PROOFS, Account, Trouble
+from forge_envs.worlds.telecom.faults import CASES, PROOFS, LinePlace, PhoneFault
 from forge_envs.worlds.telecom.functions import CARRIER, PHONE, attempt
 from forge_envs.worlds.telecom.handset import Handset
 from forge_envs.worlds.telecom.phone import Phone
@@ -52,8 +52,8 @@ class PhoneTask(Task):
 
     level: int
     case: str
-    faults: tuple[Trouble, ...]
-    place: Account
+    faults: tuple[PhoneFault, ...]
+    place: LinePlace
     brief: Brief
     known: str
     tables: Mapping[str, Base]
@@ -152,7 +152,7 @@ def _draw(text: str, level: int, dice: Dice) -> PhoneTask:
     faults = _faults(case, level, dice)
     gigabytes = dice.choice((0.5, 1.0, 1.5, 2.0))
     limit = company()["plans"].rows[line["plan_id"]]["data_limit_gb"]
-    place = Account(customer["customer_id"], line["line_id"], limit, gigabytes, rows.new_id("bills", "B"))
+    place = LinePlace(customer["customer_id"], line["line_id"], limit, gigabytes, rows.new_id("bills", "B"))
     if case == "data" and any(fault.kind == "usage" for fault in faults):
         gigabytes = max(gigabytes, 1.0)
     phone = draw_phone(dice)
@@ -183,14 +183,14 @@ _COUNTS = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (2, 3), 5: (3, 5)}
 """Level -> how many faults at least and at most."""
 
 
-def _faults(case: str, level: int, dice: Dice) -> tuple[Trouble, ...]:
+def _faults(case: str, level: int, dice: Dice) -> tuple[PhoneFault, ...]:
     """So many causes of a case as the level has, of different kinds; in level 1 only of the phone, in level 2
     only those the agent must help with, and from level 4 on perhaps one that nobody can mend.
     """
     low, high = _COUNTS[level]
     hopeless = level > 3 and dice.chance(0.3)
     least = {1: False, 2: True}.get(level)
-    found: dict[str, Trouble] = {}
+    found: dict[str, PhoneFault] = {}
     if hopeless:
         cause = dice.choice([fault for fault in CASES["service"] if fault.mends is None])
         found[cause.kind] = cause
