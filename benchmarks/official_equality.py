@@ -3,7 +3,8 @@
 The official code runs beside: a checkout of sierra-research/tau2-bench, and if you like one of tau-bench,
 with an interpreter that has their dependencies (never PyPI's `tau2`, which is a stranger's). Each episode of
 `tests/envs/tau_episodes.py` is played here and there, and compared are the reward, whether the customer or a
-limit ended it, which calls were errors, and every row that changed, to the last digit.
+limit ended it, which calls were errors, and every row that changed, to the last digit. In telecom, where the
+customer acts as well (`tau_telecom_episodes.py`), so is every result that was no error, byte by byte.
 
     python -m benchmarks.official_equality --official ../tau2-bench --python ../venv/bin/python
 
@@ -25,9 +26,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.envs.official import DATA
-from tests.envs.tau_episodes import episodes
-from tests.envs.tau_source import Source
-from tests.envs.tau_verdicts import DIGITS, SOURCES, digest, official, open_env, ours, store, stored
+from tests.envs.tau_verdicts import (
+    DIGITS,
+    MODES,
+    SOURCES,
+    all_episodes,
+    digest,
+    official,
+    open_env,
+    ours,
+    store,
+    stored,
+)
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "official_equality.json"
@@ -40,14 +50,17 @@ def ask(kind: str, folder: Path, args: argparse.Namespace) -> Iterator[dict[str,
     command = [str(args.python), str(HERE / f"{kind}_oracle.py"), "--slow", str(args.slow)]
     with tempfile.TemporaryDirectory() as place:
         if kind == "tau2":  # the official code wants its own layout around the data
-            domains = Path(place, "tau2", "domains")
-            domains.mkdir(parents=True)
-            (domains / folder.name).symlink_to(folder.resolve())
+            domain = Path(place, "tau2", "domains", folder.name)
+            domain.mkdir(parents=True)
+            for path in folder.resolve().iterdir():
+                (domain / path.name).symlink_to(path)
+            if folder.name == "telecom" and not (domain / "user_db.toml").exists():
+                (domain / "user_db.toml").touch()  # which leaves its defaults
             environment["TAU2_DATA_DIR"] = place
         else:
             command += ["--data", str(folder.parent.resolve())]
         asked = Path(place, "episodes.jsonl")
-        asked.write_text("".join(f"{json.dumps(one)}\n" for one in episodes(Source(kind, folder))))
+        asked.write_text("".join(f"{json.dumps(one)}\n" for one in all_episodes(kind, folder)))
         with (
             asked.open() as lines,
             subprocess.Popen(command, stdin=lines, stdout=subprocess.PIPE, env=environment, text=True) as run,
@@ -60,11 +73,14 @@ def ask(kind: str, folder: Path, args: argparse.Namespace) -> Iterator[dict[str,
 
 def compare(kind: str, folder: Path, theirs: Iterator[str]) -> tuple[dict[str, Any], str]:
     """What was found of a domain, and the digests that `theirs` gave."""
-    env, found = open_env(kind, folder), defaultdict[str, Counter[str]](Counter)
+    envs = {
+        alone: open_env(kind, folder, **({"solo": True} if alone else {})) for alone in MODES[folder.name]
+    }
+    found = defaultdict[str, Counter[str]](Counter)
     unequal: list[dict[str, Any]] = []
     digests = []
-    for episode, their in zip(episodes(Source(kind, folder)), theirs, strict=True):
-        verdict = ours(env, episode)
+    for episode, their in zip(all_episodes(kind, folder), theirs, strict=True):
+        verdict = ours(envs[episode.get("solo", False)], episode)
         digests.append(their)
         of = found[episode["change"]]
         of["played"] += 1
@@ -73,7 +89,7 @@ def compare(kind: str, folder: Path, theirs: Iterator[str]) -> tuple[dict[str, A
         of["equal"] += digest(verdict) == their
         if digest(verdict) != their:
             unequal.append({key: episode[key] for key in ("task", "change", "messages")})
-    rows = {"tasks": len(Source(kind, folder).tasks), "unequal": unequal}
+    rows = {"tasks": len({episode["task"] for episode in all_episodes(kind, folder)}), "unequal": unequal}
     return {**rows, "changes": {change: dict(count) for change, count in found.items()}}, "".join(digests)
 
 
@@ -101,16 +117,22 @@ def main() -> None:
     parser.add_argument("--official1", type=Path, help="a checkout of sierra-research/tau-bench")
     parser.add_argument("--python", type=Path, default="python", help="with the official dependencies")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder with tau1 and tau2")
+    parser.add_argument("--only", nargs="*", help="domains; the others stay as they were found last")
     parser.add_argument("--slow", type=int, default=200, help="every N-th episode without short cuts, too")
     parser.add_argument("--store", action="store_true", help="keep what the official code said for the test")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     start, known = time.perf_counter(), stored()
     found: dict[str, dict[str, Any]] = {}
+    if args.out.exists():
+        found = json.loads(args.out.read_text())
     for name, (kind, domain) in SOURCES.items():
+        if domain not in (args.only or domain):
+            continue
         folder = args.data / kind / domain
         if args.official if kind == "tau2" else args.official1:
-            theirs = (digest(official(answer)) for answer in ask(kind, folder, args))
+            answers = ask(kind, folder, args)
+            theirs = (digest(official(one, both=domain == "telecom")) for one in answers)
         else:
             theirs = (known[name][n : n + DIGITS] for n in range(0, len(known[name]), DIGITS))
         found[name], known[name] = compare(kind, folder, theirs)

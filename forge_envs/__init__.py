@@ -30,11 +30,15 @@ __all__ = [
 
 register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
 register("Forge/Airline-v0", "forge_envs.worlds.airline.env:AirlineEnv")
+register("Forge/Telecom-v0", "forge_envs.worlds.telecom.env:TelecomEnv")
 register("Forge/Tau1-v0", "forge_envs.worlds.tau.tau1:Tau1Env")
 register("Forge/Tau2-v0", "forge_envs.worlds.tau.tau2:Tau2Env")
 register("Forge/ToolUse-v0", "forge_envs.worlds.tooluse.env:ToolUseEnv")
+register("Forge/BFCL-v0", "forge_envs.worlds.bfcl.env:BfclEnv")
 register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=True)
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
+register("Forge/ToolFolder-v0", "forge_envs.worlds.toolfolder.env:ToolFolderEnv")
+register("Forge/ToolSim-v0", "forge_envs.worlds.toolfolder.toolsim:ToolSimEnv")
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
 for _id, _entry in {
     "Forge/Text-v0": "text:AdoptedText",

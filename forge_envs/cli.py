@@ -29,6 +29,7 @@ from forge_envs.people.stored import read_stored
 from forge_envs.registry import world_ids
 from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
+from forge_envs.worlds.tooluse import command as tooluse
 
 
 class Mistake(Exception):
@@ -113,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     starting = commands.add_parser("new-world", help="begin a world of your own: a project that works")
     new_world.add_arguments(starting)
     starting.set_defaults(run=_new_world)
+    generated = commands.add_parser("tooluse", help="what the generated domains of Forge/ToolUse-v0 are like")
+    tooluse.add_arguments(generated)
+    generated.set_defaults(run=_tooluse)
     return parser
 
 
@@ -256,6 +260,10 @@ def _make_swe(args: argparse.Namespace) -> int:
 
 def _new_world(args: argparse.Namespace) -> int:
     return _running(lambda: new_world.run(args))
+
+
+def _tooluse(args: argparse.Namespace) -> int:
+    return _running(lambda: tooluse.run(args))
 
 
 def _serve(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-OPTIONAL = ("temperature", "seed", "max_completion_tokens", "max_tokens")
+OPTIONAL = ("temperature", "seed", "max_completion_tokens", "max_tokens", "response_format")
 """Parameters that a request can do without. `max_tokens` is the old name, for those who reject the new."""
 
 _AGAIN = (408, 409, 425, 429)

@@ -158,15 +158,18 @@ class Chat:
         check: Callable[[str], object] | None = None,
         may_be_empty: bool = False,
         tools: Sequence[Mapping[str, Any]] = (),
+        form: Mapping[str, Any] | None = None,
     ) -> str:
         """The model's next line after `messages`, without its thoughts; native calls in the Hermes grammar.
+
+        `form` is a JSON schema that the endpoint is asked to hold the line to; not all do.
 
         A line that is empty, unless it may be, and one for which `check` raises ValueError is rubbish: it is
         asked for again and never recorded. Raises MachineError (refused, timeout, rubbish, empty or
         recording) that names `stage`.
         """
         use = functools.partial(_checked, check=check, may_be_empty=may_be_empty)
-        body = self._body(messages, seed, tools)
+        body = self._body(messages, seed, tools, form)
         key = key_of(body)
         if self._book is not None and (known := self._book.find(key)) is not None:
             return self._known(known, stage, use)
@@ -200,7 +203,11 @@ class Chat:
         return self._first[key]
 
     def _body(
-        self, messages: Sequence[Mapping[str, str]], seed: int, tools: Sequence[Mapping[str, Any]]
+        self,
+        messages: Sequence[Mapping[str, str]],
+        seed: int,
+        tools: Sequence[Mapping[str, Any]],
+        form: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         body = {
             "model": self.spec.model,
@@ -210,6 +217,9 @@ class Chat:
             "seed": seed,
             **({"tools": [dict(tool) for tool in tools]} if tools else {}),
         }
+        if form is not None:
+            named = {"name": "answer", "schema": dict(form)}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
         return trimmed(body, self.spec.left_out)
 
     def _known(self, line: str, stage: str, use: Callable[[str], str]) -> str:

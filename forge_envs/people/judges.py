@@ -29,6 +29,16 @@ the agent's tool calls, which the customer does not see.
 Answer with one JSON object and nothing else:
 {"reason": "<one sentence that names the evidence>", "met": true or false}"""
 
+FORM = {
+    "type": "object",
+    "properties": {
+        "reason": {"type": "string", "minLength": 1, "maxLength": 300},
+        "met": {"type": "boolean"},
+    },
+    "required": ["reason", "met"],
+    "additionalProperties": False,
+}
+"""A verdict as a JSON schema."""
 _LONGEST = 1000
 """Characters of a reason that are kept."""
 _MOST_BRACES = 100
@@ -54,6 +64,8 @@ class Judge:
     """Finds whether statements hold; pickles with its model."""
 
     chat: Chat
+    held: bool = False
+    """The endpoint is asked to hold verdicts to their form, which helps small models."""
 
     def verdicts(
         self, statements: Sequence[str], transcript: Iterable[Message], grammar: Grammar
@@ -68,17 +80,19 @@ class Judge:
     def _verdict(self, statement: str, told: str) -> Verdict:
         asked = f"Conversation\n{told}\n\nStatement\n{json.dumps(statement, ensure_ascii=False)}"
         messages = [{"role": "system", "content": RULES}, {"role": "user", "content": asked}]
-        met, reason = read_verdict(self.chat.say(messages, seed=0, stage="judge", check=read_verdict))
+        form = FORM if self.held else None
+        line = self.chat.say(messages, seed=0, stage="judge", check=read_verdict, form=form)
+        met, reason = read_verdict(line)
         return Verdict(statement, met, reason)
 
 
-def judge_of(spec: str) -> Judge | None:
+def judge_of(spec: str, *, held: bool = False) -> Judge | None:
     """The judge that a world's `judge` argument names, None for "". Raises ValueError."""
     if spec == "":
         return None
     if not isinstance(spec, str) or not spec.startswith("openai:"):
         raise ValueError(f'judge={spec!r}: known are "" (nobody) and openai:MODEL@URL')
-    return Judge(chat(spec))
+    return Judge(chat(spec), held)
 
 
 def conversation(transcript: Iterable[Message], grammar: Grammar) -> str:
@@ -112,7 +126,7 @@ def read_verdict(text: str) -> tuple[bool, str]:
     >>> read_verdict('Here it is:\\n```json\\n{"reason": "It says so.", "met": true}\\n```')
     (True, 'It says so.')
     """
-    objects = _objects(text)
+    objects = objects_in(text)
     if not objects:
         raise ValueError(f"no verdict in JSON: {text[:80]!r}")
     found = objects[0]
@@ -124,8 +138,8 @@ def read_verdict(text: str) -> tuple[bool, str]:
     return met, reason[:_LONGEST]
 
 
-def _objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, each read from its first brace to its last; of many only the first ones."""
+def objects_in(text: str) -> list[dict[str, Any]]:
+    """The first two JSON objects in a text, each read from its first brace to its last."""
     found: list[dict[str, Any]] = []
     at = text.find("{")
     for _ in range(_MOST_BRACES):

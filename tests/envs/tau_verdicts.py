@@ -6,35 +6,114 @@ import dataclasses
 import gzip
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from forge_envs.messages import ToolCall
+from forge_envs.worlds.tau.customer import CountedHands
 from forge_envs.worlds.tau.env import TauEnv
 from forge_envs.worlds.tau.tau1 import Tau1Env
 from forge_envs.worlds.tau.tau2 import Tau2Env
+from tests.envs.tau_episodes import episodes
+from tests.envs.tau_source import Source
+from tests.envs.tau_telecom_episodes import TelecomSource, telecom_episodes
 
 SOURCES = {
     "τ² retail": ("tau2", "retail"),
     "τ² airline": ("tau2", "airline"),
     "τ² mock": ("tau2", "mock"),
+    "τ² telecom": ("tau2", "telecom"),
     "τ retail": ("tau1", "retail"),
 }
 """Name -> benchmark and domain."""
+MODES = {"retail": (False,), "airline": (False,), "mock": (False,), "telecom": (False, True)}
+"""Domain -> whether its episodes are of an agent that works alone."""
 STORED = Path(__file__).with_name("tau_verdicts.json.gz")
 DIGITS = 6
 """Of a digest; a wrong verdict goes unseen once in 16 million."""
 KINDS: dict[str, type[TauEnv]] = {"tau1": Tau1Env, "tau2": Tau2Env}
 
 
-def open_env(kind: str, folder: Path) -> TauEnv:
+def all_episodes(kind: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """The episodes of a domain's folder."""
+    if folder.name == "telecom":
+        return telecom_episodes(TelecomSource(folder))
+    return episodes(Source(kind, folder))
+
+
+def open_env(kind: str, folder: Path, **more: Any) -> TauEnv:
     """The world of a domain's folder, with every task that can begin."""
     split = "base" if folder.name == "mock" else "train"
-    return KINDS[kind](domain=folder.name, path=str(folder), split=split, gaps="play")
+    return KINDS[kind](domain=folder.name, path=str(folder), split=split, gaps="play", **more)
+
+
+@dataclasses.dataclass
+class Actor:
+    """A `User` who does and says what they were given to, and then leaves; it notes what came of it."""
+
+    messages: list[dict[str, Any]]
+    hands: CountedHands
+    results: list[str]
+
+    def open(self) -> str:
+        return self._next() or "?"
+
+    def reply(self, text: str) -> str | None:
+        return self._next()
+
+    def _next(self) -> str | None:
+        while self.messages:
+            said = self.messages.pop(0)
+            if not said["calls"]:
+                return str(said["text"])
+            self.hands.rounds += 1
+            for call in said["calls"]:
+                self.results.append(self.hands.use(ToolCall(call["name"], call["arguments"], "user")))
+        return None
+
+
+def ours_of_both(env: TauEnv, episode: dict[str, Any]) -> dict[str, Any]:
+    """As `ours`, with a customer who acts as the episode has it; and what every call said."""
+    tasks: Any = env.benchmark.tasks
+    known = tasks[f"tau2/telecom/{episode['task']}"]
+    if "basis" in episode:
+        tasks[known.id] = dataclasses.replace(known, basis=tuple(episode["basis"]))
+    results, info = [], dict[str, Any]()
+    try:
+        env.reset(options={"task": known.id})
+        state = env.playing
+        if not episode.get("solo"):
+            assert state.hands is not None
+            state.user = actor = Actor(list(episode["user"]), state.hands, results)
+            actor.open()
+        for said in episode["messages"]:
+            calls = [ToolCall(call["name"], call["arguments"]) for call in said["calls"]]
+            messages, *_, info = env.step(env.grammar.write(said["text"], calls))
+            results += [m["content"] for m in messages if m["role"] == "tool" and m.get("name") != "done"]
+            if "outcome" in info:
+                break
+    finally:
+        tasks[known.id] = known
+    ended = "script" if "outcome" not in info else "customer" if env.playing.ended else "cut"
+    text = json.dumps(_changed(env))
+    desk: Any = env.playing.desk
+    for bill_id in desk.bills.touched():
+        if bill_id not in env.benchmark.tables["bills"].rows and bill_id != "B1234321":
+            text = text.replace(bill_id, "B?")
+    return {
+        "reward": info.get("outcome", 0.0),
+        "ended": ended,
+        "errors": "".join("x" if result.startswith("Error: ") else "." for result in results),
+        "rows": json.loads(text),
+        "said": ["Error" if result.startswith("Error: ") else result for result in results],
+    }
 
 
 def ours(env: TauEnv, episode: dict[str, Any]) -> dict[str, Any]:
     """How an episode ends: reward, whether the customer ended it, which calls were errors, changed rows."""
+    if "user" in episode:
+        return ours_of_both(env, episode)
     prefix = f"{env.kind}/{env.benchmark.domain.name}/"
     tasks: Any = env.benchmark.tasks
     known = tasks[prefix + episode["task"]]
@@ -78,10 +157,10 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def official(answer: dict[str, Any]) -> dict[str, Any]:
+def official(answer: dict[str, Any], *, both: bool = False) -> dict[str, Any]:
     """What an oracle answered, in the form of `ours`."""
-    ends = {"user_stop": "customer", "script": "script"}
-    keys = ("reward", "errors", "rows")
+    ends = {"user_stop": "customer", "agent_stop": "customer", "script": "script"}
+    keys = ("reward", "errors", "rows", *(("said",) if both else ()))
     return {"ended": ends.get(answer["ended"], "cut"), **{key: answer[key] for key in keys}}
 
 

@@ -52,6 +52,7 @@ ENVS = {
         "adapters",
         "audit",
         "serve",
+        "worlds.tooluse",
     },
     "worlds": {*CORE, "", "people", "tables", "sandbox"} - {"registry"},
     "make_swe": {"errors", "sandbox", "worlds.swe"},
@@ -61,7 +62,7 @@ ENVS = {
 itself; a world imports no other world, and nobody imports what makes tasks for one."""
 SHARED = [["worlds", "desk"]]
 """What is no world itself but what several worlds are made of."""
-MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"]]}
+MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]]}
 """Published benchmarks are played with the tools of our own worlds."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
@@ -85,6 +86,8 @@ LAZY = {
     "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
+    "forge_envs.worlds.tooluse": {"networkx"},
+    "forge_envs.worlds.toolfolder": {"networkx", "yaml"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
 }
 """Libraries of extras, by module or folder, imported only when they are used."""
@@ -158,7 +161,7 @@ def test_the_worlds_need_nothing_heavy(path):
 
 
 def test_libraries_of_extras_are_imported_when_they_are_used():
-    worlds = ("retail.env", "airline.env", "swe.env", "polyglot.env")
+    worlds = ("retail.env", "airline.env", "swe.env", "polyglot.env", "toolfolder.env")
     needed = ", ".join(
         ["forge_envs.people.users", "forge_envs.cli", *(f"forge_envs.worlds.{world}" for world in worlds)]
     )

@@ -254,12 +254,14 @@ def test_a_handover_ends_an_episode_of_tau1_only(tmp_path: Path) -> None:
 
 # -- what cannot be judged ---------------------------------------------------------------------------------
 
+ASSERTION = {"env_type": "assistant", "func_name": "f", "arguments": {}}
+
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ({"nl_assertions": ["Be nice."], "reward_basis": ["DB", "NL_ASSERTION"]}, "judge model"),
-        ({"env_assertions": [{"func_name": "f"}], "reward_basis": ["ENV_ASSERTION"]}, "assertions on the"),
+        ({"env_assertions": [ASSERTION], "reward_basis": ["ENV_ASSERTION"]}, "assertions on the"),
         ({"actions": [cancelling(requestor="user")]}, "tools too"),
         ({"communicate_info": ["1,000"]}, "commas"),
     ],
@@ -277,7 +279,7 @@ def test_what_cannot_be_judged_is_listed_with_the_reason(
 
 
 def test_assertions_outside_the_basis_and_blank_states_are_no_gap(tmp_path: Path) -> None:
-    fine = task("a", actions=[], nl_assertions=["Be nice."], env_assertions=[{"func_name": "f"}])
+    fine = task("a", actions=[], nl_assertions=["Be nice."], env_assertions=[ASSERTION])
     begun = task("b", actions=[]) | {"initial_state": {"message_history": [{"role": "user"}]}}
     blank = task("c", actions=[]) | {"initial_state": {"message_history": None}}
     env = make(write_tau2(tmp_path, [fine, begun, blank]))

@@ -12,6 +12,7 @@ import pytest
 
 import forge_envs  # noqa: F401  registers the worlds
 from forge_envs.errors import TaskError
+from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import load
 from forge_envs.worlds.tau.files import locate
 from forge_envs.worlds.tau.retail import RETAIL
@@ -31,9 +32,9 @@ def test_the_path_may_be_the_folder_the_one_above_or_a_clone(tmp_path: Path) -> 
     write_tau2(tmp_path / "data" / "tau2" / "domains", [task("a", actions=[])])
     folder = tmp_path / "data" / "tau2" / "domains" / "retail"
     for path in (tmp_path, folder.parent, folder, folder.parents[1]):
-        assert locate("tau2", str(path), "retail") == folder
+        assert locate("tau2", str(path), RETAIL) == folder
     with pytest.raises(ValueError, match=r"airline.*no db.json|no db.json.*airline"):
-        locate("tau2", str(tmp_path), "airline")
+        locate("tau2", str(tmp_path), AIRLINE)
 
 
 def test_a_folder_is_read_once_and_never_changed(tmp_path: Path) -> None:

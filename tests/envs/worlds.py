@@ -26,11 +26,16 @@ from forge_envs import (
     opening,
     tool,
 )
+from tests.envs.bfcl_small import small_bfcl
 from tests.envs.official import small_benchmark
+from tests.envs.tool_files import small_folder
 
 NEEDED: dict[str, dict[str, Any]] = {
     "Forge/Tau1-v0": {"path": small_benchmark("tau1"), "split": "test"},
     "Forge/Tau2-v0": {"path": small_benchmark("tau2"), "split": "test"},
+    "Forge/BFCL-v0": {"path": small_bfcl()},
+    "Forge/ToolFolder-v0": {"path": small_folder()},
+    "Forge/ToolSim-v0": {"path": small_folder()},
 }
 """Arguments without which a world cannot be made."""
 SPARE: dict[str, dict[str, Any]] = {

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from forge_envs.errors import TaskError, ToolError
 from forge_envs.tables import Base, Row, Table
 from forge_envs.tools import BadArguments, Tool
 from forge_envs.worlds.tau import read_tau1, read_tau2
+from forge_envs.worlds.tau.calls import check_known, function_of
 from forge_envs.worlds.tau.domain import Contract, Desk, Domain, Kind
 from forge_envs.worlds.tau.files import locate, read_text
 from forge_envs.worlds.tau.task import GREETING, TauTask, heard
@@ -66,6 +67,7 @@ class Benchmark:
     """What it was loaded from, "tau2:<absolute folder>"."""
     folder: Path
     policy: str
+    """What the agent is told; "" where the domain has several."""
     tables: Mapping[str, Base]
     tasks: Mapping[str, TauTask]
     splits: Mapping[str, tuple[str, ...]]
@@ -81,14 +83,20 @@ class Benchmark:
 
     @functools.cached_property
     def solved_by_silence(self) -> frozenset[str]:
-        """Tasks whose database stays as it is and that ask for no text and no call."""
-        return frozenset(
-            task.id
-            for task in self.tasks.values()
-            if not ("DB" in task.basis and self.target(task))
-            and not ("COMMUNICATE" in task.basis and len(heard(task, GREETING)) < len(task.communicate))
-            and not ("ACTION" in task.basis and task.gold)
-        )
+        """Tasks that begin as gold and assertions want them and that ask for no text and no call."""
+        return frozenset(task.id for task in self.tasks.values() if self._solved(task))
+
+    def _solved(self, task: TauTask) -> bool:
+        if "COMMUNICATE" in task.basis and len(heard(task, GREETING)) < len(task.communicate):
+            return False
+        if "ACTION" in task.basis and task.gold:
+            return False
+        desk = self.open_task(task)
+        if "DB" in task.basis:
+            right, rows = self.agreement(task, desk)
+            if right < rows:
+                return False
+        return "ENV_ASSERTION" not in task.basis or self.met(task, desk) == len(task.conditions)
 
     @property
     def bases(self) -> dict[str, int]:
@@ -108,7 +116,7 @@ class Benchmark:
         """How many rows are as gold leaves them, of how many that gold or the desk changed."""
         target = self.target(task)
         right, rows = 0, len(target)
-        if desk.writes:
+        if desk.writes or task.setup:
             for place, row in self._touched(desk):
                 wanted = target.get(place)
                 if wanted is not None:
@@ -135,26 +143,60 @@ class Benchmark:
         return not self._began[place].equals(row)
 
     def target(self, task: TauTask) -> Mapping[Key, Wanted]:
-        """The rows that gold changes, as it leaves them.
+        """The rows that gold changes, as it leaves them, with those that the task began by changing.
 
-        Calls that the tools refuse change nothing, as in the official replay.
+        Calls that the tools refuse change nothing, and no call is carried to the other side, as in the
+        official replay.
         """
         found = self._targets.get(task.id)
         if found is None:
-            desk = self.open_desk()
-            hands = self.contract.hands
-            sides: dict[str, tuple[object, Mapping[str, Tool]]] = {"assistant": (desk, self.tools)}
-            if hands is not None:
-                owner = hands(desk)
-                sides["user"] = owner, official_tools(type(owner))
+            desk = self.open_task(task, apart=True)
+            owners = self.owners(desk)
             for gold in task.gold or ():
-                owner, tools = sides.get(gold.call.requestor, (desk, {}))
+                owner = owners.get(gold.call.requestor, desk)
+                tools = official_tools(type(owner), settled=False)
                 if gold.call.name in tools:
                     with contextlib.suppress(ToolError, BadArguments):
                         tools[gold.call.name].call(owner, gold.call.arguments)
             changed = ((place, row) for place, row in self._touched(desk) if self._differs(place, row))
             found = self._targets[task.id] = {place: wanted_row(row) for place, row in changed}
         return found
+
+    def open_task(self, task: TauTask, *, apart: bool = False) -> Desk:
+        """A fresh desk as the task begins. Raises TaskError.
+
+        `apart` is for a desk that no episode may look like to the last random id.
+        """
+        desk = self.open_desk()
+        if apart:
+            self.contract.apart(desk)
+        owners = self.owners(desk)
+        for call in task.setup:
+            owner = owners[call.side]
+            try:
+                function_of(self.contract, call)(owner, **call.arguments)
+                if hasattr(owner, "settle"):
+                    owner.settle()
+            except Exception as error:
+                raise TaskError(
+                    f"task {task.id!r} of {task.where} cannot begin: {call.name}({call.arguments}) says "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+        return desk
+
+    def owners(self, desk: Desk) -> dict[str, Any]:
+        """What the tools and functions of each side run on."""
+        hands = self.contract.hands
+        return {"assistant": desk} if hands is None else {"assistant": desk, "user": hands(desk)}
+
+    def met(self, task: TauTask, desk: Desk) -> int:
+        """How many of a task's assertions are as they must be; one that cannot be asked is not."""
+        owners, met = self.owners(desk), 0
+        for call, wanted in task.conditions:
+            with contextlib.suppress(Exception):
+                answer = function_of(self.contract, call)(owners[call.side], **call.arguments)
+                met += isinstance(answer, bool) and answer == wanted
+        return met
 
 
 def _text(row: Row) -> str:
@@ -166,7 +208,7 @@ def load(domain: Domain, kind: Kind, path: str) -> Benchmark:
 
     Raises ValueError for a path without them, and TaskError for files that cannot be used.
     """
-    return _load(domain, kind, locate(kind, path, domain.name))
+    return _load(domain, kind, locate(kind, path, domain))
 
 
 @functools.cache
@@ -181,14 +223,16 @@ def _load(domain: Domain, kind: Kind, folder: Path) -> Benchmark:
         for name, rows in reader.read_tables(folder, domain).items()
     }
     tasks, splits = reader.read_tasks(folder, source, domain)
+    check_known(tasks, contract)
+    whole = domain.policy is None
     return Benchmark(
         domain=domain,
         kind=kind,
         source=source,
         folder=folder,
-        policy=read_text(folder / reader.POLICY).strip(),
+        policy=read_text(folder / reader.POLICY).strip() if whole else "",
         tables=tables,
-        tasks={task.id: _checked(task, tools) for task in tasks},
+        tasks={task.id: _checked(task) for task in tasks},
         splits={split: tuple(ids) for split, ids in splits.items()},
         tools=tools,
         open_desk=contract.prepare(tables),
@@ -199,17 +243,8 @@ def _table(domain: Domain, kind: Kind, path: str, name: str) -> Base:
     return load(domain, kind, path).tables[name]
 
 
-def _checked(task: TauTask, tools: Mapping[str, Tool]) -> TauTask:
-    """The task, with a gap where its own gold cannot be shown to win. Raises TaskError."""
-    for gold in task.gold or ():
-        call = gold.call
-        if call.requestor == "user":
-            continue  # a tool of the customer's own; the gap says so
-        if call.name not in tools:
-            known = ", ".join(tools)
-            raise TaskError(
-                f"task {task.id!r} of {task.where} calls unknown tool {call.name!r}; known: {known}"
-            )
+def _checked(task: TauTask) -> TauTask:
+    """The task, with a gap where its own gold cannot be shown to win."""
     gap = task.gap
     never = [text for text in task.communicate if "," in text]
     if never and "COMMUNICATE" in task.basis:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forge_envs.messages import ToolCall
 from forge_envs.people.hands import Hands
 from forge_envs.people.users import Brief
+from forge_envs.tools import Tool
+from forge_envs.worlds.tau.tools import official_tools
 
 PATIENCE = 4
 """Turns in which nothing is said, after which the customer leaves."""
@@ -42,11 +45,18 @@ class PlainCustomer:
 
 @dataclass
 class CountedHands(Hands):
-    """Hands whose rounds and refusals are counted: they count against the limits of an episode."""
+    """Hands with tools as the official code has them, whose rounds and refusals are counted: they count
+    against the limits of an episode.
+    """
 
     refused: int = 0
     rounds: int = 0
     """Times that calls were made before anything was said again."""
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """The customer's tools by name, which take any values."""
+        return official_tools(type(self.toolkit))
 
     def use(self, call: ToolCall) -> str:
         """Do it; the result or the refusal, as the customer reads it."""

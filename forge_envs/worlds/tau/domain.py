@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
-from forge_envs.tables import Base
+from forge_envs.messages import ToolCall
+from forge_envs.people.users import User
+from forge_envs.tables import Base, Row
 
+Side: TypeAlias = Literal["assistant", "user"]
+"""Who calls a tool, and whose tools they are."""
 Kind: TypeAlias = Literal["tau1", "tau2"]
 """τ-bench, τ²-bench."""
 
@@ -33,7 +38,12 @@ class Contract:
     changing: tuple[str, ...]
     """Attributes of the desk that are tables which tools write to, named as the tables are."""
     hands: Callable[[Any], object] | None = None
-    """From a desk, what the customer's own tools run on, where they have some (`forge_envs.people.hands`)."""
+    """From a desk, what the customer's own tools run on, where they have some (`forge_envs.people.hands`). A
+    class of either side with a method `settle` has it called after every call that went through."""
+    functions: Mapping[Side, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
+    """What tasks call on either side besides its tools, to begin with and to assert at the end."""
+    apart: Callable[[Any], None] = lambda desk: None
+    """Makes a desk draw other random ids than those of episodes, as two runs of the official code do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +61,19 @@ class Domain:
     contracts: Mapping[Kind, Contract]
     theirs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """As `fields`, for tables on the customer's side, which τ²-bench keeps in `user_db.json`."""
+    proof: str = "db.json"
+    """A file of τ²-bench without which a folder is not this domain's."""
+    read: Callable[[Path], dict[str, dict[str, Row]]] | None = None
+    """All tables of a folder of τ²-bench, where they are not one JSON object. Raises TaskError."""
+    policy: Callable[..., str] | None = None
+    """(folder, style, solo) -> what the agent is told, where that is not `policy.md`. Raises TaskError."""
+    customer: Callable[[Any, Any], User] | None = None
+    """(task, hands) -> who plays a customer that has to act; None: `PlainCustomer` says their case."""
+    ask: Callable[[ToolCall], str] | None = None
+    """How an agent asks that customer for one of their calls."""
+    looks: Callable[[Any], Sequence[ToolCall]] | None = None
+    """task -> calls of both sides with which a careful agent looks before it hands the customer over; where
+    this is, `strict` asks for such."""
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
         return pkgutil.resolve_name, (self.address,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +17,7 @@ from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.people.users import ModelUser, User, has_left
 from forge_envs.rewards import Score
 from forge_envs.schemas import Packed
+from forge_envs.tools import Tool, tools_of
 from forge_envs.worlds.tau.airline import AIRLINE
 from forge_envs.worlds.tau.benchmark import Benchmark, load
 from forge_envs.worlds.tau.customer import CountedHands, PlainCustomer
@@ -25,13 +27,16 @@ from forge_envs.worlds.tau.grade import Standing, standing, verdict
 from forge_envs.worlds.tau.mock import MOCK
 from forge_envs.worlds.tau.retail import RETAIL
 from forge_envs.worlds.tau.task import TauTask, heard
+from forge_envs.worlds.tau.telecom import TELECOM
 from forge_envs.worlds.tau.user import OfficialUser
 
-DOMAINS = {domain.name: domain for domain in (RETAIL, AIRLINE, MOCK)}
+DOMAINS = {domain.name: domain for domain in (RETAIL, AIRLINE, TELECOM, MOCK)}
 UNJUDGED = "its verdict needs a judge model for natural-language assertions: judge=openai:MODEL@URL"
 """The gap of tasks that could be judged."""
 ENDING = "transfer_to_human_agents"
 """The tool that ends an episode of τ-bench."""
+HANDED_OVER = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON."
+"""What τ²-bench's policies have the agent say after it used that tool."""
 
 
 @dataclass(kw_only=True)
@@ -46,12 +51,18 @@ class TauEpisode(Episode[TauTask]):
     """The customer left or was handed over; an episode that is cut off earns 0."""
     refused: int = 0
     """Calls of the agent that were refused."""
+    made: list[ToolCall] = field(default_factory=list)
+    """All calls of the agent."""
+    went: set[str] = field(default_factory=set)
+    """Tools with which a call of the agent went through."""
+    looked: bool | None = None
+    """Whether both sides had looked at anything when the agent first handed the customer over."""
     told: set[int] = field(default_factory=set)
     """Which of the texts that must be said were said."""
     judged: tuple[Verdict, ...] = ()
     """What the judge found at the end, with its reasons."""
-    measured: tuple[int, int, Standing] | None = None
-    """After so many writes and texts, how far the episode was."""
+    measured: tuple[int, int, int, Standing] | None = None
+    """After so many writes, texts and calls, how far the episode was."""
 
 
 class TauEnv(AgentEnv[TauTask, TauEpisode]):
@@ -79,7 +90,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
     ) -> None:
         one_of("domain", domain, [name for name, one in DOMAINS.items() if self.kind in one.contracts])
         self.benchmark: Benchmark = load(DOMAINS[domain], self.kind, path)
-        self.toolkit_type = self.benchmark.contract.tools
+        self.toolkit_type, tools = self._kit()
         super().__init__(
             max_turns=self.turns if max_turns is None else max_turns,
             turn_weight=turn_weight,
@@ -87,7 +98,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             grammar=grammar,
             render_mode=render_mode,
         )
-        self.tools = dict(self.benchmark.tools)
+        self.tools = dict(tools)
         self._schemas = Packed(self.schemas)
         one_of("split", split, self.benchmark.splits)
         self._chat, self._judge = chat_of(user), judge_of(judge)
@@ -100,6 +111,15 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             for id in self.benchmark.solved_by_silence
             if self._judge is None or not self.benchmark.tasks[id].needs_judge
         }
+
+    def _kit(self) -> tuple[type, Mapping[str, Tool]]:
+        """The class whose methods are the agent's tools, and these as the official code calls them."""
+        return self.benchmark.contract.tools, self.benchmark.tools
+
+    @property
+    def policy(self) -> str:
+        """What the agent is told."""
+        return self.benchmark.policy
 
     @property
     def protocol(self) -> str:
@@ -136,17 +156,18 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
 
     def begin(self, task: TauTask) -> tuple[TauEpisode, Observation]:
         """A fresh desk, and the customer's first line."""
-        desk, contract = self.benchmark.open_desk(), self.benchmark.contract
+        desk, contract = self.benchmark.open_task(task), self.benchmark.contract
         hands = None if contract.hands is None else CountedHands(contract.hands(desk))
         user = self.customer(task, hands)
         state = TauEpisode(task=task, desk=desk, user=user, hands=hands)
         first = Message(role="user", content=user.open())
-        return state, opening(self.benchmark.policy, [first], self._schemas.value)
+        return state, opening(self.policy, [first], self._schemas.value)
 
     def customer(self, task: TauTask, hands: CountedHands | None = None) -> User:
-        """Whoever plays the customer of a task; only a model uses its hands."""
+        """Whoever plays the customer of a task, with their hands."""
         if self._chat is None:
-            return PlainCustomer(task.brief)
+            acts = self.benchmark.domain.customer
+            return PlainCustomer(task.brief) if acts is None else acts(task, hands)
         return ModelUser(task.brief, self._chat, int(self.np_random.integers(2**31)), hands=hands)
 
     def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
@@ -172,14 +193,12 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
     def grade(self) -> Score:
         """The official verdict; 0 for an episode that was cut off."""
         state = self.playing
-        calls: list[ToolCall] = []
-        if "ACTION" in state.task.basis:
-            said = (m["content"] for m in state.transcript if m["role"] == "assistant")
-            calls = [call for text in said for call in self.grammar.parse(text).calls]
-            calls += state.hands.made if state.hands else ()
         if self._judge is not None and state.ended:  # the others earn 0 whatever was said
             state.judged = self._judge.verdicts(state.task.assertions, self._evidence(), self.grammar)
-        score = verdict(state.task, self._measure(), calls, state.judged, guard=self.guard)
+        score = verdict(state.task, self._measure(), state.judged)
+        if self.guard and self.benchmark.domain.looks is not None and state.looked is not None:
+            due = float(state.looked and any(gold.call.name == ENDING for gold in state.task.gold or ()))
+            score = Score(score.outcome * due, {**score.parts, "transfer": due})
         return score if state.ended else Score(0.0, {**score.parts, "ended": 0.0})
 
     def watch(self, task_id: str) -> TauWatch:
@@ -191,14 +210,35 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
 
         The official calls may end with a handover, which in τ-bench ends the episode: then it comes last.
         """
-        calls = [gold.call for gold in task.gold or () if gold.call.requestor == "assistant"]
+        calls = self._solution(task)
         last = [call for call in calls if call.name == ENDING and self.kind == "tau1"]
-        actions = [self.grammar.write(calls=[call]) for call in calls if call not in last]
+        actions = [action for call in calls if call not in last for action in self._does(call)]
         facts = "".join(f" {text}." for text in task.communicate)
         if last:
             told = [f"This is what I found:{facts} Do you want to talk to a colleague?"] if facts else []
             return [*actions, *told, self.grammar.write(calls=last[:1])]
-        return [*actions, f"Everything is settled.{facts}"]
+        handed = any(call.name == ENDING for call in calls)
+        return [*actions, f"{HANDED_OVER if handed else 'Everything is settled.'}{facts}"]
+
+    def _solution(self, task: TauTask) -> list[ToolCall]:
+        """The official calls; before a handover that `guard` judges, those with which one looks."""
+        calls, looks = [gold.call for gold in task.gold or ()], self.benchmark.domain.looks
+        careful = self.guard and looks is not None and any(call.name == ENDING for call in calls)
+        return [*looks(task), *calls] if careful and looks is not None else calls
+
+    def _both_looked(self) -> bool:
+        """Whether a call of either side has gone through, by whomever."""
+        state, hands = self.playing, self.benchmark.contract.hands
+        theirs = set(tools_of(hands)) if isinstance(hands, type) else set()
+        acted = state.hands is not None and len(state.hands.made) > state.hands.refused
+        return bool(state.went - theirs) and (acted or bool(state.went & theirs))
+
+    def _does(self, call: ToolCall) -> list[str]:
+        """How the agent brings a call of gold about: it makes it, or asks the customer to."""
+        if call.requestor == "assistant":
+            return [self.grammar.write(calls=[call])]
+        ask = self.benchmark.domain.ask
+        return [] if ask is None else [ask(call)]
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in its file's order; those with a gap only if they are played."""
@@ -238,21 +278,27 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
             state.told |= heard(state.task, text, guard=self.guard)
 
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
-        message, fault = super()._call(call)
         state = self.playing
+        state.made.append(call)
+        message, fault = super()._call(call)
+        if call.name == ENDING and state.looked is None:
+            state.looked = self._both_looked()
+        if fault is None:
+            state.went.add(call.name)
         state.refused += fault is not None
         if state.desk.over:
             state.over = state.ended = True
         return message, fault
 
     def _measure(self) -> Standing:
-        """How far the episode is; worked out again only after a write or a text."""
+        """How far the episode is; worked out again only after a write, a text or a call that may count."""
         state = self.playing
-        writes, told = state.desk.writes, len(state.told)
-        if state.measured is None or state.measured[:2] != (writes, told):
-            at = standing(state.task, self.benchmark, state.desk, state.told)
-            state.measured = writes, told, at
-        return state.measured[2]
+        calls = [*state.made, *(state.hands.made if state.hands else ())] if _counts(state.task) else []
+        now = state.desk.writes, len(state.told), len(calls)
+        if state.measured is None or state.measured[:3] != now:
+            at = standing(state.task, self.benchmark, state.desk, state.told, calls, guard=self.guard)
+            state.measured = *now, at
+        return state.measured[3]
 
     def _gap(self, task: TauTask) -> str:
         """Why the verdict on a task cannot be told here; "" if it can."""
@@ -268,3 +314,8 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
                 found.append(split)
                 seen |= ids
         return tuple(found)
+
+
+def _counts(task: TauTask) -> bool:
+    """Whether calls count in the verdict on a task."""
+    return "ACTION" in task.basis

@@ -17,29 +17,26 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _NESTED = {"tau1": ("", "tau_bench/envs"), "tau2": ("", "domains", "data/tau2/domains")}
 """Where the folder of a domain may be below the path that was given: the path itself, or a clone."""
-_PROOF = {"tau1": "users.json", "tau2": "db.json"}
-"""A file without which a folder is not a domain's."""
-
-
 _WHENCE = {
     "tau1": "a clone of sierra-research/tau-bench, its tasks exported as JSON",
     "tau2": "a clone of sierra-research/tau2-bench",
 }
 
 
-def locate(kind: Kind, path: str, domain: str) -> Path:
+def locate(kind: Kind, path: str, domain: Domain) -> Path:
     """The domain's folder that a path means: itself, or one above it. Raises ValueError."""
+    proof = "users.json" if kind == "tau1" else domain.proof
     if not isinstance(path, str) or not path:
         raise NotGiven(f"path={path!r}: give the folder with the benchmark's own files, {_WHENCE[kind]}")
     root = Path(path).expanduser().resolve()
-    tried = [root, *(root / nest / domain for nest in _NESTED[kind])]
+    tried = [root, *(root / nest / domain.name for nest in _NESTED[kind])]
     for folder in tried:
-        if (folder / _PROOF[kind]).is_file() and (folder == root or folder.name == domain):
+        if (folder / proof).is_file() and (folder == root or folder.name == domain.name):
             return folder
     names = ", ".join(map(str, tried))
     raise ValueError(
-        f"path={path!r}: no {_PROOF[kind]} in any of {names}; it is the folder with the data of "
-        f"{domain!r}, or the one above it"
+        f"path={path!r}: no {proof} in any of {names}; it is the folder with the data of "
+        f"{domain.name!r}, or the one above it"
     )
 
 

@@ -87,6 +87,15 @@ class Inbox:
 
     board: Board
 
+    @property
+    def writes(self) -> int:
+        """Those of the board, which both sides share."""
+        return self.board.writes
+
+    @writes.setter
+    def writes(self, count: int) -> None:
+        self.board.writes = count
+
     @tool()
     def check_notifications(self) -> str:
         """Look at all notifications in your inbox."""

@@ -13,10 +13,26 @@ from forge_envs.people.users import Brief
 from forge_envs.tables import Row
 from forge_envs.worlds.tau.domain import Domain
 from forge_envs.worlds.tau.files import check_table, read_json, read_list
-from forge_envs.worlds.tau.task import DEFAULT_BASIS, GoldCall, Part, TauTask
+from forge_envs.worlds.tau.task import DEFAULT_BASIS, FunctionCall, GoldCall, Part, TauTask
 from forge_envs.worlds.tau.user import scenario
 
 POLICY = "policy.md"
+
+
+class _Call(BaseModel):
+    env_type: Literal["assistant", "user"]
+    func_name: str
+    arguments: dict[str, Any]
+
+
+class _Assertion(_Call):
+    assert_value: bool = True
+
+
+class _Start(BaseModel):
+    initialization_data: dict[str, Any] | None = None
+    initialization_actions: list[_Call] | None = None
+    message_history: list[Any] | None = None
 
 
 class _Action(BaseModel):
@@ -28,7 +44,7 @@ class _Action(BaseModel):
 
 class _Criteria(BaseModel):
     actions: list[_Action] | None = None
-    env_assertions: list[dict[str, Any]] | None = None
+    env_assertions: list[_Assertion] | None = None
     communicate_info: list[str] | None = None
     nl_assertions: list[str] | None = None
     reward_basis: list[Part] | None = None
@@ -51,12 +67,15 @@ class _Task(BaseModel):
     id: str
     user_scenario: _Scenario
     evaluation_criteria: _Criteria | None = None
-    initial_state: dict[str, Any] | None = None
+    initial_state: _Start | None = None
+    ticket: str | None = None
     user_tools: list[str] | None = None
 
 
 def read_tables(folder: Path, domain: Domain) -> dict[str, dict[str, Row]]:
     """All tables of the domain, with the nulls that τ²-bench fills in. Raises TaskError."""
+    if domain.read is not None:
+        return domain.read(folder)
     tables: dict[str, dict[str, Row]] = {}
     for path, names in ((folder / "db.json", domain.fields), (folder / "user_db.json", domain.theirs)):
         database = read_json(path) if names else {}
@@ -78,7 +97,7 @@ def read_tasks(folder: Path, where: str, domain: Domain) -> tuple[list[TauTask],
     """
     path = folder / "tasks.json"
     prefix = f"tau2/{domain.name}"
-    tasks = [_task(f"{prefix}/{task.id}", where, task) for task in read_list(path, _Task)]
+    tasks = [_task(f"{prefix}/{task.id}", where, task, domain) for task in read_list(path, _Task)]
     known = {task.id for task in tasks}
     if len(known) < len(tasks):
         raise TaskError(f"{path}: two tasks have the same id")
@@ -98,7 +117,7 @@ def read_tasks(folder: Path, where: str, domain: Domain) -> tuple[list[TauTask],
     return tasks, found
 
 
-def _task(id: str, where: str, task: _Task) -> TauTask:
+def _task(id: str, where: str, task: _Task, domain: Domain) -> TauTask:
     criteria = task.evaluation_criteria
     no_criteria = criteria is None
     criteria = criteria or _Criteria(reward_basis=[])
@@ -107,6 +126,8 @@ def _task(id: str, where: str, task: _Task) -> TauTask:
     if actions is None and criteria.env_assertions is not None:
         actions = []  # the database is looked at as soon as either is there
     gold = None if actions is None else tuple(_call(action) for action in actions)
+    told, start = task.user_scenario.instructions, task.initial_state or _Start()
+    functions, asserted = domain.contracts["tau2"].functions, criteria.env_assertions or ()
     return TauTask(
         id=id,
         where=where,
@@ -116,9 +137,17 @@ def _task(id: str, where: str, task: _Task) -> TauTask:
         assertions=tuple(criteria.nl_assertions or ()),
         basis=basis,
         says_basis=no_criteria or criteria.reward_basis is not None,
-        gap=_gap(task, criteria, basis),
+        gap=_gap(task, criteria, basis, domain),
         scenario=_scenario(task.user_scenario),
+        known="" if isinstance(told, str) else told.known_info or "",
+        ticket=task.ticket or "",
+        setup=tuple(_function(call) for call in start.initialization_actions or () if functions),
+        conditions=tuple((_function(one), one.assert_value) for one in asserted if functions),
     )
+
+
+def _function(call: _Call) -> FunctionCall:
+    return FunctionCall(call.env_type, call.func_name, call.arguments)
 
 
 def _call(action: _Action) -> GoldCall:
@@ -139,12 +168,15 @@ def _brief(scenario: _Scenario) -> Brief:
     return Brief("\n".join(text for text in known if text), told.reason_for_call, told.task_instructions)
 
 
-def _gap(task: _Task, criteria: _Criteria, basis: tuple[Part, ...]) -> str:
+def _gap(task: _Task, criteria: _Criteria, basis: tuple[Part, ...], domain: Domain) -> str:
     """What of the verdict we cannot tell."""
-    if "ENV_ASSERTION" in basis and criteria.env_assertions:
+    functions = domain.contracts["tau2"].functions
+    acts = any(action.requestor == "user" for action in criteria.actions or ())
+    start = task.initial_state or _Start()
+    if "ENV_ASSERTION" in basis and criteria.env_assertions and not functions:
         return "its verdict needs assertions on the database, which are functions of τ²-bench"
-    if task.user_tools or any(action.requestor == "user" for action in criteria.actions or ()):
+    if task.user_tools or (acts and domain.customer is None):
         return "its customer has tools too"
-    if task.initial_state and any(task.initial_state.values()):
+    if (start.initialization_actions and not functions) or start.initialization_data or start.message_history:
         return "it begins in the middle: it has an initial state"
     return ""

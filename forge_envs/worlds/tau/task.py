@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from forge_envs.env import Task
 from forge_envs.messages import ToolCall
 from forge_envs.people.users import Brief
+from forge_envs.worlds.tau.domain import Side
 
 Part: TypeAlias = Literal["DB", "COMMUNICATE", "ACTION", "ENV_ASSERTION", "NL_ASSERTION"]
 """What a verdict may be made of, by τ²-bench's names."""
@@ -45,6 +46,15 @@ class GoldCall:
         return ours == {key: value for key, value in self.call.arguments.items() if key in keys}
 
 
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function of one side that a task calls: a tool, or what is none and breaks or asserts something."""
+
+    side: Side
+    name: str
+    arguments: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class TauTask(Task):
     """One published task. `id` is "<benchmark>/<domain>/<official id>"."""
@@ -67,6 +77,14 @@ class TauTask(Task):
     """Why the verdict cannot be told here, judge or not; "" if it can."""
     scenario: str = ""
     """The customer's notes in the official form, where the benchmark has one."""
+    known: str = ""
+    """What the customer can tell about themselves; it is in the brief, too."""
+    ticket: str = ""
+    """The case, written down for an agent that has no customer to talk to."""
+    setup: tuple[FunctionCall, ...] = ()
+    """What is done to both sides before the first line."""
+    conditions: tuple[tuple[FunctionCall, bool], ...] = ()
+    """What is asserted of both sides at the end, and the answer it must have."""
 
     @property
     def needs_judge(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,19 +17,29 @@ from forge_envs.tools import BadArguments, Tool, tools_of
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def official_tools(owner: type) -> Mapping[str, Tool]:
+def official_tools(owner: type, *, settled: bool = True) -> Mapping[str, Tool]:
     """The tools of a class, which the agent sees with their schemas, without the check of arguments.
 
     Both benchmarks hand to a function whatever the agent wrote. Where the function has no use for a value
     it raises, in the middle of its work if it comes to that, and what it changed before stays changed.
+    After a call that went through, what it changed is carried to the other side by `owner.settle()`, if there
+    is such a thing; not with `settled=False`, as in τ²-bench's replay of gold.
     """
-    return {name: _unchecked(tool) for name, tool in tools_of(owner).items()}
+    return _official(owner, settled)
 
 
-def _unchecked(tool: Tool) -> Tool:
+@functools.cache
+def _official(owner: type, settled: bool) -> Mapping[str, Tool]:
+    return {name: _unchecked(tool, settled) for name, tool in tools_of(owner).items()}
+
+
+def _unchecked(tool: Tool, settled: bool) -> Tool:
     def run(owner: Any, /, **arguments: Any) -> Any:
         try:
-            return tool.function(owner, **arguments)
+            result = tool.function(owner, **arguments)
+            if settled and hasattr(owner, "settle"):
+                owner.settle()
+            return result
         except MachineError:
             raise
         except Exception as error:  # whatever it is, the official code tells it to the agent

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import hashlib
 from typing import Any
 
 from forge_envs.tables import Row
 from forge_envs.worlds.desk.database import Dice, people
-from forge_envs.worlds.tooluse.domain import Column, Domain, Kind
+from forge_envs.worlds.tooluse.domain import Column, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.spelling import DateStyle
 from forge_envs.worlds.tooluse.theme import Theme
 
@@ -46,7 +48,7 @@ def _letter(mark: str, dice: Dice) -> str:
     return "ABCDEFGHJKLMNPRSTUVW"[dice.below(20)] if mark == "A" else mark
 
 
-def new_person(domain: Domain, number: int, dice: Dice) -> Row:
+def new_person(domain: ToolDomain, number: int, dice: Dice) -> Row:
     """Somebody who comes, or might."""
     kind = domain.person
     first, last = dice.choice(people().first_names), dice.choice(people().last_names)
@@ -61,7 +63,7 @@ def new_person(domain: Domain, number: int, dice: Dice) -> Row:
 
 
 def new_record(
-    domain: Domain, kind: Kind, number: int, person_id: str, thing_id: str, state: str, dice: Dice
+    domain: ToolDomain, kind: RowKind, number: int, person_id: str, thing_id: str, state: str, dice: Dice
 ) -> Row:
     """Something that belongs to a person, in a state."""
     row: Row = {kind.id_name: kind.ids.write(number), kind.owner: person_id, kind.about: thing_id}
@@ -71,7 +73,7 @@ def new_record(
     return row
 
 
-def draw_tables(domain: Domain, theme: Theme, dice: Dice) -> dict[str, dict[str, Row]]:
+def draw_tables(domain: ToolDomain, theme: Theme, dice: Dice) -> dict[str, dict[str, Row]]:
     """The rows that all tasks of a domain share, by table and id."""
     tables: dict[str, dict[str, Row]] = {}
     many = 6 if domain.tiny else PEOPLE
@@ -98,14 +100,26 @@ def draw_tables(domain: Domain, theme: Theme, dice: Dice) -> dict[str, dict[str,
     return tables
 
 
-def _numbers(n: int, kind: Kind, dice: Dice) -> list[int]:
+def _numbers(n: int, kind: RowKind, dice: Dice) -> list[int]:
     """So many different numbers from the lower half, which tasks do not write."""
     step = 10**kind.ids.digits // 2 // (n + 1)
     return [step * (at + 1) + dice.below(step) for at in range(n)]
 
 
-def own_number(kind: Kind, task: int, at: int) -> int:
-    """The number of the `at`-th row of a kind that a task writes; no two tasks of a domain share it, as long
-    as there are enough numbers."""
-    span = 10**kind.ids.digits // 2
-    return span + ((task * MOST_OWN + at) * 7919 + 1009) % span
+def own_number(address: str, kind: RowKind, task: int, at: int) -> int:
+    """The number of the `at`-th row of a kind that a task of the domain at `address` writes.
+
+    No two tasks of a domain share it, as long as there are enough numbers; and neither those of another kind
+    nor those of another domain tell it, so that nobody learns to guess ids.
+    """
+    span: int = 10**kind.ids.digits // 2
+    step, first = _walk(address, kind.key)
+    return span + ((task * MOST_OWN + at) * step + first) % span
+
+
+@functools.lru_cache(maxsize=4096)
+def _walk(address: str, key: str) -> tuple[int, int]:
+    """How the numbers of one kind go through all there are: by a step that shares no factor with ten."""
+    digest = hashlib.blake2b(f"{address}/{key}".encode(), digest_size=8).digest()
+    drawn = int.from_bytes(digest, "big")
+    return 10 * (drawn % 7919) + (1, 3, 7, 9)[drawn // 7919 % 4], drawn >> 32

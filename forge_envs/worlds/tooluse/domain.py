@@ -33,8 +33,8 @@ class Column:
         return self.spec.key
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, eq=False)
+class RowKind:
     """A kind of rows: the person, a thing or a record."""
 
     key: str
@@ -70,13 +70,19 @@ class Kind:
         """Its columns by the theme's names."""
         return {column.key: column for column in self.columns}
 
+    @functools.cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The names of all fields of its rows."""
+        fixed = (self.id_name, self.label, self.owner, self.about, self.state)
+        return tuple([name for name in (*fixed, *(column.name for column in self.columns)) if name])
+
 
 @dataclass(frozen=True)
-class Act:
+class Deed:
     """An action of the theme as the domain has it."""
 
     spec: ThemeAction
-    kind: Kind
+    kind: RowKind
     verb: str
     past: str
     column: Column | None
@@ -113,7 +119,7 @@ class Law:
     by_tool: bool
     """The tool refuses; else only the policy forbids."""
 
-    def holds(self, row: Row, domain: Domain) -> bool:
+    def holds(self, row: Row, domain: ToolDomain) -> bool:
         """Whether it forbids, as this row of its side stands."""
         found, op = row[self.column], self.spec.when.op
         if op in ("is", "is_not"):
@@ -137,7 +143,7 @@ class Param:
 
 
 @dataclass(frozen=True)
-class Spec:
+class ToolSpec:
     """A tool as data; `engine` carries it out."""
 
     name: str
@@ -157,7 +163,7 @@ class Spec:
 
 
 @dataclass(frozen=True, eq=False)
-class Domain:
+class ToolDomain:
     """All that a seed drew; the same address gives the same domain on every machine."""
 
     address: str
@@ -170,11 +176,11 @@ class Domain:
     dates: DateStyle
     answers: AnswerStyle
     errors: str
-    kinds: Mapping[str, Kind]
+    kinds: Mapping[str, RowKind]
     """By the theme's names; the person is "person"."""
-    acts: Mapping[str, Act]
+    acts: Mapping[str, Deed]
     laws: tuple[Law, ...]
-    specs: Mapping[str, Spec]
+    specs: Mapping[str, ToolSpec]
     """Tools by name."""
     vocabulary: Vocabulary
     finds_row: bool
@@ -184,16 +190,16 @@ class Domain:
     bases: Mapping[str, Base] = field(default_factory=dict)
     """The database that all tasks share, by table."""
 
-    def __reduce__(self) -> tuple[Callable[[str], Domain], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[[str], ToolDomain], tuple[str]]:
         return _found, (self.address,)
 
     @property
-    def person(self) -> Kind:
+    def person(self) -> RowKind:
         """The kind of those who come."""
         return self.kinds["person"]
 
     @functools.cached_property
-    def records(self) -> tuple[Kind, ...]:
+    def records(self) -> tuple[RowKind, ...]:
         """The kinds of what belongs to them."""
         return tuple(kind for kind in self.kinds.values() if kind.role == "record")
 
@@ -202,7 +208,7 @@ class Domain:
         """Tools that look people up by what they say of themselves."""
         return frozenset(spec.name for spec in self.specs.values() if spec.op == "find")
 
-    def tool(self, op: str, kind: str = "") -> Spec | None:
+    def tool(self, op: str, kind: str = "") -> ToolSpec | None:
         """The first tool that does something to a kind."""
         for spec in self.specs.values():
             if spec.op == op and (not kind or spec.kind == kind):
@@ -210,12 +216,12 @@ class Domain:
         return None
 
     @functools.cached_property
-    def doing(self) -> dict[str, Spec]:
+    def doing(self) -> dict[str, ToolSpec]:
         """The key of an act -> its tool."""
         return {spec.act: spec for spec in self.specs.values() if spec.act}
 
     @functools.cached_property
-    def by_argument(self) -> dict[str, Kind]:
+    def by_argument(self) -> dict[str, RowKind]:
         """The argument with an id -> whose id it is."""
         return {kind.id_name: kind for kind in self.kinds.values()}
 
@@ -230,11 +236,11 @@ class Domain:
         assert day is not None, text
         return day
 
-    def say_state(self, kind: Kind, key: str) -> str:
+    def say_state(self, kind: RowKind, key: str) -> str:
         """A state as people say it."""
         return spoken(kind.states[key])
 
 
-def _found(address: str) -> Domain:
-    domain: Domain = pkgutil.resolve_name("forge_envs.worlds.tooluse.domains:domain_of")(address)
+def _found(address: str) -> ToolDomain:
+    domain: ToolDomain = pkgutil.resolve_name("forge_envs.worlds.tooluse.domains:domain_of")(address)
     return domain

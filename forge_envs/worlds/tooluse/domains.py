@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 
 from forge_envs.errors import TaskError
@@ -20,8 +18,10 @@ from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.desk.tasks import SPLITS
 from forge_envs.worlds.tooluse.database import draw_tables
-from forge_envs.worlds.tooluse.domain import Domain
+from forge_envs.worlds.tooluse.domain import ToolDomain
+from forge_envs.worlds.tooluse.draft import VisitDraft
 from forge_envs.worlds.tooluse.draw import draw_domain
+from forge_envs.worlds.tooluse.lots import Lots
 from forge_envs.worlds.tooluse.theme import Theme, theme, theme_names
 
 SIZES = ("full", "tiny")
@@ -29,6 +29,7 @@ MOST_DRAWS = 2_000
 """A theme that fits together in none of so many draws never will."""
 
 
+@functools.cache
 def themes_of(split: str) -> tuple[str, ...]:
     """The themes of which a split has domains."""
     return tuple(name for name in theme_names() if split == "test" or not theme(name).held_out)
@@ -46,27 +47,39 @@ def addresses(size: str, split: str, n: int, only: str = "") -> list[str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def domain_of(address: str) -> Domain:
+def domain_of(address: str) -> ToolDomain:
     """The domain of an address, "<size>/<split>/<theme>-<number>". Raises TaskError."""
     size, split, name, _ = parse_address(address)
     drawn_from = theme(name)
     seed = int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "big")
     for attempt in range(MOST_DRAWS):
-        dice = Dice(seed, attempt)
+        dice = Lots(seed, attempt)
         try:
             domain = draw_domain(address, drawn_from, size == "tiny", dice)
         except Redraw:
             continue
         if side(tool_names(domain)) == side(schema(domain)) == split:
-            return with_tables(domain, drawn_from, dice)
+            made = with_tables(domain, drawn_from, dice)
+            if playable(made):
+                return made
     raise TaskError(f"domain {address!r}: theme {name} fits together in none of {MOST_DRAWS} draws")
 
 
-def with_tables(domain: Domain, drawn_from: Theme, dice: Dice) -> Domain:
+def with_tables(domain: ToolDomain, drawn_from: Theme, dice: Dice) -> ToolDomain:
     """The domain with its database."""
     tables = draw_tables(domain, drawn_from, dice)
     bases = {name: Base(rows, (base_of, domain.address, name)) for name, rows in tables.items()}
     return replace(domain, bases=bases)
+
+
+def playable(domain: ToolDomain) -> bool:
+    """Whether there are rows for which each of its requests is allowed."""
+    try:
+        for number, act in enumerate(domain.acts.values()):
+            VisitDraft(domain, number, Lots(number)).act(act)
+    except Redraw:
+        return False
+    return True
 
 
 def base_of(address: str, table: str) -> Base:
@@ -93,23 +106,16 @@ def parse_address(address: str) -> tuple[str, str, str, int]:
     )
 
 
-def tool_names(domain: Domain) -> str:
+def tool_names(domain: ToolDomain) -> str:
     """The set of the names of a domain's tools, as text."""
     return json.dumps(sorted(domain.specs))
 
 
-def schema(domain: Domain) -> str:
+def schema(domain: ToolDomain) -> str:
     """What a domain is made of, as text: tables, their fields, and the arguments of its tools."""
-    tables = sorted([kind.table, sorted(fields_of(domain, kind.key))] for kind in domain.kinds.values())
+    tables = sorted([kind.table, sorted(kind.fields)] for kind in domain.kinds.values())
     tools = sorted([spec.name, sorted(param.name for param in spec.params)] for spec in domain.specs.values())
     return json.dumps([tables, tools])
-
-
-def fields_of(domain: Domain, key: str) -> list[str]:
-    """The names of the fields of a kind's rows."""
-    kind = domain.kinds[key]
-    names: Sequence[str] = (kind.id_name, kind.label, kind.owner, kind.about, kind.state)
-    return [name for name in itertools.chain(names, (column.name for column in kind.columns)) if name]
 
 
 def side(text: str) -> str:

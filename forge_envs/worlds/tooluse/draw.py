@@ -9,10 +9,11 @@ from typing import Any
 
 from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Law
-from forge_envs.worlds.tooluse.spelling import DATE_STYLES, ERRORS, AnswerStyle, DateStyle, IdStyle, cased
+from forge_envs.worlds.tooluse.domain import Column, Deed, Law, RowKind, ToolDomain
+from forge_envs.worlds.tooluse.spelling import DATE_STYLES, ERRORS, AnswerStyle, DateStyle, IdStyle, Spelling
 from forge_envs.worlds.tooluse.theme import (
     BUILT_IN,
+    Called,
     Names,
     Theme,
     ThemeAction,
@@ -38,25 +39,7 @@ class Parts:
     """Key of a kind -> its fields."""
 
 
-@dataclass(frozen=True)
-class Spelling:
-    """What the names of one domain have in common."""
-
-    case: str
-    id_word: str
-    tool_case: str
-    tool_order: str
-    prefix: str
-
-    def name(self, *words: str) -> str:
-        """A field or an argument."""
-        return cased(
-            [part for word in words for part in word.lower().replace("-", " ").replace(" ", "_").split("_")],
-            self.case,
-        )
-
-
-def draw_domain(address: str, theme: Theme, tiny: bool, dice: Dice) -> Domain:
+def draw_domain(address: str, theme: Theme, tiny: bool, dice: Dice) -> ToolDomain:
     """A domain without its database. Raises Redraw where the draw does not fit together."""
     parts = _draw_parts(theme, tiny, dice)
     spelling = _draw_spelling(theme, tiny, dice)
@@ -72,7 +55,7 @@ def draw_domain(address: str, theme: Theme, tiny: bool, dice: Dice) -> Domain:
     dates = DateStyle("iso" if tiny else dice.choice(("iso", "iso", *DATE_STYLES)))
     specs = draw_tools(theme, kinds, acts, laws, vocabulary, spelling, tiny, asks_rules, dates.like, dice)
     town = f"{dice.choice(STREETS)} {dice.choice(ENDINGS)}"
-    return Domain(
+    return ToolDomain(
         address=address,
         theme=theme.name,
         tiny=tiny,
@@ -168,8 +151,8 @@ def _pick(nouns: Names, plurals: Sequence[str], dice: Dice) -> tuple[str, str]:
     return nouns[n], plurals[n] if n < len(plurals) else plural(nouns[n])
 
 
-def _draw_kinds(theme: Theme, parts: Parts, spelling: Spelling, tiny: bool, dice: Dice) -> dict[str, Kind]:
-    kinds: dict[str, Kind] = {}
+def _draw_kinds(theme: Theme, parts: Parts, spelling: Spelling, tiny: bool, dice: Dice) -> dict[str, RowKind]:
+    kinds: dict[str, RowKind] = {}
     noun, several = _pick(theme.person.nouns, theme.person.plurals, dice)
     kinds["person"] = _kind("person", "person", noun, several, parts, spelling, tiny, dice)
     for record in parts.records.values():
@@ -209,9 +192,9 @@ def _kind(
     tiny: bool,
     dice: Dice,
     record: ThemeRecord | None = None,
-    of: Kind | None = None,
-    person: Kind | None = None,
-) -> Kind:
+    of: RowKind | None = None,
+    person: RowKind | None = None,
+) -> RowKind:
     id_name = spelling.name(noun, spelling.id_word)
     fields = [*(BUILT_IN.values() if role == "person" else ()), *parts.fields[key]]
     columns = tuple([_draw_column(one, parts, spelling, tiny, dice) for one in fields])
@@ -233,7 +216,7 @@ def _kind(
         more = {
             "label": spelling.name(dice.choice(("name", "title", "label")) if role == "thing" else "name")
         }
-    kind = Kind(
+    kind = RowKind(
         key,
         role,
         noun,
@@ -287,10 +270,10 @@ def _draw_column(one: ThemeField, parts: Parts, spelling: Spelling, tiny: bool, 
     return Column(one, spelling.name(said), spoken(said), values)
 
 
-def _words(theme: Theme, kinds: dict[str, Kind], parts: Parts, dice: Dice) -> dict[str, str]:
+def _words(theme: Theme, kinds: dict[str, RowKind], parts: Parts, dice: Dice) -> dict[str, str]:
     """What stands for the nouns of the theme, of which some are no part of the domain."""
-    words = {}
-    every = {"person": theme.person, **theme.things, **theme.records}
+    words: dict[str, str] = {}
+    every: dict[str, Called] = {"person": theme.person, **theme.things, **theme.records}
     for key, part in every.items():
         noun, several = (
             (kinds[key].noun, kinds[key].plural) if key in kinds else _pick(part.nouns, part.plurals, dice)
@@ -302,19 +285,19 @@ def _words(theme: Theme, kinds: dict[str, Kind], parts: Parts, dice: Dice) -> di
 
 
 def _draw_act(
-    action: ThemeAction, kinds: dict[str, Kind], words: dict[str, str], tiny: bool, dice: Dice
-) -> Act:
+    action: ThemeAction, kinds: dict[str, RowKind], words: dict[str, str], tiny: bool, dice: Dice
+) -> Deed:
     n = dice.below(len(action.verbs))
     kind = kinds[action.on]
     column = kind.by_key[action.field] if action.field else None
     by = dice.choice(action.by) if isinstance(action.by, tuple) and action.by else 0
     reasons = action.reasons if action.reasons and not tiny and dice.chance(0.6) else ()
     asks = tuple([kind.by_key[key] for key in action.asks])
-    return Act(action, kind, spoken(action.verbs[n]), action.past[n], column, by, asks, reasons)
+    return Deed(action, kind, spoken(action.verbs[n]), action.past[n], column, by, asks, reasons)
 
 
 def _draw_law(
-    rule: ThemeRule, acts: dict[str, Act], kinds: dict[str, Kind], vocabulary: Vocabulary, dice: Dice
+    rule: ThemeRule, acts: dict[str, Deed], kinds: dict[str, RowKind], vocabulary: Vocabulary, dice: Dice
 ) -> Law:
     act = acts[rule.action]
     side, _, key = rule.when.what.partition(".")

@@ -1,4 +1,4 @@
-"""What carries out the tools of every domain: one small interpreter of `Spec`."""
+"""What carries out the tools of every domain: one small interpreter of `ToolSpec`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from forge_envs.errors import ToolError
 from forge_envs.tables import Row, Table
 from forge_envs.worlds.desk.tools import ServiceDesk, arithmetic
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Spec
+from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain, ToolSpec
 from forge_envs.worlds.tooluse.spelling import ERRORS
 from forge_envs.worlds.tooluse.words import spoken, with_articles
 
@@ -23,7 +23,7 @@ GIVES_BACK = frozenset(("ended", "cancelled", "returned", "done", "closed"))
 class Office(ServiceDesk):
     """One episode's desk in a domain; the tools run on it."""
 
-    domain: Domain
+    domain: ToolDomain
     held: dict[str, Table]
     """All tables by name."""
     stumbles: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ class Office(ServiceDesk):
                 return owner
         return found
 
-    def run(self, spec: Spec, arguments: Arguments) -> str:
+    def run(self, spec: ToolSpec, arguments: Arguments) -> str:
         """Carry out a tool. Raises ToolError."""
         if spec.name in self.stumbles:
             self.stumbles.discard(spec.name)
@@ -70,44 +70,47 @@ class Office(ServiceDesk):
     def _refusal(self, code: str, text: str) -> ToolError:
         return ToolError(ERRORS[self.domain.errors].format(code=code, text=with_articles(text)))
 
-    def _row(self, kind: Kind, arguments: Arguments) -> Row:
+    def _row(self, kind: RowKind, arguments: Arguments) -> Row:
         """The row that an argument names, to read only."""
         key = arguments[kind.id_name]
         if key not in self.held[kind.table]:
             raise self._refusal("NOT_FOUND", f"there is no {kind.noun} {key[:40]!r}")
         return self.held[kind.table].peek(key)
 
-    def _own(self, kind: Kind, key: str) -> Row:
+    def _own(self, kind: RowKind, key: str) -> Row:
         return self.held[kind.table].row(key)
 
-    def _show(self, kind: Kind, key: str) -> str:
+    def _show(self, kind: RowKind, key: str) -> str:
         if self.domain.answers.shape == "flat":
             return self.held[kind.table].text(key)
         return self.domain.answers.row(kind.noun, self.held[kind.table].peek(key))
 
     # -- reading -------------------------------------------------------------------------------------
 
-    def _find(self, spec: Spec, arguments: Arguments) -> str:
+    def _find(self, spec: ToolSpec, arguments: Arguments) -> str:
         kind = self.domain.person
         wanted = {}
         for role, name in spec.by_role.items():
             column = kind.label if role == "name" else kind.by_key[role].name
             wanted[column] = arguments[name].lower()
         table = self.held[kind.table]
-        for key in table:
+        for key in reversed(list(table)):  # whom a task wrote comes last, and is most often looked for
             row = table.peek(key)
-            if all([row[column].lower() == value for column, value in wanted.items()]):
+            for column, value in wanted.items():
+                if row[column].lower() != value:
+                    break
+            else:
                 self.found_id = key
                 return self._show(kind, key) if self.domain.finds_row else key
         self.found_id = ""
         raise self._refusal("NOT_FOUND", f"no {kind.noun} was found")
 
-    def _get(self, spec: Spec, arguments: Arguments) -> str:
+    def _get(self, spec: ToolSpec, arguments: Arguments) -> str:
         kind = self.domain.kinds[spec.kind]
         self._row(kind, arguments)
         return self._show(kind, arguments[kind.id_name])
 
-    def _list(self, spec: Spec, arguments: Arguments) -> str:
+    def _list(self, spec: ToolSpec, arguments: Arguments) -> str:
         kind, person = self.domain.kinds[spec.kind], self.domain.person
         self._row(person, arguments)
         owner, table = arguments[person.id_name], self.held[kind.table]
@@ -124,40 +127,40 @@ class Office(ServiceDesk):
         ]
         return self.domain.answers.rows(kind.plural, shown)
 
-    def _search(self, spec: Spec, arguments: Arguments) -> str:
+    def _search(self, spec: ToolSpec, arguments: Arguments) -> str:
         kind = self.domain.kinds[spec.kind]
         part, table = arguments[spec.by_role["label"]].lower(), self.held[kind.table]
         found = [row for row in map(table.peek, table) if part in row[kind.label].lower()]
         return self.domain.answers.rows(kind.plural, found[:8])
 
-    def _rules(self, spec: Spec, arguments: Arguments) -> str:
+    def _rules(self, spec: ToolSpec, arguments: Arguments) -> str:
         return "\n".join([f"- {law.text}" for law in self.domain.laws])
 
-    def _count(self, spec: Spec, arguments: Arguments) -> str:
+    def _count(self, spec: ToolSpec, arguments: Arguments) -> str:
         return str(len(self.held[self.domain.kinds[spec.kind].table]))
 
-    def _hours(self, spec: Spec, arguments: Arguments) -> str:
+    def _hours(self, spec: ToolSpec, arguments: Arguments) -> str:
         day = arguments[spec.by_role["weekday"]].lower()
         if day not in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"):
             raise self._refusal("INVALID", "that is no day of the week")
         return "closed" if day == "sunday" else "9:00 to 13:00" if day == "saturday" else "8:30 to 18:00"
 
-    def _note(self, spec: Spec, arguments: Arguments) -> str:
+    def _note(self, spec: ToolSpec, arguments: Arguments) -> str:
         return "noted"
 
-    def _calculate(self, spec: Spec, arguments: Arguments) -> str:
+    def _calculate(self, spec: ToolSpec, arguments: Arguments) -> str:
         return arithmetic(arguments[spec.by_role["expression"]])
 
-    def _today(self, spec: Spec, arguments: Arguments) -> str:
+    def _today(self, spec: ToolSpec, arguments: Arguments) -> str:
         return self.domain.dates.write(self.domain.today)
 
-    def _transfer(self, spec: Spec, arguments: Arguments) -> str:
+    def _transfer(self, spec: ToolSpec, arguments: Arguments) -> str:
         self.over = True
         return "The conversation was handed over to a human."
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def _open(self, spec: Spec, arguments: Arguments) -> tuple[Act, Row]:
+    def _open(self, spec: ToolSpec, arguments: Arguments) -> tuple[Deed, Row]:
         """The act, and the row to read that it is about, if the tool lets it through."""
         act = self.domain.acts[spec.act]
         kind = act.kind
@@ -172,29 +175,29 @@ class Office(ServiceDesk):
         self._obey(act, {"record": row, "person": person, "thing": thing})
         return act, row
 
-    def _obey(self, act: Act, sides: Mapping[str, Row]) -> None:
+    def _obey(self, act: Deed, sides: Mapping[str, Row]) -> None:
         for law in self.domain.laws_of[act.key]:
             if law.by_tool and law.holds(sides[law.side], self.domain):
                 raise self._refusal(
                     "NOT_ALLOWED", law.text.rstrip(".")[:1].lower() + law.text.rstrip(".")[1:]
                 )
 
-    def _done(self, kind: Kind, key: str) -> str:
+    def _done(self, kind: RowKind, key: str) -> str:
         self.writes += 1
         return self._show(kind, key)
 
-    def _finish(self, spec: Spec, act: Act, key: str, arguments: Arguments) -> str:
+    def _finish(self, spec: ToolSpec, act: Deed, key: str, arguments: Arguments) -> str:
         if act.reasons:
             self._own(act.kind, key)[spec.by_role["reason"]] = self._reason(spec, act, arguments)
         return self._done(act.kind, key)
 
-    def _reason(self, spec: Spec, act: Act, arguments: Arguments) -> str:
+    def _reason(self, spec: ToolSpec, act: Deed, arguments: Arguments) -> str:
         reason: str = arguments[spec.by_role["reason"]]
         if reason not in act.reasons:
             raise self._refusal("INVALID", f"the reason must be one of {', '.join(act.reasons)}")
         return reason
 
-    def _stock(self, kind: Kind, thing_id: str, by: int) -> None:
+    def _stock(self, kind: RowKind, thing_id: str, by: int) -> None:
         """Take from what is left of a thing, or give back."""
         if not kind.stock or not by:
             return
@@ -206,7 +209,7 @@ class Office(ServiceDesk):
             )
         self._own(thing, thing_id)[left] += by
 
-    def _state(self, spec: Spec, arguments: Arguments) -> str:
+    def _state(self, spec: ToolSpec, arguments: Arguments) -> str:
         act, row = self._open(spec, arguments)
         if act.reasons:
             self._reason(spec, act, arguments)
@@ -217,7 +220,7 @@ class Office(ServiceDesk):
             self._stock(kind, row[kind.about], 1)
         return self._finish(spec, act, key, arguments)
 
-    def _set(self, spec: Spec, arguments: Arguments) -> str:
+    def _set(self, spec: ToolSpec, arguments: Arguments) -> str:
         act, row = self._open(spec, arguments)
         assert act.column is not None
         value = self._checked(act.column, arguments[spec.by_role[f"value:{act.column.key}"]])
@@ -246,7 +249,7 @@ class Office(ServiceDesk):
             raise self._refusal("INVALID", "that is no email address")
         return value
 
-    def _add(self, spec: Spec, arguments: Arguments) -> str:
+    def _add(self, spec: ToolSpec, arguments: Arguments) -> str:
         act, row = self._open(spec, arguments)
         column = act.column
         assert column is not None
@@ -265,7 +268,7 @@ class Office(ServiceDesk):
         self._own(act.kind, key)[column.name] = new
         return self._finish(spec, act, key, arguments)
 
-    def _swap(self, spec: Spec, arguments: Arguments) -> str:
+    def _swap(self, spec: ToolSpec, arguments: Arguments) -> str:
         act, row = self._open(spec, arguments)
         kind = act.kind
         thing = self._row(self.domain.kinds[kind.thing], arguments)[kind.about]
@@ -277,7 +280,7 @@ class Office(ServiceDesk):
         self._own(kind, key)[kind.about] = thing
         return self._finish(spec, act, key, arguments)
 
-    def _create(self, spec: Spec, arguments: Arguments) -> str:
+    def _create(self, spec: ToolSpec, arguments: Arguments) -> str:
         act = self.domain.acts[spec.act]
         kind, person = act.kind, self.domain.person
         owner = self._row(person, arguments)
@@ -296,7 +299,7 @@ class Office(ServiceDesk):
         table.add(key, row)
         return self._done(kind, key)
 
-    def _default(self, act: Act, column: Column) -> Any:
+    def _default(self, act: Deed, column: Column) -> Any:
         """What a new record has where the customer chooses nothing."""
         value, kind = act.spec.defaults.get(column.key), column.spec.kind
         if kind == "date":
@@ -307,7 +310,7 @@ class Office(ServiceDesk):
         first = column.values[0] if column.values else ""
         return {"count": 0, "money": 0.0, "flag": False}.get(kind, first)
 
-    def _pay(self, spec: Spec, arguments: Arguments) -> str:
+    def _pay(self, spec: ToolSpec, arguments: Arguments) -> str:
         act, row = self._open(spec, arguments)
         column, amount = act.column, arguments[spec.by_role["amount"]]
         assert column is not None
@@ -318,7 +321,7 @@ class Office(ServiceDesk):
         return self._finish(spec, act, key, arguments)
 
 
-_OPS: dict[str, Callable[[Office, Spec, Arguments], str]] = {
+_OPS: dict[str, Callable[[Office, ToolSpec, Arguments], str]] = {
     name: getattr(Office, f"_{name}")
     for name in (
         *(

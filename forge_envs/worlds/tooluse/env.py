@@ -15,7 +15,7 @@ from forge_envs.errors import one_of
 from forge_envs.tools import Toolbox
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
 from forge_envs.worlds.desk.tasks import SPLITS
-from forge_envs.worlds.tooluse.customer import Caller, CallerListener
+from forge_envs.worlds.tooluse.customer import Visitor, VisitorListener
 from forge_envs.worlds.tooluse.domains import SIZES, addresses
 from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import ToolUseTask
@@ -92,7 +92,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
 
     toolkit_type = Office
     name, package, compact, sizes = "tooluse", "forge_envs.worlds.tooluse", "", SIZES
-    customer_type, listener_type = Caller, CallerListener
+    customer_type, listener_type = Visitor, VisitorListener
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from forge_envs.tables import Base, Row
 from forge_envs.worlds.desk.goals import DeskTask, Goal
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain, Kind, Law
+from forge_envs.worlds.tooluse.domain import Column, Deed, Law, RowKind, ToolDomain
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Errand(Goal):
     reason: str = ""
     because: str = ""
     """Why a forbidden one is refused."""
+    searched: bool = False
+    """The customer knows the record by what a list does not show: one has to be read after the other."""
     theirs: bool = False
     """It is about somebody else's record."""
 
@@ -34,7 +36,7 @@ class ToolUseTask(DeskTask):
 
     address = "forge_envs.worlds.tooluse.tasks:find_task"
 
-    domain: Domain
+    domain: ToolDomain
     name: str
     email: str
     """"" when the customer does not remember it."""
@@ -44,11 +46,11 @@ class ToolUseTask(DeskTask):
     stumbles: tuple[str, ...] = ()
     """Tools that fail when they are called first."""
 
-    def act(self, goal: Goal) -> Act | None:
+    def act(self, goal: Goal) -> Deed | None:
         """What is done to carry out a goal; None for a fact."""
         return self.domain.acts.get(goal.kind)
 
-    def kind(self, goal: Goal) -> Kind:
+    def kind(self, goal: Goal) -> RowKind:
         """The kind of what a goal is about."""
         assert isinstance(goal, Errand)
         return self.domain.kinds[goal.about]
@@ -60,14 +62,14 @@ class ToolUseTask(DeskTask):
             kind = self.domain.person
         return self.held[kind.table].rows[goal.subject or self.customer_id]
 
-    def label(self, kind: Kind, thing_id: str) -> str:
+    def label(self, kind: RowKind, thing_id: str) -> str:
         """The name of a thing."""
         thing = self.domain.kinds[kind.thing]
         label: str = self.held[thing.table].rows[thing_id][thing.label]
         return label
 
 
-def forbidding(domain: Domain, act: Act, sides: Mapping[str, Row]) -> Law | None:
+def forbidding(domain: ToolDomain, act: Deed, sides: Mapping[str, Row]) -> Law | None:
     """The first rule that forbids an act, by tool or by policy."""
     for law in domain.laws_of[act.key]:
         row = sides.get(law.side)

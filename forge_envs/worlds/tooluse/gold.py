@@ -11,13 +11,13 @@ from forge_envs.tables import Row, Table
 from forge_envs.worlds.desk import gold
 from forge_envs.worlds.desk.customer import listing
 from forge_envs.worlds.desk.goals import Goal, Key
-from forge_envs.worlds.tooluse.customer import Caller
-from forge_envs.worlds.tooluse.domain import Domain
+from forge_envs.worlds.tooluse.customer import Visitor
+from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.tools import toolbox_of
 from forge_envs.worlds.tooluse.values import say
-from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
+from forge_envs.worlds.tooluse.words import capital, is_plural, spoken, with_articles
 
 
 def gold_actions(task: ToolUseTask, voice: int) -> list[str | ToolCall]:
@@ -43,11 +43,11 @@ def tables(task: ToolUseTask) -> dict[str, Table]:
 
 def rehearse(task: ToolUseTask) -> dict[Key, Row] | None:
     """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
-    return gold.rehearse(task, Caller(task), office(task), toolbox_of(task.domain).tools)
+    return gold.rehearse(task, Visitor(task), office(task), toolbox_of(task.domain).tools)
 
 
 @functools.lru_cache(maxsize=1024)
-def _topics(domain: Domain) -> dict[str, str]:
+def _topics(domain: ToolDomain) -> dict[str, str]:
     """What the agent asks for, in words."""
     found = {
         "email": "your email",
@@ -118,7 +118,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             about = goal.thing or task.row(goal)[act.kind.about]
             self._read(act.kind.thing, about)
 
-    def _record(self, goal: Goal) -> None:
+    def _record(self, goal: Errand) -> None:
         kind = self.task.kind(goal)
         if kind.role != "record" or not goal.subject:
             return
@@ -126,6 +126,11 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             listed = self.domain.tool("list", kind.key)
             assert listed is not None
             self._call(listed.name, {self.domain.person.id_name: self.task.customer_id})
+        if goal.searched:
+            rows = self.task.held[kind.table].rows
+            own = [key for key in rows if rows[key][kind.owner] == self.task.customer_id]
+            for key in own[: own.index(goal.subject)]:
+                self._read(kind.key, key)
         self._read(kind.key, goal.subject)
 
     def _profile(self) -> None:
@@ -199,7 +204,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
         it = "your account"
         if goal.subject:
             it = f"{kind.noun} {goal.subject}"
-            if not goal.theirs and not self.tiny and self.voice % 3:
+            if not goal.theirs and not self.tiny and self.voice % 3 == 0:
                 it += f" ({self.task.label(kind, self.task.row(goal)[kind.about])})"
         words |= {"it": it, "It": capital(it), "reason": f", reason: {goal.reason}" if goal.reason else ""}
         if goal.thing:
@@ -216,6 +221,8 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             words["value"] = listing(
                 [f"{column.said} {value}" if named else value for column, value in values] or [""]
             )
+        several = is_plural(words["column"])
+        words |= {"has": "have" if several else "has", "is": "are" if several else "is"}
         return words
 
     def _fact(self, goal: Errand) -> dict[str, str]:

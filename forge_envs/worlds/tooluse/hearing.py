@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
 from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
-from forge_envs.worlds.tooluse.domain import Act, Column, Domain
-from forge_envs.worlds.tooluse.theme import theme
+from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
+from forge_envs.worlds.tooluse.theme import Called, Theme, ThemeAction, ThemeField, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
@@ -75,6 +75,7 @@ _LIGHT = frozenset(
         "the",
     ]
 )
+_VAGUE = frozenset(["put", "set", "take", "make", "give", "get", "have", "do", "go", "come", "bring", "let"])
 _KEPT = frozenset(
     [
         "CONFIRM",
@@ -106,7 +107,7 @@ _SHARED = "share disclose disclosed reveal confidential private friend other ano
 
 
 @functools.lru_cache(maxsize=1024)
-def ear_of(domain: Domain) -> Ear:
+def ear_of(domain: ToolDomain) -> Ear:
     """What customers of a domain understand."""
     words = own_words(domain.theme)
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
@@ -131,15 +132,9 @@ def ear_of(domain: Domain) -> Ear:
         marks[key] = own | named[key]
         alone[key] = own - others
         did[key] = stems[key] | _GENERIC | {"pay", "credit", "book", "remove"}
-    return Ear(
-        Topics(_topics(domain, words), other="other"),
-        *(
-            {key: " ".join(sorted(found)) for key, found in table.items()}
-            for table in (names, marks, alone, did)
-        ),
-        words=words,
-        remembered=256,
-    )
+    topics = Topics(_topics(domain, words), "other")
+    lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
+    return Ear(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
 
 
 @functools.cache
@@ -152,33 +147,55 @@ def own_words(name: str) -> dict[str, Word]:
     """The nouns and verbs of a theme, in all their forms, as words of an ear."""
     drawn_from = theme(name)
     found: dict[str, Word] = {}
-    parts = {"person": drawn_from.person, **drawn_from.things, **drawn_from.records}
+    parts: dict[str, Called] = {"person": drawn_from.person, **drawn_from.things, **drawn_from.records}
     for key, part in parts.items():
         stem = "customer" if key == "person" else f"n:{key}"
         for noun in part.nouns:
             head = noun.split()[-1]
-            _teach(found, (head, plural(head)), stem, "OBJ")
+            _teach(found, head, stem, "OBJ")
+            _teach(found, plural(head), stem, "OBJ")
         for several in part.plurals:
-            _teach(found, (several.split()[-1],), stem, "OBJ")
+            _teach(found, several.split()[-1], stem, "OBJ")
     for action in drawn_from.actions:
-        for verb, past in zip(action.verbs, action.past, strict=True):
-            (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
-            now, going, done = forms(base, gone)
-            for some, role in ((now, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
-                _teach(found, [f"{word}{more}" for word in some], f"v:{action.key}", role)
-        for noun in action.acts:
-            _teach(found, (noun.split()[-1], plural(noun.split()[-1])), f"v:{action.key}", "SVC.noun")
+        for word, role in _forms(action):
+            _teach(found, word, f"v:{action.key}", role)
+    for field in _all_fields(drawn_from):
+        for word in [word for name in field.names for word in name.split("_")]:
+            if word not in lexicon():
+                found.setdefault(word, Word(word, word, "w"))  # no misspelt word: the part "played"
     return found
 
 
-def _teach(found: dict[str, Word], said: Iterable[str], stem: str, role: str) -> None:
-    known = lexicon()
-    for word in said:
-        old = known.get(word)
-        if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
-            continue  # it is understood better as it is
-        ending = role.partition(".")[2]
-        found.setdefault(word, Word(word, f"{stem}.{ending}" if ending else stem, role))
+def _all_fields(drawn_from: Theme) -> Iterator[ThemeField]:
+    yield from drawn_from.person.fields
+    for thing in drawn_from.things.values():
+        yield from thing.fields
+    for record in drawn_from.records.values():
+        yield from record.fields
+
+
+def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
+    """All that an action is called, in all forms, with their roles."""
+    for verb, past in zip(action.verbs, action.past, strict=True):
+        (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
+        if base in _VAGUE and not more:
+            continue  # "taken" is said of anything
+        now, going, done = forms(base, gone)
+        for some, role in ((now - done, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
+            for word in some:
+                yield f"{word}{more}", role
+    for noun in action.acts:
+        yield noun.split()[-1], "SVC.noun"
+        yield plural(noun.split()[-1]), "SVC.noun"
+
+
+def _teach(found: dict[str, Word], said: str, stem: str, role: str) -> None:
+    old = lexicon().get(said)
+    if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
+        return  # it is understood better as it is
+    ending = role.partition(".")[2]
+    meant = f"{stem}.{ending}" if ending else stem
+    found.setdefault(said, Word(meant, meant, role))  # no turn of speech with what is said means it here
 
 
 def _main(verb: str) -> tuple[str, str]:
@@ -195,10 +212,12 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
     return found.stem.partition(".")[0] if found else word
 
 
-def _verbs(act: Act, words: Mapping[str, Word]) -> set[str]:
+def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
-    said = {"".join(_main(verb)) for verb in act.spec.verbs} | {noun.split()[-1] for noun in act.spec.acts}
-    return {_stem(word, words) for word in said}
+    found = {_stem(word, words) for word, _ in _forms(act.spec)}
+    if act.spec.does == "pay":
+        found |= {_stem("payment", words), _stem("pay", words)}
+    return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 
 def _column(column: Column, words: Mapping[str, Word]) -> set[str]:
@@ -206,7 +225,7 @@ def _column(column: Column, words: Mapping[str, Word]) -> set[str]:
     return {_stem(name.split("_")[-1], words) for name in column.spec.names} - {"customer"}
 
 
-def _fields(act: Act, words: Mapping[str, Word]) -> set[str]:
+def _fields(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of what an act is about, beside its verb."""
     found = _column(act.column, words) if act.column is not None and act.told else set()
     if act.spec.does == "swap":
@@ -216,7 +235,7 @@ def _fields(act: Act, words: Mapping[str, Word]) -> set[str]:
     return found
 
 
-def _topics(domain: Domain, words: Mapping[str, Word]) -> dict[str, Sequence[str]]:
+def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence[str]]:
     """Topic -> turns of speech; what every domain has, then its own nouns and fields."""
     found: dict[str, Sequence[str]] = dict(_told_everywhere())
     for kind in domain.kinds.values():

@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 
 from forge_envs.worlds.desk.customer import listing
-from forge_envs.worlds.tooluse.domain import Act, Domain, Spec
+from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain, ToolSpec
 from forge_envs.worlds.tooluse.spelling import MONTHS
 from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
 
 
 @functools.lru_cache(maxsize=1024)
-def policy_of(domain: Domain) -> str:
+def policy_of(domain: ToolDomain) -> str:
     """The rules the agent works by, in full."""
     person, held = domain.person, listing([kind.plural for kind in domain.records])
     text = [
-        f"# The desk of the {domain.place}",
+        f"# {capital(domain.place)}: how you serve {person.plural}",
         f"You serve the {person.plural} of the {domain.place}: you look up their {held}, answer questions "
         f"about them, and change what they ask you to change. {_day(domain)}",
         "## Always",
@@ -28,23 +28,23 @@ def policy_of(domain: Domain) -> str:
     return with_articles("\n".join(text))
 
 
-def _day(domain: Domain) -> str:
+def _day(domain: ToolDomain) -> str:
     day = domain.today
     like = f" In tools and rows, dates are written {domain.dates.like}." if _has_dates(domain) else ""
     return f"Today is {day.day} {MONTHS[day.month - 1]} {day.year}.{like}"
 
 
-def _has_dates(domain: Domain) -> bool:
+def _has_dates(domain: ToolDomain) -> bool:
     return any(column.spec.kind == "date" for kind in domain.kinds.values() for column in kind.columns)
 
 
-def _always(domain: Domain) -> list[str]:
+def _always(domain: ToolDomain) -> list[str]:
     noun, several = domain.person.noun, domain.person.plural
     return [
         f"- Find out first who the {noun} is: look them up by their email address, or by full name and phone "
         f"number. Do this even if they tell you their {noun} number.",
-        f"- Serve only this one {noun}, with as many requests as they have. Refuse anything about what belongs "
-        f"to other {several}, and leave that unopened.",
+        f"- Serve only this one {noun}, with as many requests as they have. Refuse anything about what "
+        f"belongs to other {several}, and leave that unopened.",
         '- Before any change, say exactly what you will do and get a "yes". Nothing is changed without it.',
         "- Ask for what you are not told. Say only what the tools or the other side told you.",
         "- Do one thing a turn: call one tool, or speak.",
@@ -54,10 +54,10 @@ def _always(domain: Domain) -> list[str]:
     ]
 
 
-def _data(domain: Domain) -> list[str]:
+def _data(domain: ToolDomain) -> list[str]:
     lines = []
     for kind in domain.kinds.values():
-        fields = listing([column.said for column in kind.columns] or ["no more"])
+        fields = listing([_field(column) for column in kind.columns] or ["no more"])
         if kind.role == "person":
             lines.append(f"- A {kind.noun} has a name, {fields}.")
         elif kind.role == "thing":
@@ -73,13 +73,17 @@ def _data(domain: Domain) -> list[str]:
                 ]
             )
             lines.append(
-                f"- A {kind.noun} is {kind.link} a {thing} and belongs to a {domain.person.noun}. "
-                f"It has {fields}. It is {states}."
+                f"- A {kind.noun} is {kind.link.removesuffix(' the')} a {thing} and belongs to a "
+                f"{domain.person.noun}. It has {fields}. Its status is {states}."
             )
     return lines
 
 
-def _requests(domain: Domain) -> list[str]:
+def _field(column: Column) -> str:
+    return f"{column.said} (yes or no)" if column.spec.kind == "flag" else column.said
+
+
+def _requests(domain: ToolDomain) -> list[str]:
     if domain.asks_rules:
         rules = domain.tool("rules")
         assert rules is not None
@@ -90,24 +94,23 @@ def _requests(domain: Domain) -> list[str]:
     return [_request(domain, act, laws=True) for act in domain.acts.values()]
 
 
-def _request(domain: Domain, act: Act, *, laws: bool) -> str:
+def _request(domain: ToolDomain, act: Deed, *, laws: bool) -> str:
     """One line on what may be asked for."""
     kind = act.kind
     parts = [f"- **{capital(act.verb)}**: {domain.vocabulary.fill(act.spec.doc)}"]
     if act.spec.from_ and len(act.spec.from_) < len(kind.states):
         states = " or ".join(spoken(kind.states[key]) for key in act.spec.from_)
-        parts.append(f"Only for a {kind.noun} that is {states}.")
+        parts.append(f"Only where the status is {states}.")
     if act.reasons:
-        parts.append(
-            f"The reason must be {' or '.join(repr(reason)[1:-1] for reason in act.reasons)}; ask for it."
-        )
+        reasons = ", ".join(f'"{reason}"' for reason in act.reasons)
+        parts.append(f"Ask for the reason, one of {reasons}.")
     if laws:
         parts += [law.text for law in domain.laws_of[act.key]]
     return " ".join(parts)
 
 
 @functools.lru_cache(maxsize=1024)
-def compact_of(domain: Domain) -> str:
+def compact_of(domain: ToolDomain) -> str:
     """The same in short, with a line for each tool."""
     noun = domain.person.noun
     lines = [
@@ -123,15 +126,15 @@ def compact_of(domain: Domain) -> str:
     return with_articles("\n".join(lines))
 
 
-def _terse(domain: Domain, act: Act) -> str:
+def _terse(domain: ToolDomain, act: Deed) -> str:
     states = " or ".join(spoken(act.kind.states[key]) for key in act.spec.from_)
-    return f"To {act.verb}, a {act.kind.noun} must be {states}."
+    return f"To {act.verb}: only where the status of the {act.kind.noun} is {states}."
 
 
-def _signature(spec: Spec) -> str:
+def _signature(spec: ToolSpec) -> str:
     """One line that tells a tool.
 
-    >>> _signature(Spec("get_loan", "get", "loan", "Read a loan.", ()))
+    >>> _signature(ToolSpec("get_loan", "get", "loan", "Read a loan.", ()))
     'get_loan()'
     """
     told = [

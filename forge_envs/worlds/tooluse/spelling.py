@@ -30,6 +30,24 @@ def cased(words: Sequence[str], style: str) -> str:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """What the names of one domain have in common."""
+
+    case: str
+    id_word: str
+    tool_case: str
+    tool_order: str
+    prefix: str
+
+    def name(self, *words: str) -> str:
+        """A field or an argument."""
+        return cased(
+            [part for word in words for part in word.lower().replace("-", " ").replace(" ", "_").split("_")],
+            self.case,
+        )
+
+
+@dataclass(frozen=True)
 class IdStyle:
     """How the ids of one kind look: `before` a number of so many digits."""
 
@@ -54,8 +72,22 @@ class IdStyle:
         return set(self._pattern.findall(text))
 
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October")
-MONTHS += ("November", "December")
+MONTHS = tuple(
+    [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ]
+)
 _MONTH = {name[:length].lower(): n for n, name in enumerate(MONTHS, 1) for length in (3, 4, len(name))}
 _NAMED = r"(" + "|".join(sorted(_MONTH, key=len, reverse=True)) + r")\b\.?"
 _DATES = (
@@ -66,10 +98,10 @@ _DATES = (
 )
 _SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})(?:/\d{2,4})?(?![\d/])")
 DATE_STYLES = {
-    "iso": ("YYYY-MM-DD", "%Y-%m-%d"),
-    "dotted": ("DD.MM.YYYY", "%d.%m.%Y"),
-    "slashed": ("MM/DD/YYYY", "%m/%d/%Y"),
-    "compact": ("YYYYMMDD", "%Y%m%d"),
+    "iso": ("YYYY-MM-DD", "{0:04d}-{1:02d}-{2:02d}"),
+    "dotted": ("DD.MM.YYYY", "{2:02d}.{1:02d}.{0:04d}"),
+    "slashed": ("MM/DD/YYYY", "{1:02d}/{2:02d}/{0:04d}"),
+    "compact": ("YYYYMMDD", "{0:04d}{1:02d}{2:02d}"),
 }
 
 
@@ -86,12 +118,20 @@ class DateStyle:
 
     def write(self, day: dt.date) -> str:
         """A date as rows have it."""
-        return day.strftime(DATE_STYLES[self.name][1])
+        return DATE_STYLES[self.name][1].format(day.year, day.month, day.day)
 
     def read(self, text: str) -> dt.date | None:
-        """The date that a text of exactly this style means; None if it is none."""
+        """The date that a text of exactly this style means; None if it is none.
+
+        >>> DateStyle("dotted").read("03.06.2026"), DateStyle("dotted").read("2026-06-03")
+        (datetime.date(2026, 6, 3), None)
+        """
+        like = self.like
+        parts = [text[like.index(mark) : like.rindex(mark) + 1] for mark in "YMD"]
+        if len(text) != len(like) or not all([part.isascii() and part.isdigit() for part in parts]):
+            return None
         try:
-            day = dt.datetime.strptime(text, DATE_STYLES[self.name][1]).date()
+            day = dt.date(*map(int, parts))
         except ValueError:
             return None
         return day if self.write(day) == text else None

@@ -10,14 +10,15 @@ from typing import Any
 
 from forge_envs.errors import TaskError
 from forge_envs.tables import Base
-from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Layer, Redraw
 from forge_envs.worlds.desk.tasks import LEVELS
-from forge_envs.worlds.tooluse.domain import Act, Domain
+from forge_envs.worlds.tooluse.domain import Deed, ToolDomain
 from forge_envs.worlds.tooluse.domains import domain_of, parse_address
-from forge_envs.worlds.tooluse.draft import Case
+from forge_envs.worlds.tooluse.draft import VisitDraft
+from forge_envs.worlds.tooluse.forbidden import forbidden
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.gold import gold_actions, rehearse, stumbling
+from forge_envs.worlds.tooluse.lots import Lots
 
 MOST_DRAWS = 500
 """A level that comes about in none of so many draws cannot be played in a domain."""
@@ -51,7 +52,7 @@ def find_task(text: str) -> ToolUseTask:
     number = n * (len(LEVELS) + 1) + level
     drawn = level or 1 + seed % len(LEVELS)
     for attempt in range(MOST_DRAWS):
-        case = Case(domain, number, Dice(seed, attempt))
+        case = VisitDraft(domain, number, Lots(seed, attempt))
         try:
             goals = _PLANS[drawn](case)
         except Redraw:
@@ -74,7 +75,7 @@ def content(task: ToolUseTask) -> tuple[Any, ...]:
     return (task.domain.address, task.customer_id, *(goal.content for goal in task.goals), rows)
 
 
-def _finish(text: str, level: int, case: Case, goals: list[Errand]) -> ToolUseTask | None:
+def _finish(text: str, level: int, case: VisitDraft, goals: list[Errand]) -> ToolUseTask | None:
     """The task with its gold, or None if gold does not earn 1.0."""
     domain, person = case.domain, case.domain.person
     held = {
@@ -105,7 +106,7 @@ def _finish(text: str, level: int, case: Case, goals: list[Errand]) -> ToolUseTa
     return None if target is None else replace(task, target=target)
 
 
-def _greeted(case: Case, goals: list[Errand]) -> tuple[Errand, ...]:
+def _greeted(case: VisitDraft, goals: list[Errand]) -> tuple[Errand, ...]:
     """The goals as one conversation asks for them: the first line begins and ends with manners."""
     first, *others = goals
     opener, closer = case.say("opener"), case.say("closer")
@@ -115,22 +116,22 @@ def _greeted(case: Case, goals: list[Errand]) -> tuple[Errand, ...]:
 # -- goals of each level -------------------------------------------------------------------------------
 
 
-def _acts(case: Case, told: bool) -> list[Act]:
+def _acts(case: VisitDraft, told: bool) -> list[Deed]:
     return [act for act in case.domain.acts.values() if act.told == told]
 
 
-def _simple(case: Case) -> list[Errand]:
+def _simple(case: VisitDraft) -> list[Errand]:
     acts = _acts(case, told=False)
     if not acts:
         raise Redraw
     return [case.act(case.dice.choice(acts))]
 
 
-def _told(case: Case) -> list[Errand]:
+def _told(case: VisitDraft) -> list[Errand]:
     return [case.act(case.dice.choice(_acts(case, told=True)))]
 
 
-def _any(case: Case) -> Errand:
+def _any(case: VisitDraft) -> Errand:
     return case.act(case.dice.choice(list(case.domain.acts.values())))
 
 
@@ -143,12 +144,12 @@ def _apart(goals: list[Errand]) -> list[Errand]:
     return goals
 
 
-def _two(case: Case) -> list[Errand]:
+def _two(case: VisitDraft) -> list[Errand]:
     goals = [_any(case), case.fact() if case.dice.chance(0.4) else _any(case)]
     return _apart(goals if case.dice.chance(0.5) else goals[::-1])
 
 
-def _change_of_mind(case: Case) -> list[Errand]:
+def _change_of_mind(case: VisitDraft) -> list[Errand]:
     """Two requests about one record, of which the first is taken back."""
     acts = [
         act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"
@@ -167,7 +168,7 @@ def _change_of_mind(case: Case) -> list[Errand]:
     return [replace(case.act(first, row), withdrawn=True), case.act(second, row)]
 
 
-def _unknown(case: Case) -> list[Errand]:
+def _unknown(case: VisitDraft) -> list[Errand]:
     """Something about a record whose id the customer does not know, among several."""
     acts = [
         act for act in case.domain.acts.values() if act.kind.role == "record" and act.spec.does != "create"
@@ -179,21 +180,21 @@ def _unknown(case: Case) -> list[Errand]:
     for _ in range(1 + case.dice.below(3)):
         case.record(kind)
     own = case.rows[kind.table]
-    case.rows[kind.table] = dict(sorted(own.items(), key=lambda item: case.dice.rng.random()))
-    return [goal]
+    case.rows[kind.table] = dict(case.dice.sample(list(own.items()), len(own)))
+    return [case.known_by_field(goal) if case.dice.chance(0.4) else goal]
 
 
-def _something_special(case: Case) -> list[Errand]:
+def _something_special(case: VisitDraft) -> list[Errand]:
     return case.dice.choice((_two, _change_of_mind, _unknown, _unknown))(case)
 
 
-def _several(case: Case) -> list[Errand]:
+def _several(case: VisitDraft) -> list[Errand]:
     goals = [_any(case) for _ in range(2)]
-    goals.insert(case.dice.below(3), case.forbidden())
+    goals.insert(case.dice.below(3), forbidden(case))
     return _apart(goals)
 
 
-_PLANS: dict[int, Callable[[Case], list[Errand]]] = {
+_PLANS: dict[int, Callable[[VisitDraft], list[Errand]]] = {
     1: lambda case: [case.fact()],
     2: _simple,
     3: _told,
@@ -202,7 +203,7 @@ _PLANS: dict[int, Callable[[Case], list[Errand]]] = {
 }
 
 
-def levels_of(domain: Domain) -> list[int]:
+def levels_of(domain: ToolDomain) -> list[int]:
     """The levels that can be played in a domain."""
     found = []
     for level in LEVELS:

@@ -20,13 +20,13 @@ Number = int | float
 _ASKED = re.compile(r"\b(e?-?mail|phone|name|number)\b", re.IGNORECASE)
 
 
-class Part(BaseModel):
+class ThemePart(BaseModel):
     """What all parts of a theme are: frozen, and of no other fields than these."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ThemeField(Part):
+class ThemeField(ThemePart):
     """A field of rows, which a domain may have and calls by one of its names."""
 
     key: str
@@ -75,28 +75,29 @@ BUILT_IN = {
 """Fields that every person has."""
 
 
-class ThemePerson(Part):
-    """Who comes. Everybody has an id, a name, an email address and a phone number as well."""
+class Called(ThemePart):
+    """What is called by nouns, of which a domain has one."""
 
     nouns: Names
     plurals: tuple[str, ...] = ()
+
+
+class ThemePerson(Called):
+    """Who comes. Everybody has an id, a name, an email address and a phone number as well."""
+
     fields: tuple[ThemeField, ...] = ()
 
 
-class ThemeThing(Part):
+class ThemeThing(Called):
     """What there is whoever asks."""
 
-    nouns: Names
-    plurals: tuple[str, ...] = ()
     labels: tuple[str, ...]
     fields: tuple[ThemeField, ...] = ()
 
 
-class ThemeRecord(Part):
+class ThemeRecord(Called):
     """What belongs to a person and is about a thing."""
 
-    nouns: Names
-    plurals: tuple[str, ...] = ()
     of: str
     link: str = "for"
     """Between the record and the thing: "my loan of The Salt Road"."""
@@ -105,7 +106,7 @@ class ThemeRecord(Part):
     fields: tuple[ThemeField, ...]
 
 
-class ThemeAction(Part):
+class ThemeAction(ThemePart):
     """What one write tool does."""
 
     key: str
@@ -131,7 +132,7 @@ class ThemeAction(Part):
         return self.does in ("set", "swap", "create", "pay") or self.by == "told"
 
 
-class ThemeCondition(Part):
+class ThemeCondition(ThemePart):
     """When a rule holds."""
 
     what: str
@@ -139,7 +140,7 @@ class ThemeCondition(Part):
     value: tuple[Number | str, ...]
 
 
-class ThemeRule(Part):
+class ThemeRule(ThemePart):
     """What forbids an action."""
 
     action: str
@@ -147,7 +148,7 @@ class ThemeRule(Part):
     text: str
 
 
-class Theme(Part):
+class Theme(ThemePart):
     """All of it."""
 
     name: str

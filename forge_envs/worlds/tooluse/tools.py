@@ -11,19 +11,19 @@ from typing_extensions import TypedDict  # pydantic refuses the one of `typing` 
 
 from forge_envs.schemas import Packed
 from forge_envs.tools import Tool, Toolbox
-from forge_envs.worlds.tooluse.domain import Domain, Spec
+from forge_envs.worlds.tooluse.domain import ToolDomain, ToolSpec
 from forge_envs.worlds.tooluse.engine import Office
 
 _TYPES = {"string": str, "integer": int, "number": float, "boolean": bool}
 
 
 @functools.lru_cache(maxsize=1024)
-def toolbox_of(domain: Domain) -> Toolbox:
+def toolbox_of(domain: ToolDomain) -> Toolbox:
     """The tools of a domain."""
     return Toolbox({name: _tool(spec) for name, spec in domain.specs.items()})
 
 
-def _tool(spec: Spec) -> Tool:
+def _tool(spec: ToolSpec) -> Tool:
     properties = {param.name: dict(param.schema) for param in spec.params}
     written = {"type": "object", "properties": properties, "required": list(properties)}
     shown = {"name": spec.name, "description": spec.description, "parameters": written}
@@ -36,7 +36,7 @@ def _tool(spec: Spec) -> Tool:
 class _Run:
     """The function behind a tool."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: ToolSpec) -> None:
         self.spec = spec
 
     def __call__(self, desk: Office, **arguments: Any) -> str:
@@ -61,7 +61,6 @@ class _Check:
                 kind = Literal[tuple(schema["enum"])]
             fields[name] = kind
         config = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
-        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(
-            config(TypedDict(f"{self._name}_arguments", fields))
-        )  # type: ignore[operator]
+        make: Any = TypedDict
+        adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(config(make(f"{self._name}_arguments", fields)))
         return adapter.validator.validate_python

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
-from forge_envs.worlds.tooluse.domain import Act, Column, Kind, Law, Param, Spec
-from forge_envs.worlds.tooluse.spelling import cased
+from forge_envs.worlds.tooluse.domain import Column, Deed, Law, Param, RowKind, ToolSpec
+from forge_envs.worlds.tooluse.spelling import Spelling, cased
 from forge_envs.worlds.tooluse.theme import Theme
 from forge_envs.worlds.tooluse.words import Vocabulary, spoken, with_articles
 
@@ -21,34 +21,22 @@ _VERBS = {
 _TRANSFER = ("transfer_to_human", "hand_over", "escalate", "call_colleague")
 
 
-class Names(Protocol):
-    """How names are spelled (`draw.Spelling`)."""
-
-    tool_case: str
-    tool_order: str
-    prefix: str
-
-    def name(self, *words: str) -> str:
-        """A field or an argument."""
-        ...
-
-
-class Tools:
+class ToolsDraft:
     """The tools of a domain in the making."""
 
     def __init__(
         self,
-        kinds: Mapping[str, Kind],
-        acts: Mapping[str, Act],
+        kinds: Mapping[str, RowKind],
+        acts: Mapping[str, Deed],
         laws: Sequence[Law],
         vocabulary: Vocabulary,
-        names: Names,
+        names: Spelling,
         tiny: bool,
         dice: Dice,
     ) -> None:
         self.kinds, self.acts, self.laws, self.vocabulary = kinds, acts, laws, vocabulary
         self.names, self.tiny, self.dice = names, tiny, dice
-        self.specs: dict[str, Spec] = {}
+        self.specs: dict[str, ToolSpec] = {}
 
     def add(
         self,
@@ -69,7 +57,7 @@ class Tools:
         name = cased([self.names.prefix, *words] if self.names.prefix else words, self.names.tool_case)
         if name in self.specs or len({param.name for param in params}) < len(params):
             raise Redraw
-        self.specs[name] = Spec(name, op, kind, with_articles(description), tuple(params), **more)
+        self.specs[name] = ToolSpec(name, op, kind, with_articles(description), tuple(params), **more)
 
     def param(self, name: str, role: str, description: str, kind: str = "string", **more: Any) -> Param:
         """An argument of a type of JSON."""
@@ -100,18 +88,18 @@ class Tools:
 
 def draw_tools(
     theme: Theme,
-    kinds: Mapping[str, Kind],
-    acts: Mapping[str, Act],
+    kinds: Mapping[str, RowKind],
+    acts: Mapping[str, Deed],
     laws: Sequence[Law],
     vocabulary: Vocabulary,
-    names: Names,
+    names: Spelling,
     tiny: bool,
     asks_rules: bool,
     like: str,
     dice: Dice,
-) -> dict[str, Spec]:
+) -> dict[str, ToolSpec]:
     """All tools of a domain by name, in the order in which they are told. Raises Redraw when names clash."""
-    tools = Tools(kinds, acts, laws, vocabulary, names, tiny, dice)
+    tools = ToolsDraft(kinds, acts, laws, vocabulary, names, tiny, dice)
     _finders(tools)
     _readers(tools)
     for act in acts.values():
@@ -142,7 +130,7 @@ def draw_tools(
     return {spec.name: spec for spec in (found if tiny else dice.sample(found, len(found)))}
 
 
-def _finders(tools: Tools) -> None:
+def _finders(tools: ToolsDraft) -> None:
     person, dice = tools.kinds["person"], tools.dice
     email = tools.param(
         tools.names.name(person.by_key["email"].said), "email", f"The {person.noun}'s email address."
@@ -168,7 +156,7 @@ def _finders(tools: Tools) -> None:
     )
 
 
-def _readers(tools: Tools) -> None:
+def _readers(tools: ToolsDraft) -> None:
     dice = tools.dice
     get = "get" if tools.tiny else dice.choice(_VERBS["get"])
     for key, kind in tools.kinds.items():
@@ -199,7 +187,7 @@ def _readers(tools: Tools) -> None:
             _thing_readers(tools, key, kind, get + "", suffix)
 
 
-def _thing_readers(tools: Tools, key: str, kind: Kind, get: str, suffix: str) -> None:
+def _thing_readers(tools: ToolsDraft, key: str, kind: RowKind, get: str, suffix: str) -> None:
     wanted = any(act.spec.does in ("create", "swap") and act.kind.thing == key for act in tools.acts.values())
     ruled = any(law.side == "thing" and tools.acts[law.act].kind.thing == key for law in tools.laws)
     if tools.tiny and not wanted and not ruled:
@@ -226,7 +214,7 @@ def _thing_readers(tools: Tools, key: str, kind: Kind, get: str, suffix: str) ->
     )
 
 
-def _writer(tools: Tools, act: Act, like: str) -> None:
+def _writer(tools: ToolsDraft, act: Deed, like: str) -> None:
     kind, does = act.kind, act.spec.does
     name = tools.names.name
     params = [tools.id_of("person" if does == "create" else kind.key)]
@@ -264,20 +252,21 @@ def _writer(tools: Tools, act: Act, like: str) -> None:
         noun = f"{kind.noun}_{tools.kinds[kind.thing].noun}" if does == "swap" else kind.noun
     if act.reasons:
         params.append(tools.param(name("reason"), "reason", "Why.", enum=list(act.reasons)))
-    tools.add(does, kind.key, act.verb, noun, _described(tools, act), params, writes=True, act=act.key)
+    verb = "create" if does == "create" and act.verb.split()[0] in kind.noun.split() else act.verb
+    tools.add(does, kind.key, verb, noun, _described(tools, act), params, writes=True, act=act.key)
 
 
-def _described(tools: Tools, act: Act) -> str:
+def _described(tools: ToolsDraft, act: Deed) -> str:
     """What the agent is told of a tool that writes: what it does and what it refuses."""
     text = tools.vocabulary.fill(act.spec.doc)
     refused = [law.text for law in tools.laws if law.act == act.key and law.by_tool]
     if act.spec.from_ and len(act.spec.from_) < len(act.kind.states):
         states = " or ".join(spoken(act.kind.states[key]) for key in act.spec.from_)
-        text += f" It must be {states}."
+        text += f" The status must be {states}."
     return " ".join([text, *refused])
 
 
-def _distractors(tools: Tools, theme: Theme) -> None:
+def _distractors(tools: ToolsDraft, theme: Theme) -> None:
     """What one would expect to find at such a place, and no task needs."""
     dice, names = tools.dice, tools.names
     record = dice.choice([kind for kind in tools.kinds.values() if kind.role == "record"])
@@ -289,7 +278,7 @@ def _distractors(tools: Tools, theme: Theme) -> None:
         ("hours", "", "get", "opening_hours", "When the house is open on a day.", (day,)),
         ("count", record.key, "count", record.plural, f"How many {record.plural} there are in all.", ()),
         ("count", thing.key, "count", thing.plural, f"How many {thing.plural} there are in all.", ()),
-        ("note", "", "think", "about", "Note a thought. It reads nothing and changes nothing.", (note,)),
+        ("note", "", "add", "note", "Keep a note for yourself. It changes nothing.", (note,)),
         (
             "calculate",
             "",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from forge_envs.worlds.desk.goals import amounts
-from forge_envs.worlds.tooluse.domain import Column, Domain, Kind
+from forge_envs.worlds.tooluse.domain import Column, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.spelling import find_dates, say_date
 from forge_envs.worlds.tooluse.words import spoken
 
@@ -29,7 +29,7 @@ _WORDS = (
 )
 _TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
 _NUMBER = re.compile(
-    r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
+    r"(?<![\w#$€.,:/-])\d{1,4}(?![\w/-]|[.,:]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
 )
 _SHORTEST = 5
 """A synonym of a state must have so many letters to be heard where the domain says another one."""
@@ -37,7 +37,7 @@ EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 PHONE = re.compile(r"\b555-?\d{4}\b")
 
 
-def say(domain: Domain, column: Column, value: Any) -> str:
+def say(domain: ToolDomain, column: Column, value: Any) -> str:
     """A value of a column as people say it."""
     kind = column.spec.kind
     if kind == "date":
@@ -49,14 +49,14 @@ def say(domain: Domain, column: Column, value: Any) -> str:
     return str(value)
 
 
-def heard_as(domain: Domain, column: Column, value: Any) -> str:
+def heard_as(domain: ToolDomain, column: Column, value: Any) -> str:
     """A value in the form in which `find` finds it."""
     kind = column.spec.kind
     if kind == "date":
         return domain.said_date(value).strftime("%m-%d")
     if kind == "money":
         return f"{value:.2f}"
-    return str(value).lower()
+    return _plain(str(value).lower()) if kind in ("choice", "text") else str(value).lower()
 
 
 def find(column: Column, text: str) -> set[str]:
@@ -89,39 +89,40 @@ def numbers(text: str) -> set[str]:
     return found
 
 
-def find_state(kind: Kind, text: str) -> set[str]:
+def find_state(kind: RowKind, text: str) -> set[str]:
     """Keys of the states of a record that a lower-case text names."""
+    return {key for key, words in _states(kind).items() if phrases(words, text)}
+
+
+@functools.lru_cache(maxsize=4096)
+def _states(kind: RowKind) -> dict[str, tuple[str, ...]]:
+    """Key -> all that a state may be called."""
     return {
-        key
-        for key, pattern in _states(tuple(kind.states.items()), tuple(kind.synonyms.items()))
-        if pattern.search(text)
+        key: tuple({here, *[word for word in kind.synonyms.get(key, ()) if len(word) >= _SHORTEST]})
+        for key, here in kind.states.items()
     }
 
 
-@functools.lru_cache(maxsize=4096)
-def _states(
-    states: tuple[tuple[str, str], ...], synonyms: tuple[tuple[str, tuple[str, ...]], ...]
-) -> list[tuple[str, re.Pattern[str]]]:
-    known = dict(synonyms)
-    found = []
-    for key, here in states:
-        words = {here, *(word for word in known.get(key, ()) if len(word) >= _SHORTEST)}
-        found.append((key, _any_of(tuple(sorted(words)))))
+def phrases(options: Sequence[str], text: str) -> set[str]:
+    """Those of several phrases, in lower case, that a lower-case text has as whole words.
+
+    A space, a hyphen and an underscore are one; what is part of a longer phrase is not found.
+    """
+    text, found = _plain(text), set()
+    for option in _longest_first(tuple(options)):
+        at = text.find(option)
+        while at >= 0:
+            end = at + len(option)
+            if not text[at - 1 : at].isalnum() and not text[end : end + 1].isalnum():
+                found.add(option)
+                text = f"{text[:at]}|{text[end:]}"
+            at = text.find(option, at + 1)
     return found
 
 
-def phrases(options: Iterable[str], text: str) -> set[str]:
-    """Those of several phrases, in lower case, that a lower-case text has as whole words."""
-    return {_plain(found) for found in _any_of(tuple(options)).findall(text)}
-
-
-@functools.lru_cache(maxsize=4096)
-def _any_of(options: tuple[str, ...]) -> re.Pattern[str]:
-    """Any of these, longest first; a space, a hyphen and an underscore are one."""
-    longest = sorted({_plain(spoken(option).lower()) for option in options}, key=len, reverse=True)
-    return re.compile(
-        r"(?<!\w)(" + "|".join([re.escape(one).replace(r"\ ", "[ _-]") for one in longest]) + r")(?!\w)"
-    )
+@functools.lru_cache(maxsize=8192)
+def _longest_first(options: tuple[str, ...]) -> list[str]:
+    return sorted({_plain(spoken(option).lower()) for option in options}, key=lambda one: (-len(one), one))
 
 
 def _plain(text: str) -> str:

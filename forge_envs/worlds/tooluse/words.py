@@ -25,12 +25,23 @@ def plural(noun: str) -> str:
     return f"{noun}s"
 
 
+def is_plural(noun: str) -> bool:
+    """Whether a noun as it stands means several.
+
+    >>> [is_plural(noun) for noun in ("fines due", "open fines", "status", "address")]
+    [False, True, False, False]
+    """
+    return noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
+
+
 def with_articles(text: str) -> str:
     """The text with "a" and "an" as the word after them wants it.
 
     >>> with_articles("A appointment and an hold, a hour, an unit")
     'An appointment and a hold, an hour, a unit'
     """
+    if " a" not in text and text[:1] not in "aA":
+        return text
     return _ARTICLE.sub(lambda m: f"{m[1]}{'n' if _VOWEL.match(m[2]) else ''} ", text)
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from forge_envs.worlds.desk.hearing.clauses import heard, mannered
+from forge_envs.worlds.desk.hearing.clauses import around, features, heard, mannered, phrase_words, turns
 from forge_envs.worlds.desk.hearing.words import VALUES, Sentence, Word, normal, sentences
 
 ACTS = ("refusal", "confirm", "question", "more", "done", "agrees")
@@ -38,30 +39,65 @@ def _weights() -> dict[str, int]:
 
 def sums(features: Iterable[str]) -> list[int]:
     """How much speaks for each of `ACTS`."""
+    return _apart(_total(features))
+
+
+def _total(features: Iterable[str]) -> int:
     weights = _weights()
-    total = sum([weights.get(name, 0) for name in set(features)], weights["*"] + _ZEROS)
+    return sum([weights.get(name, 0) for name in set(features)])
+
+
+def _apart(total: int) -> list[int]:
+    total += _weights()["*"] + _ZEROS
     return [(total >> at) % (1 << _BITS) - _MIDDLE for at in _PLACES]
 
 
 def acts(said: Sequence[Sentence]) -> tuple[list[list[int]], bool]:
     """How much speaks for each of `ACTS`, sentence by sentence; and whether manners are in it.
 
-    The result is shared: it is only to be read.
-
-    What was said is remembered without its ids and numbers, which nothing here looks at: agents, and the gold
-    of thousands of tasks most of all, say the same about one order and the next.
+    What a sentence shows on its own is remembered without its ids, numbers and names, which nothing here
+    looks at: agents, and the gold of thousands of tasks most of all, say the same about many an order.
     """
-    return _weighed(tuple([(sentence.mark, tuple(map(_nameless, sentence.words))) for sentence in said]))
+    alone = [_alone(sentence.mark, tuple(map(_nameless, sentence.words))) for sentence in said]
+    bare, merged = [one.sentence for one in alone], [one.merged for one in alone]
+    weighed = [_apart(one.total + _total(around(bare, merged, n))) for n, one in enumerate(alone)]
+    return weighed, any([one.mannered for one in alone])
 
 
-@functools.lru_cache(maxsize=8192)
-def _weighed(said: tuple[tuple[str, tuple[Word, ...]], ...]) -> tuple[list[list[int]], bool]:
-    bare = [Sentence("", words, mark) for mark, words in said]
-    return [sums(features) for features in heard(bare)], mannered(bare)
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A sentence as it is heard by itself."""
+
+    sentence: Sentence
+    merged: Sequence[Word]
+    total: int
+    mannered: bool
 
 
+@functools.lru_cache(maxsize=16384)
+def _alone(mark: str, words: tuple[Word, ...]) -> _Alone:
+    sentence = Sentence("", words, mark)
+    merged = turns(sentence)
+    return _Alone(sentence, merged, _total(features(sentence, merged)), mannered([sentence]))
+
+
+@functools.lru_cache(maxsize=16384)
 def _nameless(word: Word) -> Word:
-    return VALUES.get(word.stem, word)
+    """The word, or one that is heard as it is and stands for all of its role that nothing here knows."""
+    if word.stem in VALUES:
+        return VALUES[word.stem]
+    return word if word.said in _heeded() or word.stem in _heeded() else _unheeded(word.role)
+
+
+@functools.cache
+def _heeded() -> frozenset[str]:
+    """All words that a weight or a turn of speech looks at."""
+    return frozenset([part for name in _weights() for part in name.split()]) | phrase_words()
+
+
+@functools.cache
+def _unheeded(role: str) -> Word:
+    return Word("<any>", "<any>", role)
 
 
 @functools.lru_cache(maxsize=1024)

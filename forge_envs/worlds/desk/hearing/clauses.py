@@ -75,6 +75,10 @@ class State:
         self._after: dict[tuple[str, ...], State | None] = {}
         self.turns = [turn for n in sorted(places) for turn in net[n].turns]
 
+    def words(self) -> set[str]:
+        """All words that lead on anywhere."""
+        return {word for node in self._net for word in node.after}
+
     def after(self, word: Word) -> State | None:
         """The state after a word; None if nothing goes on with it."""
         keys = word.keys
@@ -134,6 +138,13 @@ def turns(sentence: Sentence) -> list[Word]:
 def _manners() -> State:
     with (Path(__file__).parent / "phrases.toml").open("rb") as file:
         return compiled(tomllib.load(file)["manners"])
+
+
+@functools.cache
+def phrase_words() -> frozenset[str]:
+    """All words that are looked at one by one: those of turns of speech, and those that are not heard."""
+    silent, *nets = _turns()
+    return silent.union(*[net.words() for net in (*nets, _manners())])
 
 
 def mannered(said: Iterable[Sentence]) -> bool:

@@ -1,0 +1,1 @@
+"""A phone company whose customers have a phone in their hands."""
