@@ -54,13 +54,12 @@ def test_each_filter_drops_what_it_is_for_and_is_counted(tmp_path: Path) -> None
     world = World(RETAIL, {"size": "tiny", "level": 1, "max_turns": 12})
     gold = {task: world.gold(task) for task in world.tasks("train", 6)}
     _, wrong, clumsy, refused, mute, longer = gold
-    look = gold[longer][0]
-    gold[wrong] = ["No."]
+    gold[wrong] = ["No."] * 12
     gold[clumsy] = ["<tool_call>oops", *gold[clumsy]]
     bad = '<tool_call>{"name": "get_user_details", "arguments": {"user_id": "nobody"}}</tool_call>'
     gold[refused] = [bad, *gold[refused]]
     gold[mute] = []
-    gold[longer] = [look, *gold[longer]]
+    gold[longer] = [*gold[longer][:2], *gold[longer][1:]]  # its first call twice
     counts = gather(Speaker(gold.__getitem__), tmp_path / "all", world=world, tasks=6)
     assert list(counts) == ["kept", "failed", "ending", "validity", "state", "calls", "repeated", "surplus"]
     assert {k: v for k, v in counts.items() if v} == {"kept": 2, "validity": 2, "state": 1, "calls": 1}

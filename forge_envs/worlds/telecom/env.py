@@ -102,8 +102,8 @@ class TelecomEnv(AgentEnv[PhoneTask, PhoneEpisode]):
     - `user`: who plays the customer; "scripted", or a model as "openai:MODEL@URL"
       (`forge_envs.people.chat`), which is offered the phone's tools. With a model, replies follow the seed of
       `reset`; gold proves only that the case can be solved.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able to call
-      tools.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv; the grammar must be able
+      to call tools.
 
     ## Version History
 
@@ -120,11 +120,16 @@ class TelecomEnv(AgentEnv[PhoneTask, PhoneEpisode]):
         user: str = "scripted",
         max_turns: MaxTurns = 60,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
-            max_turns=max_turns, turn_weight=turn_weight, grammar=grammar, render_mode=render_mode
+            max_turns=max_turns,
+            turn_weight=turn_weight,
+            strict=strict,
+            grammar=grammar,
+            render_mode=render_mode,
         )
         self._chat = chat_of(user)
         if self._chat is not None:
