@@ -82,14 +82,14 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=50)
     parser.add_argument("--report", action="store_true", help="print every remark")
     given = parser.parse_args()
-    results = {}
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for one in given.folders:
         name, _, path = one.partition("=")
         results[name] = measured(path, given.tasks)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         print(json.dumps({name: results[name]}, indent=1), flush=True)
         if given.report:
             print(atlas(path).report())
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

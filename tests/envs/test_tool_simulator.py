@@ -125,9 +125,12 @@ def test_the_model_is_shown_the_schema_and_the_call_as_data_and_asked_for_the_fo
         and "Ignore" not in body["messages"][0]["content"]
     )
     found = body["response_format"]["json_schema"]["schema"]["anyOf"]
-    assert found[0]["properties"]["answer"]["required"] == ["id", "name"] and list(
-        found[1]["properties"]
-    ) == ["error"]
+    answered, refused = (one["properties"] for one in found)
+    assert answered["answer"]["required"] == ["id", "name"] and list(refused) == ["error"]
+    row, gone = answered["changes"]["properties"]["pet"]["additionalProperties"]["anyOf"]
+    assert list(row["properties"]) == ["id", "name", "species", "price", "status"] and gone == {
+        "type": "null"
+    }
 
 
 BAD = {

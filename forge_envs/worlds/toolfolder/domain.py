@@ -6,7 +6,6 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from forge_envs.errors import TaskError
@@ -63,14 +62,11 @@ class FolderDomain:
     """What one task plays in. It pickles as the folder and its id."""
 
     id: str
-    title: str
-    """What is served, in words that come from names alone."""
     tools: tuple[ToolSchema, ...]
     operations: Mapping[str, Operation]
     """By the tool's name."""
     entities: Mapping[str, Entity]
     folder: str
-    context: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, entity: str, *does: str) -> list[Operation]:
         """The operations on a kind of row that do one of these."""
@@ -165,7 +161,7 @@ def _domain(
         if one not in taken
     )
     tools = tuple(one.tool for one in found)
-    return FolderDomain(id, kinds[0], tools, {one.tool.name: one for one in found}, entities, folder), {}
+    return FolderDomain(id, tools, {one.tool.name: one for one in found}, entities, folder), {}
 
 
 def _entities(found: list[Operation]) -> Iterator[Entity]:
@@ -259,8 +255,3 @@ def _plain(schema: Schema) -> bool:
 
 def _text(schema: Schema) -> bool:
     return schema.get("type") == "string" and "enum" not in schema and not schema.get("format")
-
-
-def folder_name(folder: str) -> str:
-    """What a folder is called."""
-    return Path(folder).expanduser().name

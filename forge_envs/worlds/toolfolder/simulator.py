@@ -18,8 +18,9 @@ from forge_envs.errors import ToolError, brief
 from forge_envs.people.chat import Chat
 from forge_envs.people.judges import objects_in
 from forge_envs.tables import copy_json
-from forge_envs.worlds.toolfolder.domain import FolderDomain
+from forge_envs.worlds.toolfolder.domain import Entity, FolderDomain
 from forge_envs.worlds.toolfolder.fits import misfit
+from forge_envs.worlds.toolfolder.operations import Operation
 from forge_envs.worlds.toolfolder.schema import Schema, ToolSchema
 from forge_envs.worlds.toolfolder.values import seeded
 
@@ -76,7 +77,8 @@ class LLMToolSimulator:
         """The result of a call. Raises ToolError for an error of the simulated service, MachineError of stage
         "tool" when the model gives no answer of use.
         """
-        schema = self.domain.operations[tool].tool
+        one = self.domain.operations[tool]
+        schema = one.tool
         turn = seeded("simulator", self.seed, self.calls)
         outcome = self._outcome(float(turn.random()))
         line = self.chat.say(
@@ -84,7 +86,7 @@ class LLMToolSimulator:
             seed=int(turn.integers(2**31)),
             stage="tool",
             check=functools.partial(read_answer, tool=schema, state=self.state),
-            form=answer_form(schema, list(self.domain.entities)),
+            form=answer_form(one, self.domain.entities),
         )
         found = read_answer(line, tool=schema, state=self.state)
         self.calls += 1
@@ -112,18 +114,34 @@ class LLMToolSimulator:
         return [{"role": "system", "content": RULES}, {"role": "user", "content": asked}]
 
 
-def answer_form(tool: ToolSchema, kinds: list[str]) -> Schema:
-    """The JSON schema of what a model answers to a call of a tool."""
-    answered: Schema = {"answer": tool.returns or {"type": "object"}}
-    if tool.writes:
-        each = {"type": "object", "properties": {kind: {"type": "object"} for kind in kinds}}
-        answered["changes"] = {**each, "additionalProperties": False}
+def answer_form(one: Operation, entities: Mapping[str, Entity]) -> Schema:
+    """The JSON schema of what a model answers to a call.
+
+    What a tool leaves open is held to rows as they are here, or a small model would write without end; only
+    what the tool declares is demanded of the answer.
+    """
+    rows = {name: _row_form(entity) for name, entity in entities.items()}
+    row = rows[one.entity]
+    open_form = {"type": "array", "items": row, "maxItems": 20} if one.does == "list" else row
+    answered: Schema = {"answer": one.tool.returns or open_form}
+    if one.tool.writes:
+        kinds = {
+            name: {"type": "object", "additionalProperties": {"anyOf": [form, {"type": "null"}]}}
+            for name, form in rows.items()
+        }
+        answered["changes"] = {"type": "object", "properties": kinds, "additionalProperties": False}
     error = {"error": {"type": "string", "minLength": 1, "maxLength": LONGEST_ERROR}}
     forms = [
         {"type": "object", "properties": one, "required": list(one), "additionalProperties": False}
         for one in (answered, error)
     ]
     return {"anyOf": forms}
+
+
+def _row_form(entity: Entity) -> Schema:
+    properties = {entity.key: entity.key_schema, **entity.fields}
+    properties |= {name: {"type": ["string", "integer"]} for name in entity.parents}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
 def read_answer(text: str, *, tool: ToolSchema, state: Mapping[str, Any]) -> dict[str, Any]:
