@@ -14,11 +14,12 @@ from forge_envs.errors import TaskError, ToolError
 from forge_envs.testing import check_world
 from forge_envs.tools import BadArguments
 from forge_envs.worlds.desk.tasks import LEVELS
+from forge_envs.worlds.tooluse.customer import Visitor
 from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.domains import addresses, domain_of, schema, side, themes_of, tool_names
 from forge_envs.worlds.tooluse.engine import Office
 from forge_envs.worlds.tooluse.goals import ToolUseTask
-from forge_envs.worlds.tooluse.gold import office
+from forge_envs.worlds.tooluse.gold import asked, office
 from forge_envs.worlds.tooluse.graph import communities, edges, flow
 from forge_envs.worlds.tooluse.policy import compact_of, policy_of
 from forge_envs.worlds.tooluse.tasks import content, find_task, parse_task, task_name
@@ -146,6 +147,16 @@ def test_what_gold_calls_was_said_or_answered_before():
             assert not found.unexplained, (task.id, found.unexplained)
             depths[found.depth] += 1
     assert max(depths) >= 3
+
+
+def test_the_customer_says_all_that_gold_does():
+    for address in [*SOME, "tiny/train/bakery_orders-0"]:
+        for task in tasks_of(address, 10):
+            customer = Visitor(task)
+            said = "".join(str(customer.reply(action)) for action in task.gold if isinstance(action, str))
+            for goal in task.goals:
+                for topic in asked(task, goal) if not goal.forbidden else ():
+                    assert goal.details[topic] in said, (task.id, topic)
 
 
 def test_levels_ask_for_what_they_say():

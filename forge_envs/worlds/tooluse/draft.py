@@ -41,7 +41,6 @@ class VisitDraft:
         self.person = new_person(domain, own_number(domain.address, domain.person, number, 0), dice)
         self.customer_id: str = self.person[domain.person.id_name]
         self.rows[domain.person.table][self.customer_id] = self.person
-        self.goals: list[Errand] = []
 
     # -- words -------------------------------------------------------------------------------------------
 

@@ -109,7 +109,12 @@ _SHARED = "share disclose disclosed reveal confidential private friend other ano
 @functools.lru_cache(maxsize=1024)
 def ear_of(domain: ToolDomain) -> Ear:
     """What customers of a domain understand."""
-    words = own_words(domain.theme)
+    words = dict(own_words(domain.theme))
+    for kind in sorted(domain.kinds.values(), key=lambda kind: kind.role == "record"):
+        for noun in (kind.noun, kind.plural):  # two kinds of a theme may share a noun: here it is this one's
+            head, stem = noun.split()[-1], "customer" if kind.role == "person" else f"n:{kind.key}"
+            words.pop(head, None)
+            _teach(words, head, stem, "OBJ")
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
     named = {key: _fields(act, words) for key, act in domain.acts.items()}
     facts = {
@@ -258,14 +263,18 @@ def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence
     for kind in domain.kinds.values():
         for column in kind.columns:
             topic = f"value:{column.key}"
-            found[topic] = [*found.get(topic, ()), *_turns(column)]
+            found[topic] = [*found.get(topic, ()), *_turns(column, words)]
     return found
 
 
-def _turns(column: Column) -> list[str]:
+def _turns(column: Column, words: Mapping[str, Word]) -> list[str]:
     """What asks for a value of a field."""
-    turns = [name.replace("_", " ") for name in column.spec.names]
-    turns += [name.split("_")[-1] for name in column.spec.names]
+    names = [
+        [words[part].said if part in words else part for part in name.split("_")]
+        for name in column.spec.names
+    ]
+    turns = [" ".join(name) for name in names]
+    turns += [name[-1] for name in names]
     more = {
         "date": ["when", "(which|what) (day|date)", "date", "how long", "until"],
         "choice": ["where", "(which|what) (one|kind|type|option)"],

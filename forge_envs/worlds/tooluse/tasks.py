@@ -12,7 +12,7 @@ from forge_envs.errors import TaskError
 from forge_envs.tables import Base
 from forge_envs.worlds.desk.draft import Layer, Redraw
 from forge_envs.worlds.desk.tasks import LEVELS
-from forge_envs.worlds.tooluse.domain import Deed, ToolDomain
+from forge_envs.worlds.tooluse.domain import Deed
 from forge_envs.worlds.tooluse.domains import domain_of, parse_address
 from forge_envs.worlds.tooluse.draft import VisitDraft
 from forge_envs.worlds.tooluse.forbidden import forbidden
@@ -201,15 +201,3 @@ _PLANS: dict[int, Callable[[VisitDraft], list[Errand]]] = {
     4: _something_special,
     5: _several,
 }
-
-
-def levels_of(domain: ToolDomain) -> list[int]:
-    """The levels that can be played in a domain."""
-    found = []
-    for level in LEVELS:
-        try:
-            find_task(task_name(domain.address, level, 0))
-        except TaskError:
-            continue
-        found.append(level)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from forge_envs.worlds.desk.goals import amounts
@@ -143,7 +143,3 @@ def without(text: str, names: Iterable[str]) -> str:
         if name:
             text = text.replace(name.lower(), " ")
     return text
-
-
-Values = Mapping[str, tuple[Column, Any]]
-"""Topic -> the column and the value that the customer wants in it."""
