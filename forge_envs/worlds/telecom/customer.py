@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forge_envs.messages import ToolCall
-from forge_envs.worlds.telecom.hearing import SWITCHES, Errand, errands
+from forge_envs.worlds.telecom.hearing import SWITCHES, Favour, errands
 
 PATIENCE = 4
 """Turns in a row in which nothing is asked of them, and nothing works, after which the customer leaves."""
@@ -86,7 +86,7 @@ class PhoneCustomer:
             told += [first_person(line) for line in _sentences(self.manners) if _MONEY.search(line.lower())]
         return told
 
-    def _grant(self, errand: Errand) -> str:
+    def _grant(self, errand: Favour) -> str:
         """Do one thing, unless it is so already; what came of it."""
         if errand.call is None:
             return "How exactly? Please tell me what to choose."

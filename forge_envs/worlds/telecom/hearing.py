@@ -147,7 +147,7 @@ _QUOTED = re.compile(r"""["'“`]([^"'”`]*)["'”`]""")
 
 
 @dataclass(frozen=True)
-class Errand:
+class Favour:
     """One thing the agent wants of the customer."""
 
     topic: str
@@ -165,7 +165,7 @@ class _Piece:
     look: bool = False
 
 
-def errands(text: str) -> list[Errand]:
+def errands(text: str) -> list[Favour]:
     """What the agent wants done or looked at, in order, each once.
 
     >>> said = "Please turn off airplane mode and restart the phone."
@@ -176,14 +176,14 @@ def errands(text: str) -> list[Errand]:
     >>> errands("I have enabled roaming on your line."), errands("Do not restart it.")
     ([], [])
     """
-    found: list[Errand] = []
+    found: list[Favour] = []
     for errand in _all(text.replace("’", "'")):
         if not found or errand != found[-1]:
             found.append(errand)
     return found
 
 
-def _all(text: str) -> Iterator[Errand]:
+def _all(text: str) -> Iterator[Favour]:
     before: list[str] = []
     """Topics of the sentence before, which "it" may mean."""
     for sentence in re.split(r"(?<=[.?!;])\s+|\n+", text):
@@ -202,25 +202,25 @@ def _whole(sentence: str) -> str:
     return _PERMISSIONS.sub(r"\1 + ", sentence)
 
 
-def _outright(sentence: str, name: str, given: str | None) -> Errand:
+def _outright(sentence: str, name: str, given: str | None) -> Favour:
     """A tool that was named, with the arguments beside it or in its sentence."""
     tool = tools_of(Phone)[name]
     keys = list(tool.parameters["properties"])
     arguments: dict[str, Any] = {k: v for k, v in _PAIR.findall(given or sentence) if k in keys}
     missing = [key for key in keys if key not in arguments]
     if name == "set_apn_settings":
-        return Errand("apn", _settings(sentence))
+        return Favour("apn", _settings(sentence))
     arguments |= dict(zip(missing, _QUOTED.findall(given or ""), strict=False))
     topic = next((topic for topic, s in SWITCHES.items() if name in (s.do, s.look)), name)
     if any(key not in arguments for key in keys):
-        return next(iter(_changes(topic, sentence.lower())), Errand(topic, None))
+        return next(iter(_changes(topic, sentence.lower())), Favour(topic, None))
     low = sentence.lower()
     on = (
         _direction(low.replace(name, ""))
         if SWITCHES.get(topic, Switch("")).on and name.startswith("toggle")
         else None
     )
-    return Errand(topic, ToolCall(name, arguments, "user"), on)
+    return Favour(topic, ToolCall(name, arguments, "user"), on)
 
 
 def _settings(sentence: str) -> ToolCall | None:
@@ -232,7 +232,7 @@ def _settings(sentence: str) -> ToolCall | None:
     return ToolCall("set_apn_settings", {"apn_settings": settings}, "user")
 
 
-def _sentence(sentence: str, before: list[str]) -> Generator[Errand, None, list[str]]:
+def _sentence(sentence: str, before: list[str]) -> Generator[Favour, None, list[str]]:
     """Piece by piece; topic and verb are handed on within a sentence, and the topics to the next one."""
     if _OURS.match(sentence) and not _ASK.search(sentence):
         return before
@@ -286,29 +286,29 @@ def _read(text: str, before: list[str]) -> _Piece:
     return piece
 
 
-def _look(topic: str, text: str) -> Errand:
+def _look(topic: str, text: str) -> Favour:
     arguments = {"app_name": _app(text)} if topic in ("app", "permission") else {}
-    return Errand(topic, ToolCall(SWITCHES[topic].look, arguments, "user"))
+    return Favour(topic, ToolCall(SWITCHES[topic].look, arguments, "user"))
 
 
-def _changes(topic: str, text: str) -> Iterator[Errand]:
+def _changes(topic: str, text: str) -> Iterator[Favour]:
     """The calls that a piece asks for about a topic."""
     name, arguments = SWITCHES[topic].do, dict[str, str]()
     on = _direction(text)
     if topic == "permission":
         given = _MAY.findall(text)
         for permission in given:
-            yield Errand(topic, ToolCall(name, {"app_name": _app(text), "permission": permission}, "user"))
+            yield Favour(topic, ToolCall(name, {"app_name": _app(text), "permission": permission}, "user"))
         if not given:
-            yield Errand(topic, None)
+            yield Favour(topic, None)
         return
     if topic == "mode":
         mode = _mode(text)
-        yield Errand(topic, ToolCall(name, {"mode": mode}, "user") if mode else None)
+        yield Favour(topic, ToolCall(name, {"mode": mode}, "user") if mode else None)
         return
     if topic == "vpn":
         name = "connect_vpn" if on else "disconnect_vpn"
-    yield Errand(
+    yield Favour(
         topic, ToolCall(name, arguments, "user"), on if SWITCHES[topic].on and topic != "vpn" else None
     )
 
