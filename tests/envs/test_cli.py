@@ -9,6 +9,7 @@ import pytest
 
 from forge_envs import world_ids
 from forge_envs.cli import main
+from tests.envs.worlds import NEEDED
 
 COUNTER = "tests.envs.worlds:Shop/Counter-v0"
 SELL = '>sell {"item": "apple", "count": 1}'
@@ -25,7 +26,7 @@ def test_list_shows_every_world_with_what_it_is_and_takes(capsys):
     out, err = capsys.readouterr()
     for world in world_ids():
         assert world in out
-    assert "cannot be made" not in out and out.count('path=""') == 3
+    assert "cannot be made" not in out and out.count('path=""') == len(NEEDED)
     assert "max_turns=30" in out and 'split="train"' in out and err == ""
 
 
