@@ -13,6 +13,8 @@ PATIENCE = 4
 """Turns in a row in which nothing is asked of them, and nothing works, after which the customer leaves."""
 MOST_ERRANDS = 10
 """What a customer does of one line; after that they have lost the thread."""
+MOST_HEARD = 4_000
+"""Characters of a line that a customer listens to."""
 _PROOFS = (("speed test", "run_speed_test"), ("mms", "can_send_mms"), ("", "check_status_bar"))
 """A word in the notes -> how this customer sees that all is well again."""
 _WELL = re.compile(r"\(Excellent\)|can send MMS|📶")
@@ -63,6 +65,7 @@ class PhoneCustomer:
         """What came of what the agent asked for; None when the customer leaves."""
         if not text:
             return self._wait("Hello? Are you there?")
+        text = text[:MOST_HEARD]
         heard = errands(text)[:MOST_ERRANDS]
         told = [self._grant(errand) for errand in heard]
         low = text.lower()
