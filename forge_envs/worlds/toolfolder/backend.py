@@ -9,7 +9,7 @@ from typing import Any
 from forge_envs.errors import ToolError, brief
 from forge_envs.tables import Row, Table
 from forge_envs.worlds.toolfolder.answers import shaped
-from forge_envs.worlds.toolfolder.domain import Entity, ToolDomain
+from forge_envs.worlds.toolfolder.domain import Entity, FolderDomain
 from forge_envs.worlds.toolfolder.naming import same_word, words
 from forge_envs.worlds.toolfolder.operations import Operation
 from forge_envs.worlds.toolfolder.values import key_of, seeded
@@ -25,7 +25,7 @@ _MOST = ("limit", "per page", "page size", "max results", "max", "count", "size"
 class RowStore:
     """The rows of one episode, by kind and by id as text; what a domain's tools run on."""
 
-    domain: ToolDomain
+    domain: FolderDomain
     tables: dict[str, Table]
     context: Mapping[str, Any]
     """Arguments that are the same in every call, such as whose account it is."""

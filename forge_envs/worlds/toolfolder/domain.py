@@ -58,7 +58,7 @@ class Entity:
 
 
 @dataclass(frozen=True)
-class ToolDomain:
+class FolderDomain:
     """What one task plays in. It pickles as the folder and its id."""
 
     id: str
@@ -72,7 +72,7 @@ class ToolDomain:
         """The operations on a kind of row that do one of these."""
         return [one for one in self.operations.values() if one.entity == entity and one.does in does]
 
-    def __reduce__(self) -> tuple[Callable[[str, str], ToolDomain], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[[str, str], FolderDomain], tuple[str, str]]:
         return domain_of, (self.folder, self.id)
 
 
@@ -80,7 +80,7 @@ class ToolDomain:
 class Atlas:
     """The domains of a folder, and why the other tools are in none."""
 
-    domains: Mapping[str, ToolDomain]
+    domains: Mapping[str, FolderDomain]
     left: Mapping[str, str]
     """Tools without a rule -> why."""
     catalogue: Catalogue = field(repr=False)
@@ -96,7 +96,7 @@ class Atlas:
         return "\n".join([self.catalogue.report(), *lines])
 
 
-def domain_of(folder: str, id: str) -> ToolDomain:
+def domain_of(folder: str, id: str) -> FolderDomain:
     """A domain by its id. Raises TaskError."""
     found = atlas(folder).domains
     if id not in found:
@@ -126,7 +126,7 @@ class _Held:
 @functools.lru_cache(maxsize=8)
 def _atlas(folder: str, _: int, held: _Held) -> Atlas:
     catalogue = held.catalogue
-    domains: dict[str, ToolDomain] = {}
+    domains: dict[str, FolderDomain] = {}
     left: dict[str, str] = {}
     tools = list(catalogue.tools.values())
     kinds = Kinds(tools)
@@ -140,7 +140,9 @@ def _atlas(folder: str, _: int, held: _Held) -> Atlas:
     return Atlas(dict(sorted(domains.items())), dict(sorted(left.items())), catalogue)
 
 
-def _domain(found: list[Operation], folder: str, taken: set[str]) -> tuple[ToolDomain | None, dict[str, str]]:
+def _domain(
+    found: list[Operation], folder: str, taken: set[str]
+) -> tuple[FolderDomain | None, dict[str, str]]:
     """The domain of operations that belong together, None where it would be too little of one."""
     entities = {one.name: one for one in _entities(found)}
     reads = any(one.does in ("get", "list") for one in found)
@@ -159,7 +161,7 @@ def _domain(found: list[Operation], folder: str, taken: set[str]) -> tuple[ToolD
         if one not in taken
     )
     tools = tuple(one.tool for one in found)
-    return ToolDomain(id, tools, {one.tool.name: one for one in found}, entities, folder), {}
+    return FolderDomain(id, tools, {one.tool.name: one for one in found}, entities, folder), {}
 
 
 def _entities(found: list[Operation]) -> Iterator[Entity]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from forge_envs.schemas import Packed
 from forge_envs.tools import BadArguments, Tool, Toolbox
-from forge_envs.worlds.toolfolder.domain import ToolDomain
+from forge_envs.worlds.toolfolder.domain import FolderDomain
 from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.schema import Schema, ToolSchema
 
@@ -23,7 +23,7 @@ def _toolbox(held: _Held) -> Toolbox:
 class _Held:
     """A domain as the key of a cache, where it is what it is."""
 
-    def __init__(self, domain: ToolDomain) -> None:
+    def __init__(self, domain: FolderDomain) -> None:
         self.domain = domain
 
     def __eq__(self, other: object) -> bool:
@@ -33,7 +33,7 @@ class _Held:
         return id(self.domain)
 
 
-def toolbox_of(domain: ToolDomain) -> Toolbox:
+def toolbox_of(domain: FolderDomain) -> Toolbox:
     """The tools of a domain; they run on whatever has `call(tool, arguments)`."""
     return _toolbox(_Held(domain))
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from forge_envs.tables import Row
-from forge_envs.worlds.toolfolder.domain import Entity, ToolDomain
+from forge_envs.worlds.toolfolder.domain import Entity, FolderDomain
 from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.naming import IDS, words
 from forge_envs.worlds.toolfolder.operations import speakable
@@ -18,7 +18,7 @@ ROWS = (4, 7)
 """Of each kind, at least and at most."""
 
 
-def draw_rows(domain: ToolDomain, rng: np.random.Generator) -> dict[str, dict[str, Row]]:
+def draw_rows(domain: FolderDomain, rng: np.random.Generator) -> dict[str, dict[str, Row]]:
     """Rows by kind and id; whatever belongs to another row belongs to one that is there."""
     tables: dict[str, dict[str, Row]] = {}
     for entity in in_order(domain):
@@ -34,7 +34,7 @@ def draw_rows(domain: ToolDomain, rng: np.random.Generator) -> dict[str, dict[st
     return tables
 
 
-def in_order(domain: ToolDomain) -> list[Entity]:
+def in_order(domain: FolderDomain) -> list[Entity]:
     """The kinds of rows, those that others belong to first; where they go in circles, as they come."""
     left = dict(domain.entities)
     ordered: list[Entity] = []
@@ -60,7 +60,7 @@ def _row(entity: Entity, tables: dict[str, dict[str, Row]], place: int, rng: np.
     return row
 
 
-def context_of(domain: ToolDomain) -> dict[str, Any]:
+def context_of(domain: FolderDomain) -> dict[str, Any]:
     """Arguments that are the same in every call of a domain: ids that belong to no kind of row in it."""
     found: dict[str, Any] = {}
     for one in domain.operations.values():

@@ -18,7 +18,7 @@ from forge_envs.errors import ToolError, brief
 from forge_envs.people.chat import Chat
 from forge_envs.people.judges import objects_in
 from forge_envs.tables import copy_json
-from forge_envs.worlds.toolfolder.domain import Entity, ToolDomain
+from forge_envs.worlds.toolfolder.domain import Entity, FolderDomain
 from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.operations import Operation
 from forge_envs.worlds.toolfolder.schema import Schema, ToolSchema
@@ -55,7 +55,7 @@ class LLMToolSimulator:
     """Runs the tools of a domain by asking a model. It pickles with its state and the model's spec."""
 
     chat: Chat
-    domain: ToolDomain
+    domain: FolderDomain
     state: dict[str, Any]
     """Kind of row -> id -> row, and whatever else the model puts there."""
     seed: int = 0

@@ -16,11 +16,11 @@ from forge_envs.messages import ToolCall
 from forge_envs.tables import Base, Row, Table
 from forge_envs.task import Task
 from forge_envs.worlds.toolfolder.backend import RowStore
-from forge_envs.worlds.toolfolder.domain import ToolDomain, atlas
+from forge_envs.worlds.toolfolder.domain import FolderDomain, atlas
 from forge_envs.worlds.toolfolder.drafts import Dead, DirectedWalk
 from forge_envs.worlds.toolfolder.operations import Operation
 from forge_envs.worlds.toolfolder.rows import context_of, draw_rows
-from forge_envs.worlds.toolfolder.talk import Errand, FolderCustomer
+from forge_envs.worlds.toolfolder.talk import FolderCustomer, FolderErrand
 from forge_envs.worlds.toolfolder.values import seeded
 from forge_envs.worlds.toolfolder.wording import pick, served
 
@@ -41,10 +41,10 @@ Key = tuple[str, str]
 class FolderTask(Task):
     """A customer's errands in one domain. It pickles as the folder and its id."""
 
-    domain: ToolDomain
+    domain: FolderDomain
     bases: Mapping[str, Base]
     context: Mapping[str, Any]
-    errands: tuple[Errand, ...]
+    errands: tuple[FolderErrand, ...]
     gold: tuple[str | ToolCall, ...]
     target: Mapping[Key, Row] = field(default_factory=dict)
     """Rows that gold changes, as it leaves them."""
@@ -113,7 +113,7 @@ def playable(folder: str) -> Mapping[str, tuple[str, ...]]:
     return _playable(folder, id(atlas(folder)))
 
 
-def draft(domain: ToolDomain, id: str, level: int) -> FolderTask | None:
+def draft(domain: FolderDomain, id: str, level: int) -> FolderTask | None:
     """A task of a domain, None where no walk gives one."""
     for attempt in range(ATTEMPTS):
         rng = seeded(domain.id, id, attempt)
@@ -136,7 +136,9 @@ def draft(domain: ToolDomain, id: str, level: int) -> FolderTask | None:
     return None
 
 
-def _drafted(domain: ToolDomain, id: str, level: int, *, eased: bool, rng: np.random.Generator) -> FolderTask:
+def _drafted(
+    domain: FolderDomain, id: str, level: int, *, eased: bool, rng: np.random.Generator
+) -> FolderTask:
     """One walk for each errand. Raises Dead."""
     tables = draw_rows(domain, rng)
     bases = {name: Base(rows, (_base_of, domain.folder, id, name)) for name, rows in tables.items()}
@@ -144,7 +146,7 @@ def _drafted(domain: ToolDomain, id: str, level: int, *, eased: bool, rng: np.ra
     store = RowStore(domain, {name: Table(base) for name, base in bases.items()}, context)
     options = list(domain.operations.values())
     many = 1 if eased else {1: 1, 2: 1, 3: 2, 4: 2, 5: 3}[level]
-    errands: list[Errand] = []
+    errands: list[FolderErrand] = []
     gold: list[str | ToolCall] = []
     used: set[str] = set()
     rows: set[str] = set()
@@ -197,7 +199,7 @@ def rehearse(task: FolderTask) -> dict[Key, Row] | None:
     return None if empty or customer.told != task.to_tell else changed
 
 
-def _knows(told: str, call: ToolCall, domain: ToolDomain) -> bool:
+def _knows(told: str, call: ToolCall, domain: FolderDomain) -> bool:
     """Whether every value of a call was told by then: by the customer, by a tool, or by the tool's schema."""
     low = told.casefold()
     for name, value in call.arguments.items():
