@@ -33,6 +33,7 @@ from forge_envs.worlds.bfcl.backends import BACKENDS_OF, Backend
 from forge_envs.worlds.bfcl.backends.fillers import Fillers
 from forge_envs.worlds.bfcl.backends.travel import TODAY
 
+RESULTS = Path(__file__).parent / "results" / "bfcl_backends.json"
 HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
 MODULES = {
     "GorillaFileSystem": "gorilla_file_system",
@@ -336,7 +337,8 @@ def main() -> None:
     parser.add_argument("--edition", choices=list(BACKENDS_OF), default="v4")
     parser.add_argument("--sequences", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=20)
+    parser.add_argument("--show", type=int, default=20, help="differences to print")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     official, fillers = Official(options.package), Fillers.read(options.package)
     kinds = BACKENDS_OF[options.edition]
@@ -347,17 +349,20 @@ def main() -> None:
     rng, done, pool = random.Random(options.seed), Played(), entries(options.package)
     for entry in pool:
         play_gold(entry, official, kinds, fillers, done)
-    print(f"ground truth of {len(pool)} entries: {dict(done.counts)}", flush=True)
+    gold = {"entries": len(pool), **done.counts}
+    print("ground truth:", gold, flush=True)
+    done.counts.clear()
     for _ in range(options.sequences):
         play(rng.choice(pool), official, kinds, fillers, rng, done)
         done.counts["sequences"] += 1
     for fault in done.faults[: options.show]:
         print(fault)
-    print(
-        dict(done.counts),
-        f"{len(done.functions)} functions, least called:",
-        done.functions.most_common()[-3:],
-    )
+    print("random calls:", dict(done.counts), "least called:", done.functions.most_common()[-3:])
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    package = next(options.package.glob("bfcl_eval-*.dist-info"), options.package).stem
+    played = {"seed": options.seed, "functions": len(done.functions), **done.counts}
+    found[options.edition] = {"package": package, "ground truth": gold, "random calls": played}
+    options.out.write_text(json.dumps(found, indent=2) + "\n")
     sys.exit(1 if done.faults else 0)
 
 

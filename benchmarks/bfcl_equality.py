@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from forge_envs.worlds.bfcl.categories import GROUPS, chosen
 from forge_envs.worlds.bfcl.env import BfclEnv
-from forge_envs.worlds.bfcl.files import read_lines
+from forge_envs.worlds.bfcl.files import locate, read_lines
 from forge_envs.worlds.bfcl.task import OneShot
 from tests.envs.bfcl_episodes import Episode, episodes, play
 from tests.envs.bfcl_verdicts import CHANGED, EVERY, digest, plain, store
@@ -142,7 +142,9 @@ def main() -> None:
         sum(len(one["different"]) for one in report.values()),
     )
     print(f"{episodes_} episodes, {differ} differ, in {time.perf_counter() - began:.0f} s")
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
+    known = json.loads(args.out.read_text()) if args.out.exists() else {}
+    known[locate(args.path)[1]] = report
+    args.out.write_text(json.dumps(known, indent=1) + "\n")
     if differ:
         raise SystemExit(1)
 

@@ -30,6 +30,7 @@ __all__ = [
 
 register("Forge/Retail-v0", "forge_envs.worlds.retail.env:RetailEnv")
 register("Forge/Airline-v0", "forge_envs.worlds.airline.env:AirlineEnv")
+register("Forge/Telecom-v0", "forge_envs.worlds.telecom.env:TelecomEnv")
 register("Forge/Tau1-v0", "forge_envs.worlds.tau.tau1:Tau1Env")
 register("Forge/Tau2-v0", "forge_envs.worlds.tau.tau2:Tau2Env")
 register("Forge/ToolUse-v0", "forge_envs.worlds.tooluse.env:ToolUseEnv")

@@ -18,6 +18,7 @@ from typing import Any
 
 from forge_train.engine import EngineFailed
 
+FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
 EXTRAS = {"httpx2", "jinja2", "rich", "safetensors", "tokenizers", "tomli_w", "torch", "transformers"}
 """What the light install lacks of the trainer."""
@@ -278,7 +279,7 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--tasks", type=int, default=1000)
     gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
     gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
-    gather.add_argument("--filter", action="append", help="ending, state, validity, calls; by default all")
+    gather.add_argument("--filter", action="append", help=FILTERS)
     gather.add_argument("--temperature", type=float, default=1.0)
     gather.add_argument("--seed", type=int, default=0)
     gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")

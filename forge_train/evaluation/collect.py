@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
-from forge_train.evaluation.evaluate import SUCCESS, verdict
+from forge_train.evaluation.evaluate import verdict
+from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
 from forge_train.play.renderer import Message, renderer_for
@@ -28,18 +29,6 @@ from forge_train.record.run_folder import read_lines, repair, write_atomic
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Progress
 from forge_train.trajectory import Segment, Trajectory
-
-Play = dict[str, Any]
-"""One line of plays.jsonl."""
-
-FILTERS: dict[str, Callable[[Play], bool]] = {
-    "ending": lambda play: bool(play["graded"]),
-    "state": lambda play: play["outcome"] >= SUCCESS,
-    "validity": lambda play: not play["parts"].get("malformed"),
-    "calls": lambda play: not play["parts"].get("refused"),
-}
-"""What a play must pass, in this order: the world ended it; it was solved; every action could be read and
-fits the schemas of the tools; no call was refused."""
 
 
 async def collect(
@@ -51,7 +40,7 @@ async def collect(
     by: str = "",
     repeats: int = 1,
     keep: int = 1,
-    filters: Sequence[str] = tuple(FILTERS),
+    filters: Sequence[str] = DEFAULT,
     seed: int = 0,
     in_flight: int = 32,
     deadline: float = 1800.0,
@@ -93,35 +82,9 @@ async def collect(
         todo = [(task, i) for task in tasks for i in range(repeats) if (task, i) not in found]
         await gather(once(*one) for one in todo)
     wanted = [found[task, i] for task in tasks for i in range(repeats)]
-    kept, counts = select(wanted, filters, keep)
+    kept, counts = select(wanted, filters, keep, lru_cache(maxsize=None)(world.solution))
     write(folder, kept, parquet)
     return counts
-
-
-def select(plays: Sequence[Play], filters: Sequence[str], keep: int) -> tuple[list[Play], dict[str, int]]:
-    """The plays that pass, at most `keep` of a task, in order; and how many came to which end.
-
-    A play counts under the first filter that drops it. What differs in nothing the agent said is kept once.
-    """
-    counts = Counter({name: 0 for name in ("kept", "failed", *filters, "repeated", "surplus")})
-    kept: list[Play] = []
-    by_task: Counter[str] = Counter()
-    said: set[tuple[str, ...]] = set()
-    for one in plays:
-        words = (one["task"], *(m["content"] for m in one["messages"] if m["role"] == "assistant"))
-        fate = next((name for name in filters if not FILTERS[name](one)), None)
-        if one["error"] is not None:
-            fate = "failed"
-        elif fate is None and words in said:
-            fate = "repeated"
-        elif fate is None and by_task[one["task"]] == keep:
-            fate = "surplus"
-        counts[fate or "kept"] += 1
-        if fate is None:
-            kept.append(one)
-            said.add(words)
-            by_task[one["task"]] += 1
-    return kept, dict(counts)
 
 
 def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
@@ -172,6 +135,7 @@ def _line(trajectory: Trajectory, repetition: int) -> Play:
         "parts": info["parts"],
         "error": info.get("error"),
         "usage": info.get("usage"),
+        "opening": info["opening"],
         "messages": info["messages"],
     }
 

@@ -15,9 +15,11 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import gymnasium as gym
+
+from forge_train.play.solution import Solution, solution_of
 
 T = TypeVar("T")
 Env = gym.Env[Any, Any]
@@ -85,6 +87,10 @@ class World:
                 f"world {self.name} has no gold actions: imitation needs a world that knows them"
             )
         return list(self._borrow(lambda env: env.gold_actions(task)))
+
+    def solution(self, task: str) -> Solution | None:
+        """Gold of a task, how actions are read, which tools write; None where the world does not say."""
+        return cast(Solution | None, self._borrow(lambda env: solution_of(env, task)))
 
     def start(self, task: str, seed: int) -> dict[str, Any]:
         """Keyword arguments of `reset`: a seeded world's task is its seed, so a group shares its opening."""

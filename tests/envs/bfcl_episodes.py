@@ -11,7 +11,6 @@ from typing import Any
 from forge_envs.messages import ToolCall
 from forge_envs.worlds.bfcl.accepted import gold_calls
 from forge_envs.worlds.bfcl.env import BfclEnv
-from forge_envs.worlds.bfcl.leaderboard import all_tools
 from forge_envs.worlds.bfcl.task import BfclTask, Dialogue, OneShot
 
 Steps = list[list[ToolCall]]
@@ -114,7 +113,9 @@ def _one_by_one(task: Dialogue, other: BfclTask, turns: list[Steps], rng: random
 
 def _reads(task: Dialogue, other: BfclTask, turns: list[Steps], rng: random.Random) -> None:
     """Calls of functions that need nothing, before and after gold's."""
-    free = [tool["function"] for tool in all_tools(task) if not tool["function"]["parameters"]["required"]]
+    later = [tool for turn in task.turns[1:] for message in turn for tool in message.get("tools", ())]
+    functions = [tool["function"] for tool in (*task.tools, *later)]
+    free = [function for function in functions if not function["parameters"]["required"]]
     for steps in turns:
         if free and rng.random() < 0.5:
             place = rng.choice((0, len(steps)))

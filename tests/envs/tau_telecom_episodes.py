@@ -85,8 +85,16 @@ class TelecomSource:
         return {"name": name, "arguments": arguments, "requestor": side}
 
 
-def telecom_episodes(source: TelecomSource, each: int = 12) -> Iterator[dict[str, Any]]:
-    """All episodes of all tasks, in a fixed order; `each` of those at random a task."""
+def telecom_episodes(source: TelecomSource, each: int = 12, every: int = 4) -> Iterator[dict[str, Any]]:
+    """Gold and silence of all tasks, and of all that is done to gold every so-manieth, in a fixed order; with
+    `each` episodes at random a task before they are thinned out.
+    """
+    for n, episode in enumerate(_all(source, each)):
+        if n % every == 0 or episode["change"] in ("gold", "nothing", "alone: gold"):
+            yield episode
+
+
+def _all(source: TelecomSource, each: int) -> Iterator[dict[str, Any]]:
     for id in source.tasks:
         for change, calls, *more in (*_changed(source, id), *_random(source, id, each)):
             extra = more[0] if more else {}

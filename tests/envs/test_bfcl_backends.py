@@ -306,6 +306,7 @@ def test_the_third_edition_enters_paths_and_writes_new_files() -> None:
         (-8, 2, 10, "{'result': mpc(real='3.000000000029', imag='4.532360141806')}"),
         (0, 10, 5, "{'result': mpf('-inf')}"),
         (10, 1, 5, '{"error": ""}'),
+        ("1/0", 10, 5, '{"error": ""}'),
         ("e", 10, 5, '{"error": "cannot create mpf from \'e\'"}'),
         (10**40 + 1, 10, 50, "{'result': mpf('40.000000000000000000000000000000000000000043429448181')}"),
         (10, 2, "a", '{"error": "invalid literal for int() with base 10: \'a\'"}'),

@@ -131,7 +131,26 @@ def test_what_cannot_be_called_is_told_in_the_official_words(tmp_path: Path) -> 
         "GorillaFileSystem.mkdir() missing 1 required positional argument: 'dir_name'",
     ]
     assert texts[5:] == [f"name {name!r} is not defined" for name in ("state", "__class__", "_start")]
-    assert info["parts"] == {"malformed": -0.5, "refused": pytest.approx(-0.15)}
+    assert info["parts"] == {"malformed": -0.5}  # no more than five count
+
+
+@pytest.mark.parametrize("bad", [("no_such", {}), ("ls", {"x": 1}), ("mkdir", {})])
+def test_strict_ends_at_what_no_function_takes(tmp_path: Path, bad: tuple[str, dict[str, Any]]) -> None:
+    env = made(tmp_path, strict=True)
+    box, notes, add = solve()
+    info = played(env, calls(env, box, bad, notes))
+    assert info["outcome"] == 0.0 and len(env.playing.results) == 2  # what comes after it is not run
+    again = [calls(env, box, notes, box, ("add", {"a": "x", "b": 1})), "Done.", calls(env, add), "Done."]
+    assert outcome(env, *again) == 1.0  # what a function refuses is no malformed call
+
+
+def test_tools_and_grammar_are_those_of_the_task_in_play(tmp_path: Path) -> None:
+    entries = [ask(f"simple_python_{n}", function(f"f{n}"), answer=[{f"f{n}": {}}]) for n in range(4)]
+    env = made(tmp_path, *entries, category="simple_python")
+    for n in (0, 3):
+        env.reset(options={"task": f"simple_python_{n}"})
+        assert list(env.tools) == [f"f{n}"] == [tool["function"]["name"] for tool in env.schemas]
+        assert env.action_space.tools == tuple(env.schemas)
 
 
 def test_texts_that_look_like_calls_are_changed_as_by_the_official_runner(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from forge_envs.errors import NotGiven, TaskError
+from forge_envs.messages import ToolCall
+from forge_envs.worlds.bfcl.backends.fillers import FILE, NAMES
 from forge_envs.worlds.bfcl.categories import CATEGORIES, GROUPS
 from forge_envs.worlds.bfcl.env import BfclEnv
 from forge_envs.worlds.bfcl.leaderboard import load
@@ -193,3 +195,30 @@ def test_categories_that_are_not_played_are_refused_with_the_reason(tmp_path: Pa
 def test_groups_name_every_category_once() -> None:
     assert sorted(name for group in GROUPS.values() for name in group) == sorted(CATEGORIES)
     assert sum(one.entries["v4"] for one in CATEGORIES.values()) == 800 + 1390 + 2251
+
+
+def test_an_installed_package_is_found_and_never_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogues(tmp_path / "bfcl_eval" / "data")
+    (tmp_path / "bfcl_eval" / "__init__.py").write_text("raise RuntimeError('it wants every provider')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert BfclEnv().leaderboard.folder == tmp_path / "bfcl_eval" / "data"
+
+
+def test_long_contexts_need_the_official_fillers(tmp_path: Path) -> None:
+    made = [talk(n, "long_context") for n in range(2)]
+    path = write(tmp_path / "bfcl_eval" / "data", "v4", "multi_turn_long_context", made)
+    assert "need the official filler data: install bfcl-eval" in refused(path, "multi_turn_long_context")
+    place = tmp_path / "bfcl_eval" / FILE
+    place.parent.mkdir(parents=True)
+    place.write_text(
+        "".join(
+            f"{name} = {'[]' if name != 'FILE_CONTENT_EXTENSION' else repr('Long.')}\n"
+            for name in NAMES.split()
+        )
+    )
+    env = BfclEnv(path=path, category="multi_turn_long_context")
+    env.reset(options={"task": "multi_turn_long_context_0"})
+    (told,), *_ = env.step(env.grammar.write(calls=[ToolCall("cat", {"file_name": "notes.txt"})]))
+    assert told["content"] == '{"file_content": "Milk and bread.Long."}'

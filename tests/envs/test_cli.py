@@ -25,7 +25,7 @@ def test_list_shows_every_world_with_what_it_is_and_takes(capsys):
     out, err = capsys.readouterr()
     for world in world_ids():
         assert world in out
-    assert "cannot be made" not in out and out.count('path=""') == 2
+    assert "cannot be made" not in out and out.count('path=""') == 3
     assert "max_turns=30" in out and 'split="train"' in out and err == ""
 
 

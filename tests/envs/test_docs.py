@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from forge_envs.env import PENALTIES, AgentEnv
+from forge_envs.new_world import command
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add_a_world.md").read_text()
@@ -42,33 +43,53 @@ def typed(line: str, commands: Path, folder: Path) -> subprocess.CompletedProces
     return subprocess.run(line, shell=True, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
+SMALL = "run.steps=1 sft.episodes=8 sft.epochs=1 rollout.groups=1 rollout.group_size=2 eval.tasks=2"
+"""What makes the training of the page a matter of seconds."""
+
+
 def test_the_page_works_word_for_word_with_the_wheel_from_an_empty_folder(tmp_path, stranger):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "counter_world.py").write_text(code)
-    install, check, play = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
-    assert install == "pip install forge-envs"
-    for command, line in (
-        (check, "  ok      snapshots: "),
-        (play, "over: outcome 1"),
-        (play.replace("forge-envs", "python -m forge_envs"), "over: outcome 1"),
-        (play.replace("forge-envs", "python -m forge_envs.cli"), "over: outcome 1"),
-    ):
-        run = typed(command, stranger, tmp_path)
-        assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
-        assert line in run.stdout
-    where = typed("python -c 'import forge_envs; print(forge_envs.__file__)'", stranger, tmp_path)
-    assert where.stdout.startswith(str(stranger.parent)), "it is the wheel that was asked"
+    install, new, go, *lines = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)
+    check, play, tests, types, again, train, judge = lines
+    assert (
+        install == "pip install 'forge-envs[train]' pytest mypy" and go == "cd corner_shop" and again == check
+    )
+    folder = tmp_path / "corner_shop"
+    world = folder / "corner_shop" / "world.py"
+
+    def does(line, where=folder, code=0):
+        run = typed(line, stranger, where)
+        assert run.returncode == code, run.stdout + run.stderr
+        return run.stdout
+
+    assert "corner_shop holds a world that works" in does(new, tmp_path)
+    assert "  ok      snapshots: " in does(check)
+    for program in ("forge-envs", "python -m forge_envs", "python -m forge_envs.cli"):
+        assert "over: outcome 1" in does(play.replace("forge-envs", program))
+    assert "2 passed" in does(tests)
+    assert "Success: no issues found" in does(types)
+    rule, told = "<= MOST - basket", re.search(r"FAILED  gold: (.*)", PAGE)[1]
+    assert rule in world.read_text()
+    world.write_text(world.read_text().replace(rule, "<= 6 - basket"))
+    assert told in does(check, code=1)
+    world.write_text(world.read_text().replace("MOST = 9", "MOST = 6"))
+    assert "  ok      gold: " in does(check)
+    assert "report: runs/corner_shop/report.html" in does(f"{train} {SMALL} model.tiny.hidden=32")
+    assert "Own/CornerShop-v0" in does(judge.replace("--tasks 48", "--tasks 2 --repeats 1"))
+    where = does(
+        "python -c 'import forge_envs, forge_train; print(forge_envs.__file__, forge_train.__file__)'"
+    )
+    assert where.count(str(stranger.parent)) == 2, "it is the wheel that was asked"
 
 
-def test_the_world_of_the_page_has_all_its_types(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    world = tmp_path / "counter_world.py"
-    world.write_text(code)
+def test_the_world_that_a_stranger_begins_with_has_all_its_types(tmp_path):
+    command.write("corner_shop", tmp_path)
     assert (ROOT / "forge_envs" / "py.typed").exists()
     # From here, so that what mypy has learned of this package by the same rules is not learned again.
+    world = tmp_path / "corner_shop" / "corner_shop"
     run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", str(world)], capture_output=True, text=True, cwd=ROOT
-    )
+        [sys.executable, "-m", "mypy", "--strict", *map(str, world.glob("*.py"))],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
 
 

@@ -19,7 +19,7 @@ from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.folder import read_folder
 from forge_envs.worlds.toolfolder.graph import communities, likeness
 from forge_envs.worlds.toolfolder.operations import operations
-from forge_envs.worlds.toolfolder.talk import PATIENCE, FolderCustomer, FolderErrand
+from forge_envs.worlds.toolfolder.talk import PATIENCE, FolderCustomer, Want
 from forge_envs.worlds.toolfolder.tasks import ATTEMPTS, draft, playable, task_of
 from tests.endpoint import Endpoint
 from tests.envs.official import DATA
@@ -222,7 +222,7 @@ def test_details_are_told_when_asked_for_and_a_row_that_is_not_there_must_be_tol
 # -- the customer -------------------------------------------------------------------------------------------
 
 
-ASKED = FolderErrand("ask", "What is the price of pet 7?", truth="12.5", rivals=frozenset({"9.75", "112.5"}))
+ASKED = Want("ask", "What is the price of pet 7?", truth="12.5", rivals=frozenset({"9.75", "112.5"}))
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_customer_has_heard_the_value_and_no_other(text: str, told: bool) ->
     ],
 )
 def test_the_customer_hears_a_no(text: str, told: bool) -> None:
-    customer = FolderCustomer([FolderErrand("missing", "Please remove pet 99.", refused=True)])
+    customer = FolderCustomer([Want("missing", "Please remove pet 99.", refused=True)])
     customer.reply(text)
     assert customer.told == told
 

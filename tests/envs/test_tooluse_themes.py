@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import forge_envs
+from forge_envs.worlds.tooluse.theme import theme as theme_named
+from forge_envs.worlds.tooluse.theme import theme_names
 
 FOLDER = Path(forge_envs.__file__).parent / "worlds" / "tooluse" / "themes"
 THEMES = {
@@ -40,6 +42,8 @@ KEYS = {
 }
 FORBIDDEN_VERBS = {"confirm", "find", "tell", "ask", "see", "check", "know", "help", "need", "want", "thank"}
 EVERYDAY = {"yes", "no", "other", "none", "new", "first", "day", "today", "ok", "please", "good", "home"}
+ASKED_FOR = re.compile(r"\b(e?-?mail|phone|name|number)\b", re.IGNORECASE)
+UNSURE = re.compile(r"\b(not|cannot|never|found)\b")
 IRREGULAR = {
     "child",
     "person",
@@ -89,6 +93,7 @@ def check_field(field: dict[str, Any], where: str) -> None:
         values = field["values"]
         assert len(set(values)) == len(values) >= 3, where
         assert all(len(value.split()) <= 3 and not any(c.isdigit() for c in value) for value in values), where
+        assert "ask" not in field or not any(map(ASKED_FOR.search, values)), where
         assert not EVERYDAY & {value.lower() for value in values}, where
         for one in values:
             for two in values:
@@ -140,6 +145,7 @@ def check_action(theme: dict[str, Any], action: dict[str, Any], where: str) -> N
     assert not FORBIDDEN_VERBS & set(action["verbs"]), where
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)?", verb) for verb in action["verbs"]), where
     assert len(action["wish"]) >= 4, where
+    assert not any(map(UNSURE.search, action.get("reasons", []))), f"{where}: would be heard as a no"
     slot = {"create": {"thing"}}.get(
         action["does"], set() if action["on"] == "person" else {"it", "It", "verb"}
     )
@@ -148,6 +154,7 @@ def check_action(theme: dict[str, Any], action: dict[str, Any], where: str) -> N
         assert found <= slot and not re.search(r"\d", text), f"{where}: {text}"
         assert action["on"] == "person" or found - {"verb"}, f"{where}: says not what: {text}"
         assert text[-1] in ".!?", f"{where}: {text}"
+        assert not re.search(r"\b(no|the|an?|another|any|my|your) \{it\}", text, re.I), f"{where}: {text}"
     on = holders(theme)[action["on"]]
     own = {
         **fields(on),
@@ -274,6 +281,18 @@ def test_theme_is_whole(name: str) -> None:
         check_action(theme, action, f"{name}.{action['key']}")
     for number, rule in enumerate(theme["rules"]):
         check_rule(theme, rule, f"{name}: rule {number} on {rule['action']}")
+
+
+@pytest.mark.parametrize("name", THEMES)
+def test_reader_takes_it(name: str) -> None:
+    """The reader of the world takes the theme, and finds in it what stands in the file."""
+    read = theme_named(name)
+    assert (len(read.actions), len(read.rules)) == (len(THEMES[name]["actions"]), len(THEMES[name]["rules"]))
+
+
+def test_there_are_many() -> None:
+    """At least forty themes are there, and the world knows them all."""
+    assert theme_names() == tuple(THEMES) and len(THEMES) >= 40
 
 
 @pytest.mark.parametrize("name", THEMES)

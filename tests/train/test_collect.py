@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from forge_train import cli, sft
 from forge_train.config import load
-from forge_train.evaluation.collect import FILTERS, Speaker, collect, select
+from forge_train.evaluation.collect import Speaker, collect
+from forge_train.evaluation.filters import DEFAULT, FILTERS, select
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import read_lines
@@ -38,7 +39,7 @@ def gather(
 def test_gold_is_collected_and_supervised_training_reads_it(tmp_path: Path) -> None:
     world = World(RETAIL, {"size": "tiny", "level": 3})
     counts = gather(Speaker(world.gold), tmp_path, world=world, tasks=6, parquet=True)
-    assert counts == {"kept": 6, "failed": 0, "repeated": 0, "surplus": 0, **dict.fromkeys(FILTERS, 0)}
+    assert counts == {"kept": 6, "failed": 0, "repeated": 0, "surplus": 0, **dict.fromkeys(DEFAULT, 0)}
     episodes = sft.read_episodes(tmp_path / "episodes.jsonl")
     assert episodes == sft.gold_episodes(world, world.tasks("train", 6))
     renderer = ChatML(tokenizer())
@@ -51,23 +52,30 @@ def test_gold_is_collected_and_supervised_training_reads_it(tmp_path: Path) -> N
 
 def test_each_filter_drops_what_it_is_for_and_is_counted(tmp_path: Path) -> None:
     world = World(RETAIL, {"size": "tiny", "level": 1, "max_turns": 12})
-    gold = {task: world.gold(task) for task in world.tasks("train", 5)}
-    _, wrong, clumsy, refused, mute = gold
-    gold[wrong] = ["No."]
+    gold = {task: world.gold(task) for task in world.tasks("train", 6)}
+    _, wrong, clumsy, refused, mute, longer = gold
+    gold[wrong] = ["No."] * 12
     gold[clumsy] = ["<tool_call>oops", *gold[clumsy]]
     bad = '<tool_call>{"name": "get_user_details", "arguments": {"user_id": "nobody"}}</tool_call>'
     gold[refused] = [bad, *gold[refused]]
     gold[mute] = []
-    counts = gather(Speaker(gold.__getitem__), tmp_path / "all", world=world, tasks=5)
-    assert {k: v for k, v in counts.items() if v} == {"kept": 1, "state": 2, "validity": 1, "calls": 1}
-    some = gather(
-        Speaker(gold.__getitem__), tmp_path / "b", world=world, tasks=5, filters=["ending", "state"]
-    )
-    assert some["kept"] == 3 and len(sft.read_episodes(tmp_path / "b" / "episodes.jsonl")) == 3
+    gold[longer] = [*gold[longer][:2], *gold[longer][1:]]  # its first call twice
+    counts = gather(Speaker(gold.__getitem__), tmp_path / "all", world=world, tasks=6)
+    assert list(counts) == ["kept", "failed", "ending", "validity", "state", "calls", "repeated", "surplus"]
+    assert {k: v for k, v in counts.items() if v} == {"kept": 2, "validity": 2, "state": 1, "calls": 1}
+    kept = (tmp_path / "all" / "episodes.jsonl").read_text()
+    assert "nobody" in kept, "an error of a tool, after which it succeeds, is kept"
+    for filters, few in (
+        (["ending", "state"], {"kept": 4, "state": 2}),
+        (["ending", "state", "unrefused"], {"kept": 3, "state": 2, "unrefused": 1}),
+        (["format", "state"], {"kept": 3, "format": 1, "state": 2}),
+    ):
+        some = gather(Speaker(gold.__getitem__), tmp_path / "b", world=world, tasks=6, filters=filters)
+        assert {k: v for k, v in some.items() if v} == few
 
 
 def test_of_several_plays_the_first_that_differ_are_kept(tmp_path: Path) -> None:
-    script = [["7"] * 3, ["7 "] * 3, ["no"] * 3, ["7"] * 3, ["<think>7</think>"] * 3]
+    script = [["7"], ["7 "], ["no"], ["7"], ["<think>7</think>"]]
     plays = [
         {"task": "t", "error": None, "graded": True, "outcome": float(words[0] != "no"), "parts": {},
          "messages": [{"role": "assistant", "content": w} for w in words]}
@@ -150,7 +158,7 @@ def test_a_folder_of_other_plays_is_refused(tmp_path: Path, capsys: pytest.Captu
     for more, told in (
         (["--seed", "1"], "seed=0, not 1"),
         (["--arg", "turns=2"], "args={}, not {'turns': 2}"),
-        (["--filter", "taste"], "the filters are ending, state, validity, calls"),
+        (["--filter", "taste"], "the filters are ending, validity, state, calls, format, unrefused"),
         (["--keep", "0"], "keep=0"),
     ):
         assert cli.main([*command, *more]) == 2

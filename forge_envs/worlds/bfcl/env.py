@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.grammars import MOST_CALLS, Grammar, grammar_of
+from forge_envs.grammars import MOST_CALLS
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
+from forge_envs.tools import Toolbox
 from forge_envs.worlds.bfcl.accepted import gold_calls
 from forge_envs.worlds.bfcl.categories import category_names
-from forge_envs.worlds.bfcl.leaderboard import Leaderboard, all_tools, load
+from forge_envs.worlds.bfcl.leaderboard import Leaderboard, load
 from forge_envs.worlds.bfcl.match import fault
 from forge_envs.worlds.bfcl.systems import FAILED, Systems
 from forge_envs.worlds.bfcl.task import BfclTask, Dialogue, OneShot
@@ -59,7 +60,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
     ## Action Space
 
     A text (`Utterance`): calls in the world's grammar, or prose, which ends the turn of a dialogue. Each
-    entry has functions of its own; the space samples calls of all of them.
+    entry has functions of its own.
 
     ## Observation Space
 
@@ -101,7 +102,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
       plays them.
     - `check_empty_turns`: whether a call is wrong in a turn in which gold calls nothing; the official checker
       does not look at these.
-    - `max_turns`, `turn_weight`, `grammar`, `render_mode`: see AgentEnv.
+    - `max_turns`, `turn_weight`, `strict`, `grammar`, `render_mode`: see AgentEnv.
 
     ## Version History
 
@@ -118,15 +119,16 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
         check_empty_turns: bool = False,
         max_turns: MaxTurns | None = None,
         turn_weight: float = 0.0,
+        strict: bool = False,
         grammar: GrammarName = "hermes",
         render_mode: str | None = None,
     ) -> None:
         self.leaderboard: Leaderboard = load(path, category)
         longest = max(len(t.turns) if isinstance(t, Dialogue) else 1 for t in self.leaderboard.tasks.values())
-        self._base = grammar_of(grammar)
         super().__init__(
             max_turns=longest * (STEPS + 1) if max_turns is None else max_turns,
             turn_weight=turn_weight,
+            strict=strict,
             grammar=grammar,
             render_mode=render_mode,
         )
@@ -134,23 +136,11 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
         self.plays_wrong_gold = wrong_gold == "play"
         self.splits = tuple(half for half in ("train", "test") if self.task_ids(half, 1))
         self.silence_solves = self.leaderboard.solved_by_silence
+        self._equip_for(next(iter(self.leaderboard.tasks.values())))
 
-    @property
-    def grammar(self) -> Grammar:
-        """The world's grammar, as it reads calls of the task in play."""
-        state: BfclEpisode | None = getattr(self, "state", None)
-        return self._whole if state is None else self._grammar_for(state.task)
-
-    @grammar.setter
-    def grammar(self, value: Grammar) -> None:
-        self._whole = value
-        self._grammars: dict[str, Grammar] = {}
-
-    @property
-    def schemas(self) -> list[dict[str, Any]]:
-        """JSON schemas of the functions of all tasks; of those of one name, the first."""
-        schemas: list[dict[str, Any]] = self.leaderboard.packed_tools.copy()
-        return schemas
+    def toolbox(self, task: BfclTask) -> Toolbox:
+        """The functions of a task, those that are held back among them."""
+        return self.leaderboard.toolbox(task)
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -191,13 +181,14 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
     def _call(self, call: ToolCall) -> tuple[Message, str | None]:
         """The result of one call as the official text, whatever the call is."""
         state = self.playing
-        there = state.systems.knows(call.name)
         result = state.systems.call(call)
         state.called = True
         state.results.append(result)
-        failed = "refused" if result.startswith(FAILED) else None
-        message = Message(role="tool", name=call.name if there else "error", content=result)
-        return message, failed if there else "malformed"
+        fault = None
+        if result.startswith(FAILED):
+            fault = "refused" if state.systems.takes(call) else "malformed"
+        name = call.name if state.systems.knows(call.name) else "error"
+        return Message(role="tool", name=name, content=result), fault
 
     def hear(self, text: str) -> Observation | None:
         """The end of a turn: what the user says next, or None."""
@@ -240,7 +231,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
 
     def gold(self, task: BfclTask) -> list[str]:
         """The official calls, those of a turn in one action, and a word at its end."""
-        write = self._grammar_for(task).write
+        write = self.grammar_for(task).write
         if isinstance(task, OneShot):
             calls = gold_calls(task)
             if task.category.rule == "some":  # any call is right
@@ -281,14 +272,3 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
         if not ids:
             raise TaskError(f"split {self.split!r} of {self.leaderboard.source} is empty")
         return self.leaderboard.tasks[ids[int(rng.integers(len(ids)))]]
-
-    def _grammar_for(self, task: BfclTask) -> Grammar:
-        """The grammar with the functions of this task before those of the same name of others."""
-        if self._whole is self._base:  # it needs to know of no functions
-            return self._base
-        if task.id not in self._grammars:
-            own = all_tools(task)
-            names = {tool["function"]["name"] for tool in own}
-            others = [tool for tool in self.leaderboard.tools if tool["function"]["name"] not in names]
-            self._grammars[task.id] = self._base.for_tools([*own, *others])
-        return self._grammars[task.id]

@@ -14,6 +14,7 @@ from typing import Any
 from forge_envs.errors import TaskError, brief
 from forge_envs.messages import Message, ToolCall
 from forge_envs.schemas import Packed
+from forge_envs.tools import Tool, Toolbox
 from forge_envs.worlds.bfcl.accepted import gold_calls
 from forge_envs.worlds.bfcl.backends import BACKENDS_OF, Backend
 from forge_envs.worlds.bfcl.backends.fillers import FILE, Fillers
@@ -57,7 +58,7 @@ MISPRINTS = {("delete_message", "message_id")}
 
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
-    """Entries of one folder. Shared by all episodes; nothing in it changes but its cache."""
+    """Entries of one folder. Shared by all episodes; nothing in it changes but its caches."""
 
     folder: Path
     version: Version
@@ -65,6 +66,7 @@ class Leaderboard:
     fillers: Fillers | None
     """What fills the systems of long contexts; None where there are none of these."""
     _expected: dict[str, tuple[Expected, ...]] = field(default_factory=dict)
+    _toolboxes: dict[str, Toolbox] = field(default_factory=dict)
 
     @property
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -93,19 +95,15 @@ class Leaderboard:
             if (not any(task.gold) if isinstance(task, Dialogue) else task.category.rule == "none")
         )
 
-    @functools.cached_property
-    def tools(self) -> list[dict[str, Any]]:
-        """Schemas of all functions of all tasks; of those of one name, the first."""
-        found: dict[str, dict[str, Any]] = {}
-        for task in self.tasks.values():
-            for tool in all_tools(task):
-                found.setdefault(tool["function"]["name"], tool)
-        return list(found.values())
-
-    @functools.cached_property
-    def packed_tools(self) -> Packed:
-        """The same, to be copied."""
-        return Packed(self.tools)
+    def toolbox(self, task: BfclTask) -> Toolbox:
+        """The functions of a task, those that are held back among them; made once."""
+        found = self._toolboxes.get(task.id)
+        if found is None:
+            later = [m for turn in task.turns[1:] for m in turn] if isinstance(task, Dialogue) else []
+            schemas = [*task.tools, *(schema for message in later for schema in message.get("tools", ()))]
+            tools = map(_tool, schemas)
+            found = self._toolboxes[task.id] = Toolbox({tool.name: tool for tool in tools})
+        return found
 
     def find(self, task_id: str) -> BfclTask:
         """The task of this id, with or without "bfcl_<version>/". Raises TaskError."""
@@ -123,10 +121,16 @@ class Leaderboard:
         return found
 
 
-def all_tools(task: BfclTask) -> list[dict[str, Any]]:
-    """Schemas of the functions of a task, with those that come along later."""
-    later = [m for turn in task.turns[1:] for m in turn] if isinstance(task, Dialogue) else []
-    return [*task.tools, *(tool for message in later for tool in message.get("tools", ()))]
+def _tool(schema: dict[str, Any]) -> Tool:
+    """A function as the agent sees it. What it does is the systems' own affair, and so is what it takes."""
+    shown = schema["function"]
+    return Tool(
+        shown["name"], shown["description"], shown["parameters"], True, _nothing, dict, Packed(schema)
+    )
+
+
+def _nothing(owner: object, /, **arguments: Any) -> None:
+    """In place of a function that the systems run by its name."""
 
 
 def load(path: str, category: str) -> Leaderboard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import keyword
 import re
@@ -73,6 +74,17 @@ class Systems:
     def knows(self, name: str) -> bool:
         """Whether one of the systems has a function of this name."""
         return self._system(name) is not None
+
+    def takes(self, call: ToolCall) -> bool:
+        """Whether there is such a function, and it takes arguments of these names."""
+        system = self._system(call.name)
+        if system is None:
+            return False
+        try:
+            inspect.signature(getattr(self.running[system], call.name)).bind(**call.arguments)
+        except TypeError:
+            return False
+        return True
 
     def state(self) -> dict[str, dict[str, Any]]:
         """What the official state check compares of each system; a copy."""

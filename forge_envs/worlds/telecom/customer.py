@@ -17,7 +17,8 @@ _PROOFS = (("speed test", "run_speed_test"), ("mms", "can_send_mms"), ("", "chec
 """A word in the notes -> how this customer sees that all is well again."""
 _WELL = re.compile(r"\(Excellent\)|can send MMS|📶")
 _WORKS = re.compile(
-    r"anything else|something else|\b(?:is|does|are|has|try)\b.*\b(?:work|fixed|resolved|solved|again)"
+    r"\b(?:any|some)thing else\b|\bwork(?:s|ing|ed)?\b"
+    r"|\b(?:fixed|resolved|solved|mended|better)\b|\btry (?:it )?again\b"
 )
 _HANDED_OVER = re.compile(r"\btransferr?(?:ed|ing)?\b|\bhuman (?:agent|representative)|\bcolleague|\bescalat")
 _WHO = re.compile(
@@ -49,11 +50,14 @@ class PhoneCustomer:
     manners: str
     """How they act; what they would agree to, and how they see that it works."""
     hands: PhoneHands
+    line: str = ""
+    """What they say first; "" makes it from what they come for and what they know."""
     patience: int = PATIENCE
 
     def open(self) -> str:
         """The first line; it depends on the task alone."""
-        return " ".join(filter(None, (first_person(self.wish), first_person(self.known))))
+        made = " ".join(filter(None, (first_person(self.wish), first_person(self.known))))
+        return self.line or made
 
     def reply(self, text: str) -> str | None:
         """What came of what the agent asked for; None when the customer leaves."""

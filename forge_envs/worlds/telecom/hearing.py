@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from forge_envs.messages import ToolCall
 from forge_envs.tools import tools_of
-from forge_envs.worlds.telecom.handset import PERMISSIONS
 from forge_envs.worlds.telecom.phone import Phone
 from forge_envs.worlds.telecom.radio import MODES
 
@@ -131,6 +130,16 @@ _OURS = re.compile(
     r"^\W*(?:(?:now|so|ok|okay|great|next|also|first|thanks?|thank you)\W+)*"
     r"(?:i|we|i'?ve|i'?ll|we'?ve|we'?ll|i'?m|let me)\b"
 )
+_OFFER = re.compile(r"\b(?:shall|should|may|can|could|let) i\b(?! ask)|\b(?:like|want) (?:me|us) to\b")
+_OFF_AND_ON = re.compile(
+    r"\b(?:turn|switch|power)\w* (?:off )?(?:your |the )?(?:phone|device|mobile|handset)?(?: off)?"
+    r"(?:,? and|,? then)+ (?:\w+ it )?(?:back )?on\b(?: again)?"
+)
+_PERMISSIONS = re.compile(
+    r"\b(sms|storage|phone|network)(?: permission| access)?\s*(?:,|\band\b|&)+\s*"
+    r"(?=(?:the )?(?:sms|storage|phone|network)\b)"
+)
+_MAY = re.compile(r"\b(sms|storage|network|phone(?= permission| access| \+|['\"`]))")
 _ASK = re.compile(r"\b(?:you|please|your)\b")
 _TOOL = re.compile(r"\b(" + "|".join(tools_of(Phone)) + r")\b(?:\(([^()]*)\))?")
 _PAIR = re.compile(r"""(\w+)\s*[=:]\s*["'“]([^"'”]*)["'”]""")
@@ -175,13 +184,22 @@ def errands(text: str) -> list[Favour]:
 
 
 def _all(text: str) -> Iterator[Favour]:
+    before: list[str] = []
+    """Topics of the sentence before, which "it" may mean."""
     for sentence in re.split(r"(?<=[.?!;])\s+|\n+", text):
-        named = list(_TOOL.finditer(sentence))
-        if named:
-            if not _NOT.search(sentence.lower()) and not _OURS.match(sentence.lower()):
-                yield from (_outright(sentence, *match.groups()) for match in named)
-        else:
-            yield from _sentence(sentence.lower())
+        named, low = list(_TOOL.finditer(sentence)), sentence.lower()
+        if _OFFER.search(low):
+            continue
+        if not named:
+            before = yield from _sentence(_whole(low), before)
+        elif not _NOT.search(low) and not _OURS.match(low):
+            yield from (_outright(sentence, *match.groups()) for match in named)
+
+
+def _whole(sentence: str) -> str:
+    """A sentence without the "and" of phrases that are one thing."""
+    sentence = _OFF_AND_ON.sub("restart the phone", sentence)
+    return _PERMISSIONS.sub(r"\1 + ", sentence)
 
 
 def _outright(sentence: str, name: str, given: str | None) -> Favour:
@@ -214,15 +232,15 @@ def _settings(sentence: str) -> ToolCall | None:
     return ToolCall("set_apn_settings", {"apn_settings": settings}, "user")
 
 
-def _sentence(sentence: str) -> Iterator[Favour]:
-    """Piece by piece; topic and verb are handed on within a sentence."""
+def _sentence(sentence: str, before: list[str]) -> Generator[Favour, None, list[str]]:
+    """Piece by piece; topic and verb are handed on within a sentence, and the topics to the next one."""
     if _OURS.match(sentence) and not _ASK.search(sentence):
-        return
+        return before
     asks = sentence.rstrip().endswith("?")
-    topics: list[str] = []
+    topics = before
     do = look = False
     for text in filter(None, (piece.strip() for piece in _CUT.split(sentence))):
-        piece = _read(text)
+        piece = _read(text, topics)
         if _NOT.search(text) or (_OURS.match(text) and not _LOOK.search(text)):
             do = look = False
             topics = piece.topics or topics
@@ -240,10 +258,11 @@ def _sentence(sentence: str) -> Iterator[Favour]:
                 yield from _changes(topic, text if piece.topics else f"{topic} {text}")
             elif (look or asks) and SWITCHES[topic].look:
                 yield _look(topic, text)
+    return topics
 
 
-def _read(text: str) -> _Piece:
-    """The topics of a piece, and whether it tells to do something about them or to look."""
+def _read(text: str, before: list[str]) -> _Piece:
+    """The topics of a piece, and whether it tells to do something about them, or those before, or to look."""
     piece, rest = _Piece(text), text
     found: list[tuple[int, str]] = []
     for topic, switch in SWITCHES.items():
@@ -256,7 +275,8 @@ def _read(text: str) -> _Piece:
         piece.topics.remove("app")
     if "reboot" in piece.topics:
         piece.topics = ["reboot"]
-    own = [SWITCHES[topic].verbs for topic in piece.topics if SWITCHES[topic].verbs]
+    meant = piece.topics or (before if re.search(r"\bit\b", text) else [])
+    own = [SWITCHES[topic].verbs for topic in meant if SWITCHES[topic].verbs]
     stated = re.search(r"\b(?:is|are|isn't|was)\b", text) and not re.search(
         r"\b(?:make sure|ensure|please)\b", text
     )
@@ -276,8 +296,11 @@ def _changes(topic: str, text: str) -> Iterator[Favour]:
     name, arguments = SWITCHES[topic].do, dict[str, str]()
     on = _direction(text)
     if topic == "permission":
-        for permission in sorted(filter(text.__contains__, PERMISSIONS), key=text.index):
+        given = _MAY.findall(text)
+        for permission in given:
             yield Favour(topic, ToolCall(name, {"app_name": _app(text), "permission": permission}, "user"))
+        if not given:
+            yield Favour(topic, None)
         return
     if topic == "mode":
         mode = _mode(text)

@@ -21,7 +21,7 @@ from forge_envs.worlds.toolfolder.fits import misfit
 from forge_envs.worlds.toolfolder.naming import spoken
 from forge_envs.worlds.toolfolder.operations import Operation, speakable
 from forge_envs.worlds.toolfolder.schema import Schema
-from forge_envs.worlds.toolfolder.talk import FolderErrand
+from forge_envs.worlds.toolfolder.talk import Want
 from forge_envs.worlds.toolfolder.values import key_of, value_of
 from forge_envs.worlds.toolfolder.wording import WAYS, article, capital, listed, past, pick, said, set_to
 
@@ -49,7 +49,7 @@ class DirectedWalk:
 
     # -- errands ---------------------------------------------------------------------------------------
 
-    def errand(self, one: Operation) -> FolderErrand:
+    def errand(self, one: Operation) -> Want:
         """What a customer wants of an operation. Raises Dead."""
         entity = self.store.domain.entities[one.entity]
         if one.does in ("get", "list"):
@@ -86,9 +86,9 @@ class DirectedWalk:
         self._run(one, arguments)
         done = {"update": "changed", "delete": "deleted"}.get(one.does) or past(one.verb)
         self.actions.append(f"Done: {it} is {done}.")
-        return FolderErrand(one.does, request, details, call=self._last())
+        return Want(one.does, request, details, call=self._last())
 
-    def missing(self, one: Operation) -> FolderErrand:
+    def missing(self, one: Operation) -> Want:
         """A wish about a row that is not there, whose refusal must be told. Raises Dead."""
         entity = self.store.domain.entities[one.entity]
         if one.does not in ("get", "delete", "action") or self._needs(one, entity) - {one.key}:
@@ -109,10 +109,10 @@ class DirectedWalk:
             self.store.call(one.tool.name, arguments)
         except ToolError:
             self.actions.append(f"I could not find {it}: there is no such {entity.name}.")
-            return FolderErrand("missing", request, refused=True, call=self._last())
+            return Want("missing", request, refused=True, call=self._last())
         raise Dead
 
-    def _ask(self, one: Operation, entity: Entity) -> FolderErrand:
+    def _ask(self, one: Operation, entity: Entity) -> Want:
         row = self._some(entity)
         facts = [
             name
@@ -140,9 +140,9 @@ class DirectedWalk:
         if truth.casefold() in request.casefold():
             raise Dead
         self.actions.append(f"The {spoken(fact)} of {it} is {truth}.")
-        return FolderErrand("ask", request, truth=truth, rivals=rivals, call=self._last())
+        return Want("ask", request, truth=truth, rivals=rivals, call=self._last())
 
-    def _create(self, one: Operation, entity: Entity) -> FolderErrand:
+    def _create(self, one: Operation, entity: Entity) -> Want:
         arguments: dict[str, Any] = {}
         below = []
         for name, kind in one.parents.items():
@@ -165,7 +165,7 @@ class DirectedWalk:
         self._say(details)
         self._run(one, arguments)
         self.actions.append(f"Done: there is a new {entity.name}.")
-        return FolderErrand("create", request, details, call=self._last())
+        return Want("create", request, details, call=self._last())
 
     # -- rows ------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ _CONSENT = re.compile(
 
 
 @dataclass(frozen=True)
-class FolderErrand:
+class Want:
     """One thing that the customer wants."""
 
     kind: str
@@ -68,7 +68,7 @@ class FolderErrand:
 class FolderCustomer:
     """A `User`: the errands one after the other."""
 
-    errands: Sequence[FolderErrand]
+    errands: Sequence[Want]
     at: int = 0
     patience: int = PATIENCE
     heard: set[int] = field(default_factory=set)
@@ -107,7 +107,7 @@ class FolderCustomer:
             return self._puzzled(f"That is no answer yet. {errand.request}")
         return self._next()
 
-    def _answer(self, errand: FolderErrand, text: str) -> str | None:
+    def _answer(self, errand: Want, text: str) -> str | None:
         asked = text.casefold()
         wanted = [told for words, told in errand.details.items() if words.casefold() in asked]
         if wanted:

@@ -20,7 +20,7 @@ from forge_envs.worlds.toolfolder.domain import FolderDomain, atlas
 from forge_envs.worlds.toolfolder.drafts import Dead, DirectedWalk
 from forge_envs.worlds.toolfolder.operations import Operation
 from forge_envs.worlds.toolfolder.rows import context_of, draw_rows
-from forge_envs.worlds.toolfolder.talk import FolderCustomer, FolderErrand
+from forge_envs.worlds.toolfolder.talk import FolderCustomer, Want
 from forge_envs.worlds.toolfolder.values import seeded
 from forge_envs.worlds.toolfolder.wording import pick, served
 
@@ -44,7 +44,7 @@ class FolderTask(Task):
     domain: FolderDomain
     bases: Mapping[str, Base]
     context: Mapping[str, Any]
-    errands: tuple[FolderErrand, ...]
+    errands: tuple[Want, ...]
     gold: tuple[str | ToolCall, ...]
     target: Mapping[Key, Row] = field(default_factory=dict)
     """Rows that gold changes, as it leaves them."""
@@ -146,7 +146,7 @@ def _drafted(
     store = RowStore(domain, {name: Table(base) for name, base in bases.items()}, context)
     options = list(domain.operations.values())
     many = 1 if eased else {1: 1, 2: 1, 3: 2, 4: 2, 5: 3}[level]
-    errands: list[FolderErrand] = []
+    errands: list[Want] = []
     gold: list[str | ToolCall] = []
     used: set[str] = set()
     rows: set[str] = set()

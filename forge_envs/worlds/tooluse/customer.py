@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from forge_envs.messages import ToolCall
 from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.hearing import Ear, Heard, Question
+from forge_envs.worlds.tooluse.domain import RowKind, ToolDomain
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.hearing import ear_of
 from forge_envs.worlds.tooluse.values import EMAIL, PHONE, find, find_state, heard_as, phrases, without
@@ -87,8 +89,9 @@ class Visitor(Customer):
             kind = domain.kinds[self.task.kind(goal).thing]
             rows = self.task.held[kind.table].rows
             wanted = rows[goal.thing][kind.label].lower()
-            labels = [row[kind.label] for row in domain.bases[kind.table].rows.values()]
-            found.append((f"thing:{kind.key}", wanted.replace("-", " "), phrases(labels, text)))
+            found.append(
+                (f"thing:{kind.key}", wanted.replace("-", " "), phrases(_labels(domain, kind), text))
+            )
         act = self.task.act(goal)
         if goal.reason and act is not None:
             found.append(("reason", goal.reason.lower().replace("-", " "), phrases(act.reasons, text)))
@@ -107,6 +110,12 @@ class Visitor(Customer):
             if said and wanted not in said:
                 return f"No. {goal.details[topic]}"
         return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _labels(domain: ToolDomain, kind: RowKind) -> tuple[str, ...]:
+    """The names of all things of a kind."""
+    return tuple([row[kind.label] for row in domain.bases[kind.table].rows.values()])
 
 
 class VisitorListener(Listener, Visitor):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import hashlib
 from typing import Any
 
 from forge_envs.tables import Row
@@ -104,8 +106,20 @@ def _numbers(n: int, kind: RowKind, dice: Dice) -> list[int]:
     return [step * (at + 1) + dice.below(step) for at in range(n)]
 
 
-def own_number(kind: RowKind, task: int, at: int) -> int:
-    """The number of the `at`-th row of a kind that a task writes; no two tasks of a domain share it, as long
-    as there are enough numbers."""
+def own_number(address: str, kind: RowKind, task: int, at: int) -> int:
+    """The number of the `at`-th row of a kind that a task of the domain at `address` writes.
+
+    No two tasks of a domain share it, as long as there are enough numbers; and neither those of another kind
+    nor those of another domain tell it, so that nobody learns to guess ids.
+    """
     span: int = 10**kind.ids.digits // 2
-    return span + ((task * MOST_OWN + at) * 7919 + 1009) % span
+    step, first = _walk(address, kind.key)
+    return span + ((task * MOST_OWN + at) * step + first) % span
+
+
+@functools.lru_cache(maxsize=4096)
+def _walk(address: str, key: str) -> tuple[int, int]:
+    """How the numbers of one kind go through all there are: by a step that shares no factor with ten."""
+    digest = hashlib.blake2b(f"{address}/{key}".encode(), digest_size=8).digest()
+    drawn = int.from_bytes(digest, "big")
+    return 10 * (drawn % 7919) + (1, 3, 7, 9)[drawn // 7919 % 4], drawn >> 32

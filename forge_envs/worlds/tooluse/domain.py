@@ -12,7 +12,7 @@ from typing import Any
 from forge_envs.tables import Base, Row
 from forge_envs.worlds.tooluse.spelling import AnswerStyle, DateStyle, IdStyle
 from forge_envs.worlds.tooluse.theme import ThemeAction, ThemeField, ThemeRule
-from forge_envs.worlds.tooluse.words import Vocabulary, spoken
+from forge_envs.worlds.tooluse.words import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -235,10 +235,6 @@ class ToolDomain:
         day = self.dates.read(text)
         assert day is not None, text
         return day
-
-    def say_state(self, kind: RowKind, key: str) -> str:
-        """A state as people say it."""
-        return spoken(kind.states[key])
 
 
 def _found(address: str) -> ToolDomain:

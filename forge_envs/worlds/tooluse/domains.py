@@ -21,6 +21,7 @@ from forge_envs.worlds.tooluse.database import draw_tables
 from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.draft import VisitDraft
 from forge_envs.worlds.tooluse.draw import draw_domain
+from forge_envs.worlds.tooluse.lots import Lots
 from forge_envs.worlds.tooluse.theme import Theme, theme, theme_names
 
 SIZES = ("full", "tiny")
@@ -52,7 +53,7 @@ def domain_of(address: str) -> ToolDomain:
     drawn_from = theme(name)
     seed = int.from_bytes(hashlib.blake2b(address.encode(), digest_size=8).digest(), "big")
     for attempt in range(MOST_DRAWS):
-        dice = Dice(seed, attempt)
+        dice = Lots(seed, attempt)
         try:
             domain = draw_domain(address, drawn_from, size == "tiny", dice)
         except Redraw:
@@ -75,7 +76,7 @@ def playable(domain: ToolDomain) -> bool:
     """Whether there are rows for which each of its requests is allowed."""
     try:
         for number, act in enumerate(domain.acts.values()):
-            VisitDraft(domain, number, Dice(number)).act(act)
+            VisitDraft(domain, number, Lots(number)).act(act)
     except Redraw:
         return False
     return True

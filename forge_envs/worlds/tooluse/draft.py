@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +12,11 @@ from forge_envs.worlds.desk.customer import choose
 from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Redraw
 from forge_envs.worlds.tooluse.database import MOST_OWN, draw_value, new_person, new_record, own_number
-from forge_envs.worlds.tooluse.domain import Column, Deed, Law, RowKind, ToolDomain
+from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.goals import Errand, forbidding
 from forge_envs.worlds.tooluse.theme import ThemeField
 from forge_envs.worlds.tooluse.values import heard_as, say
-from forge_envs.worlds.tooluse.words import act_on_it, capital, spoken
+from forge_envs.worlds.tooluse.words import act_on_it, capital
 
 TRIES = 24
 """Draws of one row after which the whole is drawn again."""
@@ -39,10 +38,9 @@ class VisitDraft:
         self.said = 0
         self.rows: dict[str, dict[str, Row]] = {kind.table: {} for kind in domain.kinds.values()}
         """What is written for this task, by table and id."""
-        self.person = new_person(domain, own_number(domain.person, number, 0), dice)
+        self.person = new_person(domain, own_number(domain.address, domain.person, number, 0), dice)
         self.customer_id: str = self.person[domain.person.id_name]
         self.rows[domain.person.table][self.customer_id] = self.person
-        self.goals: list[Errand] = []
 
     # -- words -------------------------------------------------------------------------------------------
 
@@ -65,7 +63,8 @@ class VisitDraft:
     def _it(self, kind: RowKind, row: Row, knows: bool) -> str:
         return self.say("named" if knows else "unnamed", **self._words(kind, row))
 
-    def _fill(self, text: str, **words: str) -> str:
+    def fill(self, text: str, **words: str) -> str:
+        """A theme's text in the domain's words."""
         filled = self.domain.vocabulary.fill(text, **words)
         return act_on_it(filled, words["verb"]) if "verb" in words else filled
 
@@ -79,7 +78,7 @@ class VisitDraft:
         things = self.domain.bases[self.domain.kinds[kind.thing].table].rows
         taken = {row[kind.about] for row in own.values()}
         free = [key for key in things if key not in taken]
-        number = own_number(kind, self.number, len(own))
+        number = own_number(self.domain.address, kind, self.number, len(own))
         state = self.dice.choice(tuple(states) or tuple(kind.states))
         row = new_record(
             self.domain, kind, number, self.customer_id, self.dice.choice(free), state, self.dice
@@ -102,7 +101,7 @@ class VisitDraft:
             if kind.role == "record":
                 row = self.record(kind, act.spec.from_)
             law = forbidding(self.domain, act, self.sides(act, row))
-            if law is None and self._feasible(act, row):
+            if law is None and self.feasible(act, row):
                 return row
             if law is not None and law.side == "person":
                 self._redraw(law.column)
@@ -118,7 +117,7 @@ class VisitDraft:
             if column.name == name and column.spec.kind not in ("email", "phone"):
                 self.person[name] = draw_value(column, self.domain.today, self.domain.dates, self.dice)
 
-    def _feasible(self, act: Deed, row: Row) -> bool:
+    def feasible(self, act: Deed, row: Row) -> bool:
         """Whether the tool lets it through, beside states and rules."""
         column = act.column
         if act.spec.does == "pay" and column is not None:
@@ -149,13 +148,13 @@ class VisitDraft:
 
     def _fact(self, kind: RowKind, row: Row, key: str, truth: str, knows: bool) -> Errand:
         if kind.role == "person":
-            text = self._fill(self.dice.choice(kind.by_key[key].spec.ask))
+            text = self.fill(self.dice.choice(kind.by_key[key].spec.ask))
             return Errand("fact", text, fact=f"person.{key}", truth=truth)
         it = self._it(kind, row, knows)
         if key == "state":
             text = self.say("state", it=it)
         else:
-            text = self._fill(self.dice.choice(kind.by_key[key].spec.ask), it=it)
+            text = self.fill(self.dice.choice(kind.by_key[key].spec.ask), it=it)
         details = {f"record:{kind.key}": self._which(kind, row, knows)}
         return Errand(
             "fact",
@@ -172,15 +171,34 @@ class VisitDraft:
     def _which(self, kind: RowKind, row: Row, knows: bool) -> str:
         return self.say("found_by_id" if knows else "found_by_thing", **self._words(kind, row))
 
+    def known_by_field(self, goal: Errand) -> Errand:
+        """The goal, its record known by a field that no other of the customer shares, if there is one."""
+        kind = self.domain.kinds[goal.about]
+        own = self.rows[kind.table]
+        columns = [
+            column
+            for column in kind.columns
+            if column.spec.kind in ("date", "choice", "money")
+            and goal.fact.partition(".")[2] != column.key
+            and sum(row[column.name] == own[goal.subject][column.name] for row in own.values()) == 1
+        ]
+        if not columns or len(own) < 2:
+            return goal
+        column = self.dice.choice(columns)
+        value = say(self.domain, column, own[goal.subject][column.name])
+        words = {"noun": kind.noun, "column": column.said, "value": value}
+        details = {**goal.details, f"record:{kind.key}": self.say("found_by_field", **words)}
+        return replace(goal, details=details, searched=True)
+
     def act(self, act: Deed, row: Row | None = None, knows: bool = True) -> Errand:
         """Wants an act that is allowed."""
         if act.spec.does == "create":
             return self._create(act)
-        return self._do(act, self._allowed(act) if row is None else row, knows)
+        return self.do(act, self._allowed(act) if row is None else row, knows)
 
-    def _do(self, act: Deed, row: Row, knows: bool = True) -> Errand:
+    def do(self, act: Deed, row: Row, knows: bool = True) -> Errand:
         """Wants something done to a row."""
-        if not self._feasible(act, row):
+        if not self.feasible(act, row):
             raise Redraw
         kind, spec = act.kind, self.domain.doing[act.key]
         arguments: dict[str, Any] = {kind.id_name: row[kind.id_name]}
@@ -197,9 +215,9 @@ class VisitDraft:
             wanted["amount"] = self._amount(act, row)
             arguments[spec.by_role["amount"]] = wanted["amount"][1]
         elif act.spec.does == "swap":
-            thing = self._thing(kind, but=row[kind.about])
+            thing = self.thing_for(kind, but=row[kind.about])
             arguments[kind.about] = thing
-            details[f"thing:{kind.thing}"] = self.say("tell_thing", thing=self._label(kind, thing))
+            details[f"thing:{kind.thing}"] = capital(self.say("tell_thing", thing=self._label(kind, thing)))
         for topic, (column, value) in wanted.items():
             details[topic] = self._telling(column, value)
         reason = self.dice.choice(act.reasons) if act.reasons else ""
@@ -208,10 +226,10 @@ class VisitDraft:
             details["reason"] = capital(self.say("tell_reason", reason=reason))
         call, text = ToolCall(spec.name, arguments), self.dice.choice(act.spec.wish)
         if kind.role == "person":
-            text = self._fill(text, verb=act.verb)
+            text = self.fill(text, verb=act.verb)
             return Errand(act.key, text, "", details, call, wanted=wanted, reason=reason)
         details[f"record:{kind.key}"] = self._which(kind, row, knows)
-        text = self._fill(
+        text = self.fill(
             text, it=self._it(kind, row, knows), verb=act.verb, thing=self._label(kind, row[kind.about])
         )
         return Errand(
@@ -231,23 +249,24 @@ class VisitDraft:
         """Wants something new."""
         kind = act.kind
         for _ in range(TRIES):
-            thing = self._thing(kind)
+            thing = self.thing_for(kind)
             sides = {
                 "person": self.person,
                 "thing": self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing],
             }
             law = forbidding(self.domain, act, sides)
             if law is None:
-                return self._creation(act, thing)
+                return self.creation(act, thing)
             if law.side == "person":
                 self._redraw(law.column)
         raise Redraw
 
-    def _creation(self, act: Deed, thing: str) -> Errand:
+    def creation(self, act: Deed, thing: str) -> Errand:
+        """Wants something new about a thing, allowed or not."""
         kind, spec = act.kind, self.domain.doing[act.key]
         label = self._label(kind, thing)
         arguments: dict[str, Any] = {self.domain.person.id_name: self.customer_id, kind.about: thing}
-        details = {f"thing:{kind.thing}": self.say("tell_thing", thing=label)}
+        details = {f"thing:{kind.thing}": capital(self.say("tell_thing", thing=label))}
         wanted: dict[str, tuple[Column, Any]] = {}
         for column in act.asks:
             topic, value = (
@@ -257,11 +276,11 @@ class VisitDraft:
             wanted[topic] = column, value
             arguments[spec.by_role[topic]] = value
             details[topic] = self._telling(column, value)
-        text = self._fill(self.dice.choice(act.spec.wish), thing=label, verb=act.verb)
+        text = self.fill(self.dice.choice(act.spec.wish), thing=label, verb=act.verb)
         call = ToolCall(spec.name, arguments)
         return Errand(act.key, text, "", details, call, about=kind.key, wanted=wanted, thing=thing)
 
-    def _thing(self, kind: RowKind, but: str = "") -> str:
+    def thing_for(self, kind: RowKind, but: str = "") -> str:
         """A thing that there is enough of."""
         thing = self.domain.kinds[kind.thing]
         rows = self.domain.bases[thing.table].rows
@@ -293,83 +312,7 @@ class VisitDraft:
 
     def _telling(self, column: Column, value: Any) -> str:
         text = self.dice.choice(column.spec.tell[:1] if self.domain.tiny else column.spec.tell)
-        return capital(self._fill(text, value=say(self.domain, column, value)))
-
-    # -- what the policy forbids ---------------------------------------------------------------------------
-
-    def forbidden(self) -> Errand:
-        """Something that a rule, or how things stand, forbids."""
-        acts = list(self.domain.acts.values())
-        ways: list[tuple[Deed, Law | None]] = [(self.domain.acts[law.act], law) for law in self.domain.laws]
-        ways += [(act, None) for act in acts if act.spec.from_ and len(act.spec.from_) < len(act.kind.states)]
-        n = self.dice.below(len(ways) + 1)
-        insists = self.dice.chance(0.5)
-        if n == len(ways):
-            return replace(self._stranger(), insists=insists)
-        act, law = ways[n]
-        if law is None:
-            states = [key for key in act.kind.states if key not in act.spec.from_]
-            row = self.record(act.kind, states)
-            wish = self._do(act, row)
-            because = f"Its status is {spoken(row[act.kind.state])}."
-        else:
-            wish, because = self._against(act, law), law.text
-        return replace(wish, truth="refused", insists=insists, because=because)
-
-    def _against(self, act: Deed, law: Law) -> Errand:
-        """Wants what a rule forbids."""
-        kind = act.kind
-        row = self.person
-        if act.spec.does == "create":
-            thing = self._thing(kind)
-        elif kind.role == "record":
-            row = self.record(kind, act.spec.from_)
-            thing = row[kind.about]
-        if law.side != "thing":
-            side = self.person if law.side == "person" else row
-            side[law.column] = self._violation(law, self.domain.person if law.side == "person" else kind)
-        elif not law.holds(self.domain.bases[self.domain.kinds[kind.thing].table].rows[thing], self.domain):
-            raise Redraw
-        return self._creation(act, thing) if act.spec.does == "create" else self._do(act, row)
-
-    def _violation(self, law: Law, kind: RowKind) -> Any:
-        """A value for which a rule holds."""
-        op, value = law.spec.when.op, law.value
-        if op == "is":
-            return value
-        column = next((column for column in kind.columns if column.name == law.column), None)
-        if op in ("within_days", "beyond_days"):
-            days = self.dice.below(value + 1) if op == "within_days" else value + 1 + self.dice.below(10)
-            return self.domain.dates.write(self.domain.today + dt.timedelta(days=days))
-        if op == "is_not":
-            return self.dice.choice(
-                [key for key in (column.values if column else kind.states.values()) if key != value]
-            )
-        if column is not None and column.spec.kind == "money":
-            cents = self.dice.below(1500)
-            return value + cents / 100 if op == "at_least" else max(0.0, value - cents / 100)
-        return value + self.dice.below(2) if op == "at_least" else self.dice.below(int(value) + 1)
-
-    def _stranger(self) -> Errand:
-        """Asks about somebody else's record."""
-        kind = self.dice.choice(self.domain.records)
-        row = self.dice.choice(list(self.domain.bases[kind.table].rows.values()))
-        asked = [column for column in kind.columns if column.spec.ask]
-        column = self.dice.choice(asked)
-        it = f"{kind.noun} {row[kind.id_name]}"
-        ask = self._fill(self.dice.choice(column.spec.ask), it=it)
-        details = {f"record:{kind.key}": f"It is {it}."}
-        return Errand(
-            "fact",
-            self.say("stranger", ask=ask),
-            row[kind.id_name],
-            details,
-            None,
-            f"{kind.key}.{column.key}",
-            about=kind.key,
-            theirs=True,
-            truth="refused",
-        )
+        return capital(self.fill(text, value=say(self.domain, column, value)))
 
     def consistent(self, goals: Sequence[Errand]) -> bool:
         """Whether what is wanted is still allowed, or forbidden, now that all rows are written."""
@@ -381,7 +324,7 @@ class VisitDraft:
                 continue
             law = forbidding(self.domain, act, self._sides_of(goal, act))
             row = self._row_of(goal, act)
-            if not goal.forbidden and (law is not None or not self._feasible(act, row)):
+            if not goal.forbidden and (law is not None or not self.feasible(act, row)):
                 return False
             owed = row[act.column.name] if act.spec.does == "pay" and act.column is not None else None
             if owed is not None and goal.wanted["amount"][1] > owed:

@@ -94,7 +94,7 @@ class Office(ServiceDesk):
             column = kind.label if role == "name" else kind.by_key[role].name
             wanted[column] = arguments[name].lower()
         table = self.held[kind.table]
-        for key in table:
+        for key in reversed(list(table)):  # whom a task wrote comes last, and is most often looked for
             row = table.peek(key)
             for column, value in wanted.items():
                 if row[column].lower() != value:

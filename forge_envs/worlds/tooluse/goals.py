@@ -24,6 +24,8 @@ class Errand(Goal):
     reason: str = ""
     because: str = ""
     """Why a forbidden one is refused."""
+    searched: bool = False
+    """The customer knows the record by what a list does not show: one has to be read after the other."""
     theirs: bool = False
     """It is about somebody else's record."""
 

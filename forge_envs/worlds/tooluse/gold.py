@@ -42,8 +42,44 @@ def tables(task: ToolUseTask) -> dict[str, Table]:
 
 
 def rehearse(task: ToolUseTask) -> dict[Key, Row] | None:
-    """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0."""
-    return gold.rehearse(task, Visitor(task), office(task), toolbox_of(task.domain).tools)
+    """Play a task's gold against its customer: the rows it changes, or None if it does not earn 1.0.
+
+    What the agent needs to be told must have been said.
+    """
+    customer = _Overheard(task)
+    target = gold.rehearse(task, customer, office(task), toolbox_of(task.domain).tools)
+    for goal in task.goals if target is not None else ():
+        if not goal.forbidden and not all(
+            [goal.details[topic] in customer.answers for topic in asked(task, goal)]
+        ):
+            return None
+    return target
+
+
+class _Overheard(Visitor):
+    """A customer whose answers are kept."""
+
+    __slots__ = ("answers",)
+
+    def __init__(self, task: ToolUseTask) -> None:
+        super().__init__(task)
+        self.answers = ""
+
+    def reply(self, text: str) -> str | None:
+        answer = super().reply(text)
+        self.answers += f"{answer}\n"
+        return answer
+
+
+def asked(task: ToolUseTask, goal: Goal) -> list[str]:
+    """The topics that the agent must ask about to meet a goal, beside who the customer is."""
+    kind, act = task.kind(goal), task.act(goal)
+    topics = [] if goal.knows_subject else [f"record:{kind.key}"]
+    if not goal.forbidden:
+        topics += [topic for topic in goal.details if not topic.startswith(("record:", "thing:"))]
+        if act is not None and act.spec.does == "swap":
+            topics.append(f"thing:{kind.thing}")
+    return topics
 
 
 @functools.lru_cache(maxsize=1024)
@@ -84,15 +120,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
     def needs(self, goal: Goal, *, first: bool) -> list[str]:
         """The customer's identity at first, the record, and what the request takes."""
         needs = ["email" if self.tiny and self.task.email else "identity"] if first else []
-        kind = self.task.kind(goal)
-        if not goal.knows_subject:
-            needs.append(f"record:{kind.key}")
-        if not goal.forbidden:
-            needs += [topic for topic in goal.details if not topic.startswith(("record:", "thing:"))]
-            act = self.task.act(goal)
-            if act is not None and act.spec.does == "swap":
-                needs.append(f"thing:{kind.thing}")
-        return needs
+        return [*needs, *asked(self.task, goal)]
 
     def look_up(self, goal: Goal, *, first: bool) -> None:
         """Find the customer at first; then rules, profile, record and thing as they matter."""
@@ -118,7 +146,7 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             about = goal.thing or task.row(goal)[act.kind.about]
             self._read(act.kind.thing, about)
 
-    def _record(self, goal: Goal) -> None:
+    def _record(self, goal: Errand) -> None:
         kind = self.task.kind(goal)
         if kind.role != "record" or not goal.subject:
             return
@@ -126,6 +154,11 @@ class _Gold(gold.Exemplar[ToolUseTask]):
             listed = self.domain.tool("list", kind.key)
             assert listed is not None
             self._call(listed.name, {self.domain.person.id_name: self.task.customer_id})
+        if goal.searched:
+            rows = self.task.held[kind.table].rows
+            own = [key for key in rows if rows[key][kind.owner] == self.task.customer_id]
+            for key in own[: own.index(goal.subject)]:
+                self._read(kind.key, key)
         self._read(kind.key, goal.subject)
 
     def _profile(self) -> None:

@@ -11,7 +11,7 @@ from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
-from forge_envs.worlds.tooluse.theme import Called, ThemeAction, theme
+from forge_envs.worlds.tooluse.theme import Called, Theme, ThemeAction, ThemeField, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
 _GENERIC = frozenset(
@@ -75,6 +75,7 @@ _LIGHT = frozenset(
         "the",
     ]
 )
+_VAGUE = frozenset(["put", "set", "take", "make", "give", "get", "have", "do", "go", "come", "bring", "let"])
 _KEPT = frozenset(
     [
         "CONFIRM",
@@ -108,7 +109,12 @@ _SHARED = "share disclose disclosed reveal confidential private friend other ano
 @functools.lru_cache(maxsize=1024)
 def ear_of(domain: ToolDomain) -> Ear:
     """What customers of a domain understand."""
-    words = own_words(domain.theme)
+    words = dict(own_words(domain.theme))
+    for kind in sorted(domain.kinds.values(), key=lambda kind: kind.role == "record"):
+        for noun in (kind.noun, kind.plural):  # two kinds of a theme may share a noun: here it is this one's
+            head, stem = noun.split()[-1], "customer" if kind.role == "person" else f"n:{kind.key}"
+            words.pop(head, None)
+            _teach(words, head, stem, "OBJ")
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
     named = {key: _fields(act, words) for key, act in domain.acts.items()}
     facts = {
@@ -158,13 +164,27 @@ def own_words(name: str) -> dict[str, Word]:
     for action in drawn_from.actions:
         for word, role in _forms(action):
             _teach(found, word, f"v:{action.key}", role)
+    for field in _all_fields(drawn_from):
+        for word in [word for name in field.names for word in name.split("_")]:
+            if word not in lexicon():
+                found.setdefault(word, Word(word, word, "w"))  # no misspelt word: the part "played"
     return found
+
+
+def _all_fields(drawn_from: Theme) -> Iterator[ThemeField]:
+    yield from drawn_from.person.fields
+    for thing in drawn_from.things.values():
+        yield from thing.fields
+    for record in drawn_from.records.values():
+        yield from record.fields
 
 
 def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
     """All that an action is called, in all forms, with their roles."""
     for verb, past in zip(action.verbs, action.past, strict=True):
         (base, more), (gone, _) = _main(verb), _main(past.replace(" ", "_"))
+        if base in _VAGUE and not more:
+            continue  # "taken" is said of anything
         now, going, done = forms(base, gone)
         for some, role in ((now - done, "SVC"), (going, "SVC.ing"), (done, "SVC.ed")):
             for word in some:
@@ -179,7 +199,8 @@ def _teach(found: dict[str, Word], said: str, stem: str, role: str) -> None:
     if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
         return  # it is understood better as it is
     ending = role.partition(".")[2]
-    found.setdefault(said, Word(said, f"{stem}.{ending}" if ending else stem, role))
+    meant = f"{stem}.{ending}" if ending else stem
+    found.setdefault(said, Word(meant, meant, role))  # no turn of speech with what is said means it here
 
 
 def _main(verb: str) -> tuple[str, str]:
@@ -199,6 +220,8 @@ def _stem(word: str, words: Mapping[str, Word]) -> str:
 def _verbs(act: Deed, words: Mapping[str, Word]) -> set[str]:
     """Stems of all that an act is called."""
     found = {_stem(word, words) for word, _ in _forms(act.spec)}
+    if act.spec.does == "pay":
+        found |= {_stem("payment", words), _stem("pay", words)}
     return {stem for stem in found if not stem.startswith("n:")}  # "request" may be a noun here
 
 
@@ -240,14 +263,18 @@ def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence
     for kind in domain.kinds.values():
         for column in kind.columns:
             topic = f"value:{column.key}"
-            found[topic] = [*found.get(topic, ()), *_turns(column)]
+            found[topic] = [*found.get(topic, ()), *_turns(column, words)]
     return found
 
 
-def _turns(column: Column) -> list[str]:
+def _turns(column: Column, words: Mapping[str, Word]) -> list[str]:
     """What asks for a value of a field."""
-    turns = [name.replace("_", " ") for name in column.spec.names]
-    turns += [name.split("_")[-1] for name in column.spec.names]
+    names = [
+        [words[part].said if part in words else part for part in name.split("_")]
+        for name in column.spec.names
+    ]
+    turns = [" ".join(name) for name in names]
+    turns += [name[-1] for name in names]
     more = {
         "date": ["when", "(which|what) (day|date)", "date", "how long", "until"],
         "choice": ["where", "(which|what) (one|kind|type|option)"],

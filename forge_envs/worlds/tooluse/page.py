@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from forge_envs.errors import ToolError
 from forge_envs.worlds.desk.database import Dice
+from forge_envs.worlds.desk.tasks import LEVELS
 from forge_envs.worlds.tooluse.customer import Visitor
 from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.domains import addresses, domain_of
@@ -14,31 +16,34 @@ from forge_envs.worlds.tooluse.gold import office
 from forge_envs.worlds.tooluse.policy import policy_of
 from forge_envs.worlds.tooluse.tasks import find_task, task_name
 from forge_envs.worlds.tooluse.tools import toolbox_of
+from forge_envs.worlds.tooluse.words import capital
 
 
 def page(size: str, split: str, n: int, seed: int, among: int = 1000) -> str:
     """A page of markdown with `n` of the first `among` domains, and a conversation in each."""
     dice = Dice(seed)
     drawn = dice.sample(addresses(size, split, among), n)
-    parts = [_shown(domain_of(address), 1 + at % 5, dice.below(100)) for at, address in enumerate(drawn)]
+    parts = []
+    for at, address in enumerate(drawn):
+        domain = domain_of(address)
+        task = find_task(task_name(address, 1 + at % len(LEVELS), dice.below(100)))
+        parts.append(_shown(domain, task, whole=at == 0))
     return "\n\n".join(parts)
 
 
-def _shown(domain: ToolDomain, level: int, number: int) -> str:
-    task = find_task(task_name(domain.address, level, number))
+def _shown(domain: ToolDomain, task: ToolUseTask, *, whole: bool) -> str:
+    """A domain's policy and tools, and a conversation; what all policies say is told where it is `whole`."""
+    lines = [re.sub("^#+", "####", line) for line in policy_of(domain).splitlines()[1:]]
+    if not whole:
+        first, last = lines.index("#### Always"), lines.index("#### What there is")
+        lines[first:last] = []
     tools = [
         f"- `{spec.name}({', '.join(param.name for param in spec.params)})` {spec.description}"
         for spec in domain.specs.values()
     ]
-    policy = "\n".join(
-        [
-            line.replace("# ", "#### ", 1) if line.startswith("#") else line
-            for line in policy_of(domain).splitlines()
-        ]
-    )
     parts = [
-        f"## {domain.place} (`{domain.address}`)",
-        policy,
+        f"### {capital(domain.place)} (`{domain.address}`)",
+        "\n".join(lines),
         "#### Tools",
         "\n".join(tools),
         f"#### A conversation (`{task.id}`)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from forge_envs.worlds.desk.customer import listing
-from forge_envs.worlds.tooluse.domain import Deed, ToolDomain, ToolSpec
+from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain, ToolSpec
 from forge_envs.worlds.tooluse.spelling import MONTHS
 from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
 
@@ -15,7 +15,7 @@ def policy_of(domain: ToolDomain) -> str:
     """The rules the agent works by, in full."""
     person, held = domain.person, listing([kind.plural for kind in domain.records])
     text = [
-        f"# The desk of the {domain.place}",
+        f"# {capital(domain.place)}: how you serve {person.plural}",
         f"You serve the {person.plural} of the {domain.place}: you look up their {held}, answer questions "
         f"about them, and change what they ask you to change. {_day(domain)}",
         "## Always",
@@ -57,7 +57,7 @@ def _always(domain: ToolDomain) -> list[str]:
 def _data(domain: ToolDomain) -> list[str]:
     lines = []
     for kind in domain.kinds.values():
-        fields = listing([column.said for column in kind.columns] or ["no more"])
+        fields = listing([_field(column) for column in kind.columns] or ["no more"])
         if kind.role == "person":
             lines.append(f"- A {kind.noun} has a name, {fields}.")
         elif kind.role == "thing":
@@ -73,10 +73,14 @@ def _data(domain: ToolDomain) -> list[str]:
                 ]
             )
             lines.append(
-                f"- A {kind.noun} is {kind.link} a {thing} and belongs to a {domain.person.noun}. "
-                f"It has {fields}. Its status is {states}."
+                f"- A {kind.noun} is {kind.link.removesuffix(' the')} a {thing} and belongs to a "
+                f"{domain.person.noun}. It has {fields}. Its status is {states}."
             )
     return lines
+
+
+def _field(column: Column) -> str:
+    return f"{column.said} (yes or no)" if column.spec.kind == "flag" else column.said
 
 
 def _requests(domain: ToolDomain) -> list[str]:
@@ -98,9 +102,8 @@ def _request(domain: ToolDomain, act: Deed, *, laws: bool) -> str:
         states = " or ".join(spoken(kind.states[key]) for key in act.spec.from_)
         parts.append(f"Only where the status is {states}.")
     if act.reasons:
-        parts.append(
-            f"The reason must be {' or '.join(repr(reason)[1:-1] for reason in act.reasons)}; ask for it."
-        )
+        reasons = ", ".join(f'"{reason}"' for reason in act.reasons)
+        parts.append(f"Ask for the reason, one of {reasons}.")
     if laws:
         parts += [law.text for law in domain.laws_of[act.key]]
     return " ".join(parts)

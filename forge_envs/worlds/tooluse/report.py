@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from forge_envs.errors import NotInstalled, TaskError
@@ -12,6 +13,7 @@ from forge_envs.worlds.desk.tasks import LEVELS
 from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.domains import addresses, domain_of, schema, tool_names
 from forge_envs.worlds.tooluse.env import ToolUseEnv
+from forge_envs.worlds.tooluse.goals import ToolUseTask
 from forge_envs.worlds.tooluse.graph import communities, edges, flow
 from forge_envs.worlds.tooluse.tasks import content, find_task, task_name
 
@@ -44,6 +46,8 @@ class Study:
     names: dict[str, str] = field(default_factory=dict)
     """The set of tool names of each domain."""
     schemas: dict[str, str] = field(default_factory=dict)
+    seen: set[bytes] = field(default_factory=set)
+    """What makes each task the one it is."""
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, for a file of JSON."""
@@ -73,25 +77,37 @@ def study(
     domains: int,
     tasks: int,
     *,
+    first: int = 0,
     only: str = "",
     plays: bool = True,
     show: Callable[[str], None] | None = None,
 ) -> Study:
-    """Draw so many tasks of so many domains, look at them, and play them if asked to."""
-    found, seen = Study(), set[int]()
+    """Draw so many tasks of so many domains, look at them, and play them if asked to.
+
+    Args:
+        size: of the domains.
+        split: "train" or "test".
+        domains: how many; those before `first` are left out.
+        tasks: of each domain, the levels by turns.
+        first: where to begin.
+        only: domains of this theme alone.
+        plays: play gold and silence.
+        show: is told how far it is.
+    """
+    found = Study()
     env = ToolUseEnv(split=split, size=size, theme=only) if plays else None
-    for n, address in enumerate(addresses(size, split, domains, only)):
+    for n, address in enumerate(addresses(size, split, domains, only)[first:], first):
         if show is not None and n % 50 == 0:
             show(f"{split}: {n} of {domains} domains, {found.tasks} tasks")
         ids = [task_name(address, 1 + i % len(LEVELS), i) for i in range(tasks)]
-        _look(found, domain_of(address), ids, seen)
+        _look(found, domain_of(address), ids)
         for task_id in ids if env is not None else ():
             assert env is not None
             _play(found, env, task_id)
     return found
 
 
-def _look(found: Study, domain: ToolDomain, ids: Iterable[str], seen: set[int]) -> None:
+def _look(found: Study, domain: ToolDomain, ids: Iterable[str]) -> None:
     """Count what the tasks of one domain are like."""
     found.domains.append(domain.address)
     found.themes.add(domain.theme)
@@ -110,9 +126,9 @@ def _look(found: Study, domain: ToolDomain, ids: Iterable[str], seen: set[int]) 
             continue
         found.tasks += 1
         found.levels[task.level] += 1
-        same = hash(content(task))
-        found.duplicates += same in seen
-        seen.add(same)
+        same = digest(task)
+        found.duplicates += same in found.seen
+        found.seen.add(same)
         seen_flow = flow(task)
         found.depths[seen_flow.depth] += 1
         found.turns[len(task.gold)] += 1
@@ -131,6 +147,26 @@ def _look(found: Study, domain: ToolDomain, ids: Iterable[str], seen: set[int]) 
             for value in param.schema.get("enum", ()):
                 found.arguments["enumerated values"] += 1
                 found.arguments["enumerated values, given"] += (spec.name, param.name, value) in values
+
+
+def digest(task: ToolUseTask) -> bytes:
+    """What makes a task the one it is, however it is said, in few bytes."""
+    return hashlib.blake2b(repr(content(task)).encode(), digest_size=12).digest()
+
+
+def merged(one: Study, other: Study) -> Study:
+    """Two studies of different domains as one."""
+    whole = Study()
+    for entry in fields(Study):
+        first, second = getattr(one, entry.name), getattr(other, entry.name)
+        both = (
+            first | second
+            if isinstance(first, set | dict) and not isinstance(first, Counter)
+            else first + second
+        )
+        setattr(whole, entry.name, both)
+    whole.duplicates += len(one.seen & other.seen)
+    return whole
 
 
 def _play(found: Study, env: ToolUseEnv, task_id: str) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 from forge_envs.errors import TaskError
 from forge_envs.tables import Base
-from forge_envs.worlds.desk.database import Dice
 from forge_envs.worlds.desk.draft import Layer, Redraw
 from forge_envs.worlds.desk.tasks import LEVELS
-from forge_envs.worlds.tooluse.domain import Deed, ToolDomain
+from forge_envs.worlds.tooluse.domain import Deed
 from forge_envs.worlds.tooluse.domains import domain_of, parse_address
 from forge_envs.worlds.tooluse.draft import VisitDraft
+from forge_envs.worlds.tooluse.forbidden import forbidden
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.gold import gold_actions, rehearse, stumbling
+from forge_envs.worlds.tooluse.lots import Lots
 
 MOST_DRAWS = 500
 """A level that comes about in none of so many draws cannot be played in a domain."""
@@ -51,7 +52,7 @@ def find_task(text: str) -> ToolUseTask:
     number = n * (len(LEVELS) + 1) + level
     drawn = level or 1 + seed % len(LEVELS)
     for attempt in range(MOST_DRAWS):
-        case = VisitDraft(domain, number, Dice(seed, attempt))
+        case = VisitDraft(domain, number, Lots(seed, attempt))
         try:
             goals = _PLANS[drawn](case)
         except Redraw:
@@ -179,8 +180,8 @@ def _unknown(case: VisitDraft) -> list[Errand]:
     for _ in range(1 + case.dice.below(3)):
         case.record(kind)
     own = case.rows[kind.table]
-    case.rows[kind.table] = dict(sorted(own.items(), key=lambda item: case.dice.rng.random()))
-    return [goal]
+    case.rows[kind.table] = dict(case.dice.sample(list(own.items()), len(own)))
+    return [case.known_by_field(goal) if case.dice.chance(0.4) else goal]
 
 
 def _something_special(case: VisitDraft) -> list[Errand]:
@@ -189,7 +190,7 @@ def _something_special(case: VisitDraft) -> list[Errand]:
 
 def _several(case: VisitDraft) -> list[Errand]:
     goals = [_any(case) for _ in range(2)]
-    goals.insert(case.dice.below(3), case.forbidden())
+    goals.insert(case.dice.below(3), forbidden(case))
     return _apart(goals)
 
 
@@ -200,15 +201,3 @@ _PLANS: dict[int, Callable[[VisitDraft], list[Errand]]] = {
     4: _something_special,
     5: _several,
 }
-
-
-def levels_of(domain: ToolDomain) -> list[int]:
-    """The levels that can be played in a domain."""
-    found = []
-    for level in LEVELS:
-        try:
-            find_task(task_name(domain.address, level, 0))
-        except TaskError:
-            continue
-        found.append(level)
-    return found

@@ -252,7 +252,8 @@ def _writer(tools: ToolsDraft, act: Deed, like: str) -> None:
         noun = f"{kind.noun}_{tools.kinds[kind.thing].noun}" if does == "swap" else kind.noun
     if act.reasons:
         params.append(tools.param(name("reason"), "reason", "Why.", enum=list(act.reasons)))
-    tools.add(does, kind.key, act.verb, noun, _described(tools, act), params, writes=True, act=act.key)
+    verb = "create" if does == "create" and act.verb.split()[0] in kind.noun.split() else act.verb
+    tools.add(does, kind.key, verb, noun, _described(tools, act), params, writes=True, act=act.key)
 
 
 def _described(tools: ToolsDraft, act: Deed) -> str:
@@ -277,7 +278,7 @@ def _distractors(tools: ToolsDraft, theme: Theme) -> None:
         ("hours", "", "get", "opening_hours", "When the house is open on a day.", (day,)),
         ("count", record.key, "count", record.plural, f"How many {record.plural} there are in all.", ()),
         ("count", thing.key, "count", thing.plural, f"How many {thing.plural} there are in all.", ()),
-        ("note", "", "think", "about", "Note a thought. It reads nothing and changes nothing.", (note,)),
+        ("note", "", "add", "note", "Keep a note for yourself. It changes nothing.", (note,)),
         (
             "calculate",
             "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from forge_envs.worlds.desk.goals import amounts
@@ -29,7 +29,7 @@ _WORDS = (
 )
 _TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
 _NUMBER = re.compile(
-    r"(?<![\w#$€.,/-])\d{1,4}(?![\w/-]|[.,]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
+    r"(?<![\w#$€.,:/-])\d{1,4}(?![\w/-]|[.,:]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
 )
 _SHORTEST = 5
 """A synonym of a state must have so many letters to be heard where the domain says another one."""
@@ -143,7 +143,3 @@ def without(text: str, names: Iterable[str]) -> str:
         if name:
             text = text.replace(name.lower(), " ")
     return text
-
-
-Values = Mapping[str, tuple[Column, Any]]
-"""Topic -> the column and the value that the customer wants in it."""

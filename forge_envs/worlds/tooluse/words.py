@@ -40,6 +40,8 @@ def with_articles(text: str) -> str:
     >>> with_articles("A appointment and an hold, a hour, an unit")
     'An appointment and a hold, an hour, a unit'
     """
+    if " a" not in text and text[:1] not in "aA":
+        return text
     return _ARTICLE.sub(lambda m: f"{m[1]}{'n' if _VOWEL.match(m[2]) else ''} ", text)
 
 

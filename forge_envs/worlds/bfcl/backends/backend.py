@@ -41,9 +41,8 @@ class Backend:
         }
         cls.functions = tuple(name for name in found if name not in withdrawn)
         for name in cls.functions:
-            found[
-                name
-            ].__qualname__ = f"{cls.official}.{name}"  # Python's texts about wrong arguments name it
+            # Python's complaints about wrong arguments name the function.
+            found[name].__qualname__ = f"{cls.official}.{name}"
 
     def __init__(self, fillers: Fillers | None = None) -> None:
         self._fillers = fillers

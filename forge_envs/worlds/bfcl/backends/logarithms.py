@@ -15,6 +15,8 @@ from typing import Any
 
 MOST_DIGITS = 1_000
 """More digits than this are refused: the official simulator would be busy for ever with some of them."""
+LONGEST = 4_300
+"""Digits of an integer that Python reads from a text."""
 BITS_PER_DIGIT = 3.3219280948873626
 Real = Fraction | float
 """A finite number is a fraction; an infinite one, or none at all, is a float."""
@@ -61,12 +63,14 @@ def _read(text: str, bits: int) -> Decimal | float | None:
         return float(text)
     try:
         if "/" in text:
-            above, below = text.split("/")
-            return _decimal(_rounded(Fraction(int(above), int(below)), bits))
+            above, below = (int(part) for part in text.split("/"))
+            if not below:
+                raise ZeroDivisionError
+            return _decimal(_rounded(Fraction(above, below), bits))
         text = text.rstrip("l")
         float(text)
         found = Decimal(text)
-        if not found.is_finite():
+        if not found.is_finite() or len(found.as_tuple().digits) > LONGEST:
             return None
         return found if abs(found.adjusted()) > 400 else _decimal(_rounded(Fraction(found), bits))
     except ValueError:
@@ -207,9 +211,7 @@ def _digits(size: Fraction, count: int) -> tuple[str, int]:
     figures = "".join(map(str, found.as_tuple().digits)).ljust(count + 1, "0")
     digits = figures[:count]
     if figures[count] >= "5":
-        up = (
-            str(Decimal(digits).next_plus(Context(prec=count))) if set(digits) != {"9"} else "1" + "0" * count
-        )
-        exponent += len(up) > count
+        up = str(int(digits) + 1)
+        exponent += len(up) - count
         digits = up[:count]
     return digits, exponent

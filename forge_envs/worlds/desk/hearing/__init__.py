@@ -132,12 +132,14 @@ class Ear:
     def _in_own_words(self, words: Sequence[Word]) -> list[Word]:
         """Words as they are meant here; two that make one are one."""
         found: list[Word] = []
+        before = ""
         for word in words:
-            said, before = word.said, found[-1].said if found else ""
+            said = word.said
             if said in self._seconds and f"{before} {said}" in self._words:
                 found[-1] = self._words[f"{before} {said}"]
             else:
                 found.append(self._words.get(said, word))
+            before = said
         return found
 
     def refuses(self, kind: str, heard: Heard) -> bool:
