@@ -30,7 +30,9 @@ from forge_train.engines.server_processes import ServerProcesses
 from tests.envs.tool_files import small_folder
 
 RESULTS = Path(__file__).parent / "results" / "tool_simulator.json"
-FLAGS = ("--enforce-eager", "--served-model-name", "simulator")
+HELD = '{"backend": "xgrammar", "disable_any_whitespace": true}'
+"""A small model that may write blanks writes nothing else."""
+FLAGS = ("--enforce-eager", "--served-model-name", "simulator", "--structured-outputs-config", HELD)
 
 
 @contextmanager
