@@ -273,3 +273,18 @@ def test_what_is_heard_does_not_depend_on_how_a_process_hashes() -> None:
         for seed in "012"
     ]
     assert told[0] == told[1] == told[2] and len(told[0].splitlines()) == len(rows)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Your order has been cancelled, is there anything else?",
+        "I have cancelled your order; anything else I can do?",
+        "The order has been cancelled, and is there anything else you need?",
+        "Order #W1234567 has been cancelled, what else can I do for you?",
+        "Your order has been cancelled, any other questions?",
+    ],
+)
+def test_an_offer_of_more_hides_no_report(said: str) -> None:
+    heard = RETAIL_EAR.listen(said)
+    assert heard.more and RETAIL_EAR.finished("cancel", heard)

@@ -226,10 +226,12 @@ def normal(text: str) -> str:
 
 
 def sentences(text: str) -> list[Sentence]:
-    """The sentences of a normal text; a line, a dash and a "but" end one too."""
+    """The sentences of a normal text; a line, a dash, a "but" and an offer of more end one too."""
     found: list[Sentence] = []
     words: list[Word] = []
     said: list[str] = []
+    if "else" in text or " any" in text:
+        text = _OFFER.sub("\n", text)
     for line in text.split("\n"):
         for chunk in line.split():
             for more, mark in _chunk(chunk):
@@ -245,6 +247,14 @@ def sentences(text: str) -> list[Sentence]:
             found.append(Sentence(" ".join(said), words, ""))
         words, said = [], []
     return found
+
+
+_OFFER = re.compile(
+    r"[,;:] +(?:(?:and|so|now) )?(?=(?:(?:is|was) there |do you (?:need|want|have) |"
+    r"(?:can|may|could) i (?:help|do|get|assist)[a-z ]{0,20} )?"
+    r"(?:(?:anything|something) (?:else|more|further)|any other|what else|how else)\b)"
+)
+"""Where an offer of more help begins that was joined to what came before: "It is done, anything else?"."""
 
 
 _SPACES = bytes(32 if chr(n) in '.,:;!?()"#$*' else n for n in range(256))
