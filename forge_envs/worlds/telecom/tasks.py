@@ -199,7 +199,7 @@ def _faults(case: str, level: int, dice: Dice) -> tuple[PhoneFault, ...]:
         fits = fault.mends is not None and (least is None or fault.carrier == least)
         if len(found) < count and fault.kind not in found and fits:
             found[fault.kind] = fault
-    # Airplane mode cuts a VPN, so what breaks the VPN comes after it; mends that end with a restart come last.
+    # Airplane mode cuts a VPN, so what breaks that comes after it; mends that end with a restart come last.
     order = {"airplane": -1, "suspended": 1, "apn": 2}
     return tuple(sorted(found.values(), key=lambda fault: order.get(fault.kind, 0)))
 
