@@ -15,6 +15,48 @@ from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.hearing import ear_of
 from forge_envs.worlds.tooluse.values import EMAIL, PHONE, find, find_state, heard_as, phrases, without
 
+_LATER = frozenset(
+    [
+        "will",
+        "shall",
+        "going",
+        "let",
+        "once",
+        "before",
+        "about",
+        "try",
+        "moment",
+        "need",
+        "can",
+        "could",
+        "not",
+        "might",
+        "may",
+        "should",
+        "believe",
+        "if",
+        "whether",
+        "see",
+        "look",
+        "looking",
+        "check",
+        "checking",
+        "find",
+        "found",
+        "finding",
+        "opening",
+        "getting",
+        "there",
+        "enough",
+        "due",
+        "please",
+        "first",
+        "soon",
+        "want",
+    ]
+)
+"""Words of what has not been done yet, or could not be."""
+_WHO = frozenset(("email", "name", "phone", "identity"))
 _NEWER = frozenset(("new", "instead", "change", "update", "should", "want", "like", "become", "replace"))
 
 
@@ -23,6 +65,8 @@ class Visitor(Customer):
     """Somebody who turns to a domain's desk."""
 
     task: ToolUseTask
+    agreed: bool = False
+    """Said yes to the request in hand: what is stated of it then is taken for what was done."""
 
     @property
     def ear(self) -> Ear:
@@ -71,6 +115,36 @@ class Visitor(Customer):
         return self.at > 0
 
     # -- what they mind ------------------------------------------------------------------------------
+
+    def _listen(self, goal: Goal, heard: Heard) -> str | None:
+        answer = Customer._listen(self, goal, heard)
+        return self._settle("done") if answer == "" and self._carried_out(goal, heard) else answer
+
+    def _carried_out(self, goal: Goal, heard: Heard) -> bool:
+        """Whether a plain statement about what they agreed to was made: "Your new slot is the evening." """
+        stated = self.agreed and bool(heard.claims) and not (heard.questions or heard.confirm)
+        return stated and _LATER.isdisjoint(heard.words) and self._lists(goal, heard)
+
+    def _confirm(self, goal: Goal, heard: Heard) -> str | None:
+        answer = Customer._confirm(self, goal, heard)
+        self.agreed = answer == "Yes."
+        return answer
+
+    def _go_on(self) -> None:
+        Customer._go_on(self)
+        self.agreed = False
+
+    def _lists(self, goal: Goal, heard: Heard) -> bool:
+        if Customer._lists(self, goal, heard):
+            return True
+        if goal.call is None or self.ear.names_another(goal.kind, heard.stems):
+            return False
+        asked = {topic for question in heard.wanted for topic in question.topics}
+        if asked & _WHO or any(topic.startswith("record:") for topic in asked):
+            return False  # "Is your email on ticket T-12?" lists nothing
+        subject = goal.subject.lower().lstrip("#")
+        named = bool(subject) and subject in self.task.kind(goal).ids.find(heard.text)
+        return named or any(wanted in said for _, wanted, said in self._said(goal, heard.text))
 
     def _values(self, goal: Goal, call: ToolCall, heard: Heard) -> bool:
         if self.ear.names_another(goal.kind, heard.stems):

@@ -10,7 +10,7 @@ from importlib import resources
 from forge_envs.worlds.desk.hearing import Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
-from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain
+from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain
 from forge_envs.worlds.tooluse.theme import Called, Theme, ThemeAction, ThemeField, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
@@ -136,10 +136,16 @@ def ear_of(domain: ToolDomain) -> Ear:
         names[key] = stems[key] | named[key] | (_GENERIC if act.told else set())
         marks[key] = own | named[key]
         alone[key] = own - others
-        did[key] = stems[key] | _GENERIC | {"pay", "credit", "book", "remove"}
+        did[key] = stems[key] | _GENERIC | (_spoken_verbs() - others)
     topics = Topics(_topics(domain, words), "other")
     lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
     return Ear(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
+
+
+@functools.cache
+def _spoken_verbs() -> frozenset[str]:
+    """Stems of what may be done to anything: who says that it was, and names no other request, did this."""
+    return frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
 
 
 @functools.cache
@@ -240,17 +246,26 @@ def _fields(act: Deed, words: Mapping[str, Word]) -> set[str]:
     return found
 
 
+def _firsts(domain: ToolDomain, kind: RowKind) -> list[str]:
+    """The first words of all that a kind of record may be called in two."""
+    called = (kind.noun, *theme(domain.theme).records[kind.key].nouns)
+    return sorted({noun.split()[0] for noun in called if " " in noun})
+
+
 def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence[str]]:
     """Topic -> turns of speech; what every domain has, then its own nouns and fields."""
     found: dict[str, Sequence[str]] = dict(_told_everywhere())
     for kind in domain.kinds.values():
         noun = f"n:{kind.key}"
         if kind.role == "record":
+            first = "|".join(_firsts(domain, kind))  # "equipment loan" is a loan
+            which = f"({first})? {noun}" if first else noun
             found[f"record:{kind.key}"] = [
-                f"which (of)? (your|these|those|the)? {noun}",
-                f"what {noun}",
-                f"{noun} (number|id|code|reference|no|ref|key|numbers|ids)",
-                f"(id|number|code|reference|ref|key) (of|on|for|from) (the|your|that|this) {noun}",
+                f"which (of)? (your|these|those|the)? {which}",
+                f"what {which}",
+                f"{noun} (is)? (number|id|code|reference|no|ref|key|numbers|ids)",
+                f"(id|number|code|reference|ref|key) (of|on|for|from) (the|your|that|this) {which}",
+                f"(id|number|code|reference|ref|key) (is|do) (on|the|your|that|this) (your|the)? {which}",
                 f"{noun} (is|was|are|do|be) (it|this|that|the|you)",
                 f"(is|was|are|do|be) (it|this|that|the|you) {noun}",
                 f"{noun} (in)? question",
