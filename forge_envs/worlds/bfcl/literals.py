@@ -129,8 +129,10 @@ def from_javascript(text: str, kind: str, element: str | None = None) -> Any:
 
     Raises KeyError for an unknown type.
 
-    >>> from_javascript("'a'", "String"), from_javascript("[1, 'b']", "array"), from_javascript("9n",
-    "Bigint") ('a', [1, 'b'], 9)
+    >>> from_javascript("'a'", "String"), from_javascript("[1, 'b']", "array")
+    ('a', [1, 'b'])
+    >>> from_javascript("9n", "Bigint")
+    9
     """
     return _JAVASCRIPT[kind](text, element) if len(text) <= LONGEST else text
 
