@@ -32,19 +32,10 @@ from typing import Any
 from forge_envs.worlds.bfcl.backends import BACKENDS_OF, Backend
 from forge_envs.worlds.bfcl.backends.fillers import Fillers
 from forge_envs.worlds.bfcl.backends.travel import TODAY
+from forge_envs.worlds.bfcl.leaderboard import DOCUMENTS
 
 RESULTS = Path(__file__).parent / "results" / "bfcl_backends.json"
 HOME = "bfcl_eval.eval_checker.multi_turn_eval.func_source_code"
-MODULES = {
-    "GorillaFileSystem": "gorilla_file_system",
-    "MathAPI": "math_api",
-    "MessageAPI": "message_api",
-    "TwitterAPI": "posting_api",
-    "TicketAPI": "ticket_api",
-    "TradingBot": "trading_bot",
-    "TravelAPI": "travel_booking",
-    "VehicleControlAPI": "vehicle_control",
-}
 CATEGORIES = ("base", "miss_func", "miss_param", "long_context")
 REASONS = {
     "order": "the official text lists a set, in an order that differs between processes; ours is fixed",
@@ -66,7 +57,7 @@ class Official:
 
     def __init__(self, package: Path) -> None:
         sys.path.insert(0, str(package))
-        self.modules = {name: importlib.import_module(f"{HOME}.{file}") for name, file in MODULES.items()}
+        self.modules = {name: importlib.import_module(f"{HOME}.{file}") for name, file in DOCUMENTS.items()}
         self.fillers = importlib.import_module(f"{HOME}.long_context")
         self.first = {k: copy.deepcopy(v) for k, v in vars(self.fillers).items() if k.isupper()}
         self.modules["TravelAPI"].datetime = _Fixed  # type: ignore[attr-defined]
@@ -255,7 +246,7 @@ def play(
     gold = [read_call(text) for text in entry["gold"]]
     caller = Caller(rng, gold)
     bare = rng.random() < 0.15
-    names = list(MODULES) if bare or rng.random() < 0.3 else list(entry["involved_classes"])
+    names = list(DOCUMENTS) if bare or rng.random() < 0.3 else list(entry["involved_classes"])
     configs = {name: {} if bare else entry["initial_config"].get(name, {}) for name in names}
     theirs = {name: official.make(name, configs[name], long_context) for name in names}
     ours: dict[str, Backend] = {}

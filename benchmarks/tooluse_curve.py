@@ -63,6 +63,8 @@ temperature = 0.0
 """
 
 
+SHOWN = ("pass@1", "low", "high", "counted", "asked", "turns", "seconds")
+"""What is kept of an evaluation."""
 SHAPE = {"hidden": 192, "layers": 3, "heads": 4, "kv_heads": 2, "vocab": 2048}
 
 
@@ -105,7 +107,7 @@ def run(level: int, domains: int, seed: int, policy: Path) -> dict[str, Any]:
         "level": level,
         "domains": domains,
         "seed": seed,
-        "stages": stages,
+        "stages": {stage: {key: e[key] for key in SHOWN} for stage, e in stages.items()},
         "loss": last.get("loss"),
         "wall": time.perf_counter() - began,
     }

@@ -16,6 +16,7 @@ from forge_envs.sandbox import Limits, Sandbox, SandboxError, check_sandbox
 from forge_envs.sandbox.container import Container
 from forge_envs.sandbox.docker import DockerProvider
 from forge_envs.sandbox.engine import Engine
+from tests.waiting import until
 
 SMALL = Limits(cpus=1.0, memory_mb=256, pids=64, disk_mb=64)
 
@@ -133,20 +134,12 @@ def _running(engine: Engine, box: Container) -> list[str]:
     return [row[-1].split()[0] for row in engine.api.top(box.id)["Processes"] or ()]
 
 
-def _until(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for something that happens elsewhere."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_commands_end_and_the_box_goes_on(box: Container, engine: Engine, name: str) -> None:
     command, timeout = HOSTILE[name]
     result = box.run(command, timeout=timeout)
     assert len(result.output) <= 10_000 + 100
-    _until(lambda: _running(engine, box) == ["sleep"])  # Docker may list nothing while others die
+    until(lambda: _running(engine, box) == ["sleep"], 30.0)  # Docker may list nothing while others die
     again = box.run("cd /; echo fine; echo $(( 6 * 7 ))")
     assert (again.code, again.output) == (0, "fine\n42\n"), f"after {name}: {again}"
 

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from forge_envs.serve.app import make_app
 from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.offer import Offer
 from forge_envs.serve.server import listen, make_server
+from tests.waiting import until
 
 RETAIL = "Forge/Retail-v0"
 TASK = "retail/small/train/2/1"
@@ -162,11 +163,3 @@ def house(
         thread.join(30)
         bound.close()
         assert not thread.is_alive() and app.state.sessions.held == 0
-
-
-def until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something that happens elsewhere."""
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.01)

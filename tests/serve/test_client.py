@@ -17,7 +17,8 @@ from forge_envs import MachineError, TaskError
 from forge_envs.errors import NotGiven
 from forge_envs.registry import world_ids
 from tests.endpoint import Endpoint, Raw
-from tests.serve.house import RETAIL, SLOW, TASK, House, closed, door, house, until
+from tests.serve.house import RETAIL, SLOW, TASK, House, closed, door, house
+from tests.waiting import until
 
 
 def remote(server: House, world: str = RETAIL, **more: Any) -> Any:

@@ -17,7 +17,8 @@ pytest.importorskip("fastapi")
 from forge_envs.adapters.loopback import is_loopback
 from forge_envs.cli import main
 from forge_envs.serve.limits import check_exposure
-from tests.serve.house import RETAIL, ROOT, SLOW, closed, door, house, until
+from tests.serve.house import RETAIL, ROOT, SLOW, closed, door, house
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ pytest.importorskip("fastapi")
 from forge_envs.adapters import Session
 from forge_envs.probe import HOSTILE
 from forge_envs.serve.worker import Worker
-from tests.serve.house import RETAIL, SLOW, TASK, closed, door, house, until
+from tests.serve.house import RETAIL, SLOW, TASK, closed, door, house
+from tests.waiting import until
 
 
 def kind(answer: tuple[int, Any]) -> tuple[int, str]:

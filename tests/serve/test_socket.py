@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from forge_envs.adapters import Session
-from tests.serve.house import RETAIL, SLOW, TASK, House, closed, door, house, until
+from tests.serve.house import RETAIL, SLOW, TASK, House, closed, door, house
+from tests.waiting import until
 
 
 class Talk:

@@ -57,7 +57,7 @@ class Entity:
         return self.key if told in (f"{self.name} {' '.join(words(self.key))}", f"{self.name} id") else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FolderDomain:
     """What one task plays in. It pickles as the folder and its id."""
 
@@ -107,25 +107,11 @@ def domain_of(folder: str, id: str) -> FolderDomain:
 def atlas(folder: str) -> Atlas:
     """The domains of a folder. Raises TaskError and NotInstalled."""
     catalogue = read_folder(folder)
-    return _atlas(folder, id(catalogue), _Held(catalogue))
-
-
-class _Held:
-    """Keeps a catalogue alive beside the number that stands for it in a cache."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.catalogue is self.catalogue
-
-    def __hash__(self) -> int:
-        return id(self.catalogue)
+    return _atlas(folder, catalogue)
 
 
 @functools.lru_cache(maxsize=8)
-def _atlas(folder: str, _: int, held: _Held) -> Atlas:
-    catalogue = held.catalogue
+def _atlas(folder: str, catalogue: Catalogue) -> Atlas:
     domains: dict[str, FolderDomain] = {}
     left: dict[str, str] = {}
     tools = list(catalogue.tools.values())

@@ -14,28 +14,9 @@ from forge_envs.worlds.toolfolder.schema import Schema, ToolSchema
 
 
 @functools.lru_cache(maxsize=1024)
-def _toolbox(held: _Held) -> Toolbox:
-    return Toolbox(
-        {tool.name: as_tool(tool, functools.partial(_run, tool.name)) for tool in held.domain.tools}
-    )
-
-
-class _Held:
-    """A domain as the key of a cache, where it is what it is."""
-
-    def __init__(self, domain: FolderDomain) -> None:
-        self.domain = domain
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.domain is self.domain
-
-    def __hash__(self) -> int:
-        return id(self.domain)
-
-
 def toolbox_of(domain: FolderDomain) -> Toolbox:
     """The tools of a domain; they run on whatever has `call(tool, arguments)`."""
-    return _toolbox(_Held(domain))
+    return Toolbox({tool.name: as_tool(tool, functools.partial(_run, tool.name)) for tool in domain.tools})
 
 
 def as_tool(tool: ToolSchema, function: Callable[..., Any]) -> Tool:

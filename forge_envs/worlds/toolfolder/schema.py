@@ -108,7 +108,7 @@ class ToolSchema:
         return {"type": "function", "function": shown}
 
 
-@dataclass
+@dataclass(eq=False)
 class Catalogue:
     """All tools of a folder by name, and all that was found on the way."""
 

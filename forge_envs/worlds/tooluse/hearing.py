@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
-from forge_envs.worlds.desk.hearing import Ear
+from forge_envs.worlds.desk.hearing import VERBS, Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain
@@ -136,16 +136,10 @@ def ear_of(domain: ToolDomain) -> Ear:
         names[key] = stems[key] | named[key] | (_GENERIC if act.told else set())
         marks[key] = own | named[key]
         alone[key] = own - others
-        did[key] = stems[key] | _GENERIC | (_spoken_verbs() - others)
+        did[key] = stems[key] | _GENERIC | (VERBS - others)
     topics = Topics(_topics(domain, words), "other")
     lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
     return Ear(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
-
-
-@functools.cache
-def _spoken_verbs() -> frozenset[str]:
-    """Stems of what may be done to anything: who says that it was, and names no other request, did this."""
-    return frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
 
 
 @functools.cache

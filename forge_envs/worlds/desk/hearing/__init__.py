@@ -85,7 +85,7 @@ class Ear:
         self._did = {kind: frozenset(stems.split()) for kind, stems in did.items()}
         self._words = words
         self._seconds = frozenset([said.partition(" ")[2] for said in words])
-        self._verbs = _VERBS | {word.stem for word in words.values() if word.role == "SVC"}
+        self._verbs = VERBS | {word.stem for word in words.values() if word.role == "SVC"}
         self._nouns = _NOUNS | {word.stem for word in words.values() if word.role == "OBJ"}
         self._remembered = lru_cache(maxsize=remembered)(self._listen)
 
@@ -168,7 +168,8 @@ class Ear:
 
 _HERE = frozenset(("this", "request"))
 """A no to "this request" is one to what is in hand, whatever else it names."""
-_VERBS = frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
+VERBS = frozenset([word.stem for word in lexicon().values() if word.role == "SVC"])
+"""Stems of what may be done to anything."""
 _NOUNS = frozenset([word.stem for word in lexicon().values() if word.role == "OBJ"]) - {
     *("request", "account", "email", "id", "customer")
 }
