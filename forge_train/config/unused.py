@@ -62,7 +62,7 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if algorithm.objective == "nll":
         weighs = () if algorithm.importance_level == "sequence" else ("importance_cap", "importance_range")
         why = 'algorithm.objective = "nll" has no ratio of probabilities; use "clipped"'
-        yield "algorithm", ("clip_low", "clip_high", *weighs), why
+        yield "algorithm", ("clip_low", "clip_high", "dual_clip", *weighs), why
     elif algorithm.objective == "ppo":
         why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
         yield "algorithm", ("importance_cap",), why
