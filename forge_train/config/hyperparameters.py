@@ -100,8 +100,14 @@ class AlgorithmConfig(LossConfig):
     """Estimator of advantages: one that compares a group (`forge_train.learn.advantages.ESTIMATORS`) or one
     that asks a critic (`forge_train.learn.gae.CRITIC_ESTIMATORS`); the latter is PPO and reads the section
     `critic`."""
-    train_out_of_tokens: bool = False
-    """Train on episodes that ran out of tokens or context, as outcome 0; else they are left out."""
+    masked: tuple[Literal["max_turns", "context", "tokens", "deadline"], ...] | None = Field(
+        default=None, strict=False
+    )
+    """Episodes with these endings give no gradient; any other is trained, without a verdict as outcome 0.
+    Left out of the file: context, tokens and deadline, except what `critic.bootstrap` lets go on.
+    Klear-AgentForge masks all four. Failed machines are never trained on."""
+    masked_in_baseline: bool = False
+    """Whether what a masked episode earned counts in the mean and deviation its group is compared with."""
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount per token, with a critic."""
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
@@ -178,7 +184,7 @@ class CriticConfig(Section):
         default=("context", "tokens", "deadline"), strict=False
     )
     """Episodes with these endings were cut off: they are trained on, as if they went on to earn what the
-    critic expects. One that is not named here earned what it earned; see `algorithm.train_out_of_tokens`."""
+    critic expects. One that is not named here earned what it earned, or is masked: see `algorithm.masked`."""
 
 
 class SFTConfig(Section):

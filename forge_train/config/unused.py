@@ -78,7 +78,9 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
         yield "algorithm", (*TOKEN_CREDIT, *TURN_CREDIT, "whiten"), why
         yield "critic", tuple(type(config.critic).model_fields), why
-    elif algorithm.advantage == "gae":
+    else:
+        yield "algorithm", ("masked_in_baseline",), f"{asked} compares nobody with a group"
+    if algorithm.advantage == "gae":
         yield "algorithm", TURN_CREDIT, f'{asked} has tokens for steps; use "turn_gae" or "bilevel_gae"'
     elif algorithm.advantage == "turn_gae":
         yield "algorithm", TOKEN_CREDIT, f'{asked} has turns for steps; use "gae" or "bilevel_gae"'
