@@ -118,11 +118,11 @@ class Config(Section):
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
                 "whose members all earned the same teaches as much as any other; set it to 0"
             )
-        cut = [e for e in self.critic.bootstrap if e in ("context", "tokens")]
-        if advantage in CRITIC_ESTIMATORS and self.algorithm.train_out_of_tokens and cut:
+        both = [e for e in self.critic.bootstrap if e in (self.algorithm.masked or ())]
+        if advantage in CRITIC_ESTIMATORS and both:
             raise ValueError(
-                "algorithm.train_out_of_tokens = true: running out of room counts as outcome 0, but "
-                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(cut)} go on; drop one"
+                f"algorithm.masked = {list(self.algorithm.masked or ())}: these are not trained on, but "
+                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(both)} go on; drop one"
             )
         if self.rollout.workers == "ray" and self.vllm.transfer == "adapter":
             raise ValueError(
