@@ -88,11 +88,11 @@ def evaluate(args: argparse.Namespace) -> int:
             )
         )
     else:
-        from forge_train.run import evaluate_model
+        from forge_train.evaluation.folder import evaluate_model
 
         if args.out is not None:
             raise ValueError("--out is for --engine; a run's own evaluations are in its report")
-        room = {"max_context": args.max_context, "max_action": args.max_action or 256}
+        room = {"max_context": args.max_context, "max_action": args.max_action}
         evaluation = asyncio.run(evaluate_model(args.model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
@@ -107,8 +107,12 @@ def collect(args: argparse.Namespace) -> int:
     """Play tasks and keep what is worth imitating."""
     from forge_train.engine import Sampling
     from forge_train.evaluation.collect import collect_from
+    from forge_train.evaluation.folder import limits, run_of
     from forge_train.play.world_pool import World
 
+    run = run_of(Path(args.player)) if Path(args.player).is_dir() else None
+    longest = args.max_action or (1024 if args.player.startswith("openai:") else None)
+    context, action = limits(run, args.max_context, longest)
     world = World(args.world, dict(_argument(text) for text in args.arg))
     try:
         counts = asyncio.run(
@@ -118,8 +122,8 @@ def collect(args: argparse.Namespace) -> int:
                 args.split,
                 args.tasks,
                 args.out,
-                sampling=Sampling(temperature=args.temperature, max_tokens=args.max_action),
-                max_context=args.max_context,
+                sampling=Sampling(temperature=args.temperature, max_tokens=action),
+                max_context=context,
                 device=args.device,
                 repeats=args.repeats,
                 keep=args.keep,
@@ -232,8 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
-    judge.add_argument("--max-context", type=int, default=2048, help="tokens of one episode")
-    judge.add_argument("--max-action", type=int, help="tokens of one action (256; 2048 with --engine)")
+    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    judge.add_argument(
+        "--max-action", type=int, help="tokens of one action; the run's, else 256 (2048 with --engine)"
+    )
     judge.add_argument("--device", default="cpu")
     judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
     judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
@@ -284,8 +290,8 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--seed", type=int, default=0)
     gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
-    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
+    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
     gather.add_argument("--device", default="cpu")
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
     gather.set_defaults(command=collect)

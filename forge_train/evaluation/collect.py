@@ -20,6 +20,7 @@ from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
+from forge_train.evaluation.folder import run_of
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
 from forge_train.play.renderer import Message, renderer_for
@@ -183,7 +184,9 @@ async def collect_from(
         model, tokenizer = checkpoint.load_model(Path(by))
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            player = TokenPlayer(engine, renderer_for(tokenizer), sampling)
+            run = run_of(Path(by))
+            renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
+            player = TokenPlayer(engine, renderer, sampling)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()
