@@ -11,8 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +149,21 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.engines.server_processes import ServerProcesses, keep_serving
+    from forge_train.engines.process_groups import refuse_taken
+    from forge_train.engines.server_processes import ServerProcesses
+    from forge_train.evaluation.serving import copied, keep_serving, name_of, tool_flags
 
-    with _served(args.model, args.logs, args.dtype) as model:
+    name, tools, own = (
+        args.name or name_of(args.model),
+        args.tools is not None,
+        "--chat-template" in args.flags,
+    )
+    if args.port:  # before a big model is read
+        refuse_taken(args.host, range(args.port, args.port + args.count))
+    with copied(args.model, args.logs, args.dtype, tools=tools, template=own) as model:
         servers = ServerProcesses(
             model,
+            name=name,
             python=args.python,
             logs=args.logs,
             count=args.count,
@@ -162,33 +171,12 @@ def serve(args: argparse.Namespace) -> int:
             port=args.port,
             max_context=args.max_context,
             dtype=args.dtype,
-            flags=args.flags,
+            flags=[*tool_flags(args.tools), *args.flags],
             gpus=args.gpus,
+            start_s=args.start_s,
         )
-        asyncio.run(keep_serving(servers))
+        asyncio.run(keep_serving(servers, args.model, name, tools=tools))
     return 0
-
-
-@contextmanager
-def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
-    """What servers start from: a hub name, or a copy of a folder's model, below `above`.
-
-    A run goes on and removes old checkpoints; and a head that is tied would stay stale: see `save_policy`.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        yield model
-        return
-    import torch
-
-    from forge_train.engines.weights import Scratch, save_policy
-    from forge_train.record.checkpoint import load_model
-
-    scratch = Scratch(above)
-    try:
-        yield save_policy(*load_model(folder, dtype=dtype), scratch.path, dtype=getattr(torch, dtype))
-    finally:
-        scratch.close()
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -271,6 +259,11 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
     server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
     server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    server.add_argument("--name", help="what requests call it; by default the folder's name")
+    server.add_argument(
+        "--tools", nargs="?", const="hermes", metavar="PARSER", help="hear tool calls; vLLM's parser (hermes)"
+    )
+    server.add_argument("--start-s", type=float, default=600.0, help="seconds a server may take to start")
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
 
