@@ -18,6 +18,7 @@ from typing import Any
 from forge_train.engine import EngineFailed
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
+BLIND = "go on although the endpoint does not show the model its tools (openai:)"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
 EXTRAS = {"httpx2", "jinja2", "rich", "safetensors", "tokenizers", "tomli_w", "torch", "transformers"}
 """What the light install lacks of the trainer."""
@@ -80,7 +81,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.engine is not None:
         from forge_train.evaluation.endpoint import evaluate_endpoint
 
-        limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+        limits = {"in_flight": args.in_flight, "deadline": args.deadline, "blind": args.blind}
         evaluation = asyncio.run(
             evaluate_endpoint(
                 args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
@@ -130,6 +131,7 @@ def collect(args: argparse.Namespace) -> int:
                 in_flight=args.in_flight,
                 deadline=args.deadline,
                 parquet=args.parquet,
+                blind=args.blind,
                 **({"filters": args.filter} if args.filter else {}),
             )
         )
@@ -153,11 +155,8 @@ def serve(args: argparse.Namespace) -> int:
     from forge_train.engines.server_processes import ServerProcesses
     from forge_train.evaluation.serving import copied, keep_serving, name_of, tool_flags
 
-    name, tools, own = (
-        args.name or name_of(args.model),
-        args.tools is not None,
-        "--chat-template" in args.flags,
-    )
+    name, tools = args.name or name_of(args.model), args.tools is not None
+    own = "--chat-template" in args.flags
     if args.port:  # before a big model is read
         refuse_taken(args.host, range(args.port, args.port + args.count))
     with copied(args.model, args.logs, args.dtype, tools=tools, template=own) as model:
@@ -231,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--device", default="cpu")
     judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
     judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
+    judge.add_argument("--blind", action="store_true", help=BLIND)
     judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
@@ -286,6 +286,7 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
     gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
     gather.add_argument("--device", default="cpu")
+    gather.add_argument("--blind", action="store_true", help=BLIND)
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
     gather.set_defaults(command=collect)
 

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
     AlgorithmConfig,
@@ -248,6 +249,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_model_path(path: str) -> None:
     """A path that can only be a folder must be one; anything else may be a hub name."""
+    refuse_gguf(path)
     local = path.startswith((".", "/", "~", os.sep)) or path.count("/") > 1
     folder = Path(path).expanduser()
     if local and not folder.is_dir():

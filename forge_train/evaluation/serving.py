@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from forge_train.config import Config
+from forge_train.config.gguf import refuse_gguf
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.weights import Scratch, save_policy
 from forge_train.evaluation.folder import run_of
@@ -56,6 +57,7 @@ def copied(
     """
     folder = Path(model).expanduser()
     if not folder.is_dir():
+        refuse_gguf(folder)
         yield model
         return
     _say(f"reading {folder} …")

@@ -30,6 +30,7 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, Hu
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from forge_train.config.gguf import refuse_gguf
 from forge_train.record.run_folder import sync_folder, write_atomic
 
 STATE = "trainer.pt"
@@ -206,6 +207,7 @@ def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
 
 def _model_folder(path: Path) -> Path:
     """The folder with the weights that `path` stands for."""
+    refuse_gguf(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; give a checkpoint, a run folder or a model folder")
     for holder in (path / "checkpoints", path):
