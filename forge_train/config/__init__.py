@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
     AlgorithmConfig,
@@ -159,7 +160,7 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_groups", "max_bugs",
+            "keep_optimizer", "keep_groups", "max_bugs",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
@@ -248,6 +249,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_model_path(path: str) -> None:
     """A path that can only be a folder must be one; anything else may be a hub name."""
+    refuse_gguf(path)
     local = path.startswith((".", "/", "~", os.sep)) or path.count("/") > 1
     folder = Path(path).expanduser()
     if local and not folder.is_dir():
