@@ -14,9 +14,11 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
+from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.server_processes import ServerProcesses
@@ -143,7 +145,7 @@ class VLLMEngine:
         sampling = self._bounded(sampling, len(tokens))
         errors: list[ServerError] = []
         try:
-            async with asyncio.timeout(self._config.deadline_s) as clock:
+            async with Clock(self._config.deadline_s) as clock:
                 return await self._persist(tokens, sampling, conversation, seed, errors)
         except TimeoutError:
             assert clock.expired()
@@ -184,7 +186,8 @@ class VLLMEngine:
                 if failures >= self._config.attempts:
                     self._give_up(f"{failures} attempts failed", errors)
                 self.counters.retried += not error.busy
-                await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
+                with in_line(bounded=True) if error.busy else nullcontext():
+                    await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
                 pause = min(2 * pause, _LONGEST)
 
     def _bounded(self, sampling: Sampling, used: int) -> Sampling:
@@ -207,10 +210,14 @@ class VLLMEngine:
         """One request to one server, when it has room; a server that goes down meanwhile is a ServerError."""
         server.asked += 1
         try:
-            async with server.room:
+            with in_line():
+                await server.room.acquire()
+            try:
                 if not server.up:
                     raise ServerError(server.client.url, "it went down before it had room")
                 return await self._request(server, tokens, sampling, seed)
+            finally:
+                server.room.release()
         finally:
             server.asked -= 1
 
