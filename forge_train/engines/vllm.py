@@ -22,7 +22,7 @@ from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.server_processes import ServerProcesses
-from forge_train.engines.servers import Server, Servers
+from forge_train.engines.servers import MISSES, Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
 
@@ -55,7 +55,8 @@ class VLLMEngine:
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
     they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
     to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. Call `start` before anything else.
+    so that they must be able to. `vocab`: tokens that the model has; an answer with others is none. Call
+    `start` before anything else.
     """
 
     reproducible = False
@@ -72,10 +73,12 @@ class VLLMEngine:
         version: int = 0,
         health: float = 10.0,
         sleeps: bool = False,
+        vocab: int | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
         self.max_context = max_context
+        self.vocab = vocab
         self.counters = Counters()
         self._config = config
         self._servers = Servers(
@@ -170,7 +173,7 @@ class VLLMEngine:
             server = await self._choose(conversation, avoid)
             try:
                 said = await self._ask(server, tokens, sampling, seed)
-                server.failures = 0
+                server.failures = server.senseless = 0
                 return self._completion(said, sampling)
             except ServerError as error:
                 errors.append(error)
@@ -182,7 +185,7 @@ class VLLMEngine:
                     self.counters.busy += 1
                 else:
                     failures += 1
-                    self._servers.suspect(server)
+                    (self._servers.puzzled if error.senseless else self._servers.suspect)(server)
                 if failures >= self._config.attempts:
                     self._give_up(f"{failures} attempts failed", errors)
                 self.counters.retried += not error.busy
@@ -202,7 +205,9 @@ class VLLMEngine:
             up = self._servers.up
             up = [server for server in up if server is not avoid] or up
             free = [server for server in up if server.asked < self._config.in_flight]
-            home = self._home[conversation] = min(free or up, key=lambda server: server.dealt)
+            home = self._home[conversation] = min(
+                free or up, key=lambda server: (server.senseless >= MISSES, server.dealt)
+            )
             home.dealt = next(self._deals)
         return home
 
@@ -229,7 +234,13 @@ class VLLMEngine:
         model = None if transfer is None else transfer.model(version)
         request = asyncio.create_task(
             server.client.generate(
-                tokens, sampling, seed=seed, salt=str(version), model=model, timeout=self._config.attempt_s
+                tokens,
+                sampling,
+                seed=seed,
+                salt=str(version),
+                model=model,
+                timeout=self._config.attempt_s,
+                vocab=self.vocab,
             )
         )
         server.requests.add(request)

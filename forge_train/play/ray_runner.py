@@ -68,11 +68,12 @@ async def vllm_player(
     renderer: Literal["auto", "chatml", "template"],
     sampling: Sampling,
     max_context: int,
+    vocab: int | None = None,
 ) -> TokenPlayer:
     """A player on the vLLM servers at `urls`, which somebody else starts and gives their weights."""
     from forge_train.engines.vllm import VLLMEngine
 
-    engine = VLLMEngine(urls, config, max_context=max_context)
+    engine = VLLMEngine(urls, config, max_context=max_context, vocab=vocab)
     await engine.start()
     return TokenPlayer(engine, renderer_for(tokenizer, renderer), sampling)
 
@@ -397,9 +398,8 @@ async def hired(
     sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
     share = max(1, config.vllm.in_flight // rollout.worker_count)
     settings = config.vllm.model_copy(update={"in_flight": share})
-    player = partial(
-        vllm_player, engine.urls, settings, tokenizer, config.model.renderer, sampling, rollout.max_context
-    )
+    renderer, longest = config.model.renderer, rollout.max_context
+    player = partial(vllm_player, engine.urls, settings, tokenizer, renderer, sampling, longest, engine.vocab)
     recipe = Recipe(
         config.worlds,
         player,
