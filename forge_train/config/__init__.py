@@ -159,7 +159,7 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_groups", "max_bugs",
+            "keep_groups", "max_bugs", "trackers", "tracker_args", "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
