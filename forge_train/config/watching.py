@@ -24,8 +24,8 @@ class ProfileConfig(Section):
     """What torch's profiler records: whole steps, as a trace that a browser opens."""
 
     steps: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False)
-    """Steps to record, counted from 0, for example [3, 4]; the first ones compile and warm up. A recorded step
-    is slower, all others are not."""
+    """Steps to record, counted from 0, for example [3, 4]; the first ones warm up. A recorded step is slower,
+    all others are not."""
     folder: str = ""
     """Where traces are written; empty is `profile` in the run folder."""
 

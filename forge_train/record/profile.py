@@ -1,4 +1,4 @@
-"""Steps under torch's profiler, each a Chrome trace in the run folder. Where none is asked for nothing is done."""
+"""Steps under torch's profiler, each a Chrome trace in the run folder. Not asked for, it costs nothing."""
 
 from __future__ import annotations
 

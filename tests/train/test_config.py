@@ -310,6 +310,7 @@ FREE = [
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
     "optim.micro_tokens=512", "optim.packing=padded", "run.trackers=['wandb', 'tensorboard']",
     "run.tracker_args={tensorboard = {flush_secs = 9}}", "run.profile.steps=[1]", "run.profile.folder=here",
+    "optim.peak_tflops=9.0",
 ]  # fmt: skip
 
 

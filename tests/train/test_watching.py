@@ -56,7 +56,8 @@ def test_a_disk_that_is_full_costs_the_run_nothing(tmp_path: Path) -> None:
 
 def test_where_nothing_is_profiled_the_profiler_is_not_even_imported(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom forge_train.config import RunConfig\nfrom forge_train.record.profile import profiled\n"
+        "import sys\nfrom forge_train.config import RunConfig\n"
+        "from forge_train.record.profile import profiled\n"
         "with profiled(RunConfig(), 0): pass\nprint([m for m in sys.modules if m.startswith('torch')])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})

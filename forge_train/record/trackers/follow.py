@@ -23,6 +23,7 @@ from typing import Any
 from forge_train.config import Config, flatten
 from forge_train.config.watching import TRACKERS
 from forge_train.record.run_folder import RunFolder, write_atomic
+from forge_train.record.step_metrics import learning_speed
 from forge_train.record.trackers.tracker import About, Tracker
 
 IDS = "trackers.json"
@@ -206,6 +207,7 @@ def figures(kind: str, record: Mapping[str, Any]) -> tuple[int, dict[str, float]
     """
     if kind == "metrics":
         step, prefix, left_out = record["step"], "train", {"step"}
+        record = {**record, "flops_per_second": learning_speed(record)}
     elif kind == "evaluation":
         step, prefix, left_out = record["step"], f"eval/{record.get('world', '')}", {"step", "time"}
     elif kind == "sft":
