@@ -252,7 +252,7 @@ class Run:
             ),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
-            patience=rollout.patience,
+            patience=config.patience,
             min_members=rollout.min_members,
             refill=rollout.refill,
             max_bugs=config.run.max_bugs,

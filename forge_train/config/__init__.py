@@ -102,7 +102,17 @@ class Config(Section):
         """
         rollout, worlds = self.rollout, len(self.worlds)
         judged = worlds * (1 + self.eval.tasks * self.eval.repeats / rollout.in_flight)
-        return 7200.0 + rollout.deadline_s * judged + rollout.patience
+        return 7200.0 + rollout.deadline_s * judged + self.patience
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which the groups of an update must be there.
+
+        `rollout.patience`, or more where not all in flight can be served at once: who waits in line has no
+        deadline, and those in front of them have.
+        """
+        served = self.vllm.in_flight if self.rollout.engine == "vllm" else SERVED_AT_ONCE
+        return self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
 
     @model_validator(mode="after")
     def _across(self) -> Self:
@@ -119,11 +129,11 @@ class Config(Section):
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
                 "whose members all earned the same teaches as much as any other; set it to 0"
             )
-        cut = [e for e in self.critic.bootstrap if e in ("context", "tokens")]
-        if advantage in CRITIC_ESTIMATORS and self.algorithm.train_out_of_tokens and cut:
+        both = [e for e in self.critic.bootstrap if e in (self.algorithm.masked or ())]
+        if advantage in CRITIC_ESTIMATORS and both:
             raise ValueError(
-                "algorithm.train_out_of_tokens = true: running out of room counts as outcome 0, but "
-                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(cut)} go on; drop one"
+                f"algorithm.masked = {list(self.algorithm.masked or ())}: these are not trained on, but "
+                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(both)} go on; drop one"
             )
         if self.rollout.workers == "ray" and self.vllm.transfer == "adapter":
             raise ValueError(
@@ -152,6 +162,9 @@ class Config(Section):
         refuse_unused(self)
         return self
 
+
+SERVED_AT_ONCE = 256
+"""Requests that the in-process engine serves at once, unless it is made otherwise."""
 
 # What a resumed run may change, because it changes a step's results by rounding at most: where it is computed
 # and in how much memory, what is kept and shown, and how long one waits for what may never come.

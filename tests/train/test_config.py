@@ -136,10 +136,12 @@ def test_unknown_names_list_the_known_ones() -> None:
 def test_a_critic_compares_nobody_and_refuses_what_contradicts_it() -> None:
     alone = ["algorithm.advantage=gae", "rollout.group_size=1"]
     assert load(None, [WORLD, *alone]).rollout.group_size == 1
-    room = ["algorithm.train_out_of_tokens=true", *alone]
+    room = ['algorithm.masked=["context", "tokens"]', *alone]
     said = problem(*room)
-    assert "train_out_of_tokens = true" in said and "lets context and tokens go on; drop one" in said
+    assert "algorithm.masked = ['context', 'tokens']" in said
+    assert "lets context and tokens go on; drop one" in said
     assert load(None, [WORLD, *room, 'critic.bootstrap=["deadline"]']).critic.bootstrap == ("deadline",)
+    assert "compares nobody with a group" in problem("algorithm.masked_in_baseline=true", *alone)
     assert "earned the same teaches as much" in problem(*alone, "rollout.refill=1")
 
 
