@@ -40,7 +40,7 @@ ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_
 def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Imitated a few episodes, so that its actions end."""
     folder = tmp_path_factory.mktemp("served") / "taught"
-    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32"))
+    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
     return folder
 
 

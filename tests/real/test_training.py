@@ -31,7 +31,7 @@ LORA = ["run.steps=2", "optim.lr=1e-3", "model.lora_rank=4", "model.lora_alpha=8
 def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that imitated 32 episodes."""
     folder = tmp_path_factory.mktemp("real") / "taught"
-    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32"))
+    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
     return folder
 
 
