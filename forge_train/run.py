@@ -37,7 +37,9 @@ from forge_train.policy import Current, gold, make_engine, make_policy, plain_mo
 from forge_train.record import checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.journal import Journal
+from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
@@ -56,7 +58,7 @@ def train(config: Config) -> Path | None:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
-    with RunFolder.create(config) as folder:
+    with RunFolder.create(config) as folder, followed(config, folder):
         report = asyncio.run(Run(config, folder, processes).all())
     if processes:
         dismiss(processes)
@@ -122,8 +124,6 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    # -- stages --------------------------------------------------------------------------------
-
     def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
@@ -165,7 +165,8 @@ class Run:
                 await trainer.update_engine()
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
-                        metrics, groups, credit = await trainer.step(step)
+                        with profiled(config.run, step, live.note):
+                            metrics, groups, credit = await trainer.step(step)
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
                         self.folder.rollouts(step, self._stored(groups, credit))
@@ -303,8 +304,6 @@ class Run:
             assert self.current.learner is not None
             model = plain_model(model, self.current.learner.full_weights())
         return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
-
-    # -- what stages share ---------------------------------------------------------------------
 
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
         """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""

@@ -173,7 +173,7 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_optimizer", "keep_groups", "max_bugs",
+            "keep_optimizer", "keep_groups", "max_bugs", "trackers", "tracker_args", "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
@@ -182,7 +182,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
+        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip
