@@ -161,9 +161,9 @@ class RolloutConfig(Section):
     min_members: int = Field(default=2, ge=2)
     """A group is trained on when so many of its members can be compared; failed machines leave theirs."""
     spare: NonNegativeInt = 0
-    """Groups under way beyond those of an update, which trains the first `groups` to finish (M of N). The others
-    are the oldest of the next one, late by at most max_lag + spare / groups, rounded up; none is dropped.
-    Each update leans towards what is quick; with `refill`, towards what is quick and teaches."""
+    """Groups under way beyond those of an update, which trains the first `groups` to finish (M of N). The
+    others are the oldest of the next one, late by at most max_lag + spare / groups, rounded up; none is
+    dropped. Each update leans towards what is quick; with `refill`, towards what is quick and teaches."""
     refill: NonNegativeInt = 0
     """Groups of one update that may be played in place of ones whose members all earned the same: those
     teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
@@ -231,8 +231,8 @@ class RolloutConfig(Section):
             )
         if self.placement == "colocated" and self.spare:
             raise ValueError(
-                f'placement = "colocated": servers sleep in an update, but spare = {self.spare} leaves groups '
-                'over that play on; set spare = 0, or placement = "separate"'
+                f'placement = "colocated": servers sleep in an update, but spare = {self.spare} leaves '
+                'groups over that play on; set spare = 0, or placement = "separate"'
             )
         return self
 

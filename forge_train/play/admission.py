@@ -13,14 +13,14 @@ anybody waits for it, and what an update trains on does not depend on who finish
 has finished would keep the bound only by luck: as many groups start for every version as are trained, so
 one taken early leaves an older one over.) With `max_lag = 0` training is synchronous.
 
-With `spare` groups more are under way than an update takes: M of N, Klear-AgentForge (arXiv 2511.05951) §2.3.
-An update then takes the oldest of those that have finished, and slow ones are left over for the next. That is
-a bias, and it has a name and a bound: whoever finishes first is trained first, so an update leans towards short
-episodes of quick tasks, and slow ones are trained on older weights. But none is lost. A group left over is the
-oldest of the next update, one is waited for before it would be late by more than `max_lag + ceil(spare /
-groups)` updates, and the last updates start nothing that they would not train, so over a run every group
-that was started is trained exactly once. Throwing the slow ones away instead would never train a task
-that always takes long.
+With `spare` groups more are under way than an update takes: M of N, Klear-AgentForge (arXiv 2511.05951)
+§2.3. An update then takes the oldest of those that have finished, and slow ones are left over for the next.
+That is a bias, and it has a name and a bound: whoever finishes first is trained first, so an update leans
+towards short episodes of quick tasks, and slow ones are trained on older weights. But none is lost. A group
+left over is the oldest of the next update, one is waited for before it would be late by more than
+`max_lag + ceil(spare / groups)` updates, and the last updates start nothing that they would not train, so
+over a run every group that was started is trained exactly once. Throwing the slow ones away instead would
+never train a task that always takes long.
 
 There is no clock and no queue here: the trainer runs this code in real
 time and `forge_train.simulator.simulate` in virtual time.
@@ -105,7 +105,7 @@ class Admission:
 
     @property
     def due(self) -> list[int]:
-        """The groups of the next update, as far as they have started; with `spare` those that have finished."""
+        """The groups of the next update, as far as they have started; with `spare`, have finished."""
         return sorted(self._ready if self.spare else self._began)[: self.groups]
 
     def lag(self, index: int) -> int:
