@@ -156,7 +156,7 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
+        exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
@@ -246,6 +246,7 @@ class Run:
             admission=Admission(
                 rollout.groups,
                 rollout.max_lag,
+                spare=rollout.spare,
                 updates=config.run.steps,
                 version=start,
                 started=journal.started,
