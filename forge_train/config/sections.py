@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from forge_train.config.section import Section
+from forge_train.config.watching import ProfileConfig, check_trackers
 
 
 def _plain(value: Any, where: str = "args") -> Any:
@@ -55,15 +56,30 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
+    keep_optimizer: PositiveInt = 1
+    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
+    back further begins its moments anew."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
+    your own (docs/trackers.md). One that is down costs the run nothing."""
+    tracker_args: dict[str, PlainTable] = Field(default_factory=dict)
+    """Arguments of each, a table by its name, for example wandb = { project = "desks", mode = "offline" }."""
+    profile: ProfileConfig = ProfileConfig()
+    """Steps that torch's profiler records."""
 
     @property
     def folder(self) -> Path:
         """Where the run lives on disk."""
         return Path(self.out or f"runs/{self.name}").expanduser()
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        check_trackers(self.trackers, self.tracker_args)
+        return self
 
 
 class TinyConfig(Section):

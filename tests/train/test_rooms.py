@@ -22,6 +22,7 @@ FLOORS = [
     {"policy"},
     {"trainer"},
     {"run"},
+    {"commands"},
     {"cli", "recipes"},
 ]
 """From the ground up; what stands on one floor knows that floor and those below."""
