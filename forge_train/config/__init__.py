@@ -177,7 +177,8 @@ _FREE = frozenset(
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
-            "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
+            "attempt_s", "attempts", "health_s", "load_s", "checksums", "start_s", "restarts", "flags", "env",
+            "transfer",
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),

@@ -343,6 +343,9 @@ class VLLMConfig(Section):
     """Seconds between looks at each server."""
     load_s: PositiveFloat = 300.0
     """Seconds a server has to take new weights."""
+    checksums: bool = False
+    """Compare checksums of all weights after every load, not only when a server's logprobs are in doubt:
+    exact, and slow, as it hashes the whole model on each server's CPU. vLLM has them from 0.32."""
     start_s: PositiveFloat = 600.0
     """Seconds a server has to start."""
     restarts: NonNegativeInt = 10
