@@ -22,7 +22,8 @@ from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
-from forge_train.play.renderer import Message, renderer_for
+from forge_train.play.hearing import renderer_of
+from forge_train.play.renderer import Message
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
@@ -183,7 +184,7 @@ async def collect_from(
         model, tokenizer = checkpoint.load_model(Path(by))
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            player = TokenPlayer(engine, renderer_for(tokenizer), sampling)
+            player = TokenPlayer(engine, renderer_of(model, tokenizer, world), sampling)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()
