@@ -66,6 +66,11 @@ class Completion:
     spans: tuple[tuple[int, int], ...] = ()
     """(version, tokens) in order, when the weights changed under way; empty when they did not."""
 
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """`spans`, also where there is one alone."""
+        return self.spans or ((self.version, len(self.tokens)),)
+
 
 class EngineFailed(Exception):
     """An engine could not answer within its budget of time and attempts.

@@ -114,6 +114,10 @@ class ModelConfig(Section):
     """Shape of the model to build; not looked at when `path` is set."""
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
+    chat_template: str = ""
+    """File with a chat template (jinja) in place of the tokenizer's own; it stays with every checkpoint."""
+    template_args: PlainTable = Field(default_factory=dict)
+    """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
