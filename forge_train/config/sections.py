@@ -56,6 +56,9 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
+    keep_optimizer: PositiveInt = 1
+    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
+    back further begins its moments anew."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
@@ -177,7 +180,8 @@ class RolloutConfig(Section):
     """Groups of one update that may be played in place of ones whose members all earned the same: those
     teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
     in_flight: PositiveInt = 256
-    """Episodes at once: more keep the engine's batch full and cost memory."""
+    """Episodes at once: more keep the engine's batch full and cost memory. As many threads wait for worlds
+    that are not quick, up to 1,024 for each."""
     workers: Literal["local", "ray"] = "local"
     """local: episodes are played in process. ray: in Ray actors, on the cluster that RAY_ADDRESS names or
     else on one started here; they reach the engine over HTTP."""
@@ -191,7 +195,8 @@ class RolloutConfig(Section):
     """Sampling temperature. At 0 the members of a group are equal and nothing is learned. There is no top-p
     or top-k here: tokens they cut off make the ratio of learner to engine biased."""
     deadline_s: PositiveFloat = 600.0
-    """Seconds after which an episode is given up, so that one hung world cannot stop the run."""
+    """Seconds after which an episode is given up, so that one hung world cannot stop the run. What it waits
+    in line for a thread, a seat in the engine or room on a server is not counted."""
 
     @property
     def patience(self) -> float:
@@ -313,9 +318,9 @@ class VLLMConfig(Section):
     folder: str = ""
     """Where weights are written for the servers; empty is memory. Several machines need a shared place."""
     in_flight: PositiveInt = 256
-    """Requests at once on one server; more wait here."""
+    """Requests at once on one server; more wait here, which is not their own time."""
     deadline_s: PositiveFloat = 300.0
-    """Seconds until an action is given up, waiting and retries included."""
+    """Seconds until an action is given up, retries included, and not what it waits for room here."""
     attempt_s: PositiveFloat = 120.0
     """Seconds one server has to answer before another is asked."""
     attempts: PositiveInt = 4

@@ -136,10 +136,12 @@ def test_unknown_names_list_the_known_ones() -> None:
 def test_a_critic_compares_nobody_and_refuses_what_contradicts_it() -> None:
     alone = ["algorithm.advantage=gae", "rollout.group_size=1"]
     assert load(None, [WORLD, *alone]).rollout.group_size == 1
-    room = ["algorithm.train_out_of_tokens=true", *alone]
+    room = ['algorithm.masked=["context", "tokens"]', *alone]
     said = problem(*room)
-    assert "train_out_of_tokens = true" in said and "lets context and tokens go on; drop one" in said
+    assert "algorithm.masked = ['context', 'tokens']" in said
+    assert "lets context and tokens go on; drop one" in said
     assert load(None, [WORLD, *room, 'critic.bootstrap=["deadline"]']).critic.bootstrap == ("deadline",)
+    assert "compares nobody with a group" in problem("algorithm.masked_in_baseline=true", *alone)
     assert "earned the same teaches as much" in problem(*alone, "rollout.refill=1")
 
 
@@ -301,7 +303,8 @@ def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
 
 FREE = [
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
-    "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_groups=0", "run.max_bugs=9",
+    "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_optimizer=2",
+    "run.keep_groups=0", "run.max_bugs=9",
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.host=10.0.0.1", "vllm.port=9",
     "vllm.gpus=['0']", "vllm.folder=weights", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
     "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
