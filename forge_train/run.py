@@ -31,9 +31,8 @@ from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
-from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
+from forge_train.policy import Current, gold, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.journal import Journal
@@ -80,7 +79,7 @@ class Run:
         }
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
-        self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
         self.current = Current()
@@ -134,7 +133,7 @@ class Run:
             stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
         else:
             stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
+        episodes = sft.trajectories(stored, self.renderer, self.worlds.values())
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -156,7 +155,7 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
+        exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
@@ -246,6 +245,7 @@ class Run:
             admission=Admission(
                 rollout.groups,
                 rollout.max_lag,
+                spare=rollout.spare,
                 updates=config.run.steps,
                 version=start,
                 started=journal.started,
