@@ -183,7 +183,8 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args", "profile",
+            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args",
+            "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
