@@ -314,7 +314,7 @@ FREE = [
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
     "optim.micro_tokens=512", "optim.packing=padded", "run.trackers=['wandb', 'tensorboard']",
     "run.tracker_args={tensorboard = {flush_secs = 9}}", "run.profile.steps=[1]", "run.profile.folder=here",
-    "optim.peak_tflops=9.0",
+    "optim.peak_tflops=9.0", "eval.patience=3",
 ]  # fmt: skip
 
 
@@ -348,7 +348,7 @@ def test_what_an_agent_program_cannot_be_is_refused(said: list[str], why: str) -
 
 @pytest.mark.parametrize("override", FREE)
 def test_the_fingerprint_ignores_what_changes_no_result(override: str) -> None:
-    servers = [WORLD, "rollout.engine=vllm", "run.trackers=['tensorboard']"]
+    servers = [WORLD, "rollout.engine=vllm", "run.trackers=['tensorboard']", "run.eval_every=9"]
     changed = load(None, [*servers, override])
     assert changed != load(None, servers) and fingerprint(changed) == fingerprint(load(None, servers))
 
