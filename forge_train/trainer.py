@@ -22,7 +22,7 @@ from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
-from forge_train.learn.advantages import ESTIMATORS
+from forge_train.learn.advantages import ESTIMATORS, across
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
@@ -215,7 +215,7 @@ class Trainer:
         if self.critic is not None:
             credit, metrics = self.critic.assign_credit(groups, self.algorithm)
             return credit, dict(metrics)
-        return [self.credit(group) for group in groups], {}
+        return across([self.credit(group) for group in groups], self.algorithm), {}
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on.
@@ -228,7 +228,7 @@ class Trainer:
         rows: Credit = [[] for _ in group]
         if len(members) < self.min_members and self.algorithm.advantage not in CRITIC_ESTIMATORS:
             return rows
-        estimated = ESTIMATORS[self.algorithm.advantage]([group[i] for i in members])
+        estimated = ESTIMATORS[self.algorithm.advantage]([group[i] for i in members], self.algorithm)
         for i, advantages in zip(members, estimated, strict=True):
             rows[i] = advantages
         return rows

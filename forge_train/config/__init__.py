@@ -113,6 +113,11 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if advantage == "max_k" and self.algorithm.best_of > size:
+            raise ValueError(
+                f"algorithm.best_of = {self.algorithm.best_of}: a group has rollout.group_size = {size} "
+                "members to take the best of; raise that, or lower best_of"
+            )
         if self.rollout.refill and advantage in CRITIC_ESTIMATORS:
             raise ValueError(
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
