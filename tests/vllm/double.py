@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,7 @@ class Double:
     `faults` are requests of control that fail, by path and query, and `fatal` those it dies of; `drowsy` says
     yes and goes on sleeping.
     `settings` are what it says it was started with, `heard` the requests of control so far, `adapters` the
-    folders of those it serves, by name.
+    folders of those it serves, by name. `checksums` are those of its weights; without, it is an older vLLM.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -43,6 +45,7 @@ class Double:
         self.heard: list[str] = []
         self.loads: list[str] = []
         self.adapters: dict[str, str] = {}
+        self.checksums: dict[str, str] | None = None
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
         self.port = 0
@@ -140,6 +143,9 @@ class Double:
             self.version = body["new_version"]
         elif path == "/weight_info":
             return said({"weight_version": self.version})
+        elif path == "/weight_checker" and self.checksums is not None:
+            assert body == {"action": "checksum"}
+            return said({"checksums": self.checksums})
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
@@ -197,14 +203,16 @@ class Double:
 def main(argv: list[str]) -> None:
     """Be a process as `forge_train.engines.server_processes` starts one: -m MODULE --model M ... --port P ...
 
-    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
+    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep, with
+    "--shared" it holds shared memory. The
     arguments and the process id of a worker that it starts are written to the folder NOTES.
     """
     if "--wrong" in argv:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
+    segment = _segment() if "--shared" in argv else None
     told = {name: os.environ.get(name) for name in ("VLLM_CPU_OMP_THREADS_BIND", "CUDA_VISIBLE_DEVICES")}
-    note = {"argv": argv, "worker": worker.pid, "env": told}
+    note = {"argv": argv, "worker": worker.pid, "env": told, "segment": segment and segment.name}
     Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
@@ -216,6 +224,13 @@ def main(argv: list[str]) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(serve())
+
+
+def _segment() -> SharedMemory:
+    """Shared memory that stays when the process is killed before it can remove it."""
+    made = SharedMemory(create=True, size=16)
+    resource_tracker.unregister(f"/{made.name}", "shared_memory")
+    return made
 
 
 if __name__ == "__main__":
