@@ -128,6 +128,11 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if advantage == "max_k" and self.algorithm.best_of > size:
+            raise ValueError(
+                f"algorithm.best_of = {self.algorithm.best_of}: a group has rollout.group_size = {size} "
+                "members to take the best of; raise that, or lower best_of"
+            )
         if self.eval.patience and not self.run.eval_every:
             raise ValueError(
                 f"eval.patience = {self.eval.patience}: it counts evaluations on the way, and there is none; "

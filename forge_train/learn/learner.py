@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.advantages import count_actions
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.lora import adapter_state, gather_weights, weight_names
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors

@@ -126,7 +126,7 @@ def test_refusals_name_key_value_and_fix(override: str, words: list[str]) -> Non
 
 def test_unknown_names_list_the_known_ones() -> None:
     said = problem("algorithm.advantage=grppo")
-    assert "bilevel_gae, dr_grpo, gae, grpo, rloo, turn_gae" in said and 'did you mean "grpo"?' in said
+    assert "bilevel_gae, dr_grpo, gae, gdpo" in said and 'did you mean "grpo"?' in said
     said = problem("algorithm.objective=clip")
     assert "clipped" in said and "nll" in said
     for name in ("grpo", "dr_grpo", "rloo", "gae", "turn_gae", "bilevel_gae"):
@@ -184,7 +184,7 @@ def test_a_key_that_nothing_reads_is_refused(overrides: list[str], words: list[s
         ["algorithm.objective=ppo", "algorithm.importance_range=[0.5, 2]", "algorithm.clip_low=0.1"],
         ["algorithm.importance_level=sequence", "rollout.max_lag=1", "algorithm.importance_cap=9.0"],
         ["algorithm.importance_cap=9.0"],
-        ["algorithm.advantage=gae", "algorithm.gamma=0.9", "critic.lr=0.5", "algorithm.whiten=false"],
+        ["algorithm.advantage=gae", "algorithm.gamma=0.9", "critic.lr=0.5", "algorithm.across=none"],
         ["algorithm.advantage=turn_gae", "algorithm.turn_gamma=0.9", "algorithm.gae_lambda=1.0"],
         ["algorithm.advantage=bilevel_gae", "algorithm.gamma=0.9", "algorithm.turn_gamma=0.9"],
     ],
