@@ -56,13 +56,15 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
-    keep_optimizer: PositiveInt = 1
-    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
-    back further begins its moments anew."""
+    keep_optimizer: PositiveInt = 2
+    """Of these, the newest that keep the optimizer's state, which is twice the model. From one without it
+    nothing is continued or replayed to the bit; 1 is enough for a run that is never damaged."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    changed_tasks: bool = False
+    """Go on with a run although its tasks are not those it began with (`tasks.json` of its folder)."""
     trackers: tuple[str, ...] = Field(default=(), strict=False)
     """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
     your own (docs/trackers.md). One that is down costs the run nothing."""
@@ -388,6 +390,8 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    patience: NonNegativeInt = 0
+    """Stop when so many evaluations (`run.eval_every`) in a row bring no better checkpoint; 0: never."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

@@ -44,25 +44,26 @@ def show_run(folder: Path, console: Console | None = None) -> None:
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:
-    """How success changed between two evaluation events, on the tasks that both graded."""
+    """How success changed between two evaluation events, on the tasks that both graded.
+
+    None where the tasks themselves changed in between: what is called the same would not be.
+    """
+    digests = [e.get("digest") for e in (before or {}, after)]
+    if None not in digests and digests[0] != digests[1]:
+        return None
     return paired(shares(before.get("tasks") or ()), shares(after.get("tasks") or ())) if before else None
 
 
 def spanned(event: Mapping[str, Any]) -> str:
-    """The interval of an evaluation event, the tasks it stands on where some are missing, and what the plays
-    that nobody graded could make of it.
+    """The interval of an evaluation event, and the tasks it stands on where some are missing.
 
     >>> spanned({"low": 0.25, "high": 0.75}), spanned({"low": None, "high": None, "counted": 1, "asked": 40})
     ('25.0% to 75.0%', 'no interval, 1 of 40 tasks')
     """
     low, high = event.get("low"), event.get("high")
     text = "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    counted, asked, bounds = event.get("counted"), event.get("asked"), event.get("bounds")
-    if counted != asked:
-        text = f"{text}, {counted} of {asked} tasks"
-    if bounds is None:
-        return text
-    return f"{text}, {event['ungraded']} plays ungraded: {bounds[0]:.1%} if lost, {bounds[1]:.1%} if won"
+    counted, asked = event.get("counted"), event.get("asked")
+    return text if counted == asked else f"{text}, {counted} of {asked} tasks"
 
 
 def show_replay(
