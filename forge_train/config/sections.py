@@ -56,9 +56,9 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
-    keep_optimizer: PositiveInt = 1
-    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
-    back further begins its moments anew."""
+    keep_optimizer: PositiveInt = 2
+    """Of these, the newest that keep the optimizer's state, which is twice the model. From one without it
+    nothing is continued or replayed to the bit; 1 is enough for a run that is never damaged."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0

@@ -303,7 +303,7 @@ def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
 
 FREE = [
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
-    "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_optimizer=2",
+    "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_optimizer=5",
     "run.keep_groups=0", "run.max_bugs=9", "run.changed_tasks=true",
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.host=10.0.0.1", "vllm.port=9",
     "vllm.gpus=['0']", "vllm.folder=weights", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
