@@ -95,6 +95,7 @@ class Tally:
         again = {"hfu": (found.needed + found.again) / able} if found.again else {}
         return {"mfu": found.needed / able, **again}
 
+
 def top_share(push_N: Tensor) -> float:
     """Which part of all tokens' push, |d loss / d logprob|, the `TOP` of them that push most have together.
 

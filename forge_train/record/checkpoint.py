@@ -151,11 +151,6 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def all_of(folder: Path) -> list[Checkpoint]:
-    """What is called a checkpoint there, whole or not, newest first."""
-    return _candidates(folder)
-
-
 def oldest(folder: Path) -> int:
     """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
     return min((checkpoint.step for checkpoint in candidates(folder)), default=0)
