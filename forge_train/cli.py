@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train import commands as more
 from forge_train.engine import EngineFailed
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
@@ -213,7 +214,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. run.seed=1 run.out=runs/b")
     demo.set_defaults(command=train, config=DEMO)
 
-    run = commands.add_parser("train", help="run or continue a config")
+    run = commands.add_parser("train", help="run or continue a config", add_help=False)
+    run.add_argument("-h", "--help", action=more.HelpWithKeys)
     run.add_argument("config", type=Path, help="a TOML file")
     run.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. optim.lr=1e-5")
     run.set_defaults(command=train)
@@ -248,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     write.set_defaults(command=report)
 
     _add_serve(commands)
+    more.add(commands)
     return parser
 
 

@@ -31,14 +31,15 @@ from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
-from forge_train.play.renderer import renderer_for
 from forge_train.play.run_tasks import check_tasks
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
+from forge_train.policy import Current, gold, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import best, checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.journal import Journal
+from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
@@ -57,7 +58,7 @@ def train(config: Config) -> Path | None:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
-    with RunFolder.create(config) as folder:
+    with RunFolder.create(config) as folder, followed(config, folder):
         report = asyncio.run(Run(config, folder, processes).all())
     if processes:
         dismiss(processes)
@@ -80,7 +81,7 @@ class Run:
         check_tasks(config, folder, self.worlds, self.judged)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
-        self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
         self.stopped = False
@@ -126,8 +127,6 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    # -- stages --------------------------------------------------------------------------------
-
     def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
@@ -138,7 +137,7 @@ class Run:
             stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
         else:
             stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
+        episodes = sft.trajectories(stored, self.renderer, self.worlds.values())
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -172,7 +171,8 @@ class Run:
                     for step in range(start, config.run.steps):
                         if self.stopped:
                             break
-                        metrics, groups, credit = await trainer.step(step)
+                        with profiled(config.run, step, live.note):
+                            metrics, groups, credit = await trainer.step(step)
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
                         self.folder.rollouts(step, self._stored(groups, credit))
@@ -334,8 +334,6 @@ class Run:
             assert self.current.learner is not None
             model = plain_model(model, self.current.learner.full_weights())
         return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
-
-    # -- what stages share ---------------------------------------------------------------------
 
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
         """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""

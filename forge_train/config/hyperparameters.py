@@ -148,6 +148,9 @@ class OptimConfig(Section):
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True
     """With torchrun: split weights, gradients and moments over the processes (FSDP2); else each has all."""
+    peak_tflops: PositiveFloat | None = None
+    """What one device can do at best, in TFLOP/s at model.dtype without sparsity: `mfu` is measured by it. By
+    default that of a GPU that forge_train.learn.flops knows; on others, and on a CPU, there is no `mfu`."""
 
     @model_validator(mode="after")
     def _shape(self) -> Self:

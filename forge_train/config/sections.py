@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from forge_train.config.section import Section
+from forge_train.config.watching import ProfileConfig, check_trackers
 
 
 def _plain(value: Any, where: str = "args") -> Any:
@@ -64,11 +65,23 @@ class RunConfig(Section):
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
     changed_tasks: bool = False
     """Go on with a run although its tasks are not those it began with (`tasks.json` of its folder)."""
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
+    your own (docs/trackers.md). One that is down costs the run nothing."""
+    tracker_args: dict[str, PlainTable] = Field(default_factory=dict)
+    """Arguments of each, a table by its name, for example wandb = { project = "desks", mode = "offline" }."""
+    profile: ProfileConfig = ProfileConfig()
+    """Steps that torch's profiler records."""
 
     @property
     def folder(self) -> Path:
         """Where the run lives on disk."""
         return Path(self.out or f"runs/{self.name}").expanduser()
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        check_trackers(self.trackers, self.tracker_args)
+        return self
 
 
 class TinyConfig(Section):
@@ -103,6 +116,10 @@ class ModelConfig(Section):
     """Shape of the model to build; not looked at when `path` is set."""
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
+    chat_template: str = ""
+    """File with a chat template (jinja) in place of the tokenizer's own; it stays with every checkpoint."""
+    template_args: PlainTable = Field(default_factory=dict)
+    """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
@@ -332,6 +349,9 @@ class VLLMConfig(Section):
     """Seconds between looks at each server."""
     load_s: PositiveFloat = 300.0
     """Seconds a server has to take new weights."""
+    checksums: bool = False
+    """Compare checksums of all weights after every load, not only when a server's logprobs are in doubt:
+    exact, and slow, as it hashes the whole model on each server's CPU. vLLM has them from 0.32."""
     start_s: PositiveFloat = 600.0
     """Seconds a server has to start."""
     restarts: NonNegativeInt = 10

@@ -77,14 +77,15 @@ class Learner(TrainedModel):
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
         `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
         `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
-        forwarded over these), `seconds` and, of these, `logprob_seconds` before the first step; and, when
-        anything was forwarded, the mean over trained tokens of `entropy` (nats) and of the objective's
-        figures, with `logprob_gap_max` for the largest
-        |proximal - behaviour|, `ratio_max` for the largest ratio, `top_tokens_share` for the part of the
-        gradient that 1% of the tokens hold (`top_share`), and the figures of `sequence_correction` where the
-        loss asks for it.
+        forwarded over these), `flops` and, where the device's peak is known, `mfu` (forge_train.learn.flops),
+        `seconds` and, of these, `logprob_seconds` before the first step; and, when anything was forwarded,
+        the mean over trained tokens of `entropy` (nats) and of the objective's figures, with
+        `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
+        `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), and the
+        figures of `sequence_correction` where the loss asks for it.
         """
         started = time.perf_counter()
+        self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
@@ -103,10 +104,12 @@ class Learner(TrainedModel):
             chosen = [s for s in found if s.trajectory in part]
             self._step(chosen, proximal, factors, objective, loss, temperature, tally)
         self.version += 1
+        tally.flops = self.work.taken()
         if self.processes:
             tally.add(self.processes.gather(tally))
         return {
             **tally.metrics(),
+            **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
             "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),

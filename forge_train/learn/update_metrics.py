@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from forge_train.learn.flops import Flops
 from forge_train.learn.losses import Stats
 
 TOP = 0.01
@@ -27,6 +28,7 @@ class Tally:
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.skipped = 0
+        self.flops = Flops()
 
     def tokens(self, stats: Stats, push_N: Tensor, forwarded: int, positions: int) -> None:
         """Count a micro-batch: figures of its trained tokens, positions without and with padding.
@@ -55,6 +57,7 @@ class Tally:
         self.trained = sum(share.trained for share in shares)
         self.forwarded = sum(share.forwarded for share in shares)
         self.positions = sum(share.positions for share in shares)
+        self.flops = sum((share.flops for share in shares), Flops())
 
     def step(self, loss: float, norm: float, taken: bool) -> None:
         """Count an optimizer step."""
@@ -81,7 +84,16 @@ class Tally:
             "padding": 1 - self.forwarded / self.positions if self.positions else 0.0,
             "tokens_unique": float(self.unique),
             "amplification": self.positions / self.unique if self.unique else 1.0,
+            "flops": self.flops.needed,
         }
+
+    def utilisation(self, seconds: float, peak: float | None) -> dict[str, float]:
+        """`mfu`, and `hfu` where something was computed again; nothing where no peak is known (FLOP/s)."""
+        if not peak:
+            return {}
+        able, found = peak * seconds, self.flops
+        again = {"hfu": (found.needed + found.again) / able} if found.again else {}
+        return {"mfu": found.needed / able, **again}
 
 
 def top_share(push_N: Tensor) -> float:

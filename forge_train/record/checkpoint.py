@@ -35,6 +35,7 @@ from forge_train.record.run_folder import sync_folder, write_atomic
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
+ADAPTER_CONFIG = "adapter_config.json"
 MOMENTS = "moments"
 """Folder of an optimizer's state, in a checkpoint or in the critic's part of it."""
 _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
@@ -222,6 +223,13 @@ def _model_folder(path: Path) -> Path:
             checkpoint = latest(holder)
             assert checkpoint is not None
             return checkpoint.path
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+        if not (path.parent / MANIFEST).is_file():
+            raise CheckpointError(
+                f"{path}: an adapter, not a model; merge it into its base (peft's merge_and_unload) and give "
+                "that folder"
+            )
+        path = path.parent  # one of ours: beside it lie the weights that have it merged
     if not (path / "config.json").is_file():
         hint = "the run has no checkpoint yet" if (path / "config.toml").exists() else "it has no config.json"
         raise CheckpointError(f"{path}: holds no model ({hint}); give a checkpoint or a model folder")

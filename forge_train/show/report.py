@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from forge_train.record.evaluation_result import shares
 from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.record.step_metrics import learning_speed
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
 from forge_train.show.compare import ungraded, whole_way
 from forge_train.show.live import duration
@@ -247,8 +248,9 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
 
 
 def _accounted(line: Line) -> Line:
-    """Metrics of a step with all of its seconds told: what no part names is `other`."""
-    seconds = line.get("seconds")
+    """Metrics of a step with its learning speed, and all its seconds told: what no part names is `other`."""
+    seconds, speed = line.get("seconds"), learning_speed(line)
+    line = line if speed is None else {**line, "flops_per_second": speed}
     if not isinstance(seconds, dict) or "other" in seconds:
         return line
     known = {k: v for k, v in seconds.items() if isinstance(v, int | float)}

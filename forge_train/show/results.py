@@ -66,6 +66,23 @@ def spanned(event: Mapping[str, Any]) -> str:
     return text if counted == asked else f"{text}, {counted} of {asked} tasks"
 
 
+def show_replay(
+    title: str, recorded: Mapping[str, float], replayed: Mapping[str, float], console: Console | None = None
+) -> None:
+    """Figures of an update as they were recorded and as they are now, and by how much they differ."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("recorded", "replayed", "change"):
+        table.add_column(name, justify="right")
+    for name in dict.fromkeys([*recorded, *replayed]):
+        before, after = recorded.get(name), replayed.get(name)
+        told = (
+            "" if before is None or after is None else "same" if before == after else f"{after - before:+.3g}"
+        )
+        table.add_row(name, *("–" if v is None else f"{v:.6g}" for v in (before, after)), told)
+    (console or Console()).print(table)
+
+
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
     """Success with its interval, pass^k and pass@k, turns, and how episodes ended."""
     table = Table(title=evaluation.world, title_justify="left", box=None, pad_edge=False, show_header=False)

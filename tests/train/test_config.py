@@ -308,10 +308,13 @@ FREE = [
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.host=10.0.0.1", "vllm.port=9",
     "vllm.gpus=['0']", "vllm.folder=weights", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
     "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
+    "vllm.checksums=true",
     "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
     "vllm.flags=['--max-num-seqs', '8']", "vllm.env={A = '1'}", "vllm.transfer=nccl", "rollout.in_flight=64",
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
-    "optim.micro_tokens=512", "optim.packing=padded",
+    "optim.micro_tokens=512", "optim.packing=padded", "run.trackers=['wandb', 'tensorboard']",
+    "run.tracker_args={tensorboard = {flush_secs = 9}}", "run.profile.steps=[1]", "run.profile.folder=here",
+    "optim.peak_tflops=9.0",
 ]  # fmt: skip
 
 
@@ -345,7 +348,7 @@ def test_what_an_agent_program_cannot_be_is_refused(said: list[str], why: str) -
 
 @pytest.mark.parametrize("override", FREE)
 def test_the_fingerprint_ignores_what_changes_no_result(override: str) -> None:
-    servers = [WORLD, "rollout.engine=vllm"]
+    servers = [WORLD, "rollout.engine=vllm", "run.trackers=['tensorboard']"]
     changed = load(None, [*servers, override])
     assert changed != load(None, servers) and fingerprint(changed) == fingerprint(load(None, servers))
 

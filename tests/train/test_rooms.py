@@ -21,7 +21,8 @@ FLOORS = [
     {"sft", "tiny"},
     {"policy"},
     {"trainer"},
-    {"run"},
+    {"run", "replay"},
+    {"commands"},
     {"cli", "recipes"},
 ]
 """From the ground up; what stands on one floor knows that floor and those below."""
