@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from forge_train.engines.child_environment import child_environment
 from forge_train.play.renderer import Message
 from forge_train.play.world_pool import Threads
 
@@ -128,7 +129,12 @@ class Command:
                 stdout=output.end,
                 stderr=errors.end,
                 cwd=folder,
-                env={**os.environ, **brief.variables(), **own, **dict([mark.split("=", 1)])},
+                env={
+                    **child_environment(os.environ),
+                    **brief.variables(),
+                    **own,
+                    **dict([mark.split("=", 1)]),
+                },
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:  # an argument is too long, or holds a NUL

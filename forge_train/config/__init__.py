@@ -168,7 +168,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
+        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing"),
     }.items()
     for key in keys
 )  # fmt: skip

@@ -125,11 +125,18 @@ class OptimConfig(Section):
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True
     """With torchrun: split weights, gradients and moments over the processes (FSDP2); else each has all."""
+    replicate: PositiveInt = 1
+    """With torchrun: hold so many copies, each split over its share of the processes (HSDP). With one a node,
+    weights are gathered within a node and only gradients cross the network."""
 
     @model_validator(mode="after")
     def _shape(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {list(self.betas)}: each must lie in [0, 1)")
+        if self.replicate > 1 and not self.shard:
+            raise ValueError(
+                f"replicate = {self.replicate}: with shard = false each process has a copy; leave it out"
+            )
         if self.schedule != "constant" and self.decay_steps is None:
             raise ValueError(
                 f'schedule = "{self.schedule}": set decay_steps, usually run.steps x algorithm.minibatches'

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
+from forge_train.engines.server_check import Sizes
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.servers import Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
@@ -53,7 +54,8 @@ class VLLMEngine:
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
     they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
     to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. Call `start` before anything else.
+    so that they must be able to. `sizes`: of the model whose weights they are given (`sizes_of`). Call
+    `start` before anything else.
     """
 
     reproducible = False
@@ -70,6 +72,7 @@ class VLLMEngine:
         version: int = 0,
         health: float = 10.0,
         sleeps: bool = False,
+        sizes: Sizes | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
@@ -85,6 +88,7 @@ class VLLMEngine:
             version=version,
             health=health,
             sleeps=sleeps,
+            sizes=sizes,
         )
         self._home: dict[str, Server] = {}
         self._deals = itertools.count(1)
