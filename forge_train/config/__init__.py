@@ -200,7 +200,7 @@ _FREE = frozenset(
         "agent": ("host", "port", "grace_s"),
         "eval": ("patience",),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
+        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip

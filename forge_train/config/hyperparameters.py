@@ -168,11 +168,18 @@ class OptimConfig(Section):
     peak_tflops: PositiveFloat | None = None
     """What one device can do at best, in TFLOP/s at model.dtype without sparsity: `mfu` is measured by it. By
     default that of a GPU that forge_train.learn.flops knows; on others, and on a CPU, there is no `mfu`."""
+    replicate: PositiveInt = 1
+    """With torchrun: hold so many copies, each split over its share of the processes (HSDP). With one a node,
+    weights are gathered within a node and only gradients cross the network."""
 
     @model_validator(mode="after")
     def _shape(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {list(self.betas)}: each must lie in [0, 1)")
+        if self.replicate > 1 and not self.shard:
+            raise ValueError(
+                f"replicate = {self.replicate}: with shard = false each process has a copy; leave it out"
+            )
         if self.schedule != "constant" and self.decay_steps is None:
             raise ValueError(
                 f'schedule = "{self.schedule}": set decay_steps, usually run.steps x algorithm.minibatches'

@@ -75,7 +75,7 @@ def interval(values: Sequence[float], plays: int) -> Interval | None:
     if len(values) < 2:
         return None
     if min(values) >= 0 and max(values) <= 1:
-        # The scatter of few tasks is a guess: as much less as Student's interval is wider than the normal one.
+        # The scatter of few tasks is a guess: as much less as Student's interval is wider than the normal's.
         known = worth(values, plays) * (Z / student(len(values) - 1)) ** 2
         return wilson(fmean(values), max(known, len(values)))
     error = math.sqrt(variance(values) / len(values))
