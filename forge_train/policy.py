@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
 from forge_train.config import Config, WorldConfig
@@ -23,6 +23,7 @@ from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weigh
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
+from forge_train.record.pretrained import load_pretrained
 from forge_train.seeds import derive_seed
 
 TOKENIZER_EPISODES = 512
@@ -67,8 +68,7 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
     if saved is not None and not settings.lora_rank:
         model, tokenizer = checkpoint.load_model(saved.path)
     elif settings.path:
-        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(settings.path)
+        model, tokenizer = load_pretrained(settings.path, dtype=torch.float32)
     else:
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)

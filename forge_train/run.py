@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from forge_train import sft
+from forge_train import interrupt, sft
 from forge_train.agents.build import Agents
-from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
+from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
-from forge_train.engines.local import LocalEngine
+from forge_train.engines.devices import visible_devices, with_devices
 from forge_train.engines.placement import placement_of
-from forge_train.evaluation.evaluate import evaluate
+from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
@@ -33,16 +34,20 @@ from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
+from forge_train.play.room import model_limit, refuse_cramped, with_room
+from forge_train.play.tally import Tally
 from forge_train.play.world_pool import World
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
 from forge_train.record import checkpoint
 from forge_train.record.evaluation_result import Evaluation
+from forge_train.record.idle import why_idle
 from forge_train.record.journal import Journal
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations
+from forge_train.show.watched import watched
 from forge_train.trainer import Runner, Trainer
 
 
@@ -52,13 +57,15 @@ def train(config: Config) -> Path | None:
     Under torchrun rank 0 does; the other processes help it to learn, until it is done, and return None.
     Raises ValueError for what a user can mend: a config, a world, a folder, a checkpoint.
     """
+    learners = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    placed = with_devices(config, visible_devices(torch.cuda.device_count()), learners=learners)
     processes = join(device=config.model.device, idle=config.idle)
     if processes and not processes.leads:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
     with RunFolder.create(config) as folder:
-        report = asyncio.run(Run(config, folder, processes).all())
+        report = interrupt.run(Run(placed, folder, processes).all())
     if processes:
         dismiss(processes)
     return report
@@ -79,6 +86,7 @@ class Run:
         }
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
+        self.config = config = with_room(config, self.model)
         self.renderer = renderer_for(self.tokenizer, config.model.renderer)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
@@ -101,12 +109,14 @@ class Run:
             if self.agents is not None:
                 await self.agents.start()
             began = time.perf_counter()
+            with interrupt.at_once():
+                self.refuse_cramped()
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
                 if config.sft.episodes:
                     await placement_of(config, self.engine).learn()
-                    self.supervise()
+                    await self.supervise()
                     await placement_of(config, self.engine, self.current.learner).play()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
@@ -122,19 +132,43 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
+    def refuse_cramped(self) -> None:
+        """Raise ValueError when openings to be learned from, or judged on, leave no room for an action.
+
+        An agent program shows its policy what it likes.
+        """
+        if self.agents is not None:
+            return
+        rollout = self.config.rollout
+        for world in self.config.worlds:
+            for place, split, count in (
+                (self.judged[world.label], self.config.eval.split, self.config.eval.tasks),
+                (self.worlds[world.label], world.split, world.tasks),
+            ):
+                refuse_cramped(
+                    place,
+                    place.tasks(split, count),
+                    lambda messages: len(self.renderer.open(messages)),
+                    context=rollout.max_context,
+                    action=rollout.max_action,
+                    key="rollout.max_context",
+                    most=model_limit(self.model.config),
+                )
+
     # -- stages --------------------------------------------------------------------------------
 
-    def supervise(self) -> None:
+    async def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
         own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
         learner = self.learner(config.optim.model_copy(update=own))
         start = self._load(learner, self.folder.path / "sft")
-        if config.sft.path:
-            stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
-        else:
-            stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
+        with interrupt.at_once():
+            if config.sft.path:
+                stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
+            else:
+                stored = gold(config, self.worlds, config.sft.episodes)
+            episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -144,6 +178,11 @@ class Run:
                 stats = learner.update(batch, [[1.0] * len(t.versions) for t in batch], objective)
                 self.folder.event("sft", step=0, batch=step, loss=stats["loss"], lr=stats["lr"])
                 progress.advance(loss=stats["loss"])
+                try:
+                    await interrupt.breathe()
+                except asyncio.CancelledError:
+                    self.save(self.folder.path / "sft", step + 1, learner)
+                    raise
                 if self._due(step + 1):
                     self.save(self.folder.path / "sft", step + 1, learner)
 
@@ -160,12 +199,16 @@ class Run:
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
-            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
+            tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
+            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers or self.here(tally))
             try:
                 await trainer.update_engine()
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
-                        metrics, groups, credit = await trainer.step(step)
+                        async with watched(live, trainer, tally, per_step):
+                            metrics, groups, credit = await trainer.step(step)
+                        if metrics.get("idle"):
+                            live.note(why_idle(step, groups, trainer.compared(groups)))
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
                         self.folder.rollouts(step, self._stored(groups, credit))
@@ -189,7 +232,9 @@ class Run:
             journal.saved(checkpoint.oldest(self.folder.checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
-            if trainer.engine.version != done:  # while updates are repeated it is not given theirs
+            if (
+                trainer.engine.version != trainer.learner.version
+            ):  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
         return saving
@@ -216,6 +261,7 @@ class Run:
             self.folder.event(
                 "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
             )
+            refuse_silent(results[name])
         return results
 
     def trainer(
@@ -265,23 +311,24 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> LocalRunner:
-        """Plays groups in this process."""
+    def here(self, tally: Tally | None = None) -> LocalRunner:
+        """Plays groups in this process, and counts them."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
         return LocalRunner(
             self.worlds,
-            self.player(sampling),
+            self.player(sampling, tally),
             seed=self.config.run.seed,
             group_size=rollout.group_size,
             deadline=rollout.deadline_s,
             in_flight=rollout.in_flight,
+            ended=tally.ended if tally else None,
         )
 
-    def player(self, sampling: Sampling) -> Player:
-        """The policy by itself, or an agent program that asks it."""
+    def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:
+        """The policy by itself, or an agent program that asks it; by `engine`, or the run's own."""
         player = TokenPlayer if self.agents is None else self.agents.player
-        return player(self.engine, self.renderer, sampling)
+        return player(engine or self.engine, self.renderer, sampling)
 
     def learner(self, optim: OptimConfig) -> Learner:
         """One for this stage; with several processes each gets one."""
@@ -369,52 +416,3 @@ class Run:
         """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
         supervised = [e["seconds"] for e in evaluations(self.folder.path) if e["stage"] == "after SFT"]
         return math.fsum(supervised[-1:] + [line["seconds"]["total"] for line in self._before(start)])
-
-
-async def evaluate_model(
-    path: Path,
-    *,
-    world: str | None,
-    world_args: dict[str, Any],
-    split: str,
-    tasks: int,
-    repeats: int,
-    temperature: float,
-    seed: int,
-    max_context: int,
-    max_action: int,
-    device: str,
-) -> Evaluation:
-    """Judge a model folder, a checkpoint or a run's newest checkpoint on a world's tasks.
-
-    Without `world` it is the first one of the run that `path` belongs to. Raises ValueError.
-    """
-    model, tokenizer = checkpoint.load_model(path)
-    args = dict(world_args)
-    if world is None:
-        trained = next((p for p in (path, *path.resolve().parents) if (p / "config.toml").is_file()), None)
-        if trained is None:
-            raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
-        first = load(trained / "config.toml").worlds[0]
-        world, args = first.id, {**first.args, **world_args}
-    place = World(world, args)
-    engine = LocalEngine(model.to(device), max_context=max_context)
-    player = TokenPlayer(
-        engine, renderer_for(tokenizer), Sampling(temperature=temperature, max_tokens=max_action)
-    )
-    ids = place.tasks(split, tasks)
-    try:
-        with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
-            return await evaluate(
-                place,
-                player,
-                ids,
-                repeats=repeats,
-                seed=seed,
-                in_flight=256,
-                deadline=600.0,
-                progress=lambda _: progress.advance(),
-            )
-    finally:
-        await engine.close()
-        place.close()

@@ -8,6 +8,8 @@ sleep  all give their memory back, until the next load wakes them
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from forge_train.engine import EngineFailed
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
+
+log = logging.getLogger(__name__)
 
 MISSES = 3
 """Looks at a server, or answers of it, that fail in a row before it counts as down."""
@@ -229,11 +233,23 @@ class Servers:
                         await client.health(self._health)
                         server.up = True
                     except ServerError as again:
+                        if error is None:
+                            self._tell_wait(again)
                         error = again
                         await asyncio.sleep(1.0)
         except TimeoutError:
-            raise EngineFailed(f"{client.url} did not start: {error}", retryable=True) from error
+            raise EngineFailed(
+                f"{client.url} did not answer within vllm.start_s = {self._config.start_s:g} s: {error}; "
+                "start it (forge-train serve), or mend vllm.urls",
+                retryable=True,
+            ) from error
         await self._refuse_wrong(client)
+
+    def _tell_wait(self, error: ServerError) -> None:
+        """Say once what a start waits for and until when: minutes of silence look like a bug."""
+        seconds = self._config.start_s
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        log.warning("waiting for a server until %s (vllm.start_s = %g): %s", until, seconds, error)
 
     async def _refuse_wrong(self, client: Client) -> None:
         """Raise ValueError, with the flag, when a server was started in a way that cannot work."""

@@ -61,6 +61,7 @@ async def play(
                 conversation.hear(messages)
     except OutOfRoom as out:
         ending = out.ending
+        record.cut(out.said)
     except WorldFailed as failure:
         ending = "failed"
         record.failed(failure.error)
@@ -93,15 +94,20 @@ async def play_group(
     seed: int,
     deadline: float,
     limit: asyncio.Semaphore | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play `task` `size` times from the same opening, each member with a seed of its own.
 
-    All members come back, the failed ones too. `limit` bounds how many plays are in flight.
+    All members come back, the failed ones too. `limit` bounds how many plays are in flight; `ended` is called
+    when one is over.
     """
 
     async def member(i: int) -> Trajectory:
         async with limit or nullcontext():
-            return await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+            one = await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+        if ended is not None:
+            ended()
+        return one
 
     members = await gather(member(i) for i in range(size))
     openings = [t.info["messages"][: t.info["opening"]] for t in members if t.info["opening"]]
@@ -130,9 +136,11 @@ async def gather(plays: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 class OutOfRoom(Exception):
     """The policy cannot finish an action: no context or no tokens are left for it."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, said: str = "") -> None:
         super().__init__(ending)
         self.ending: Ending = ending
+        self.said = said
+        """What of the action had been said by then, where it is not kept as tokens."""
 
 
 class AgentFailed(Exception):
@@ -347,6 +355,11 @@ class _Record:
     def said(self, action: str | None) -> None:
         if action is not None:
             self._messages.append({"role": "assistant", "content": action})
+
+    def cut(self, action: str) -> None:
+        """An action that did not end: the world never heard it, and people should see it."""
+        if action:
+            self._messages.append({"role": "assistant", "content": action, "cut": True})
 
     def answered(
         self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any], *, turn: int

@@ -91,7 +91,7 @@ class RunFolder:
 
     def event(self, event: str, **fields: Any) -> None:
         """Append one event; fields are JSON, `step` is the number of updates done where it applies."""
-        _append(self._events, {"event": event, "time": round(time.time(), 3), **fields})
+        append(self._events, {"event": event, "time": round(time.time(), 3), **fields})
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the metrics of `step`. Steps only go up; `rewind` first to replay some."""
@@ -99,7 +99,7 @@ class RunFolder:
             raise ValueError(
                 f"metrics of step {step}: step {self._last} is already written; rewind({step}) first"
             )
-        _append(self._metrics, {"step": step, **values})
+        append(self._metrics, {"step": step, **values})
         self._last = step
 
     def rollouts(self, step: int, records: Iterable[Mapping[str, Any]]) -> Path:
@@ -345,7 +345,7 @@ def _take_lock(path: Path) -> BinaryIO:
     return lock
 
 
-def _append(file: BinaryIO, record: Mapping[str, Any]) -> None:
+def append(file: BinaryIO, record: Mapping[str, Any]) -> None:
     """One write, so that a kill tears at most this line."""
     data = _line(record).encode()
     if file.write(data) != len(data):
