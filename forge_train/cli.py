@@ -10,15 +10,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train import commands as more
 from forge_train import interrupt
 from forge_train.refusals import refusal
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
+BLIND = "go on although the endpoint does not show the model its tools (openai:)"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
 GOES_ON = "the same command goes on where it stopped"
 NOTHING = "nothing is kept without --out"
@@ -83,7 +84,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.engine is not None:
         from forge_train.evaluation.endpoint import evaluate_endpoint
 
-        limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+        limits = {"in_flight": args.in_flight, "deadline": args.deadline, "blind": args.blind}
         evaluation = interrupt.run(
             evaluate_endpoint(
                 args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
@@ -140,6 +141,7 @@ def collect(args: argparse.Namespace) -> int:
                 in_flight=args.in_flight,
                 deadline=args.deadline,
                 parquet=args.parquet,
+                blind=args.blind,
                 **({"filters": args.filter} if args.filter else {}),
             )
         )
@@ -159,11 +161,18 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.engines.server_processes import ServerProcesses, keep_serving
+    from forge_train.engines.process_groups import refuse_taken
+    from forge_train.engines.server_processes import ServerProcesses
+    from forge_train.evaluation.serving import copied, keep_serving, name_of, tool_flags
 
-    with _served(args.model, args.logs, args.dtype) as model:
+    name, tools = args.name or name_of(args.model), args.tools is not None
+    own = "--chat-template" in args.flags
+    if args.port:  # before a big model is read
+        refuse_taken(args.host, range(args.port, args.port + args.count))
+    with copied(args.model, args.logs, args.dtype, tools=tools, template=own) as model:
         servers = ServerProcesses(
             model,
+            name=name,
             python=args.python,
             logs=args.logs,
             count=args.count,
@@ -171,33 +180,12 @@ def serve(args: argparse.Namespace) -> int:
             port=args.port,
             max_context=args.max_context,
             dtype=args.dtype,
-            flags=args.flags,
+            flags=[*tool_flags(args.tools), *args.flags],
             gpus=args.gpus,
+            start_s=args.start_s,
         )
-        interrupt.run(keep_serving(servers))
+        interrupt.run(keep_serving(servers, args.model, name, tools=tools))
     return 0
-
-
-@contextmanager
-def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
-    """What servers start from: a hub name, or a copy of a folder's model, below `above`.
-
-    A run goes on and removes old checkpoints; and a head that is tied would stay stale: see `save_policy`.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        yield model
-        return
-    import torch
-
-    from forge_train.engines.weights import Scratch, save_policy
-    from forge_train.record.checkpoint import load_model
-
-    scratch = Scratch(above)
-    try:
-        yield save_policy(*load_model(folder, dtype=dtype), scratch.path, dtype=getattr(torch, dtype))
-    finally:
-        scratch.close()
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -230,7 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. run.seed=1 run.out=runs/b")
     demo.set_defaults(command=train, config=DEMO)
 
-    run = commands.add_parser("train", help="run or continue a config")
+    run = commands.add_parser("train", help="run or continue a config", add_help=False)
+    run.add_argument("-h", "--help", action=more.HelpWithKeys)
     run.add_argument("config", type=Path, help="a TOML file")
     run.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. optim.lr=1e-5")
     run.set_defaults(command=train)
@@ -245,15 +234,14 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
-    judge.add_argument(
-        "--max-context", type=int, help="tokens of one episode; the run's, else the model's limit"
-    )
+    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
     judge.add_argument(
         "--max-action", type=int, help="tokens of one action; the run's, else 256 (2048 with --engine)"
     )
     judge.add_argument("--device", default="cpu")
     judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
     judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
+    judge.add_argument("--blind", action="store_true", help=BLIND)
     judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
@@ -265,6 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     write.set_defaults(command=report)
 
     _add_serve(commands)
+    more.add(commands)
     return parser
 
 
@@ -282,6 +271,11 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
     server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
     server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    server.add_argument("--name", help="what requests call it; by default the folder's name")
+    server.add_argument(
+        "--tools", nargs="?", const="hermes", metavar="PARSER", help="hear tool calls; vLLM's parser (hermes)"
+    )
+    server.add_argument("--start-s", type=float, default=600.0, help="seconds a server may take to start")
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
 
@@ -301,11 +295,10 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--seed", type=int, default=0)
     gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument(
-        "--max-context", type=int, help="tokens of one episode; the run's, else the model's limit"
-    )
+    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
     gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
     gather.add_argument("--device", default="cpu")
+    gather.add_argument("--blind", action="store_true", help=BLIND)
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
     gather.set_defaults(command=collect)
 

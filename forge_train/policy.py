@@ -20,11 +20,13 @@ from forge_train.engines.local import LocalEngine
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weight_names
+from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
 from forge_train.record.pretrained import load_pretrained
 from forge_train.seeds import derive_seed
+from forge_train.trajectory import Trajectory
 
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""
@@ -45,6 +47,16 @@ def gold(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
         )
     ]
+
+
+def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[list[Trajectory]]:
+    """The batches of supervised training: stored episodes, or gold ones of the worlds."""
+    if config.sft.path:
+        stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
+    else:
+        stored = gold(config, worlds, config.sft.episodes)
+    episodes = [sft.trajectory_of(messages, renderer) for messages in stored]
+    return list(sft.batches(episodes, config.sft, seed=config.run.seed))
 
 
 def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:

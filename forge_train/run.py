@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from forge_train import interrupt, sft
+from forge_train import interrupt
 from forge_train.agents.build import Agents
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
@@ -27,22 +27,24 @@ from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
-from forge_train.learn.lora import has_lora
+from forge_train.learn.lora import ADAPTER, has_lora, save_adapter
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
-from forge_train.play.room import model_limit, refuse_cramped, with_room
+from forge_train.play.room import refuse_cramped_run, with_room
 from forge_train.play.tally import Tally
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
-from forge_train.record import checkpoint
+from forge_train.policy import Current, lessons, make_engine, make_policy, plain_model
+from forge_train.record import checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
 from forge_train.record.journal import Journal
+from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
@@ -64,7 +66,7 @@ def train(config: Config) -> Path | None:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
-    with RunFolder.create(config) as folder:
+    with RunFolder.create(config) as folder, followed(config, folder):
         report = interrupt.run(Run(placed, folder, processes).all())
     if processes:
         dismiss(processes)
@@ -109,8 +111,9 @@ class Run:
             if self.agents is not None:
                 await self.agents.start()
             began = time.perf_counter()
-            with interrupt.at_once():
-                self.refuse_cramped()
+            if self.agents is None:  # a program shows its policy what it likes
+                with interrupt.at_once():
+                    refuse_cramped_run(config, self.worlds, self.judged, self.renderer, self.model)
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
@@ -122,6 +125,7 @@ class Run:
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
                 learner = self.current.learner or self.learner(config.optim)
                 await asyncio.to_thread(self.save, self.folder.checkpoints, 0, learner, fresh=True)
+            retention.remove(self.folder.path / "sft")
             if config.run.steps:
                 await self.reinforce()
         finally:
@@ -132,31 +136,6 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    def refuse_cramped(self) -> None:
-        """Raise ValueError when openings to be learned from, or judged on, leave no room for an action.
-
-        An agent program shows its policy what it likes.
-        """
-        if self.agents is not None:
-            return
-        rollout = self.config.rollout
-        for world in self.config.worlds:
-            for place, split, count in (
-                (self.judged[world.label], self.config.eval.split, self.config.eval.tasks),
-                (self.worlds[world.label], world.split, world.tasks),
-            ):
-                refuse_cramped(
-                    place,
-                    place.tasks(split, count),
-                    lambda messages: len(self.renderer.open(messages)),
-                    context=rollout.max_context,
-                    action=rollout.max_action,
-                    key="rollout.max_context",
-                    most=model_limit(self.model.config),
-                )
-
-    # -- stages --------------------------------------------------------------------------------
-
     async def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
@@ -164,12 +143,7 @@ class Run:
         learner = self.learner(config.optim.model_copy(update=own))
         start = self._load(learner, self.folder.path / "sft")
         with interrupt.at_once():
-            if config.sft.path:
-                stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
-            else:
-                stored = gold(config, self.worlds, config.sft.episodes)
-            episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
-        batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
+            batches = lessons(config, self.worlds, self.renderer)
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
             for step, batch in enumerate(batches):
@@ -206,7 +180,8 @@ class Run:
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
                         async with watched(live, trainer, tally, per_step):
-                            metrics, groups, credit = await trainer.step(step)
+                            with profiled(config.run, step, live.note):
+                                metrics, groups, credit = await trainer.step(step)
                         if metrics.get("idle"):
                             live.note(why_idle(step, groups, trainer.compared(groups)))
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
@@ -298,7 +273,7 @@ class Run:
             ),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
-            patience=rollout.patience,
+            patience=config.patience,
             min_members=rollout.min_members,
             refill=rollout.refill,
             max_bugs=config.run.max_bugs,
@@ -351,13 +326,16 @@ class Run:
             model = plain_model(model, self.current.learner.full_weights())
         return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
 
-    # -- what stages share ---------------------------------------------------------------------
-
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
         """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""
         began = time.perf_counter()
 
-        def moments(aside: Path) -> None:
+        def beside(aside: Path) -> None:
+            if "adapter" in state:  # the weights have it merged: this is for those who want it apart
+                base = self.config.model.path
+                save_adapter(self.model, state["adapter"], aside / ADAPTER, base=base or None)
+            if fresh:
+                return
             learner.save_moments(aside)
             if self.critic is not None:
                 self.critic.save(aside)
@@ -376,8 +354,9 @@ class Run:
             tokenizer=self.tokenizer,
             state=state,
             keep=self.config.run.keep_checkpoints,
-            also=None if fresh else moments,
+            also=beside,
         )
+        retention.thin(folder, self.config.run.keep_optimizer)
         told, seconds = step if folder == self.folder.checkpoints else 0, time.perf_counter() - began
         self.folder.event("checkpoint", step=told, seconds=round(seconds, 4))
         return seconds

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
     AlgorithmConfig,
@@ -101,7 +102,17 @@ class Config(Section):
         """
         rollout, worlds = self.rollout, len(self.worlds)
         judged = worlds * (1 + self.eval.tasks * self.eval.repeats / rollout.in_flight)
-        return 7200.0 + rollout.deadline_s * judged + rollout.patience
+        return 7200.0 + rollout.deadline_s * judged + self.patience
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which the groups of an update must be there.
+
+        `rollout.patience`, or more where not all in flight can be served at once: who waits in line has no
+        deadline, and those in front of them have.
+        """
+        served = self.vllm.in_flight if self.rollout.engine == "vllm" else SERVED_AT_ONCE
+        return self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
 
     @model_validator(mode="after")
     def _across(self) -> Self:
@@ -118,11 +129,11 @@ class Config(Section):
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
                 "whose members all earned the same teaches as much as any other; set it to 0"
             )
-        cut = [e for e in self.critic.bootstrap if e in ("context", "tokens")]
-        if advantage in CRITIC_ESTIMATORS and self.algorithm.train_out_of_tokens and cut:
+        both = [e for e in self.critic.bootstrap if e in (self.algorithm.masked or ())]
+        if advantage in CRITIC_ESTIMATORS and both:
             raise ValueError(
-                "algorithm.train_out_of_tokens = true: running out of room counts as outcome 0, but "
-                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(cut)} go on; drop one"
+                f"algorithm.masked = {list(self.algorithm.masked or ())}: these are not trained on, but "
+                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(both)} go on; drop one"
             )
         if self.rollout.workers == "ray" and self.vllm.transfer == "adapter":
             raise ValueError(
@@ -152,6 +163,9 @@ class Config(Section):
         return self
 
 
+SERVED_AT_ONCE = 256
+"""Requests that the in-process engine serves at once, unless it is made otherwise."""
+
 # What a resumed run may change, because it changes a step's results by rounding at most: where it is computed
 # and in how much memory, what is kept and shown, and how long one waits for what may never come.
 _FREE = frozenset(
@@ -159,7 +173,7 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_groups", "max_bugs",
+            "keep_optimizer", "keep_groups", "max_bugs", "trackers", "tracker_args", "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
@@ -168,7 +182,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
+        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip
@@ -248,6 +262,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_model_path(path: str) -> None:
     """A path that can only be a folder must be one; anything else may be a hub name."""
+    refuse_gguf(path)
     local = path.startswith((".", "/", "~", os.sep)) or path.count("/") > 1
     folder = Path(path).expanduser()
     if local and not folder.is_dir():

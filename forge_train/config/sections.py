@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from forge_train.config.section import Section
+from forge_train.config.watching import ProfileConfig, check_trackers
 
 
 def _plain(value: Any, where: str = "args") -> Any:
@@ -55,15 +56,30 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
+    keep_optimizer: PositiveInt = 1
+    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
+    back further begins its moments anew."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
+    your own (docs/trackers.md). One that is down costs the run nothing."""
+    tracker_args: dict[str, PlainTable] = Field(default_factory=dict)
+    """Arguments of each, a table by its name, for example wandb = { project = "desks", mode = "offline" }."""
+    profile: ProfileConfig = ProfileConfig()
+    """Steps that torch's profiler records."""
 
     @property
     def folder(self) -> Path:
         """Where the run lives on disk."""
         return Path(self.out or f"runs/{self.name}").expanduser()
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        check_trackers(self.trackers, self.tracker_args)
+        return self
 
 
 class TinyConfig(Section):
@@ -164,7 +180,8 @@ class RolloutConfig(Section):
     """Groups of one update that may be played in place of ones whose members all earned the same: those
     teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
     in_flight: PositiveInt = 256
-    """Episodes at once: more keep the engine's batch full and cost memory."""
+    """Episodes at once: more keep the engine's batch full and cost memory. As many threads wait for worlds
+    that are not quick, up to 1,024 for each."""
     workers: Literal["local", "ray"] = "local"
     """local: episodes are played in process. ray: in Ray actors, on the cluster that RAY_ADDRESS names or
     else on one started here; they reach the engine over HTTP."""
@@ -179,7 +196,8 @@ class RolloutConfig(Section):
     """Sampling temperature. At 0 the members of a group are equal and nothing is learned. There is no top-p
     or top-k here: tokens they cut off make the ratio of learner to engine biased."""
     deadline_s: PositiveFloat = 600.0
-    """Seconds after which an episode is given up, so that one hung world cannot stop the run."""
+    """Seconds after which an episode is given up, so that one hung world cannot stop the run. What it waits
+    in line for a thread, a seat in the engine or room on a server is not counted."""
 
     @property
     def patience(self) -> float:
@@ -301,9 +319,9 @@ class VLLMConfig(Section):
     folder: str = ""
     """Where weights are written for the servers; empty is memory. Several machines need a shared place."""
     in_flight: PositiveInt = 256
-    """Requests at once on one server; more wait here."""
+    """Requests at once on one server; more wait here, which is not their own time."""
     deadline_s: PositiveFloat = 300.0
-    """Seconds until an action is given up, waiting and retries included."""
+    """Seconds until an action is given up, retries included, and not what it waits for room here."""
     attempt_s: PositiveFloat = 120.0
     """Seconds one server has to answer before another is asked."""
     attempts: PositiveInt = 4

@@ -62,7 +62,7 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if algorithm.objective == "nll":
         weighs = () if algorithm.importance_level == "sequence" else ("importance_cap", "importance_range")
         why = 'algorithm.objective = "nll" has no ratio of probabilities; use "clipped"'
-        yield "algorithm", ("clip_low", "clip_high", *weighs), why
+        yield "algorithm", ("clip_low", "clip_high", "dual_clip", *weighs), why
     elif algorithm.objective == "ppo":
         why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
         yield "algorithm", ("importance_cap",), why
@@ -78,7 +78,9 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
         yield "algorithm", (*TOKEN_CREDIT, *TURN_CREDIT, "whiten"), why
         yield "critic", tuple(type(config.critic).model_fields), why
-    elif algorithm.advantage == "gae":
+    else:
+        yield "algorithm", ("masked_in_baseline",), f"{asked} compares nobody with a group"
+    if algorithm.advantage == "gae":
         yield "algorithm", TURN_CREDIT, f'{asked} has tokens for steps; use "turn_gae" or "bilevel_gae"'
     elif algorithm.advantage == "turn_gae":
         yield "algorithm", TOKEN_CREDIT, f'{asked} has turns for steps; use "gae" or "bilevel_gae"'

@@ -57,6 +57,7 @@ def vllm_engine(
         transfer=transfer,
         processes=servers,
         sleeps=colocated,
+        vocab=model.config.vocab_size,
     )
 
 

@@ -14,13 +14,15 @@ import asyncio
 import itertools
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
+from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.server_processes import ServerProcesses
-from forge_train.engines.servers import Server, Servers
+from forge_train.engines.servers import MISSES, Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
 
@@ -53,7 +55,8 @@ class VLLMEngine:
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
     they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
     to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. Call `start` before anything else.
+    so that they must be able to. `vocab`: tokens that the model has; an answer with others is none. Call
+    `start` before anything else.
     """
 
     reproducible = False
@@ -70,10 +73,12 @@ class VLLMEngine:
         version: int = 0,
         health: float = 10.0,
         sleeps: bool = False,
+        vocab: int | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
         self.max_context = max_context
+        self.vocab = vocab
         self.counters = Counters()
         self._config = config
         self._servers = Servers(
@@ -143,7 +148,7 @@ class VLLMEngine:
         sampling = self._bounded(sampling, len(tokens))
         errors: list[ServerError] = []
         try:
-            async with asyncio.timeout(self._config.deadline_s) as clock:
+            async with Clock(self._config.deadline_s) as clock:
                 return await self._persist(tokens, sampling, conversation, seed, errors)
         except TimeoutError:
             assert clock.expired()
@@ -168,7 +173,7 @@ class VLLMEngine:
             server = await self._choose(conversation, avoid)
             try:
                 said = await self._ask(server, tokens, sampling, seed)
-                server.failures = 0
+                server.failures = server.senseless = 0
                 return self._completion(said, sampling)
             except ServerError as error:
                 errors.append(error)
@@ -180,11 +185,12 @@ class VLLMEngine:
                     self.counters.busy += 1
                 else:
                     failures += 1
-                    self._servers.suspect(server)
+                    (self._servers.puzzled if error.senseless else self._servers.suspect)(server)
                 if failures >= self._config.attempts:
                     self._give_up(f"{failures} attempts failed", errors)
                 self.counters.retried += not error.busy
-                await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
+                with in_line(bounded=True) if error.busy else nullcontext():
+                    await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
                 pause = min(2 * pause, _LONGEST)
 
     def _bounded(self, sampling: Sampling, used: int) -> Sampling:
@@ -199,7 +205,9 @@ class VLLMEngine:
             up = self._servers.up
             up = [server for server in up if server is not avoid] or up
             free = [server for server in up if server.asked < self._config.in_flight]
-            home = self._home[conversation] = min(free or up, key=lambda server: server.dealt)
+            home = self._home[conversation] = min(
+                free or up, key=lambda server: (server.senseless >= MISSES, server.dealt)
+            )
             home.dealt = next(self._deals)
         return home
 
@@ -207,10 +215,14 @@ class VLLMEngine:
         """One request to one server, when it has room; a server that goes down meanwhile is a ServerError."""
         server.asked += 1
         try:
-            async with server.room:
+            with in_line():
+                await server.room.acquire()
+            try:
                 if not server.up:
                     raise ServerError(server.client.url, "it went down before it had room")
                 return await self._request(server, tokens, sampling, seed)
+            finally:
+                server.room.release()
         finally:
             server.asked -= 1
 
@@ -222,7 +234,13 @@ class VLLMEngine:
         model = None if transfer is None else transfer.model(version)
         request = asyncio.create_task(
             server.client.generate(
-                tokens, sampling, seed=seed, salt=str(version), model=model, timeout=self._config.attempt_s
+                tokens,
+                sampling,
+                seed=seed,
+                salt=str(version),
+                model=model,
+                timeout=self._config.attempt_s,
+                vocab=self.vocab,
             )
         )
         server.requests.add(request)

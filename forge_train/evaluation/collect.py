@@ -27,6 +27,7 @@ from forge_train.evaluation.folder import run_of
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
+from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
 from forge_train.play.renderer import Message, renderer_for
 from forge_train.play.room import context_of, model_limit, refuse_cramped
@@ -169,11 +170,13 @@ async def collect_from(
     sampling: Sampling,
     max_context: int,
     device: str,
+    blind: bool = False,
     **options: Any,
 ) -> dict[str, int]:
     """`collect` from "gold", from openai:MODEL@URL, or from a model folder, a run or a checkpoint.
 
-    `sampling` and `max_context` (in tokens) are for models. Raises ValueError.
+    `sampling` and `max_context` (in tokens) are for models, `blind` for endpoints that do not show their
+    model its tools. Raises ValueError.
     """
     ids = world.tasks(split, tasks)
     name = by if by == "gold" else f"{by} temperature={sampling.temperature} max_tokens={sampling.max_tokens}"
@@ -188,6 +191,7 @@ async def collect_from(
                 refuse_cramped_endpoint(endpoint, world, ids, action=sampling.max_tokens)
             chat = ChatPlayer(endpoint, sampling)
             try:
+                await refuse_hidden(chat.endpoint, world, ids[0], blind=blind)
                 return await collect(world, chat, ids, folder, **options)
             finally:
                 await chat.close()

@@ -26,6 +26,7 @@ from forge_train.engine import EngineFailed, Sampling
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
 from forge_train.play.world_pool import World
 from forge_train.record.evaluation_result import Evaluation
@@ -53,12 +54,14 @@ async def evaluate_endpoint(
     in_flight: int,
     deadline: float,
     out: Path | None = None,
+    blind: bool = False,
 ) -> Evaluation:
     """Let the model of `engine` (openai:MODEL@URL) play a world's tasks through its native tool calling.
 
     `max_action` is in tokens, `deadline` in seconds an episode. `out` is a folder for the report; one that an
-    evaluation of the same was interrupted in is gone on with. Raises ValueError, before anything is played,
-    NothingPlayed, and EngineFailed when the endpoint answered nothing.
+    evaluation of the same was interrupted in is gone on with. A model that is not shown its tools is judged
+    only when it is to be judged `blind`. Raises ValueError, before anything is played, NothingPlayed, and
+    EngineFailed when the endpoint answered nothing.
     """
     if world is None:
         raise ValueError("--engine plays no run's world: name one with --world module:Name-v0")
@@ -80,6 +83,7 @@ async def evaluate_endpoint(
         with at_once():
             refuse_unreachable(endpoint)
             refuse_cramped_endpoint(endpoint, place, ids, action=max_action)
+        await refuse_hidden(player.endpoint, place, ids[0], blind=blind)
         with Progress(f"{place.name} {split}", total=len(ids) * repeats) as bar, _kept(out, config) as keep:
             bar.advance(len(before))
             found = await evaluate(

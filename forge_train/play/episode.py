@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from forge_train.clock import Clock
 from forge_train.engine import Engine, EngineFailed, Sampling
 from forge_train.play.renderer import Message, Renderer
 from forge_train.play.world_pool import Seat, World, WorldFailed
@@ -30,7 +31,7 @@ T = TypeVar("T")
 async def play(
     world: World, player: Player, task: str, *, seed: int, group: str, deadline: float
 ) -> Trajectory:
-    """Play `task` once, for at most `deadline` seconds.
+    """Play `task` once, for at most `deadline` seconds, not counting those in which it waits in line.
 
     Whatever happens inside the world becomes the ending of the trajectory, and so does an engine that has
     no answer. What happens outside them (a bug, a cancellation) is raised, after everything borrowed was
@@ -42,7 +43,7 @@ async def play(
     conversation: Conversation | None = None
     ending: Ending = "cancelled"
     try:
-        async with asyncio.timeout(deadline) as clock:
+        async with Clock(deadline) as clock:
             messages = await seat.reset()
             record.opened(messages)
             conversation = player.open(messages, task=task, name=f"{group}#{seed}", seed=seed)

@@ -6,13 +6,13 @@ about the policy. So openings are looked at before anything is played, and what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx2
 
 from forge_train.config import Config
-from forge_train.play.renderer import Message
+from forge_train.play.renderer import Message, Renderer
 from forge_train.play.world_pool import World
 
 LOOKED_AT = 64
@@ -97,6 +97,26 @@ def refuse_cramped(
         f"tokens and an action up to {action:,}, together {need:,}. Of {len(seen)} openings looked at, "
         f"{len(long)} do not fit; {way}, or have the world say less by its arguments (`forge-envs list`)"
     )
+
+
+def refuse_cramped_run(
+    config: Config, worlds: Mapping[str, World], judged: Mapping[str, World], renderer: Renderer, model: Any
+) -> None:
+    """`refuse_cramped` for all worlds of a run, where it learns and where it is judged."""
+    for world in config.worlds:
+        for place, split, tasks in (
+            (judged[world.label], config.eval.split, config.eval.tasks),
+            (worlds[world.label], world.split, world.tasks),
+        ):
+            refuse_cramped(
+                place,
+                place.tasks(split, tasks),
+                lambda messages: len(renderer.open(messages)),
+                context=config.rollout.max_context,
+                action=config.rollout.max_action,
+                key="rollout.max_context",
+                most=model_limit(model.config),
+            )
 
 
 def _openings(world: World, tasks: Sequence[str]) -> Iterable[tuple[str, Sequence[Message]]]:

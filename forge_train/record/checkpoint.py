@@ -30,12 +30,15 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers.utils import logging as transformers_logging
 
+from forge_train.config.gguf import refuse_gguf
 from forge_train.record.pretrained import NoModel, load_pretrained
 from forge_train.record.run_folder import sync_folder, write_atomic
 from forge_train.refusals import first_line
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
+MOMENTS = "moments"
+"""Folder of an optimizer's state, in a checkpoint or in the critic's part of it."""
 _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
 
 
@@ -128,7 +131,7 @@ def save(
     for replaced in folder.glob(".replaced-step-*"):
         if (folder / replaced.name.removeprefix(".replaced-")).exists():
             _discard(replaced)
-    for old in _candidates(folder)[keep:]:
+    for old in candidates(folder)[keep:]:
         _discard(old.path)
     return path
 
@@ -139,7 +142,7 @@ def latest(folder: Path) -> Checkpoint | None:
     A damaged one is passed over with a warning. Raises CheckpointError when only damaged ones are left.
     """
     problems: list[str] = []
-    for checkpoint in _candidates(folder):
+    for checkpoint in candidates(folder):
         problem = checkpoint.problem()
         if problem is None:
             for damaged in problems:
@@ -157,7 +160,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
 def oldest(folder: Path) -> int:
     """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
-    return min((checkpoint.step for checkpoint in _candidates(folder)), default=0)
+    return min((checkpoint.step for checkpoint in candidates(folder)), default=0)
 
 
 def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:
@@ -200,10 +203,11 @@ def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
 
 def _model_folder(path: Path) -> Path:
     """The folder with the weights that `path` stands for."""
+    refuse_gguf(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; give a checkpoint, a run folder or a model folder")
     for holder in (path / "checkpoints", path):
-        if not (holder / "config.json").exists() and _candidates(holder):
+        if not (holder / "config.json").exists() and candidates(holder):
             checkpoint = latest(holder)
             assert checkpoint is not None
             return checkpoint.path
@@ -217,8 +221,8 @@ def _model_folder(path: Path) -> Path:
     return path
 
 
-def _candidates(folder: Path) -> list[Checkpoint]:
-    """Everything that is called a checkpoint, newest first."""
+def candidates(folder: Path) -> list[Checkpoint]:
+    """Everything in `folder` that is called a checkpoint, whole or not, newest first."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else []:
         match = _NAME.fullmatch(path.name)

@@ -40,8 +40,8 @@ def why_idle(step: int, groups: Sequence[Sequence[Trajectory]], compared: Sequen
 
 
 TRIES = {
-    "tokens": "a larger rollout.max_action, or algorithm.train_out_of_tokens = true",
-    "context": "a larger rollout.max_context, or algorithm.train_out_of_tokens = true",
+    "tokens": 'a larger rollout.max_action, or algorithm.masked without "tokens"',
+    "context": 'a larger rollout.max_context, or algorithm.masked without "context"',
     "deadline": "a longer rollout.deadline_s",
     "failed": "mending the machine that failed (the errors are in the report's episodes)",
 }

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from forge_train.record.evaluation_result import lost_of, shares
 from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.record.step_metrics import learning_speed
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
 from forge_train.show.live import duration
 from forge_train.show.results import changed, spanned
@@ -261,6 +262,9 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
               log=True),
         lines("Distance from the sampling policy", "KL in nats per token, and the clipped share of tokens.",
               {"KL": ("kl",), "clipped": ("clipped",)}),
+        lines("Single tokens",
+              "The largest ratio of probabilities, and the part of the gradient that 1% of the tokens hold.",
+              {"largest ratio": ("ratio_max",), "1% of the tokens": ("top_tokens_share",)}, log=True),
         lines("Turns", "Actions of an episode.", {"turns": ("turns",)}),
         lines("Tokens", "Tokens the policy wrote in an episode.", {"tokens": ("tokens_per_episode",)}),
         stack("How episodes end", "Share of the episodes of a step.", "endings", ENDINGS, "percent"),
@@ -270,8 +274,9 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
 
 
 def _accounted(line: Line) -> Line:
-    """Metrics of a step with all of its seconds told: what no part names is `other`."""
-    seconds = line.get("seconds")
+    """Metrics of a step with its learning speed, and all its seconds told: what no part names is `other`."""
+    seconds, speed = line.get("seconds"), learning_speed(line)
+    line = line if speed is None else {**line, "flops_per_second": speed}
     if not isinstance(seconds, dict) or "other" in seconds:
         return line
     known = {k: v for k, v in seconds.items() if isinstance(v, int | float)}
@@ -310,7 +315,7 @@ def _other_curves(metrics: Sequence[Line]) -> list[Chart]:
     """Numbers of a step that no curve above shows: a new metric needs no change here."""
     known = {"step", "success", "return", "turn_reward", "entropy", "grad_norm", "logprob_gap",
              "identity_mean", "logprob_gap_max", "identity_max", "kl", "clipped", "turns",
-             "tokens_per_episode"}  # fmt: skip
+             "tokens_per_episode", "ratio_max", "top_tokens_share"}  # fmt: skip
     names = dict.fromkeys(
         k for m in metrics for k, v in m.items() if k not in known and isinstance(v, int | float)
     )

@@ -77,7 +77,7 @@ class Desk:
             runner=self.run_group,
             engine=self.engine,
             learner=self.learner,
-            algorithm=AlgorithmConfig(train_out_of_tokens=True),
+            algorithm=AlgorithmConfig(masked=("deadline",)),
             curriculum=Curriculum({"w": self.world.tasks("train", 50)}, {"w": 1.0}, seed=0),
             admission=admission,
             temperature=1.0,

@@ -55,7 +55,7 @@ class Desk:
             runner=LocalRunner({"w": world}, player, seed=0, group_size=4, deadline=60.0, in_flight=64),
             engine=engine,
             learner=learner,
-            algorithm=AlgorithmConfig(train_out_of_tokens=True),
+            algorithm=AlgorithmConfig(masked=("deadline",)),
             curriculum=Curriculum({"w": world.tasks("train", 50)}, {"w": 1.0}, seed=0),
             admission=Admission(2, max_lag),
             temperature=1.0,

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "forge_train"
 
 FLOORS = [
-    {"engine", "trajectory", "seeds", "config", "refusals", "interrupt"},
+    {"engine", "trajectory", "seeds", "config", "clock", "refusals", "interrupt"},
     {"record"},
     {"learn"},
     {"engines"},
@@ -22,6 +22,7 @@ FLOORS = [
     {"policy"},
     {"trainer"},
     {"run"},
+    {"commands"},
     {"cli", "recipes"},
 ]
 """From the ground up; what stands on one floor knows that floor and those below."""

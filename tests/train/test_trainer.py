@@ -58,7 +58,7 @@ def test_failed_machines_are_no_reward_of_zero(name: str) -> None:
 def test_out_of_room_counts_only_when_the_config_says_so() -> None:
     group = [trajectory(1.0), trajectory(1.0), trajectory(None, "tokens"), trajectory(None, "context")]
     assert trainer().credit(group)[2:] == [[], []]
-    counted = trainer(train_out_of_tokens=True).credit(group)
+    counted = trainer(masked=["deadline"]).credit(group)
     assert counted[2][0] < 0 < counted[0][0]
 
 

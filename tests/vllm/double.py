@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,14 +199,16 @@ class Double:
 def main(argv: list[str]) -> None:
     """Be a process as `forge_train.engines.server_processes` starts one: -m MODULE --model M ... --port P ...
 
-    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
+    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep, with
+    "--shared" it holds shared memory. The
     arguments and the process id of a worker that it starts are written to the folder NOTES.
     """
     if "--wrong" in argv:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
+    segment = _segment() if "--shared" in argv else None
     told = {name: os.environ.get(name) for name in ("VLLM_CPU_OMP_THREADS_BIND", "CUDA_VISIBLE_DEVICES")}
-    note = {"argv": argv, "worker": worker.pid, "env": told}
+    note = {"argv": argv, "worker": worker.pid, "env": told, "segment": segment and segment.name}
     Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
@@ -216,6 +220,13 @@ def main(argv: list[str]) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(serve())
+
+
+def _segment() -> SharedMemory:
+    """Shared memory that stays when the process is killed before it can remove it."""
+    made = SharedMemory(create=True, size=16)
+    resource_tracker.unregister(f"/{made.name}", "shared_memory")
+    return made
 
 
 if __name__ == "__main__":
