@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,38 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     keys.add_argument("what", nargs="*", metavar="FILE|WORD", help="a TOML file and overrides, or words")
     keys.add_argument("--markdown", action="store_true", help="print the page docs/config.md")
     keys.set_defaults(command=config)
+
+    again = commands.add_parser(
+        "replay", help="one update of a run again, without playing, with other settings"
+    )
+    again.add_argument("run", type=Path, help="the folder of a run")
+    again.add_argument("set", nargs="*", metavar="key=value", help="what is to differ, e.g. optim.lr=1e-6")
+    again.add_argument(
+        "--step",
+        nargs="+",
+        required=True,
+        metavar=("N", "key=value"),
+        help="counted from 0, as in metrics.jsonl",
+    )
+    again.add_argument("--json", action="store_true", help="print both as JSON")
+    again.set_defaults(command=replay)
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Do one update again and show it beside what was recorded."""
+    from forge_train.replay import replay as again
+    from forge_train.show.results import show_replay
+
+    step, changes = args.step[0], [*args.set, *args.step[1:]]
+    if not step.isdecimal():
+        raise ValueError(f"--step {step}: give the number of a step, as in metrics.jsonl")
+    found = again(args.run, int(step), changes)
+    if args.json:
+        show(json.dumps({"recorded": found.recorded, "replayed": found.replayed}, indent=1))
+    else:
+        title = f"{args.run}, step {step}" + (f" with {' '.join(changes)}" if changes else "")
+        show_replay(title, found.recorded, found.replayed)
+    return 0
 
 
 def config(args: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
+from forge_train.agents.build import agent_reader
 from forge_train.config import Config, WorldConfig
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
@@ -20,7 +21,9 @@ from forge_train.engines.local import LocalEngine
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weight_names
-from forge_train.play.renderer import Renderer
+from forge_train.play.format import Format, read_template, settle
+from forge_train.play.hearing import readers_of, require_heard
+from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
@@ -55,7 +58,7 @@ def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> 
         stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
     else:
         stored = gold(config, worlds, config.sft.episodes)
-    episodes = [sft.trajectory_of(messages, renderer) for messages in stored]
+    episodes = sft.trajectories(stored, renderer, worlds.values())
     return list(sft.batches(episodes, config.sft, seed=config.run.seed))
 
 
@@ -85,12 +88,42 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
         model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
+    if settings.chat_template:
+        tokenizer.chat_template = read_template(settings.chat_template)
     if settings.lora_rank:
         seed = derive_seed(config.run.seed, "adapters")
         add_lora(model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=seed)
         if saved is not None:
             load_adapter(model, saved.state()["adapter"])
     return model, tokenizer
+
+
+def make_renderer(
+    config: Config, model: Any, tokenizer: Any, worlds: Mapping[str, World], *, began: float
+) -> Renderer:
+    """How the policy is spoken to; the tokenizer carries the settings from now on.
+
+    `began`: the time that a template which reads the clock is told, in seconds since 1970. Raises ValueError
+    for a template that cannot carry an episode, and for worlds that would not hear its calls.
+    """
+    settings, thinking = config.model, config.thinking
+    settle(
+        tokenizer,
+        model,
+        Format(
+            renderer=settings.renderer,
+            past=thinking.past,
+            began=began,
+            args=settings.template_args,
+            budget=thinking.budget,
+            early_stop=thinking.early_stop,
+        ),
+    )
+    renderer = renderer_for(tokenizer)
+    require_heard(
+        renderer, readers_of(worlds.values()) if not config.agent.used else [agent_reader(config.agent)]
+    )
+    return renderer
 
 
 @dataclass(slots=True)

@@ -33,11 +33,10 @@ from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
-from forge_train.play.renderer import renderer_for
 from forge_train.play.room import refuse_cramped_run, with_room
 from forge_train.play.tally import Tally
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, lessons, make_engine, make_policy, plain_model
+from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
@@ -89,7 +88,7 @@ class Run:
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)
-        self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
         self.current = Current()
@@ -169,7 +168,7 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
+        exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
@@ -266,6 +265,7 @@ class Run:
             admission=Admission(
                 rollout.groups,
                 rollout.max_lag,
+                spare=rollout.spare,
                 updates=config.run.steps,
                 version=start,
                 started=journal.started,

@@ -130,7 +130,7 @@ class Trainer:
             "refilled": len(useless),
             "bugs": self.bugs,
             "seconds": {
-                **time_to_groups(collected - began, groups, overlapped=self.admission.max_lag > 0),
+                **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
                 "placement": placed - collected,
                 "values": valued - placed,
                 "logprobs": scoring,
@@ -238,7 +238,8 @@ class Trainer:
         """Group `index` has been played. One that teaches nothing makes room for another, up to `refill`."""
         self.playing.pop(index, None)
         if useful is None:
-            useful = len(self.rejected) >= self.refill or teaches(self.credit(group))
+            spent = self.rejected.keys() - (self.journal.left_out if self.journal else set())
+            useful = len(spent) >= self.refill or teaches(self.credit(group))
         (self.finished if useful else self.rejected)[index] = group
         self.admission.finish(index, useful=useful)
 

@@ -39,6 +39,7 @@ from forge_train.config.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
+    "ThinkingConfig",
     "TinyConfig",
     "VLLMConfig",
     "WorldConfig",
@@ -68,6 +70,8 @@ class Config(Section):
     """The run as a whole."""
     model: ModelConfig = ModelConfig()
     """The policy."""
+    thinking: ThinkingConfig = ThinkingConfig()
+    """What becomes of its thoughts."""
     worlds: tuple[WorldConfig, ...] = Field(strict=False)
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
@@ -150,6 +154,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -177,7 +182,8 @@ _FREE = frozenset(
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
-            "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
+            "attempt_s", "attempts", "health_s", "load_s", "checksums", "start_s", "restarts", "flags", "env",
+            "transfer",
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
@@ -246,6 +252,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         where = f"{path}: " if path is not None else ""
         raise ConfigError([where + problem for problem in explain(error, Config)]) from None
     _check_model_path(config.model.path)
+    _check_template(config.model)
     return config
 
 
@@ -269,6 +276,16 @@ def _check_model_path(path: str) -> None:
         raise ConfigError([f'model.path = "{path}": no such folder; give that of a model, or a hub name'])
     if path and folder.is_dir() and not (folder / "config.json").is_file():
         raise ConfigError([f'model.path = "{path}": the folder has no config.json, so it is not a model'])
+
+
+def _check_template(model: ModelConfig) -> None:
+    """A chat template is a file that is there, for a model that is not made here."""
+    path = model.chat_template
+    if path and not Path(path).expanduser().is_file():
+        raise ConfigError([f'model.chat_template = "{path}": no such file; give that of a jinja template'])
+    reserved = set(model.template_args) & {"messages", "tools", "add_generation_prompt", "chat_template"}
+    if reserved:
+        raise ConfigError([f"model.template_args: {min(reserved)} is filled in by the run; leave it out"])
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -132,7 +132,7 @@ def _kind(kind: Any) -> str:
         return f"list of {_kind(inner[0])}"
     if origin is dict or kind is dict:
         return f"table of {_kind(args[1])}" if args and args[1] is not Any else "table"
-    return _NAMES.get(kind) or getattr(kind, "__name__", str(kind))
+    return _NAMES.get(kind) or str(getattr(kind, "__name__", kind))
 
 
 def _default(field: FieldInfo) -> str:

@@ -52,7 +52,7 @@ def refuse_unused(config: Sections) -> None:
 
 def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Of this config: a section, keys of it that nothing reads, and why."""
-    algorithm, lag = config.algorithm, config.rollout.max_lag
+    algorithm, lag = config.algorithm, config.rollout.latest
     if not config.agent.used:
         yield "agent", tuple(type(config.agent).model_fields), "no program plays; set agent.command"
     elif config.agent.function:
@@ -67,8 +67,10 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
         yield "algorithm", ("importance_cap",), why
     elif algorithm.objective == "auto" and lag and algorithm.importance_level == "token":
+        key = "max_lag" if config.rollout.max_lag else "spare"
         late = (
-            f'with rollout.max_lag = {lag} algorithm.objective = "auto" is "ppo", which puts no weight on its'
+            f"with rollout.{key} = {getattr(config.rollout, key)} "
+            'algorithm.objective = "auto" is "ppo", which puts no weight on its'
         )
         yield "algorithm", ("importance_cap",), f'{late} ratio; set it to "clipped"'
     if config.optim.schedule == "constant":

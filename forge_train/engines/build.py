@@ -79,7 +79,7 @@ def _transfer(config: Config, model: Any, weights: Weights | None) -> tuple[Weig
     rank = next((r for r in _RANKS if r >= model.lora[0]), None)
     if rank is None:
         raise ValueError(f"model.lora_rank = {model.lora[0]}: vLLM serves adapters up to rank {_RANKS[-1]}")
-    keep = max(2, 1 + config.rollout.max_lag)
+    keep = max(2, 1 + config.rollout.latest)
     flags = ("--enable-lora", "--max-loras", str(keep), "--max-lora-rank", str(rank))
     return AdapterTransfer(partial(_save_adapter, model), folder, keep=keep), flags
 

@@ -162,6 +162,14 @@ class Client:
             raise ServerError(self.url, f"/weight_info makes no sense: {answer!r:.200}")
         return str(answer["weight_version"])
 
+    async def checksums(self, timeout: float) -> dict[str, str]:
+        """Hashes of all tensors, as they lie in memory, by name. A server of an older vLLM has none."""
+        answer = await self._post("/weight_checker", {"action": "checksum"}, timeout=timeout)
+        found = answer.get("checksums") if isinstance(answer, dict) else None
+        if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+            raise ServerError(self.url, f"/weight_checker makes no sense: {answer!r:.200}", status=200)
+        return found
+
     async def name_version(self, version: str, timeout: float) -> None:
         """Call the weights `version` from now on."""
         await self._post("/update_weight_version", {"new_version": version}, timeout=timeout)

@@ -23,13 +23,13 @@ from forge_train.engines.devices import refuse_missing, visible_devices
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
-from forge_train.evaluation.folder import run_of
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
+from forge_train.play.hearing import renderer_of
 from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
-from forge_train.play.renderer import Message, renderer_for
+from forge_train.play.renderer import Message
 from forge_train.play.room import context_of, model_limit, refuse_cramped
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
@@ -197,8 +197,7 @@ async def collect_from(
                 await chat.close()
         refuse_missing(device, visible_devices(torch.cuda.device_count()), "--device")
         model, tokenizer = checkpoint.load_model(Path(by))
-        run = run_of(Path(by))
-        renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
+        renderer = renderer_of(model, tokenizer, world)
         max_context = context_of(max_context, model, "--max-context")
         refuse_cramped(
             world,

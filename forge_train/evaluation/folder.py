@@ -14,7 +14,7 @@ from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.interrupt import at_once
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.renderer import renderer_for
+from forge_train.play.hearing import renderer_of
 from forge_train.play.room import context_of, model_limit, refuse_cramped
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
@@ -74,7 +74,7 @@ async def evaluate_model(
     context, action = limits(run, max_context, max_action)
     place = World(own[0].id if own else str(world), args)
     context = context_of(context, model, "--max-context")
-    renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
+    renderer = renderer_of(model, tokenizer, place)
     ids = place.tasks(split, tasks)
     with at_once():
         refuse_cramped(

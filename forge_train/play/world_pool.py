@@ -96,6 +96,14 @@ class World:
         """Gold of a task, how actions are read, which tools write; None where the world does not say."""
         return cast(Solution | None, self._borrow(lambda env: solution_of(env, task)))
 
+    def grammar(self) -> Any | None:
+        """How it reads actions (`name`, `parse`, `write`, `for_tools`); None where the world does not say."""
+        return self._borrow(lambda env: getattr(env, "grammar", None))
+
+    def grammars(self) -> list[Any]:
+        """All grammars that a world of its kind could read."""
+        return list(self._borrow(lambda env: getattr(env, "known_grammars", list)()))
+
     def start(self, task: str, seed: int) -> dict[str, Any]:
         """Keyword arguments of `reset`: a seeded world's task is its seed, so a group shares its opening."""
         if not self._numbered:

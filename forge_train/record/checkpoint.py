@@ -37,6 +37,7 @@ from forge_train.refusals import first_line
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
+ADAPTER_CONFIG = "adapter_config.json"
 MOMENTS = "moments"
 """Folder of an optimizer's state, in a checkpoint or in the critic's part of it."""
 _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
@@ -158,6 +159,11 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def all_of(folder: Path) -> list[Checkpoint]:
+    """What is called a checkpoint there, whole or not, newest first."""
+    return candidates(folder)
+
+
 def oldest(folder: Path) -> int:
     """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
     return min((checkpoint.step for checkpoint in candidates(folder)), default=0)
@@ -211,6 +217,13 @@ def _model_folder(path: Path) -> Path:
             checkpoint = latest(holder)
             assert checkpoint is not None
             return checkpoint.path
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+        if not (path.parent / MANIFEST).is_file():
+            raise CheckpointError(
+                f"{path}: an adapter, not a model; merge it into its base (peft's merge_and_unload) and give "
+                "that folder"
+            )
+        path = path.parent  # one of ours: beside it lie the weights that have it merged
     if not (path / "config.json").is_file():
         hint = "the run has no checkpoint yet" if (path / "config.toml").exists() else "it has no config.json"
         raise CheckpointError(f"{path}: holds no model ({hint}); give a checkpoint or a model folder")

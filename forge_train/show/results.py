@@ -64,15 +64,37 @@ def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Diffe
 
 
 def spanned(event: Mapping[str, Any]) -> str:
-    """The interval of an evaluation event, and the tasks it stands on where some are missing.
+    """The interval of an evaluation event, the tasks it stands on where some are missing, and what the plays
+    that nobody graded could make of it.
 
     >>> spanned({"low": 0.25, "high": 0.75}), spanned({"low": None, "high": None, "counted": 1, "asked": 40})
     ('25.0% to 75.0%', 'no interval, 1 of 40 tasks')
     """
     low, high = event.get("low"), event.get("high")
     text = "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    counted, asked = event.get("counted"), event.get("asked")
-    return text if counted == asked else f"{text}, {counted} of {asked} tasks"
+    counted, asked, bounds = event.get("counted"), event.get("asked"), event.get("bounds")
+    if counted != asked:
+        text = f"{text}, {counted} of {asked} tasks"
+    if bounds is None:
+        return text
+    return f"{text}, {event['ungraded']} plays ungraded: {bounds[0]:.1%} if lost, {bounds[1]:.1%} if won"
+
+
+def show_replay(
+    title: str, recorded: Mapping[str, float], replayed: Mapping[str, float], console: Console | None = None
+) -> None:
+    """Figures of an update as they were recorded and as they are now, and by how much they differ."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("recorded", "replayed", "change"):
+        table.add_column(name, justify="right")
+    for name in dict.fromkeys([*recorded, *replayed]):
+        before, after = recorded.get(name), replayed.get(name)
+        told = (
+            "" if before is None or after is None else "same" if before == after else f"{after - before:+.3g}"
+        )
+        table.add_row(name, *("–" if v is None else f"{v:.6g}" for v in (before, after)), told)
+    (console or Console()).print(table)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:

@@ -308,6 +308,7 @@ FREE = [
     "vllm.urls=['http://one']", "vllm.count=2", "vllm.python=python", "vllm.host=10.0.0.1", "vllm.port=9",
     "vllm.gpus=['0']", "vllm.folder=weights", "vllm.in_flight=3", "vllm.deadline_s=9.0", "vllm.attempt_s=9.0",
     "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
+    "vllm.checksums=true",
     "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
     "vllm.flags=['--max-num-seqs', '8']", "vllm.env={A = '1'}", "vllm.transfer=nccl", "rollout.in_flight=64",
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",

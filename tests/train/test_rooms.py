@@ -21,7 +21,7 @@ FLOORS = [
     {"sft", "tiny"},
     {"policy"},
     {"trainer"},
-    {"run"},
+    {"run", "replay"},
     {"commands"},
     {"cli", "recipes"},
 ]

@@ -26,7 +26,7 @@ class Double:
     `faults` are requests of control that fail, by path and query, and `fatal` those it dies of; `drowsy` says
     yes and goes on sleeping.
     `settings` are what it says it was started with, `heard` the requests of control so far, `adapters` the
-    folders of those it serves, by name.
+    folders of those it serves, by name. `checksums` are those of its weights; without, it is an older vLLM.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -45,6 +45,7 @@ class Double:
         self.heard: list[str] = []
         self.loads: list[str] = []
         self.adapters: dict[str, str] = {}
+        self.checksums: dict[str, str] | None = None
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
         self.port = 0
@@ -142,6 +143,9 @@ class Double:
             self.version = body["new_version"]
         elif path == "/weight_info":
             return said({"weight_version": self.version})
+        elif path == "/weight_checker" and self.checksums is not None:
+            assert body == {"action": "checksum"}
+            return said({"checksums": self.checksums})
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
