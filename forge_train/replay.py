@@ -118,7 +118,7 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
 
 def _before(path: Path, step: int, stored: StoredSteps) -> Checkpoint:
     """The newest whole checkpoint from which every update up to `step` is stored."""
-    found = [c for c in checkpoint.all_of(path / "checkpoints") if c.problem() is None]
+    found = [c for c in checkpoint.candidates(path / "checkpoints") if c.problem() is None]
     able = sorted({s for c in found for s in _onwards(c.step, stored)})
     for saved in found:
         if saved.step <= step and step in _onwards(saved.step, stored):

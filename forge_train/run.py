@@ -8,7 +8,6 @@ Each stage continues from the newest whole checkpoint, so a run that was killed 
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from pathlib import Path
@@ -34,20 +33,21 @@ from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.room import refuse_cramped_run, with_room
+from forge_train.play.run_tasks import check_tasks
 from forge_train.play.tally import Tally
 from forge_train.play.world_pool import World
 from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
-from forge_train.record import checkpoint, retention
+from forge_train.record import best, checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
 from forge_train.record.journal import Journal
 from forge_train.record.profile import profiled
-from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
-from forge_train.show.results import evaluations
+from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
 from forge_train.trainer import Runner, Trainer
 
@@ -85,12 +85,15 @@ class Run:
             w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
             for w in config.worlds
         }
+        check_tasks(config, folder, self.worlds, self.judged)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)
         self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
+        self.stopped = False
+        """Held-out tasks say that more training does not help: `eval.patience`."""
         self.current = Current()
         self.engine = make_engine(
             config,
@@ -170,14 +173,17 @@ class Run:
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
-        began, saving = time.perf_counter() - self._spent(start), 0.0
+        began, saving = time.perf_counter() - seconds_before(self.folder.path, start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers or self.here(tally))
             try:
                 await trainer.update_engine()
+                await self._begin_judging(start, learner, began)
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
+                        if self.stopped:
+                            break
                         async with watched(live, trainer, tally, per_step):
                             with profiled(config.run, step, live.note):
                                 metrics, groups, credit = await trainer.step(step)
@@ -185,15 +191,19 @@ class Run:
                             live.note(why_idle(step, groups, trainer.compared(groups)))
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
-                        self.folder.rollouts(step, self._stored(groups, credit))
+                        keep = config.run.keep_groups
+                        self.folder.rollouts(
+                            step, group_records(groups[:keep], credit[:keep], self.tokenizer.decode)
+                        )
                         self.folder.metrics(step, metrics)
                         live.step(metrics)
                         saving = await self._after(step + 1, trainer, journal, began)
             finally:
                 await trainer.close()
         judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
-        if ("after RL", config.run.steps) not in judged:
-            await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
+        if ("after RL", learner.version) not in judged:
+            await self.evaluate("after RL", learner.version, time.perf_counter() - began)
+        await self._keep_best(learner)
 
     async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> float:
         """Save and evaluate where the config says so, when `done` steps are; returns the seconds of saving.
@@ -203,7 +213,7 @@ class Run:
         last, saving = done == self.config.run.steps, 0.0
         if self._due(done) or last:
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
-            journal.saved(checkpoint.oldest(self.folder.checkpoints))
+            journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
             if (
@@ -211,7 +221,29 @@ class Run:
             ):  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
+            await self._keep_best(trainer.learner)
         return saving
+
+    async def _begin_judging(self, start: int, learner: Learner, began: float) -> None:
+        """What a kill may have left undone after update `start`: its evaluation, and what that decides."""
+        every = self.config.run.eval_every
+        told = {e["step"] for e in evaluations(self.folder.path)}
+        if every and start and start % every == 0 and start < self.config.run.steps and start not in told:
+            await self.evaluate(f"step {start}", start, time.perf_counter() - began)
+        await self._keep_best(learner)
+
+    async def _keep_best(self, learner: Learner) -> None:
+        """The checkpoint that held-out tasks call best stays; and whether training has stopped helping."""
+        if not self.config.run.eval_every:
+            return
+        scored, folder = best.scores(evaluations(self.folder.path)), self.folder.checkpoints
+        self.stopped = best.stops(scored, self.config.eval.patience)
+        first = best.best_of(scored)
+        wanted = {first, learner.version if self.stopped else first}
+        if learner.version in wanted and not checkpoint.stands(folder, learner.version):
+            await asyncio.to_thread(self.save, folder, learner.version, learner)
+        if first is not None:
+            best.point_to(folder, first)
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
@@ -354,6 +386,7 @@ class Run:
             tokenizer=self.tokenizer,
             state=state,
             keep=self.config.run.keep_checkpoints,
+            pinned=best.pointed_to(folder),
             also=beside,
         )
         retention.thin(folder, self.config.run.keep_optimizer)
@@ -374,15 +407,6 @@ class Run:
         torch.set_rng_state(state["rng"])
         return saved.step
 
-    def _stored(self, groups: list[Any], credit: list[Any]) -> list[dict[str, Any]]:
-        """The episodes a step keeps for the report: those of its first groups."""
-        keep = self.config.run.keep_groups
-        return [
-            rollout_record(trajectory, advantages, self.tokenizer.decode)
-            for group, rows in zip(groups[:keep], credit[:keep], strict=True)
-            for trajectory, advantages in zip(group, rows, strict=True)
-        ]
-
     def _due(self, done: int) -> bool:
         every = self.config.run.checkpoint_every
         return bool(every) and done % every == 0
@@ -390,8 +414,3 @@ class Run:
     def _before(self, start: int) -> list[dict[str, Any]]:
         """Metrics of the steps before `start`."""
         return [line for line in read_lines(self.folder.path / "metrics.jsonl") if line["step"] < start]
-
-    def _spent(self, start: int) -> float:
-        """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
-        supervised = [e["seconds"] for e in evaluations(self.folder.path) if e["stage"] == "after SFT"]
-        return math.fsum(supervised[-1:] + [line["seconds"]["total"] for line in self._before(start)])

@@ -128,6 +128,11 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if self.eval.patience and not self.run.eval_every:
+            raise ValueError(
+                f"eval.patience = {self.eval.patience}: it counts evaluations on the way, and there is none; "
+                "set run.eval_every"
+            )
         if self.rollout.refill and advantage in CRITIC_ESTIMATORS:
             raise ValueError(
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
@@ -178,7 +183,8 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_optimizer", "keep_groups", "max_bugs", "trackers", "tracker_args", "profile",
+            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args",
+            "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
@@ -187,6 +193,7 @@ _FREE = frozenset(
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
+        "eval": ("patience",),
         "model": ("kernels", "device"),
         "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
     }.items()

@@ -63,6 +63,8 @@ class RunConfig(Section):
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    changed_tasks: bool = False
+    """Go on with a run although its tasks are not those it began with (`tasks.json` of its folder)."""
     trackers: tuple[str, ...] = Field(default=(), strict=False)
     """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
     your own (docs/trackers.md). One that is down costs the run nothing."""
@@ -389,6 +391,8 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    patience: NonNegativeInt = 0
+    """Stop when so many evaluations (`run.eval_every`) in a row bring no better checkpoint; 0: never."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

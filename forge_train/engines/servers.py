@@ -18,8 +18,9 @@ from typing import Any
 from forge_train.config import VLLMConfig
 from forge_train.engine import EngineFailed
 from forge_train.engines.server_processes import ServerProcesses
+from forge_train.engines.tied_head import refuse_stale_head
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, Generated, ServerError
-from forge_train.engines.weights import WeightTransfer
+from forge_train.engines.weights import FolderTransfer, WeightTransfer
 
 log = logging.getLogger(__name__)
 
@@ -266,7 +267,7 @@ class Servers:
         try:
             models = await client.models(self._health)
             await client.version(self._health)
-            if needs or self._sleeps:
+            if self.transfer is not None or self._sleeps:
                 settings = await client.settings(self._config.start_s)
         except ServerError as error:
             if error.status not in (403, 404):
@@ -281,6 +282,8 @@ class Servers:
                 f"{client.url} takes {longest} tokens and rollout.max_context is {self._max_context}: lower "
                 f"that, or start the server with --max-model-len {self._max_context}"
             )
+        if isinstance(self.transfer, FolderTransfer):
+            refuse_stale_head(client.url, settings)
         for section, flag in needs.items():
             if not settings.get(section):
                 raise ValueError(

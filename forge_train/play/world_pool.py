@@ -84,6 +84,19 @@ class World:
             return [f"seed:{first + i}" for i in range(n)]
         return list(self._borrow(lambda env: env.task_ids(split, n)))
 
+    def content(self, task: str) -> Any:
+        """All that the world knows of `task`, gold included; None where it does not tell (`env.find`)."""
+
+        def find(env: Any) -> Any:
+            if self._numbered or not hasattr(env, "find"):
+                return None
+            try:
+                return env.find(task)
+            except Exception:  # somebody else's `find` may mean anything
+                return None
+
+        return self._borrow(find)
+
     def gold(self, task: str) -> list[str]:
         """Actions that earn outcome 1.0 on `task`; ValueError where the world has none."""
         if not self.solved:

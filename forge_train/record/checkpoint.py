@@ -98,9 +98,10 @@ def save(
     tokenizer: Any,
     state: Mapping[str, Any],
     keep: int = 2,
+    pinned: int | None = None,
     also: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write the checkpoint of `step` into `folder`, keep the `keep` newest, and return its path.
+    """Write the checkpoint of `step` into `folder`, keep the `keep` newest and that of `pinned`; its path.
 
     model, tokenizer: anything with `save_pretrained`. state: tensors, numbers, text, None, and
     dicts, lists and tuples of them, so that loading never runs code; ValueError for anything else.
@@ -133,7 +134,8 @@ def save(
         if (folder / replaced.name.removeprefix(".replaced-")).exists():
             _discard(replaced)
     for old in candidates(folder)[keep:]:
-        _discard(old.path)
+        if old.step != pinned:
+            _discard(old.path)
     return path
 
 
@@ -159,14 +161,14 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def all_of(folder: Path) -> list[Checkpoint]:
-    """What is called a checkpoint there, whole or not, newest first."""
-    return candidates(folder)
+def stands(folder: Path, step: int) -> bool:
+    """Whether there is a checkpoint of `step`."""
+    return any(checkpoint.step == step for checkpoint in candidates(folder))
 
 
-def oldest(folder: Path) -> int:
-    """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
-    return min((checkpoint.step for checkpoint in candidates(folder)), default=0)
+def oldest(folder: Path, keep: int) -> int:
+    """Step of the oldest of the `keep` newest, which a run may have to go back to; 0 without any."""
+    return min((checkpoint.step for checkpoint in candidates(folder)[:keep]), default=0)
 
 
 def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:

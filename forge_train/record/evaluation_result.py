@@ -79,8 +79,7 @@ class Evaluation:
     """Requests and tokens of all plays, failed ones included, as the endpoint counted them; {} for others."""
 
     digest: str | None = None
-    """Of the tasks that were judged, ids and contents (`forge_train.record.task_digest`); None where
-    unknown."""
+    """Of the tasks that were judged, ids and contents: see `forge_train.record.task_digest`."""
 
     @property
     def ungraded(self) -> int:
@@ -89,8 +88,7 @@ class Evaluation:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Success of a single play had all that is ungraded been lost, and had it been won; None if nothing
-        is.
+        """Success of a single play had all that is ungraded been lost, or won; None where all is graded.
 
         Whoever is taken away may not be like the others: what breaks a machine is often the long episode.
         """

@@ -163,6 +163,19 @@ def rollout_record(
     }
 
 
+def group_records(
+    groups: Iterable[Iterable[Trajectory]],
+    credit: Iterable[Iterable[Sequence[float]]],
+    decode: Callable[[list[int]], str],
+) -> list[dict[str, Any]]:
+    """The records of groups, with the advantages of each member."""
+    return [
+        rollout_record(trajectory, advantages, decode)
+        for group, rows in zip(groups, credit, strict=True)
+        for trajectory, advantages in zip(group, rows, strict=True)
+    ]
+
+
 def token_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
     """The text of each token. A character spread over several tokens is told at its last one.
 

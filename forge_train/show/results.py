@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from forge_train.show.fitting import table_of
 def evaluations(folder: Path) -> list[dict[str, Any]]:
     """The evaluation events of a run that still hold, in order."""
     return [e for e in standing(read_lines(folder / "events.jsonl")) if e["event"] == "evaluation"]
+
+
+def seconds_before(folder: Path, step: int) -> float:
+    """Seconds of supervised training and of the steps before `step`: a resumed run's clock goes on."""
+    supervised = [e["seconds"] for e in evaluations(folder) if e["stage"] == "after SFT"]
+    lines = (line for line in read_lines(folder / "metrics.jsonl") if line["step"] < step)
+    return math.fsum([*supervised[-1:], *(line["seconds"]["total"] for line in lines)])
 
 
 def show_run(folder: Path, console: Console | None = None) -> None:
@@ -59,25 +67,26 @@ def show_run(folder: Path, console: Console | None = None) -> None:
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:
-    """How success changed between two evaluation events, on the tasks that both graded."""
+    """How success changed between two evaluation events, on the tasks that both graded.
+
+    None where the tasks themselves changed in between: what is called the same would not be.
+    """
+    digests = [e.get("digest") for e in (before or {}, after)]
+    if None not in digests and digests[0] != digests[1]:
+        return None
     return paired(shares(before.get("tasks") or ()), shares(after.get("tasks") or ())) if before else None
 
 
 def spanned(event: Mapping[str, Any]) -> str:
-    """The interval of an evaluation event, the tasks it stands on where some are missing, and what the plays
-    that nobody graded could make of it.
+    """The interval of an evaluation event, and the tasks it stands on where some are missing.
 
     >>> spanned({"low": 0.25, "high": 0.75}), spanned({"low": None, "high": None, "counted": 1, "asked": 40})
     ('25.0% to 75.0%', 'no interval, 1 of 40 tasks')
     """
     low, high = event.get("low"), event.get("high")
     text = "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"
-    counted, asked, bounds = event.get("counted"), event.get("asked"), event.get("bounds")
-    if counted != asked:
-        text = f"{text}, {counted} of {asked} tasks"
-    if bounds is None:
-        return text
-    return f"{text}, {event['ungraded']} plays ungraded: {bounds[0]:.1%} if lost, {bounds[1]:.1%} if won"
+    counted, asked = event.get("counted"), event.get("asked")
+    return text if counted == asked else f"{text}, {counted} of {asked} tasks"
 
 
 def show_replay(

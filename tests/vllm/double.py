@@ -149,8 +149,8 @@ class Double:
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
-            model = {"model_config": {"enable_sleep_mode": self.sleep_mode}}
-            return said({"vllm_config": self.settings | model})
+            model = self.settings.get("model_config", {}) | {"enable_sleep_mode": self.sleep_mode}
+            return said({"vllm_config": self.settings | {"model_config": model}})
         elif path == "/v1/models":
             return said({"data": [{"id": name, "max_model_len": 64} for name in ("m", *self.adapters)]})
         elif path == "/v1/load_lora_adapter":
