@@ -154,7 +154,7 @@ def latest(folder: Path) -> Checkpoint | None:
 
 def all_of(folder: Path) -> list[Checkpoint]:
     """What is called a checkpoint there, whole or not, newest first."""
-    return _candidates(folder)
+    return candidates(folder)
 
 
 def oldest(folder: Path) -> int:
