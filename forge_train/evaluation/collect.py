@@ -179,7 +179,7 @@ async def collect_from(
         if by == "gold":
             return await collect(world, Speaker(world.gold), ids, folder, **options)
         if by.startswith("openai:"):
-            chat = ChatPlayer(ChatEndpoint.parse(by), sampling)
+            chat = ChatPlayer(ChatEndpoint.parse(by), sampling, world.grammar())
             try:
                 await refuse_hidden(chat.endpoint, world, ids[0], blind=blind)
                 return await collect(world, chat, ids, folder, **options)

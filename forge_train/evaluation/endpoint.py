@@ -54,7 +54,7 @@ async def evaluate_endpoint(
     """
     if world is None:
         raise ValueError("--engine plays no run's world: name one with --world module:Name-v0")
-    player = ChatPlayer(ChatEndpoint.parse(engine), Sampling(temperature=temperature, max_tokens=max_action))
+    endpoint = ChatEndpoint.parse(engine)
     if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"--out {out} is there already and not empty: choose another folder")
     config = {
@@ -65,6 +65,8 @@ async def evaluate_endpoint(
         "rollout": {"max_action": max_action, "in_flight": in_flight, "deadline_s": deadline},
     }
     place = World(world, world_args)
+    sampling = Sampling(temperature=temperature, max_tokens=max_action)
+    player = ChatPlayer(endpoint, sampling, place.grammar())
     played: list[Trajectory] = []
     began = time.time()
     try:
