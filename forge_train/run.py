@@ -58,7 +58,12 @@ def train(config: Config) -> Path | None:
         follow(processes)
         return None
     with RunFolder.create(config) as folder, followed(config, folder):
-        report = asyncio.run(Run(config, folder, processes).all())
+        try:
+            run = Run(config, folder, processes)
+        except ValueError:
+            folder.disown()
+            raise
+        report = asyncio.run(run.all())
     if processes:
         dismiss(processes)
     return report

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from forge_envs.grammars import grammar_of
 from forge_train import sft
+from forge_train.config import load
 from forge_train.play import format as formats
 from forge_train.play.chatml import ChatML
 from forge_train.play.format import Format, ends_of, format_of, read_template, settle
@@ -16,6 +17,9 @@ from forge_train.play.hearing import readers_of, renderer_of, require_heard
 from forge_train.play.renderer import renderer_for
 from forge_train.play.template import Template
 from forge_train.play.world_pool import World
+from forge_train.record.checkpoint import load_model
+from forge_train.run import train
+from tests.train.models import qwen3_of
 from tests.train.template_table import BEGIN, END, PAGE, TRL, replaced, tokenizer_of
 from tests.train.tokens import CHATML, tokenizer
 
@@ -330,3 +334,44 @@ def test_the_table_of_templates_is_current():
     page = PAGE.read_text(encoding="utf-8")
     assert BEGIN in page and END in page
     assert replaced(page) == page, "python -m tests.train.template_table writes it anew"
+
+
+# -- a run -------------------------------------------------------------------------------------------------
+
+
+def config_of(folder, out, *more):
+    return load(
+        None,
+        [
+            f"model.path={folder}",
+            f"run.out={out}",
+            "run.threads=1",
+            "run.steps=0",
+            "worlds.0.id=tests.train.worlds:Test/Echo-v0",
+            "sft.episodes=2",
+            "sft.epochs=1",
+            "eval.tasks=1",
+            "eval.repeats=1",
+            "eval.k=[1]",
+            "rollout.max_context=2000",
+            "rollout.max_action=4",
+            *more,
+        ],
+    )
+
+
+def test_a_named_template_is_in_the_trained_folder_and_a_deaf_world_stops_the_run(tmp_path):
+    made = tokenizer_of("llama3_1")
+    source, made.chat_template = made.chat_template, None
+    made.save_pretrained(tmp_path / "model")
+    qwen3_of(made).save_pretrained(tmp_path / "model")
+    file = tmp_path / "chat.jinja"
+    file.write_text(source)
+    retail = f"worlds.0.id={RETAIL}"
+    deaf = config_of(tmp_path / "model", tmp_path / "runs", f"model.chat_template={file}", retail)
+    with pytest.raises(ValueError, match=r'worlds\.0\.args\.grammar = "llama"'):
+        train(deaf)
+    heard = config_of(tmp_path / "model", tmp_path / "runs", f"model.chat_template={file}")
+    train(heard)
+    _, loaded = load_model(heard.run.folder)
+    assert loaded.chat_template == source and format_of(loaded).ends[-1] == made.eos_token_id
