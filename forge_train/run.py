@@ -55,8 +55,8 @@ from forge_train.trainer import Runner, Trainer
 def train(config: Config) -> Path | None:
     """Run or continue all stages of `config`; returns the path of the report.
 
-    Under torchrun rank 0 does; the other processes help it to learn, until it is done, and return None.
-    Raises ValueError for what a user can mend: a config, a world, a folder, a checkpoint.
+    Under torchrun rank 0 does; the others help it to learn and return None. Raises ValueError for what a user
+    can mend: a config, a world, a folder, a checkpoint.
     """
     learners = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     placed = with_devices(config, visible_devices(torch.cuda.device_count()), learners=learners)
@@ -66,7 +66,12 @@ def train(config: Config) -> Path | None:
         follow(processes)
         return None
     with RunFolder.create(config) as folder, followed(config, folder):
-        report = interrupt.run(Run(placed, folder, processes).all())
+        try:
+            run = Run(placed, folder, processes)
+        except ValueError:
+            folder.disown()
+            raise
+        report = interrupt.run(run.all())
     if processes:
         dismiss(processes)
     return report

@@ -15,8 +15,8 @@ from typing import Any
 
 from forge_train.config import SFTConfig
 from forge_train.play.chat_messages import text_of
-from forge_train.play.encoding import arguments_of, content_of
-from forge_train.play.hearing import Call, reads
+from forge_train.play.encoding import Call, arguments_of, content_of
+from forge_train.play.hearing import reads
 from forge_train.play.renderer import Renderer
 from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import World

@@ -189,7 +189,7 @@ async def collect_from(
             with at_once():
                 refuse_unreachable(endpoint)
                 refuse_cramped_endpoint(endpoint, world, ids, action=sampling.max_tokens)
-            chat = ChatPlayer(endpoint, sampling)
+            chat = ChatPlayer(endpoint, sampling, world.grammar())
             try:
                 await refuse_hidden(chat.endpoint, world, ids[0], blind=blind)
                 return await collect(world, chat, ids, folder, **options)

@@ -66,7 +66,6 @@ async def evaluate_endpoint(
     if world is None:
         raise ValueError("--engine plays no run's world: name one with --world module:Name-v0")
     endpoint = ChatEndpoint.parse(engine)
-    player = ChatPlayer(endpoint, Sampling(temperature=temperature, max_tokens=max_action))
     config = {
         "run": {"name": out.name if out else "eval", "seed": seed},
         "model": {"path": engine},
@@ -76,6 +75,8 @@ async def evaluate_endpoint(
     }
     before = find_plays(out, config) if out is not None else {}
     place = World(world, world_args)
+    sampling = Sampling(temperature=temperature, max_tokens=max_action)
+    player = ChatPlayer(endpoint, sampling, place.grammar())
     played = list(before.values())
     began = time.time()
     try:

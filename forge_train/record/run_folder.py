@@ -135,6 +135,12 @@ class RunFolder:
                 path.unlink()
         self.event("resume", step=step)
 
+    def disown(self) -> None:
+        """Forget the config of a run that could not begin, so that a mended one may have the folder."""
+        if not self.resumed:
+            for name in ("metrics.jsonl", "events.jsonl", "config.toml"):
+                (self.path / name).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""
         for file in (self._events, self._metrics, self._lock):

@@ -290,3 +290,11 @@ def test_an_endpoint_that_answers_nothing_is_no_score(tmp_path, capsys):
 def test_what_cannot_be_judged_is_refused(arguments, told, capsys):
     assert cli.main(["eval", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_special_tokens_are_asked_for_where_the_server_can_leave_them():
+    answer = {"role": "assistant", "content": "Hello."}
+    _, asked = run(lambda body: answer, special_tokens=1)
+    assert asked[0]["skip_special_tokens"] is False
+    _, asked = run(lambda body: answer)
+    assert "skip_special_tokens" not in asked[0]
