@@ -121,7 +121,8 @@ class ModelConfig(Section):
     template_args: PlainTable = Field(default_factory=dict)
     """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
+    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count. With
+    LoRA only the adapters do; the frozen weights are kept in it, too."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps. With torchrun: cpu, or cuda for a GPU each."""
     lora_rank: NonNegativeInt = 0
