@@ -221,7 +221,7 @@ class ChatConversation:
         for name, count in reply.usage.items():
             self.usage[name] += count
         if reply.cut:
-            raise OutOfRoom("tokens")
+            raise OutOfRoom("tokens", said=reply.action)
         self._say(reply.message)
         return reply.action
 
