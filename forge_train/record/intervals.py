@@ -46,7 +46,7 @@ def student(freedom: int) -> float:
         (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
         (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
     )
-    return Z + sum(term / freedom**k for k, term in enumerate(terms, 1))
+    return Z + math.fsum(term / float(freedom) ** k for k, term in enumerate(terms, 1))
 
 
 def worth(shares: Sequence[float], plays: int) -> float:
