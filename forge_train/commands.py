@@ -48,6 +48,8 @@ def replay(args: argparse.Namespace) -> int:
     if not step.isdecimal():
         raise ValueError(f"--step {step}: give the number of a step, as in metrics.jsonl")
     found = again(args.run, int(step), changes)
+    for note in found.notes:
+        print(f"forge-train: {note}", file=sys.stderr)
     if args.json:
         show(json.dumps({"recorded": found.recorded, "replayed": found.replayed}, indent=1))
     else:

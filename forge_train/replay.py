@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.world_pool import World
 from forge_train.policy import make_policy
 from forge_train.record import checkpoint
-from forge_train.record.checkpoint import Checkpoint
+from forge_train.record.checkpoint import MOMENTS, Checkpoint
 from forge_train.record.run_folder import read_lines
 from forge_train.record.stored_steps import Group, StoredSteps
 from forge_train.trainer import Trainer
@@ -46,6 +47,8 @@ class Replay:
     replayed: dict[str, float]
     learner: Learner
     """With the weights after the update."""
+    notes: list[str]
+    """Why it may differ from the record though nothing was changed."""
 
 
 @dataclass(slots=True)
@@ -104,7 +107,8 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
     stored = StoredSteps(path)
     saved = _before(path, step, stored)
     torch.set_num_threads(changed.run.threads)
-    with tempfile.TemporaryDirectory() as aside:
+    with tempfile.TemporaryDirectory() as aside, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
         learner, critic = _loaded(config if saved.step < step else changed, saved)
         for earlier in range(saved.step, step):
             _step(config, learner, critic, earlier, stored)
@@ -113,21 +117,31 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
         metrics = _step(changed, learner, critic, step, stored)
     lines = read_lines(path / "metrics.jsonl")
     recorded = next((line for line in lines if line["step"] == step), {})
-    return Replay(_figures(recorded), _figures(metrics), learner)
+    notes = [str(w.message) for w in warned if issubclass(w.category, UserWarning)]
+    return Replay(_figures(recorded), _figures(metrics), learner, notes)
 
 
 def _before(path: Path, step: int, stored: StoredSteps) -> Checkpoint:
-    """The newest whole checkpoint from which every update up to `step` is stored."""
+    """The newest whole checkpoint from which every update up to `step` is stored.
+
+    Rather an older one that has the optimizer's state than a newer one without: see `run.keep_optimizer`.
+    """
     found = [c for c in checkpoint.candidates(path / "checkpoints") if c.problem() is None]
     able = sorted({s for c in found for s in _onwards(c.step, stored)})
-    for saved in found:
-        if saved.step <= step and step in _onwards(saved.step, stored):
-            return saved
+    fit = [saved for saved in found if saved.step <= step and step in _onwards(saved.step, stored)]
+    if fit:
+        return next((saved for saved in fit if _has_state(saved)), fit[0])
     kept = f"steps {able[0]} to {able[-1]} can be replayed" if able else "no step of it can be replayed now"
     raise ValueError(
         f"--step {step}: {path} holds no checkpoint before it with all groups since; {kept}. Groups are kept "
         "since the oldest checkpoint: run.keep_checkpoints keeps more"
     )
+
+
+def _has_state(saved: Checkpoint) -> bool:
+    """Whether its optimizer goes on as it was; one that has taken no step has none."""
+    steps = saved.state().get("learner", {}).get("steps", 0)
+    return not steps or (saved.path / MOMENTS).is_dir()
 
 
 def _onwards(step: int, stored: StoredSteps) -> list[int]:

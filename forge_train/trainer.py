@@ -22,6 +22,7 @@ from forge_train.config import AlgorithmConfig
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
+from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
@@ -217,7 +218,7 @@ class Trainer:
         if self.critic is not None:
             credit, metrics = self.critic.assign_credit(groups, self.algorithm)
             return credit, dict(metrics)
-        return [self.credit(group) for group in groups], {}
+        return across([self.credit(group) for group in groups], self.algorithm), {}
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

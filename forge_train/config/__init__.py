@@ -128,6 +128,11 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if advantage == "max_k" and self.algorithm.best_of > size:
+            raise ValueError(
+                f"algorithm.best_of = {self.algorithm.best_of}: a group has rollout.group_size = {size} "
+                "members to take the best of; raise that, or lower best_of"
+            )
         if self.eval.patience and not self.run.eval_every:
             raise ValueError(
                 f"eval.patience = {self.eval.patience}: it counts evaluations on the way, and there is none; "
@@ -195,7 +200,7 @@ _FREE = frozenset(
         "agent": ("host", "port", "grace_s"),
         "eval": ("patience",),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
+        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip

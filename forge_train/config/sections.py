@@ -56,9 +56,9 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
-    keep_optimizer: PositiveInt = 1
-    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
-    back further begins its moments anew."""
+    keep_optimizer: PositiveInt = 2
+    """Of these, the newest that keep the optimizer's state, which is twice the model. From one without it
+    nothing is continued or replayed to the bit; 1 is enough for a run that is never damaged."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
@@ -121,7 +121,8 @@ class ModelConfig(Section):
     template_args: PlainTable = Field(default_factory=dict)
     """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
+    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count. With
+    LoRA only the adapters do; the frozen weights are kept in it, too."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps. With torchrun: cpu, or cuda for a GPU each."""
     lora_rank: NonNegativeInt = 0

@@ -20,6 +20,15 @@ STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts"
 TOKEN_CREDIT = ("gamma", "gae_lambda")
 TURN_CREDIT = ("turn_gamma", "turn_lambda")
 """Keys of [algorithm] by which a critic's estimator carries credit, from token to token or turn to turn."""
+DISCOUNTING = ("turn_rloo", "gigpo")
+"""Estimators without a critic that discount what a later turn earned."""
+OWN = {
+    "gigpo": ("divide", "turn_share", "anchor", "anchor_similarity"),
+    "mt_grpo": ("outcome_weight",),
+    "max_k": ("best_of",),
+    "gdpo": ("parts",),
+}
+"""Keys of [algorithm] that one estimator reads."""
 
 
 class Sections(Protocol):
@@ -76,9 +85,13 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     if config.optim.schedule == "constant":
         yield "optim", ("decay_steps",), 'optim.schedule = "constant" never falls; use "linear" or "cosine"'
     asked = f'algorithm.advantage = "{algorithm.advantage}"'
+    for estimator, keys in OWN.items():
+        if algorithm.advantage != estimator:
+            yield "algorithm", keys, f'{asked} does not read it; use "{estimator}"'
     if algorithm.advantage not in CRITIC_ESTIMATORS:
         why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
-        yield "algorithm", (*TOKEN_CREDIT, *TURN_CREDIT, "whiten"), why
+        turns = () if algorithm.advantage in DISCOUNTING else ("turn_gamma",)
+        yield "algorithm", (*TOKEN_CREDIT, "turn_lambda", *turns), why
         yield "critic", tuple(type(config.critic).model_fields), why
     else:
         yield "algorithm", ("masked_in_baseline",), f"{asked} compares nobody with a group"

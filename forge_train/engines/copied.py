@@ -67,4 +67,5 @@ class CopiedEngine(LocalEngine):
             for bucket in self._weights():
                 for name, value in bucket.items():
                     self._own[name].copy_(value)
+                del bucket, name, value  # one at a time
         await super().weights_changed(version)

@@ -22,6 +22,7 @@ from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.checksums import complaints
+from forge_train.engines.server_check import Sizes
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.servers import MISSES, Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
@@ -55,10 +56,10 @@ class VLLMEngine:
 
     `transfer` brings the learner's weights to them. Without one, this engine only samples: somebody else
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
-    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
-    to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. `vocab`: tokens that the model has; an answer with others is none. Call
-    `start` before anything else.
+    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has to
+    say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called, so
+    that they must be able to. `vocab`: tokens that the model has; an answer with others is none. `sizes`: of
+    the model whose weights they are given (`sizes_of`). Call `start` before anything else.
     """
 
     reproducible = False
@@ -76,6 +77,7 @@ class VLLMEngine:
         health: float = 10.0,
         sleeps: bool = False,
         vocab: int | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
@@ -92,6 +94,7 @@ class VLLMEngine:
             version=version,
             health=health,
             sleeps=sleeps,
+            sizes=sizes,
         )
         self._home: dict[str, Server] = {}
         self._deals = itertools.count(1)

@@ -28,9 +28,9 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from forge_train.config.gguf import refuse_gguf
+from forge_train.record.model_files import quiet
 from forge_train.record.run_folder import sync_folder, write_atomic
 
 STATE = "trainer.pt"
@@ -297,15 +297,3 @@ def _no_advice() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"torch\.distributed is .* in a single process")
         yield
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars of the library amid ours."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

@@ -13,6 +13,7 @@ from forge_train.record.run_folder import read_lines
 SMALL = [
     "run.threads=1",
     "run.checkpoint_every=1",
+    "run.keep_optimizer=1",
     "worlds.0.id=tests.real.worlds:Test/Number-v0",
     "worlds.0.args={}",
     "worlds.0.tasks=32",

@@ -12,7 +12,7 @@ import torch
 
 from forge_train import cli
 from forge_train.config import ConfigError, load
-from forge_train.record import checkpoint
+from forge_train.record import checkpoint, retention
 from forge_train.replay import replay
 from forge_train.run import train
 from tests.train import test_ppo
@@ -24,6 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five updates of two optimizer steps, checkpoints before 0, 3 and at the end."""
     folder = tmp_path_factory.mktemp("run")
     more = ["run.steps=5", "run.checkpoint_every=3", "algorithm.minibatches=2", f'run.out="{folder}"']
+    more.append("run.keep_optimizer=2")
     train(load(cli.DEMO, [*ODD, *more]))
     return folder
 
@@ -58,12 +59,21 @@ def test_other_settings_change_that_update_alone(run: Path) -> None:
 
 
 def test_a_critic_is_replayed_too(tmp_path: Path) -> None:
-    train(test_ppo.small(tmp_path / "run", "run.keep_checkpoints=9"))
+    train(test_ppo.small(tmp_path / "run", "run.keep_checkpoints=9", "run.keep_optimizer=9"))
     for step in (0, 2, 3):  # from the beginning, from a checkpoint, and through an update
         found = replay(tmp_path / "run", step)
         assert found.replayed == found.recorded and "value_loss" in found.replayed
     other = replay(tmp_path / "run", 3, ["critic.clip=0", "critic.epochs=2"])
     assert other.replayed["value_steps"] == 2 * other.recorded["value_steps"]
+
+
+def test_without_the_optimizer_s_state_it_says_that_moments_begin_anew(run: Path, tmp_path: Path) -> None:
+    thin = tmp_path / "thin"
+    shutil.copytree(run, thin)
+    retention.thin(thin / "checkpoints", 1)
+    found = replay(thin, 3)
+    assert found.replayed != found.recorded and "run.keep_optimizer" in found.notes[0]
+    assert not replay(run, 3).notes
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 
 def odd(folder: Path, *more: str) -> Config:
-    return load(DEMO, [*ODD, "run.checkpoint_every=1", f'run.out="{folder}"', *more])
+    return load(DEMO, [*ODD, "run.checkpoint_every=1", "run.keep_optimizer=1", f'run.out="{folder}"', *more])
 
 
 @pytest.fixture(scope="module")
