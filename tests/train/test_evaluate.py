@@ -175,6 +175,7 @@ def test_progress_sees_every_play_and_the_result_is_json():
         ("mean outcome", "100.0% [43.9, 100.0]"),
         ("mean turns", "3.0"),
         ("ended: terminated", "12"),
+        ("digest of the tasks", found.digest),
     ]
     assert found.table()[-1] == ("digest of the tasks", (found.digest or "")[:12])
 
