@@ -25,6 +25,7 @@ from forge_train.config.hyperparameters import (
     CriticConfig,
     LossConfig,
     OptimConfig,
+    Packing,
     SFTConfig,
 )
 from forge_train.config.section import Section
@@ -51,6 +52,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "Packing",
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
@@ -168,7 +170,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing"),
+        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "head_mb"),
     }.items()
     for key in keys
 )  # fmt: skip

@@ -27,6 +27,7 @@ from forge_train.learn.distributed import (
 )
 from forge_train.learn.kernels import recompute_blocks
 from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
+from forge_train.learn.packing import Work
 from forge_train.learn.tree_attention import prepare
 
 
@@ -60,12 +61,13 @@ class TrainedModel:
         self.optim = optim
         self.bfloat16 = dtype == "bfloat16"
         self.processes = processes
+        self.work = Work.of(transformer, self.device)
         if optim.gradient_checkpointing:
             recompute_blocks(model)
         if processes:
             spread(model, processes, shard=optim.shard, bfloat16=self.bfloat16)
         self.model: Any = model.to(self.device).eval()
-        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
+        if optim.packing != "padded":  # it tries the model, which only now has weights everywhere
             within(self.model, prepare, transformer)
         self.optimizer = adamw(self.model, optim)
         self.version = 0
@@ -73,7 +75,7 @@ class TrainedModel:
 
     def batches(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
         """This process's micro-batches of `found`, each with its samples. All processes must call it."""
-        return shared_batches(found, self.optim, self.processes, self.device)
+        return shared_batches(found, self.optim, self.work, self.processes, self.device)
 
     def scored(
         self, found: Sequence[Sample], forward: Callable[[Batch], Tensor]

@@ -308,7 +308,7 @@ FREE = [
     "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
     "vllm.flags=['--max-num-seqs', '8']", "vllm.env={A = '1'}", "vllm.transfer=nccl", "rollout.in_flight=64",
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
-    "optim.micro_tokens=512", "optim.packing=padded",
+    "optim.micro_tokens=512", "optim.packing=padded", "optim.head_mb=64",
 ]  # fmt: skip
 
 

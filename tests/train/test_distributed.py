@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from forge_train.config import OptimConfig
-from forge_train.learn import learner
-from forge_train.learn.distributed import Processes, join, shares
+from forge_train.learn.distributed import Processes, join
 from forge_train.learn.kernels import blocks
 from forge_train.learn.learner import Learner
 from forge_train.record.checkpoint import CheckpointError
@@ -62,10 +59,7 @@ def alone() -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
     found = {}
     for name, case in CASES.items():
-        with pytest.MonkeyPatch.context() as patch:
-            if case.chunked:
-                patch.setattr(learner, "LOGITS_AT_ONCE", ranks.VOCAB * 3)
-            found[name] = figures(learner_of(case, model_of(case.tied), None), case)
+        found[name] = figures(learner_of(case, model_of(case.tied), None), case)
     return found
 
 
@@ -254,13 +248,3 @@ class TestFailure:
     def test_a_model_that_names_no_blocks_is_refused(self):
         with pytest.raises(ValueError, match=r"Linear does not name its blocks.*shard = false"):
             blocks(torch.nn.Linear(2, 2))
-
-
-class TestShares:
-    @given(st.lists(st.integers(1, 99), max_size=40), st.integers(1, 8))
-    def test_are_stretches_of_nearly_equal_size(self, sizes, parts):
-        found = shares(sizes, parts)
-        assert [i for share in found for i in share] == list(range(len(sizes)))
-        assert len(found) == parts
-        for share in found:
-            assert sum(sizes[i] for i in share) <= sum(sizes) / parts + max(sizes, default=0)
