@@ -217,5 +217,5 @@ def _parts(edges: Edges, at: Tensor | None) -> Iterator[tuple[slice, slice, Tens
 def _by_kv_head(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[k, r, T, d] each: query heads of one kv head read it in place, nothing is copied."""
     k, r, (t, d) = key.shape[1], query.shape[1] // key.shape[1], query.shape[2:]
-    grouped = query.reshape(k, r, t, d)
-    return grouped, *(x[0, :, None].expand(k, r, t, d) for x in (key, value))
+    key_T, value_T = (x[0, :, None].expand(k, r, t, d) for x in (key, value))
+    return query.reshape(k, r, t, d), key_T, value_T

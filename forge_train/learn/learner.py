@@ -16,15 +16,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.advantages import count_actions
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
-from forge_train.learn.lora import adapter_state, gather_weights, weight_names
+from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
+from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
 from forge_train.learn.update_metrics import Tally
+from forge_train.record.model_files import write_model
 from forge_train.trajectory import Trajectory
 
 TOKEN_IDS = 2**32
@@ -77,12 +79,15 @@ class Learner(TrainedModel):
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
         `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
         `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
-        forwarded over these), `seconds` and, of these, `logprob_seconds` before the first step; and, when
-        anything was forwarded, the mean over trained tokens of `entropy` (nats) and of the objective's
-        figures, with `logprob_gap_max` for the largest
-        |proximal - behaviour|, and the figures of `sequence_correction` where the loss asks for it.
+        forwarded over these), `flops` and, where the device's peak is known, `mfu` (forge_train.learn.flops),
+        `seconds` and, of these, `logprob_seconds` before the first step; and, when anything was forwarded,
+        the mean over trained tokens of `entropy` (nats) and of the objective's figures, with
+        `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
+        `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), and the
+        figures of `sequence_correction` where the loss asks for it.
         """
         started = time.perf_counter()
+        self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
@@ -101,10 +106,12 @@ class Learner(TrainedModel):
             chosen = [s for s in found if s.trajectory in part]
             self._step(chosen, proximal, factors, objective, loss, temperature, tally)
         self.version += 1
+        tally.flops = self.work.taken()
         if self.processes:
             tally.add(self.processes.gather(tally))
         return {
             **tally.metrics(),
+            **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
             "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
@@ -128,22 +135,15 @@ class Learner(TrainedModel):
                 row[position] = value
         return filled
 
-    def weights(self, at_once: int = 2**26) -> Iterator[dict[str, Tensor]]:
-        """The plain model's weights by name, in buckets of about `at_once` numbers: see `gather`."""
-        bucket: list[str] = []
-        size = 0
-        for name, count in weight_names(self.model).items():
-            if bucket and size + count > at_once:
-                yield self.gather(bucket)
-                bucket, size = [], 0
-            bucket.append(name)
-            size += count
-        yield self.gather(bucket)
+    def weights(self, dtype: torch.dtype | None = None, at_once: int = BUCKET) -> Iterator[dict[str, Tensor]]:
+        """The plain model's weights by name, in buckets of about `at_once` bytes: see `plain_weights`."""
+        for names in buckets(self.model, dtype, at_once):
+            yield self.gather(names, dtype)
 
     @together("gathering weights")
-    def gather(self, names: list[str]) -> dict[str, Tensor]:
+    def gather(self, names: list[str], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Some of the plain model's weights: whole, adapters merged, to be read before the next update."""
-        return gather_weights(self.model, names)
+        return gather_weights(self.model, names, dtype)
 
     def full_weights(self) -> dict[str, Tensor]:
         """All of `weights` at once, on the CPU."""
@@ -151,7 +151,7 @@ class Learner(TrainedModel):
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the plain model as transformers reads it."""
-        self.model.save_pretrained(folder, state_dict=self.full_weights())
+        write_model(self.model, self.weights(), folder)
 
     @together("gathering adapters")
     def adapter(self) -> dict[str, Tensor]:
@@ -182,6 +182,7 @@ class Learner(TrainedModel):
             keys = [s.key for s in chosen]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
             current_N, entropy_N = within(self.model, self._forward, batch, temperature)
+            current_N.retain_grad()
             proximal_N = current_N.detach()
             if proximal is not None:
                 proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
@@ -190,7 +191,8 @@ class Learner(TrainedModel):
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
             if IDLE not in chosen:
-                tally.tokens({"entropy": entropy_N, **stats}, batch.real, batch.positions)
+                assert current_N.grad is not None
+                tally.tokens({"entropy": entropy_N, **stats}, current_N.grad, batch.real, batch.positions)
         tally.step(total, *self.take_step())
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:

@@ -30,8 +30,8 @@ SIZES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a model's forward pass costs."""
+class Prices:
+    """What a model's forward pass is planned by: in FLOPs, or in what takes as long."""
 
     position: int = 1
     """Of a position, in all layers."""
@@ -45,8 +45,8 @@ class Work:
     """Whether trees are padded to a few sizes, because each is compiled."""
 
     @classmethod
-    def of(cls, model: Any, device: torch.device) -> Work:
-        """The work of a Hugging Face model without its output head, which runs where tokens are trained."""
+    def of(cls, model: Any, device: torch.device) -> Prices:
+        """The prices of a Hugging Face model without its output head, which runs where tokens are trained."""
         config = model.config.get_text_config()
         tables = [m.weight for m in model.modules() if isinstance(m, nn.Embedding)]
         head = model.get_output_embeddings()
@@ -68,11 +68,11 @@ class Work:
 
     def rows(self, count: int, width: int) -> int:
         """Of `count` rows of `width` positions, padding included."""
-        return self.batch + count * (self.position * width + self.pair * _pairs(width))
+        return int(self.batch + count * (self.position * width + self.pair * _pairs(width)))
 
     def worth_sharing(self, prefix: int) -> bool:
         """Whether forwarding a prefix of so many positions again costs more than the two parts it makes."""
-        return self.position * prefix + self.pair * _pairs(prefix) > 2 * self.part
+        return bool(self.position * prefix + self.pair * _pairs(prefix) > 2 * self.part)
 
     def halves(self, lengths: Sequence[int], shared: Sequence[int]) -> int:
         """Where to cut a tree of two sequences or more, so that the costlier side is cheapest."""
@@ -112,30 +112,30 @@ class Pack:
     """Leading positions that each shares with the one before, 0 for the first; None: a row each."""
     cost: int
 
-    def halved(self, work: Work) -> list[Pack]:
+    def halved(self, prices: Prices) -> list[Pack]:
         """Two micro-batches in place of one, of costs as equal as can be; itself when it is one sample."""
         if len(self.samples) < 2:
             return [self]
         if self.shared is None:
             at = len(self.samples) // 2
-            return [_row_pack(self.samples[s], self.lengths[s], work) for s in (slice(at), slice(at, None))]
-        at = work.halves(self.lengths, self.shared)
+            return [_row_pack(self.samples[s], self.lengths[s], prices) for s in (slice(at), slice(at, None))]
+        at = prices.halves(self.lengths, self.shared)
         return [
-            _tree_pack(self.samples[s], self.lengths[s], self.shared[s], work)
+            _tree_pack(self.samples[s], self.lengths[s], self.shared[s], prices)
             for s in (slice(at), slice(at, None))
         ]
 
 
-def _tree_pack(samples: Sequence[int], lengths: Sequence[int], shared: Sequence[int], work: Work) -> Pack:
+def _tree_pack(samples: Sequence[int], lengths: Sequence[int], shared: Sequence[int], prices: Prices) -> Pack:
     own = (0, *shared[1:])
-    return Pack(tuple(samples), tuple(lengths), own, work.tree(lengths, own))
+    return Pack(tuple(samples), tuple(lengths), own, prices.tree(lengths, own))
 
 
-def _row_pack(samples: Sequence[int], lengths: Sequence[int], work: Work) -> Pack:
-    return Pack(tuple(samples), tuple(lengths), None, work.rows(len(samples), max(lengths)))
+def _row_pack(samples: Sequence[int], lengths: Sequence[int], prices: Prices) -> Pack:
+    return Pack(tuple(samples), tuple(lengths), None, prices.rows(len(samples), max(lengths)))
 
 
-def packs(found: Sequence[Sample], max_tokens: int, packing: Packing, work: Work) -> list[Pack]:
+def packs(found: Sequence[Sample], max_tokens: int, packing: Packing, prices: Prices) -> list[Pack]:
     """Micro-batches of at most `max_tokens` positions, padding of rows included; a longer sample has its own.
 
     "tree": all in trees, cut where least is forwarded again. "padded": all in rows, longest first, so that
@@ -148,39 +148,39 @@ def packs(found: Sequence[Sample], max_tokens: int, packing: Packing, work: Work
     plans = []
     if packing != "padded":
         trie = trie_of([seen(s) for s in found])
-        plans.append(_trees(everything, trie, max_tokens, work))
+        plans.append(_trees(everything, trie, max_tokens, prices))
     if packing != "tree":
-        plans.append(_rows(everything, found, max_tokens, work))
+        plans.append(_rows(everything, found, max_tokens, prices))
     if packing == "auto":
-        some, rest = _sharing(trie, work)
+        some, rest = _sharing(trie, prices)
         if some and rest:
             within = trie_of([seen(found[i]) for i in some])
-            plans.append(_trees(some, within, max_tokens, work) + _rows(rest, found, max_tokens, work))
+            plans.append(_trees(some, within, max_tokens, prices) + _rows(rest, found, max_tokens, prices))
     return min(plans, key=lambda plan: sum(pack.cost for pack in plan))
 
 
-def _trees(chosen: Sequence[int], trie: Trie, max_tokens: int, work: Work) -> list[Pack]:
+def _trees(chosen: Sequence[int], trie: Trie, max_tokens: int, prices: Prices) -> list[Pack]:
     order = [chosen[i] for i in trie.order]
-    return [_tree_pack(order[r], trie.lengths[r], trie.shared[r], work) for r in cut(trie, max_tokens)]
+    return [_tree_pack(order[r], trie.lengths[r], trie.shared[r], prices) for r in cut(trie, max_tokens)]
 
 
-def _rows(chosen: Sequence[int], found: Sequence[Sample], max_tokens: int, work: Work) -> list[Pack]:
+def _rows(chosen: Sequence[int], found: Sequence[Sample], max_tokens: int, prices: Prices) -> list[Pack]:
     packed: list[list[int]] = []
     for i in sorted(chosen, key=lambda i: -found[i].forwarded):
         if not packed or (len(packed[-1]) + 1) * found[packed[-1][0]].forwarded > max_tokens:
             packed.append([])
         packed[-1].append(i)
-    return [_row_pack(rows, [found[i].forwarded for i in rows], work) for rows in packed]
+    return [_row_pack(rows, [found[i].forwarded for i in rows], prices) for rows in packed]
 
 
-def _sharing(trie: Trie, work: Work) -> tuple[list[int], list[int]]:
+def _sharing(trie: Trie, prices: Prices) -> tuple[list[int], list[int]]:
     """Samples that share enough with a neighbour, and the others."""
-    joined = [work.worth_sharing(prefix) for prefix in (*trie.shared, 0)]
+    joined = [prices.worth_sharing(prefix) for prefix in (*trie.shared, 0)]
     some = [i for at, i in enumerate(trie.order) if joined[at] or joined[at + 1]]
     return some, sorted(set(trie.order) - set(some))
 
 
-def deal_packs(planned: Sequence[Pack], parts: int, work: Work) -> list[list[Pack]]:
+def deal_packs(planned: Sequence[Pack], parts: int, prices: Prices) -> list[list[Pack]]:
     """Micro-batches for each of `parts` processes, which take their first, second, … at the same time.
 
     Costly ones are cut where that ends the whole sooner: a prefix forwarded again can be cheaper than
@@ -189,7 +189,7 @@ def deal_packs(planned: Sequence[Pack], parts: int, work: Work) -> list[list[Pac
     best = current = sorted(planned, key=lambda pack: -pack.cost)
     if parts > 1:
         for _ in range(2 * parts if current else 0):
-            halves = current[0].halved(work)
+            halves = current[0].halved(prices)
             if len(halves) == 1:
                 break
             current = sorted([*halves, *current[1:]], key=lambda pack: -pack.cost)
@@ -227,15 +227,15 @@ def padded_size(positions: int, max_tokens: int) -> int:
 
 
 def microbatches(
-    found: Sequence[Sample], max_tokens: int, packing: Packing = "padded", work: Work = Work()
+    found: Sequence[Sample], max_tokens: int, packing: Packing = "padded", prices: Prices = Prices()
 ) -> list[Batch]:
     """The batches of `packs`, each as it is forwarded."""
-    return [collated(found, pack, max_tokens, work) for pack in packs(found, max_tokens, packing, work)]
+    return [collated(found, pack, max_tokens, prices) for pack in packs(found, max_tokens, packing, prices)]
 
 
-def collated(found: Sequence[Sample], pack: Pack, max_tokens: int, work: Work) -> Batch:
+def collated(found: Sequence[Sample], pack: Pack, max_tokens: int, prices: Prices) -> Batch:
     """The batch of one pack; its trees are padded where each size is compiled."""
     size = None
-    if pack.shared is not None and work.compiled:
+    if pack.shared is not None and prices.compiled:
         size = padded_size(sum(pack.lengths) - sum(pack.shared), max_tokens)
     return batch_of(found, pack.samples, pack.shared, size)

@@ -33,7 +33,7 @@ Plan = Edges | Tiles | Any
 def plan_of(end_T: Tensor, device: torch.device, read: Tensor | None = None) -> Plan:
     """How a tree is attended to on `device`; `end_T` as in `Tree`, on the CPU, `read` as in `inputs_of`."""
     if device.type == "cpu":
-        return edges_of(end_T, read=None if read is None else read.unique())
+        return edges_of(end_T, read=None if read is None else torch.unique(read))
     return block_mask_of(end_T, device) if device.type == "cuda" else to_device(tiles_of(end_T), device)
 
 
@@ -80,12 +80,14 @@ def attend(
     for name in ("sliding_window", "softcap", "s_aux", "position_bias"):
         if options.get(name) is not None:
             raise ValueError(f"{type(module).__name__} wants {name}, which trees do not have: {FIX}")
-    inputs = (*_alike(query, key, value), scaling, tree)
+    query, key, value = _alike(query, key, value)
     if isinstance(tree, Edges):
         config = getattr(module, "config", None)
         last = getattr(module, "layer_idx", -1) + 1 == getattr(config, "num_hidden_layers", None)
-        return attend_edges(*inputs, last=last), None
-    return (attend_tiles if isinstance(tree, Tiles) else attend_flex)(*inputs), None
+        return attend_edges(query, key, value, scaling, tree, last=last), None
+    if isinstance(tree, Tiles):
+        return attend_tiles(query, key, value, scaling, tree), None
+    return attend_flex(query, key, value, scaling, tree), None
 
 
 def _alike(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.batch import Sample
 from forge_train.learn.learner import Learner
-from forge_train.learn.packing import Work, collated, deal_packs, microbatches, packs, padded_size
+from forge_train.learn.packing import Prices, collated, deal_packs, microbatches, packs, padded_size
 from tests.train.models import qwen3
 from tests.train.ranks import plays
 from tests.train.test_tree import model
 
 SOME = settings(max_examples=40)
 SEEDS = st.integers(0, 2**16)
-WORKS = st.sampled_from([Work(), Work(100, 1, part=3000, batch=500), Work(1, 10), Work(10, 0, part=10**6)])
+PRICES = st.sampled_from(
+    [Prices(), Prices(100, 1, part=3000, batch=500), Prices(1, 10), Prices(10, 0, part=10**6)]
+)
 
 
 def sample(tokens: list[int]) -> Sample:
@@ -51,21 +53,21 @@ def cost(planned) -> int:
     return sum(pack.cost for pack in planned)
 
 
-@given(SEEDS, WORKS, st.sampled_from([300, 700, 4096]), st.sampled_from(["auto", "tree", "padded"]))
+@given(SEEDS, PRICES, st.sampled_from([300, 700, 4096]), st.sampled_from(["auto", "tree", "padded"]))
 @SOME
-def test_every_sample_is_in_one_batch_that_has_room_for_it(seed, work, max_tokens, packing):
+def test_every_sample_is_in_one_batch_that_has_room_for_it(seed, prices, max_tokens, packing):
     found = mixed(seed)
-    batches = microbatches(found, max_tokens, packing, work)
+    batches = microbatches(found, max_tokens, packing, prices)
     assert sorted(i for b in batches for i in b.samples) == list(range(len(found)))
     for batch in batches:
         assert batch.positions <= max_tokens or len(batch.samples) == 1
 
 
-@given(SEEDS, WORKS, st.sampled_from([300, 4096]))
+@given(SEEDS, PRICES, st.sampled_from([300, 4096]))
 @SOME
-def test_auto_costs_no_more_than_either(seed, work, max_tokens):
+def test_auto_costs_no_more_than_either(seed, prices, max_tokens):
     found = mixed(seed)
-    auto, tree, rows = (cost(packs(found, max_tokens, kind, work)) for kind in ("auto", "tree", "padded"))
+    auto, tree, rows = (cost(packs(found, max_tokens, kind, prices)) for kind in ("auto", "tree", "padded"))
     assert auto <= min(tree, rows)
 
 
@@ -73,10 +75,10 @@ def test_auto_costs_no_more_than_either(seed, work, max_tokens):
 @SOME
 def test_a_plan_costs_what_is_forwarded_and_attended_to(seed, max_tokens):
     """Counted from the batches themselves: positions, and pairs seen."""
-    found, work = mixed(seed), Work(1, 1000)
+    found, prices = mixed(seed), Prices(1, 1000)
     for kind in ("tree", "padded"):
-        for pack in packs(found, max_tokens, kind, work):
-            batch = collated(found, pack, max_tokens, work)
+        for pack in packs(found, max_tokens, kind, prices):
+            batch = collated(found, pack, max_tokens, prices)
             if batch.tree is not None:
                 pairs = int((batch.tree.depth_T + 1).sum())
             else:
@@ -93,22 +95,22 @@ def test_sharing_is_declined_where_it_does_not_pay():
     opening = head + words(500)
     group = [sample(opening + words(50)) for _ in range(4)]
     loners = [sample(head + words(100)) for _ in range(4)]
-    work = Work(100, 1, part=20_000, batch=1000)
-    assert all(p.shared is None for p in packs(loners, 4096, "auto", work))
-    assert all(p.shared is not None for p in packs(group, 4096, "auto", work))
-    planned = packs(group + loners, 4096, "auto", work)
+    prices = Prices(100, 1, part=20_000, batch=1000)
+    assert all(p.shared is None for p in packs(loners, 4096, "auto", prices))
+    assert all(p.shared is not None for p in packs(group, 4096, "auto", prices))
+    planned = packs(group + loners, 4096, "auto", prices)
     assert {p.shared is not None: set(p.samples) for p in planned} == {
         True: {0, 1, 2, 3},
         False: {4, 5, 6, 7},
     }
 
 
-@given(SEEDS, WORKS, st.integers(1, 5), st.sampled_from([300, 700, 4096]))
+@given(SEEDS, PRICES, st.integers(1, 5), st.sampled_from([300, 700, 4096]))
 @SOME
-def test_processes_get_as_many_batches_of_equal_cost(seed, work, parts, max_tokens):
+def test_processes_get_as_many_batches_of_equal_cost(seed, prices, parts, max_tokens):
     found = mixed(seed, groups=6)
-    planned = packs(found, max_tokens, "auto", work)
-    hands = deal_packs(planned, parts, work)
+    planned = packs(found, max_tokens, "auto", prices)
+    hands = deal_packs(planned, parts, prices)
     assert sorted(i for hand in hands for pack in hand for i in pack.samples) == list(range(len(found)))
     counts = [len(hand) for hand in hands]
     assert len(hands) == parts and max(counts) - min(counts) <= 1
@@ -121,10 +123,10 @@ def test_one_batch_is_cut_for_two_processes():
     rng = random.Random(1)
     opening = [rng.randrange(99) for _ in range(50)]
     found = [sample(opening + [rng.randrange(99) for _ in range(200)]) for _ in range(8)]
-    work = Work(100, 1, part=1000, batch=1000)
-    planned = packs(found, 4096, "auto", work)
+    prices = Prices(100, 1, part=1000, batch=1000)
+    planned = packs(found, 4096, "auto", prices)
     assert len(planned) == 1
-    one, two = deal_packs(planned, 2, work)
+    one, two = deal_packs(planned, 2, prices)
     assert len(one) == len(two) == 1
     assert cost(one) == pytest.approx(cost(two), rel=0.1)
     assert max(cost(one), cost(two)) < 0.6 * planned[0].cost
@@ -135,11 +137,11 @@ def test_shares_are_of_flops_not_of_tokens():
     rng = random.Random(2)
     words = lambda count: [rng.randrange(99) for _ in range(count)]  # noqa: E731
     found = [sample(words(100)) for _ in range(8)] + [sample(words(800))]
-    work = Work(1, 10)
-    hands = deal_packs(packs(found, 800, "auto", work), 2, work)
+    prices = Prices(1, 10)
+    hands = deal_packs(packs(found, 800, "auto", prices), 2, prices)
     assert [sorted(i for p in hand for i in p.samples) for hand in hands] == [[8], list(range(8))]
     found += [sample(words(100)) for _ in range(8)] + [sample(words(800))]
-    hands = deal_packs(packs(found, 800, "auto", work), 2, work)
+    hands = deal_packs(packs(found, 800, "auto", prices), 2, prices)
     assert [sum(p.lengths == (800,) for p in hand) for hand in hands] == [1, 1]
 
 
@@ -152,10 +154,10 @@ def test_padded_sizes_are_few_whole_blocks_and_not_much_larger(positions, max_to
 
 
 def test_a_run_of_random_batches_has_few_shapes():
-    work = Work(100, 1, compiled=True)
+    prices = Prices(100, 1, compiled=True)
     shapes = set()
     for seed in range(30):
-        for batch in microbatches(mixed(seed), 1024, "tree", work):
+        for batch in microbatches(mixed(seed), 1024, "tree", prices):
             shapes.add(batch.tokens_BT.shape)
             assert batch.real <= batch.positions and batch.at_N.max() < batch.real
     assert len(shapes) <= 4
@@ -172,23 +174,23 @@ def gradient(learner: Learner, count: int = 6) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "work", [Work(1, 0, compiled=True), Work(100, 1, part=300, batch=500), Work(1, 0, part=10**9)]
+    "prices", [Prices(1, 0, compiled=True), Prices(100, 1, part=300, batch=500), Prices(1, 0, part=10**9)]
 )
 @pytest.mark.parametrize("micro_tokens", [40, 4096])
-def test_no_plan_and_no_padding_changes_a_gradient(work, micro_tokens):
+def test_no_plan_and_no_padding_changes_a_gradient(prices, micro_tokens):
     def made(packing: str) -> Learner:
         optim = OptimConfig(packing=packing, micro_tokens=micro_tokens, grad_clip=1e9)
         return Learner(qwen3(), optim)
 
     planned = made("auto")
-    planned.work = work
+    planned.prices = prices
     expected = gradient(made("padded"))
     assert (gradient(planned) - expected).norm() <= 1e-5 * expected.norm()
 
 
-def test_the_work_of_a_model():
+def test_the_prices_of_a_model():
     small = model()
-    work = Work.of(small, torch.device("cpu"))
+    prices = Prices.of(small, torch.device("cpu"))
     # 2 layers: q 32x32, k and v 32x16, o 32x32, and an MLP of three 32x48
-    assert work.position == 2 * 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48)
-    assert work.pair == 4 * 2 * 4 * 8
+    assert prices.position == 2 * 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 48)
+    assert prices.pair == 4 * 2 * 4 * 8
