@@ -15,6 +15,7 @@ from torch import Tensor
 
 from forge_train.config import Config, VLLMConfig
 from forge_train.config.hosts import is_loopback
+from forge_train.engines.gpu_shares import refuse_shares, visible_gpus
 from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.server_check import sizes_of
 from forge_train.engines.server_processes import ServerProcesses
@@ -50,6 +51,7 @@ def vllm_engine(
             'rollout.placement = "separate"'
         )
     _refuse_strangers(config)
+    refuse_shares(config, visible_gpus(os.environ, torch.cuda.device_count()), os.environ)
     transfer, flags = _transfer(config, model, weights, adapter)
     flags = (*flags, "--enable-sleep-mode") if colocated else flags
     servers = None

@@ -307,7 +307,8 @@ FREE = [
     "vllm.attempts=9", "vllm.health_s=9.0", "vllm.load_s=9.0", "vllm.start_s=9.0", "vllm.restarts=0",
     "rollout.workers=ray", "rollout.worker_count=7", "rollout.placement=colocated", "model.kernels=liger",
     "vllm.flags=['--max-num-seqs', '8']", "vllm.env={A = '1'}", "vllm.transfer=nccl", "rollout.in_flight=64",
-    "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
+    "rollout.deadline_s=9.0", "model.device=mps", "optim.gradient_checkpointing=true", "optim.shard=false",
+    "optim.replicate=2",
     "optim.micro_tokens=512", "optim.packing=padded",
 ]  # fmt: skip
 
