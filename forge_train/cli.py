@@ -11,14 +11,15 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train import commands as more
 from forge_train.engine import EngineFailed
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
+BLIND = "go on although the endpoint does not show the model its tools (openai:)"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
 EXTRAS = {"httpx2", "jinja2", "rich", "safetensors", "tokenizers", "tomli_w", "torch", "transformers"}
 """What the light install lacks of the trainer."""
@@ -52,6 +53,7 @@ def train(args: argparse.Namespace) -> int:
     """Run or continue the stages of a config."""
     from forge_train import run
     from forge_train.config import load
+    from forge_train.show.compare import compared
     from forge_train.show.results import show_run
 
     config = load(args.config, args.set)
@@ -59,6 +61,8 @@ def train(args: argparse.Namespace) -> int:
     if report is None:  # another process of several: rank 0 tells
         return 0
     show_run(config.run.folder)
+    for what, value in compared(config.run.folder):
+        print(f"{what}: {value}")
     print(f"report: {report}")
     return 0
 
@@ -81,19 +85,21 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.engine is not None:
         from forge_train.evaluation.endpoint import evaluate_endpoint
 
-        limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+        limits = {"in_flight": args.in_flight, "deadline": args.deadline, "blind": args.blind}
         evaluation = asyncio.run(
             evaluate_endpoint(
                 args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
             )
         )
     else:
-        from forge_train.run import evaluate_model
+        from forge_train.evaluation.folder import evaluate_model
+        from forge_train.record.best import best_checkpoint
 
         if args.out is not None:
             raise ValueError("--out is for --engine; a run's own evaluations are in its report")
-        room = {"max_context": args.max_context, "max_action": args.max_action or 256}
-        evaluation = asyncio.run(evaluate_model(args.model, **common, **room, device=args.device))
+        model = best_checkpoint(args.model) if args.best else args.model
+        room = {"max_context": args.max_context, "max_action": args.max_action}
+        evaluation = asyncio.run(evaluate_model(model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
@@ -107,8 +113,12 @@ def collect(args: argparse.Namespace) -> int:
     """Play tasks and keep what is worth imitating."""
     from forge_train.engine import Sampling
     from forge_train.evaluation.collect import collect_from
+    from forge_train.evaluation.folder import limits, run_of
     from forge_train.play.world_pool import World
 
+    run = run_of(Path(args.player)) if Path(args.player).is_dir() else None
+    longest = args.max_action or (1024 if args.player.startswith("openai:") else None)
+    context, action = limits(run, args.max_context, longest)
     world = World(args.world, dict(_argument(text) for text in args.arg))
     try:
         counts = asyncio.run(
@@ -118,8 +128,8 @@ def collect(args: argparse.Namespace) -> int:
                 args.split,
                 args.tasks,
                 args.out,
-                sampling=Sampling(temperature=args.temperature, max_tokens=args.max_action),
-                max_context=args.max_context,
+                sampling=Sampling(temperature=args.temperature, max_tokens=action),
+                max_context=context,
                 device=args.device,
                 repeats=args.repeats,
                 keep=args.keep,
@@ -127,6 +137,7 @@ def collect(args: argparse.Namespace) -> int:
                 in_flight=args.in_flight,
                 deadline=args.deadline,
                 parquet=args.parquet,
+                blind=args.blind,
                 **({"filters": args.filter} if args.filter else {}),
             )
         )
@@ -146,11 +157,18 @@ def report(args: argparse.Namespace) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     """Start vLLM servers that a run can use, and keep them up until interrupted."""
-    from forge_train.engines.server_processes import ServerProcesses, keep_serving
+    from forge_train.engines.process_groups import refuse_taken
+    from forge_train.engines.server_processes import ServerProcesses
+    from forge_train.evaluation.serving import copied, keep_serving, name_of, tool_flags
 
-    with _served(args.model, args.logs, args.dtype) as model:
+    name, tools = args.name or name_of(args.model), args.tools is not None
+    own = "--chat-template" in args.flags
+    if args.port:  # before a big model is read
+        refuse_taken(args.host, range(args.port, args.port + args.count))
+    with copied(args.model, args.logs, args.dtype, tools=tools, template=own) as model:
         servers = ServerProcesses(
             model,
+            name=name,
             python=args.python,
             logs=args.logs,
             count=args.count,
@@ -158,33 +176,12 @@ def serve(args: argparse.Namespace) -> int:
             port=args.port,
             max_context=args.max_context,
             dtype=args.dtype,
-            flags=args.flags,
+            flags=[*tool_flags(args.tools), *args.flags],
             gpus=args.gpus,
+            start_s=args.start_s,
         )
-        asyncio.run(keep_serving(servers))
+        asyncio.run(keep_serving(servers, args.model, name, tools=tools))
     return 0
-
-
-@contextmanager
-def _served(model: str, above: Path, dtype: str) -> Iterator[str | Path]:
-    """What servers start from: a hub name, or a copy of a folder's model, below `above`.
-
-    A run goes on and removes old checkpoints; and a head that is tied would stay stale: see `save_policy`.
-    """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        yield model
-        return
-    import torch
-
-    from forge_train.engines.weights import Scratch, save_policy
-    from forge_train.record.checkpoint import load_model
-
-    scratch = Scratch(above)
-    try:
-        yield save_policy(*load_model(folder, dtype=dtype), scratch.path, dtype=getattr(torch, dtype))
-    finally:
-        scratch.close()
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -217,13 +214,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. run.seed=1 run.out=runs/b")
     demo.set_defaults(command=train, config=DEMO)
 
-    run = commands.add_parser("train", help="run or continue a config")
+    run = commands.add_parser("train", help="run or continue a config", add_help=False)
+    run.add_argument("-h", "--help", action=more.HelpWithKeys)
     run.add_argument("config", type=Path, help="a TOML file")
     run.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. optim.lr=1e-5")
     run.set_defaults(command=train)
 
     judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")
     judge.add_argument("model", type=Path, nargs="?", help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("--best", action="store_true", help="of a run the best checkpoint, not the newest")
     judge.add_argument("--engine", metavar="openai:MODEL@URL", help="a served model or an API instead")
     judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
@@ -232,11 +231,14 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
-    judge.add_argument("--max-context", type=int, default=2048, help="tokens of one episode")
-    judge.add_argument("--max-action", type=int, help="tokens of one action (256; 2048 with --engine)")
+    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    judge.add_argument(
+        "--max-action", type=int, help="tokens of one action; the run's, else 256 (2048 with --engine)"
+    )
     judge.add_argument("--device", default="cpu")
     judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
     judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
+    judge.add_argument("--blind", action="store_true", help=BLIND)
     judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
     judge.add_argument("--json", action="store_true", help="print everything as JSON")
     judge.set_defaults(command=evaluate)
@@ -248,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     write.set_defaults(command=report)
 
     _add_serve(commands)
+    more.add(commands)
     return parser
 
 
@@ -265,6 +268,11 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
     server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
     server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    server.add_argument("--name", help="what requests call it; by default the folder's name")
+    server.add_argument(
+        "--tools", nargs="?", const="hermes", metavar="PARSER", help="hear tool calls; vLLM's parser (hermes)"
+    )
+    server.add_argument("--start-s", type=float, default=600.0, help="seconds a server may take to start")
     server.add_argument("--logs", type=Path, default=Path("runs/servers"), help="folder for server-N.log")
     server.set_defaults(command=serve)
 
@@ -284,9 +292,10 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--seed", type=int, default=0)
     gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument("--max-context", type=int, default=2048, help="tokens of one episode (model folders)")
-    gather.add_argument("--max-action", type=int, default=1024, help="tokens of one action")
+    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
     gather.add_argument("--device", default="cpu")
+    gather.add_argument("--blind", action="store_true", help=BLIND)
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")
     gather.set_defaults(command=collect)
 

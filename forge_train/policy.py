@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train import sft, tiny
+from forge_train.agents.build import agent_reader
 from forge_train.config import Config, WorldConfig
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
@@ -22,6 +23,9 @@ from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import adapter_state, add_lora, load_adapter
 from forge_train.learn.plain_weights import full_weights, model_weights
+from forge_train.play.format import Format, read_template, settle
+from forge_train.play.hearing import readers_of, require_heard
+from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
@@ -76,6 +80,8 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
         model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
+    if settings.chat_template:
+        tokenizer.chat_template = read_template(settings.chat_template)
     if settings.lora_rank:
         # Nothing else will move: it is kept in the precision it is computed with.
         model.to(getattr(torch, settings.dtype))
@@ -84,6 +90,34 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         if saved is not None:
             load_adapter(model, saved.state()["adapter"])
     return model, tokenizer
+
+
+def make_renderer(
+    config: Config, model: Any, tokenizer: Any, worlds: Mapping[str, World], *, began: float
+) -> Renderer:
+    """How the policy is spoken to; the tokenizer carries the settings from now on.
+
+    `began`: the time that a template which reads the clock is told, in seconds since 1970. Raises ValueError
+    for a template that cannot carry an episode, and for worlds that would not hear its calls.
+    """
+    settings, thinking = config.model, config.thinking
+    settle(
+        tokenizer,
+        model,
+        Format(
+            renderer=settings.renderer,
+            past=thinking.past,
+            began=began,
+            args=settings.template_args,
+            budget=thinking.budget,
+            early_stop=thinking.early_stop,
+        ),
+    )
+    renderer = renderer_for(tokenizer)
+    require_heard(
+        renderer, readers_of(worlds.values()) if not config.agent.used else [agent_reader(config.agent)]
+    )
+    return renderer
 
 
 @dataclass(slots=True)

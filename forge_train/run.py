@@ -17,28 +17,29 @@ import torch
 
 from forge_train import sft
 from forge_train.agents.build import Agents
-from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig, load
+from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
-from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
 from forge_train.evaluation.evaluate import evaluate
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
-from forge_train.learn.lora import has_lora
+from forge_train.learn.lora import ADAPTER, has_lora, save_adapter
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
-from forge_train.play.renderer import renderer_for
+from forge_train.play.run_tasks import check_tasks
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
-from forge_train.record import checkpoint
+from forge_train.policy import Current, gold, make_engine, make_policy, make_renderer, plain_model
+from forge_train.record import best, checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.journal import Journal
+from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
@@ -57,7 +58,7 @@ def train(config: Config) -> Path | None:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
-    with RunFolder.create(config) as folder:
+    with RunFolder.create(config) as folder, followed(config, folder):
         report = asyncio.run(Run(config, folder, processes).all())
     if processes:
         dismiss(processes)
@@ -77,11 +78,14 @@ class Run:
             w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
             for w in config.worlds
         }
+        check_tasks(config, folder, self.worlds, self.judged)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
-        self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
+        self.stopped = False
+        """Held-out tasks say that more training does not help: `eval.patience`."""
         self.current = Current()
         self.engine = make_engine(
             config,
@@ -112,6 +116,7 @@ class Run:
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
                 learner = self.current.learner or self.learner(config.optim)
                 await asyncio.to_thread(self.save, self.folder.checkpoints, 0, learner, fresh=True)
+            retention.remove(self.folder.path / "sft")
             if config.run.steps:
                 await self.reinforce()
         finally:
@@ -121,8 +126,6 @@ class Run:
             for world in (*self.worlds.values(), *self.judged.values()):
                 world.close()
         return write_report(self.folder.path)
-
-    # -- stages --------------------------------------------------------------------------------
 
     def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
@@ -134,7 +137,7 @@ class Run:
             stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
         else:
             stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
+        episodes = sft.trajectories(stored, self.renderer, self.worlds.values())
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -156,16 +159,20 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
+        exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
             try:
                 await trainer.update_engine()
+                await self._begin_judging(start, learner, began)
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
-                        metrics, groups, credit = await trainer.step(step)
+                        if self.stopped:
+                            break
+                        with profiled(config.run, step, live.note):
+                            metrics, groups, credit = await trainer.step(step)
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
                         self.folder.rollouts(step, self._stored(groups, credit))
@@ -175,8 +182,9 @@ class Run:
             finally:
                 await trainer.close()
         judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
-        if ("after RL", config.run.steps) not in judged:
-            await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
+        if ("after RL", learner.version) not in judged:
+            await self.evaluate("after RL", learner.version, time.perf_counter() - began)
+        await self._keep_best(learner)
 
     async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> float:
         """Save and evaluate where the config says so, when `done` steps are; returns the seconds of saving.
@@ -186,13 +194,35 @@ class Run:
         last, saving = done == self.config.run.steps, 0.0
         if self._due(done) or last:
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
-            journal.saved(checkpoint.oldest(self.folder.checkpoints))
+            journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
             if trainer.engine.version != done:  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
+            await self._keep_best(trainer.learner)
         return saving
+
+    async def _begin_judging(self, start: int, learner: Learner, began: float) -> None:
+        """What a kill may have left undone after update `start`: its evaluation, and what that decides."""
+        every = self.config.run.eval_every
+        told = {e["step"] for e in evaluations(self.folder.path)}
+        if every and start and start % every == 0 and start < self.config.run.steps and start not in told:
+            await self.evaluate(f"step {start}", start, time.perf_counter() - began)
+        await self._keep_best(learner)
+
+    async def _keep_best(self, learner: Learner) -> None:
+        """The checkpoint that held-out tasks call best stays; and whether training has stopped helping."""
+        if not self.config.run.eval_every:
+            return
+        scored, folder = best.scores(evaluations(self.folder.path)), self.folder.checkpoints
+        self.stopped = best.stops(scored, self.config.eval.patience)
+        first = best.best_of(scored)
+        wanted = {first, learner.version if self.stopped else first}
+        if learner.version in wanted and not checkpoint.stands(folder, learner.version):
+            await asyncio.to_thread(self.save, folder, learner.version, learner)
+        if first is not None:
+            best.point_to(folder, first)
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
@@ -245,6 +275,7 @@ class Run:
             admission=Admission(
                 rollout.groups,
                 rollout.max_lag,
+                spare=rollout.spare,
                 updates=config.run.steps,
                 version=start,
                 started=journal.started,
@@ -252,7 +283,7 @@ class Run:
             ),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
-            patience=rollout.patience,
+            patience=config.patience,
             min_members=rollout.min_members,
             refill=rollout.refill,
             max_bugs=config.run.max_bugs,
@@ -304,13 +335,16 @@ class Run:
             model = plain_model(model, self.current.learner.full_weights())
         return lead(Critic, self.processes, model, settings, self.config.optim, dtype=dtype)
 
-    # -- what stages share ---------------------------------------------------------------------
-
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
         """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""
         began = time.perf_counter()
 
-        def moments(aside: Path) -> None:
+        def beside(aside: Path) -> None:
+            if "adapter" in state:  # the weights have it merged: this is for those who want it apart
+                base = self.config.model.path
+                save_adapter(self.model, state["adapter"], aside / ADAPTER, base=base or None)
+            if fresh:
+                return
             learner.save_moments(aside)
             if self.critic is not None:
                 self.critic.save(aside)
@@ -329,8 +363,10 @@ class Run:
             tokenizer=self.tokenizer,
             state=state,
             keep=self.config.run.keep_checkpoints,
-            also=None if fresh else moments,
+            pinned=best.pointed_to(folder),
+            also=beside,
         )
+        retention.thin(folder, self.config.run.keep_optimizer)
         told, seconds = step if folder == self.folder.checkpoints else 0, time.perf_counter() - began
         self.folder.event("checkpoint", step=told, seconds=round(seconds, 4))
         return seconds
@@ -369,52 +405,3 @@ class Run:
         """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
         supervised = [e["seconds"] for e in evaluations(self.folder.path) if e["stage"] == "after SFT"]
         return math.fsum(supervised[-1:] + [line["seconds"]["total"] for line in self._before(start)])
-
-
-async def evaluate_model(
-    path: Path,
-    *,
-    world: str | None,
-    world_args: dict[str, Any],
-    split: str,
-    tasks: int,
-    repeats: int,
-    temperature: float,
-    seed: int,
-    max_context: int,
-    max_action: int,
-    device: str,
-) -> Evaluation:
-    """Judge a model folder, a checkpoint or a run's newest checkpoint on a world's tasks.
-
-    Without `world` it is the first one of the run that `path` belongs to. Raises ValueError.
-    """
-    model, tokenizer = checkpoint.load_model(path)
-    args = dict(world_args)
-    if world is None:
-        trained = next((p for p in (path, *path.resolve().parents) if (p / "config.toml").is_file()), None)
-        if trained is None:
-            raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
-        first = load(trained / "config.toml").worlds[0]
-        world, args = first.id, {**first.args, **world_args}
-    place = World(world, args)
-    engine = LocalEngine(model.to(device), max_context=max_context)
-    player = TokenPlayer(
-        engine, renderer_for(tokenizer), Sampling(temperature=temperature, max_tokens=max_action)
-    )
-    ids = place.tasks(split, tasks)
-    try:
-        with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
-            return await evaluate(
-                place,
-                player,
-                ids,
-                repeats=repeats,
-                seed=seed,
-                in_flight=256,
-                deadline=600.0,
-                progress=lambda _: progress.advance(),
-            )
-    finally:
-        await engine.close()
-        place.close()

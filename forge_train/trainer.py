@@ -18,19 +18,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig
+from forge_train.config import AlgorithmConfig
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
-from forge_train.learn.advantages import ESTIMATORS
+from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
+from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.record.journal import Group, Journal
-from forge_train.record.step_metrics import OUT_OF_ROOM, Metrics, lags, summary, time_to_groups
-from forge_train.trajectory import Trajectory
+from forge_train.record.step_metrics import Metrics, lags, summary, time_to_groups
+from forge_train.trajectory import Ending, Trajectory
 
 T = TypeVar("T")
 Credit = list[list[float]]
@@ -119,11 +120,12 @@ class Trainer:
             "version": version,
             "lag": lags(trajectories, version, group_lags),
             "trained": len(trained),
+            "masked": masked_share(groups, self.trained_endings),
             "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
             "refilled": len(useless),
             "bugs": self.bugs,
             "seconds": {
-                **time_to_groups(collected - began, groups, overlapped=self.admission.max_lag > 0),
+                **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
                 "placement": placed - collected,
                 "values": valued - placed,
                 "logprobs": scoring,
@@ -204,7 +206,8 @@ class Trainer:
         """Group `index` has been played. One that teaches nothing makes room for another, up to `refill`."""
         self.playing.pop(index, None)
         if useful is None:
-            useful = len(self.rejected) >= self.refill or teaches(self.credit(group))
+            spent = self.rejected.keys() - (self.journal.left_out if self.journal else set())
+            useful = len(spent) >= self.refill or teaches(self.credit(group))
         (self.finished if useful else self.rejected)[index] = group
         self.admission.finish(index, useful=useful)
 
@@ -215,23 +218,16 @@ class Trainer:
         if self.critic is not None:
             credit, metrics = self.critic.assign_credit(groups, self.algorithm)
             return credit, dict(metrics)
-        return [self.credit(group) for group in groups], {}
+        return across([self.credit(group) for group in groups], self.algorithm), {}
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
-        """Advantages of each member by action; empty for members that are not trained on.
+        """Advantages of each member by action; empty for members that are not trained on."""
+        return compare(group, self.algorithm, self.min_members)
 
-        Only members with a verdict are compared: a failed machine is no reward of 0, and an episode that
-        ran out of room counts only when the config says so. A group of which too few survive is left out.
-        """
-        endings = OUT_OF_ROOM if self.algorithm.train_out_of_tokens else frozenset()
-        members = [i for i, t in enumerate(group) if t.trainable or t.ending in endings]
-        rows: Credit = [[] for _ in group]
-        if len(members) < self.min_members and self.algorithm.advantage not in CRITIC_ESTIMATORS:
-            return rows
-        estimated = ESTIMATORS[self.algorithm.advantage]([group[i] for i in members])
-        for i, advantages in zip(members, estimated, strict=True):
-            rows[i] = advantages
-        return rows
+    @property
+    def trained_endings(self) -> frozenset[Ending]:
+        """Endings whose episodes give a gradient."""
+        return trained_endings(self.algorithm, self.critic.config if self.critic else None)
 
     async def beside(self, work: Callable[[], T]) -> T:
         """Do the learner's work: in a thread beside the rollouts, unless they read the same weights."""

@@ -49,17 +49,17 @@ class Endpoint:
                     endpoint.at_once += 1
                     endpoint.most_at_once = max(endpoint.most_at_once, endpoint.at_once)
                 try:
-                    self.tell(endpoint.answer(body))
+                    self.tell(endpoint.answer(body), seen=10 if body.get("tools") else 9)
                 finally:
                     with endpoint.lock:
                         endpoint.at_once -= 1
 
-            def tell(self, answer: Any) -> None:
+            def tell(self, answer: Any, seen: int) -> None:
                 if answer is None:
                     endpoint.gone.wait(30)
                     self.close_connection = True
                     return
-                raw = answer if isinstance(answer, Raw) else _raw(answer)
+                raw = answer if isinstance(answer, Raw) else _raw(answer, seen)
                 length = len(raw.body) if raw.length is None else raw.length
                 self.send_response(raw.status)
                 for name, value in {"Content-Length": str(length), **raw.headers}.items():
@@ -94,22 +94,22 @@ class Endpoint:
         self._server.server_close()
 
 
-def _raw(answer: Any) -> Raw:
+def _raw(answer: Any, seen: int) -> Raw:
     if isinstance(answer, tuple):
         _, status, text = answer
         return Raw(json.dumps({"error": {"message": text}}).encode(), status)
     if isinstance(answer, bytes):
         return Raw(answer)
-    return Raw(json.dumps(completion(answer)).encode(), answer if isinstance(answer, int) else 200)
+    return Raw(json.dumps(completion(answer, seen)).encode(), answer if isinstance(answer, int) else 200)
 
 
-def completion(answer: Any) -> dict[str, Any]:
-    """A chat completion: of a text, of a message, or one that is given whole."""
+def completion(answer: Any, seen: int = 10) -> dict[str, Any]:
+    """A chat completion: of a text, of a message, or one that is given whole; `seen` tokens were asked."""
     if isinstance(answer, int):
         return {"error": {"message": f"status {answer}"}}
     if isinstance(answer, dict) and "choices" in answer:
         return answer
     message = {"role": "assistant", "content": answer} if isinstance(answer, str) else answer
     finish = "tool_calls" if message.get("tool_calls") else "stop"
-    usage = {"prompt_tokens": 10, "completion_tokens": 3}
+    usage = {"prompt_tokens": seen, "completion_tokens": 3}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}

@@ -14,9 +14,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from forge_train.clock import queue_up
 from forge_train.engines.child_environment import child_environment
 from forge_train.play.renderer import Message
-from forge_train.play.world_pool import Threads
+from forge_train.play.world_pool import MOST_THREADS, Threads
 
 MOST_OUTPUT = 1_000_000
 """Bytes that are kept of what a program prints, the last ones."""
@@ -242,7 +243,7 @@ class Function:
     end: it is left alone, and gets errors for whatever it still asks.
     """
 
-    def __init__(self, target: Callable[[Brief], Any], threads: int = 256) -> None:
+    def __init__(self, target: Callable[[Brief], Any], threads: int = MOST_THREADS) -> None:
         self._target = target
         self._threads = Threads(threads)
 
@@ -262,7 +263,7 @@ class Function:
         self._threads.close(patience=0.1)
 
     async def _on_thread(self, brief: Brief) -> Any:
-        call = self._threads.submit(lambda: self._target(brief))
+        call = self._threads.submit(lambda: self._target(brief), queue_up)
         try:
             return await asyncio.wrap_future(call)
         except asyncio.CancelledError:

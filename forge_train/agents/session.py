@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forge_train.agents.wire import Answer, Asked, Grammar, Refused, same, with_calls
+from forge_train.clock import current, running
 from forge_train.engine import Completion, Engine, EngineFailed, Finish, Sampling
 from forge_train.play.chat_messages import as_object
 from forge_train.play.renderer import Message, Renderer
@@ -90,6 +91,8 @@ class Session:
         self._names: list[str] = []
         self._sampling_now: set[asyncio.Task[Completion]] = set()
         self._closed = False
+        self._clock = current()
+        """The episode's, which whoever asks in its name has to stop while its request waits in line."""
 
     @property
     def segments(self) -> list[Segment]:
@@ -202,9 +205,10 @@ class Session:
 
     async def _sample(self, prompt: list[int], sampling: Sampling, name: str, turn: int) -> Completion:
         """Raises Refused when the session ends meanwhile, or the engine fails, which ends the session."""
-        task = asyncio.ensure_future(
-            self._engine.complete(prompt, sampling, conversation=name, seed=derive_seed(self._seed, turn))
-        )
+        with running(self._clock):
+            task = asyncio.ensure_future(
+                self._engine.complete(prompt, sampling, conversation=name, seed=derive_seed(self._seed, turn))
+            )
         self._sampling_now.add(task)
         try:
             said = await task

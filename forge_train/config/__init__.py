@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
     AlgorithmConfig,
@@ -38,6 +39,7 @@ from forge_train.config.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
+    "ThinkingConfig",
     "TinyConfig",
     "VLLMConfig",
     "WorldConfig",
@@ -67,6 +70,8 @@ class Config(Section):
     """The run as a whole."""
     model: ModelConfig = ModelConfig()
     """The policy."""
+    thinking: ThinkingConfig = ThinkingConfig()
+    """What becomes of its thoughts."""
     worlds: tuple[WorldConfig, ...] = Field(strict=False)
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
@@ -101,7 +106,17 @@ class Config(Section):
         """
         rollout, worlds = self.rollout, len(self.worlds)
         judged = worlds * (1 + self.eval.tasks * self.eval.repeats / rollout.in_flight)
-        return 7200.0 + rollout.deadline_s * judged + rollout.patience
+        return 7200.0 + rollout.deadline_s * judged + self.patience
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which the groups of an update must be there.
+
+        `rollout.patience`, or more where not all in flight can be served at once: who waits in line has no
+        deadline, and those in front of them have.
+        """
+        served = self.vllm.in_flight if self.rollout.engine == "vllm" else SERVED_AT_ONCE
+        return self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
 
     @model_validator(mode="after")
     def _across(self) -> Self:
@@ -113,16 +128,26 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if advantage == "max_k" and self.algorithm.best_of > size:
+            raise ValueError(
+                f"algorithm.best_of = {self.algorithm.best_of}: a group has rollout.group_size = {size} "
+                "members to take the best of; raise that, or lower best_of"
+            )
+        if self.eval.patience and not self.run.eval_every:
+            raise ValueError(
+                f"eval.patience = {self.eval.patience}: it counts evaluations on the way, and there is none; "
+                "set run.eval_every"
+            )
         if self.rollout.refill and advantage in CRITIC_ESTIMATORS:
             raise ValueError(
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
                 "whose members all earned the same teaches as much as any other; set it to 0"
             )
-        cut = [e for e in self.critic.bootstrap if e in ("context", "tokens")]
-        if advantage in CRITIC_ESTIMATORS and self.algorithm.train_out_of_tokens and cut:
+        both = [e for e in self.critic.bootstrap if e in (self.algorithm.masked or ())]
+        if advantage in CRITIC_ESTIMATORS and both:
             raise ValueError(
-                "algorithm.train_out_of_tokens = true: running out of room counts as outcome 0, but "
-                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(cut)} go on; drop one"
+                f"algorithm.masked = {list(self.algorithm.masked or ())}: these are not trained on, but "
+                f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(both)} go on; drop one"
             )
         if self.rollout.workers == "ray" and self.vllm.transfer == "adapter":
             raise ValueError(
@@ -139,6 +164,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -152,6 +178,9 @@ class Config(Section):
         return self
 
 
+SERVED_AT_ONCE = 256
+"""Requests that the in-process engine serves at once, unless it is made otherwise."""
+
 # What a resumed run may change, because it changes a step's results by rounding at most: where it is computed
 # and in how much memory, what is kept and shown, and how long one waits for what may never come.
 _FREE = frozenset(
@@ -159,16 +188,19 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_groups", "max_bugs",
+            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args",
+            "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
-            "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
+            "attempt_s", "attempts", "health_s", "load_s", "checksums", "start_s", "restarts", "flags", "env",
+            "transfer",
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
+        "eval": ("patience",),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing"),
+        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip
@@ -232,6 +264,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         where = f"{path}: " if path is not None else ""
         raise ConfigError([where + problem for problem in explain(error, Config)]) from None
     _check_model_path(config.model.path)
+    _check_template(config.model)
     return config
 
 
@@ -248,12 +281,23 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_model_path(path: str) -> None:
     """A path that can only be a folder must be one; anything else may be a hub name."""
+    refuse_gguf(path)
     local = path.startswith((".", "/", "~", os.sep)) or path.count("/") > 1
     folder = Path(path).expanduser()
     if local and not folder.is_dir():
         raise ConfigError([f'model.path = "{path}": no such folder; give that of a model, or a hub name'])
     if path and folder.is_dir() and not (folder / "config.json").is_file():
         raise ConfigError([f'model.path = "{path}": the folder has no config.json, so it is not a model'])
+
+
+def _check_template(model: ModelConfig) -> None:
+    """A chat template is a file that is there, for a model that is not made here."""
+    path = model.chat_template
+    if path and not Path(path).expanduser().is_file():
+        raise ConfigError([f'model.chat_template = "{path}": no such file; give that of a jinja template'])
+    reserved = set(model.template_args) & {"messages", "tools", "add_generation_prompt", "chat_template"}
+    if reserved:
+        raise ConfigError([f"model.template_args: {min(reserved)} is filled in by the run; leave it out"])
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -25,6 +25,10 @@ class LossConfig(Section):
     """The ratio of current to proximal probability is clipped below 1 - clip_low."""
     clip_high: NonNegativeFloat = 0.28
     """And above 1 + clip_high; a higher bound above keeps rare tokens alive (DAPO, arXiv 2503.14476)."""
+    dual_clip: NonNegativeFloat = 3.0
+    """Where the advantage is negative that bounds nothing, and a token that became likelier would push with
+    its whole ratio: it pushes with at most this many times its advantage (dual-clip PPO, arXiv 1912.09729,
+    whose value is 3). 0: no bound; else more than 1."""
     importance_level: Literal["token", "sequence"] = "token"
     """The ratio of learner's to engine's probability is that of one token, or the product over a trajectory.
     The product is exact and soon far from 1; it costs a forward pass more."""
@@ -36,20 +40,33 @@ class LossConfig(Section):
     """Trajectories whose geometric mean ratio lies outside [low, high], e.g. [0.999, 1.001], are left out; it
     costs a forward pass more."""
     denominator: Literal["token", "turn", "trajectory", "constant"] = "token"
-    """What the sum of token losses is divided by, over the whole optimizer step."""
+    """What the sum of token losses is divided by, over the whole optimizer step: all trained tokens, a mean
+    over the tokens of each turn or trajectory first, or `constant` times the trajectories."""
     constant: PositiveFloat | None = None
-    """The divisor when `denominator` is constant (Dr. GRPO, arXiv 2503.20783)."""
+    """With denominator = "constant": what the sum over one trajectory is divided by, before the mean over
+    trajectories; usually the most tokens a trajectory may write (Dr. GRPO, arXiv 2503.20783)."""
     minibatches: PositiveInt = 1
     """Optimizer steps of one update; above 1 the clipping begins to matter."""
 
     @model_validator(mode="after")
     def _divisor(self) -> Self:
         if self.denominator == "constant" and self.constant is None:
-            raise ValueError('denominator = "constant": set constant, e.g. the token budget of one update')
+            raise ValueError(
+                'denominator = "constant": set constant, e.g. the most tokens one trajectory may write'
+            )
         if self.denominator != "constant" and self.constant is not None:
             raise ValueError(
                 f'constant = {self.constant}: it is used only with denominator = "constant"; '
                 f'set that or drop constant (denominator is "{self.denominator}")'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bound(self) -> Self:
+        if 0 < self.dual_clip <= 1:
+            raise ValueError(
+                f"dual_clip = {self.dual_clip}: it must be above 1, or tokens that did not change would push "
+                "no more; use 3, or 0 for no bound"
             )
         return self
 
@@ -83,8 +100,14 @@ class AlgorithmConfig(LossConfig):
     """Estimator of advantages: one that compares a group (`forge_train.learn.advantages.ESTIMATORS`) or one
     that asks a critic (`forge_train.learn.gae.CRITIC_ESTIMATORS`); the latter is PPO and reads the section
     `critic`."""
-    train_out_of_tokens: bool = False
-    """Train on episodes that ran out of tokens or context, as outcome 0; else they are left out."""
+    masked: tuple[Literal["max_turns", "context", "tokens", "deadline"], ...] | None = Field(
+        default=None, strict=False
+    )
+    """Episodes with these endings give no gradient; any other is trained, without a verdict as outcome 0.
+    Left out of the file: context, tokens and deadline, except what `critic.bootstrap` lets go on.
+    Klear-AgentForge masks all four. Failed machines are never trained on."""
+    masked_in_baseline: bool = False
+    """Whether what a masked episode earned counts in the mean and deviation its group is compared with."""
     gamma: float = Field(default=1.0, ge=0, le=1)
     """Discount per token, with a critic."""
     gae_lambda: float = Field(default=1.0, ge=0, le=1)
@@ -93,8 +116,25 @@ class AlgorithmConfig(LossConfig):
     """Discount per turn, where turns are the steps."""
     turn_lambda: float = Field(default=0.9, ge=0, le=1)
     """`gae_lambda` per turn, where turns are the steps (both values: Turn-PPO, arXiv 2512.17008)."""
-    whiten: bool = True
-    """With a critic: shift and scale the advantages of a step to mean 0 and deviation 1."""
+    across: Literal["auto", "none", "scale", "whiten"] = "auto"
+    """What is done to all advantages of an update together: scale divides by their standard deviation, whiten
+    shifts them to mean 0 before; auto whitens with a critic and for the estimators whose papers do."""
+    deviation: Literal["unbiased", "biased"] = "unbiased"
+    """Standard deviation of a group: divided by its size less one, as torch.std, or by its size."""
+    divide: bool = True
+    """For gigpo: divide by the standard deviation (F = std), else by 1."""
+    turn_share: NonNegativeFloat = 1.0
+    """For gigpo: weight of a turn's comparison beside the episode's (omega)."""
+    outcome_weight: NonNegativeFloat = 1.0
+    """For mt_grpo: weight of the outcome in the turns before the last (alpha)."""
+    anchor: Literal["observation", "history"] = "observation"
+    """For gigpo: turns are compared that answer the same words of the world, or that have the same past."""
+    anchor_similarity: float = Field(default=1.0, gt=0, le=1)
+    """For gigpo: below 1, states that resemble each other so much (difflib's ratio) count as the same."""
+    best_of: int = Field(default=4, ge=2)
+    """For max_k: how many attempts the best is taken of."""
+    parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
 
 
 class OptimConfig(Section):
@@ -125,6 +165,9 @@ class OptimConfig(Section):
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True
     """With torchrun: split weights, gradients and moments over the processes (FSDP2); else each has all."""
+    peak_tflops: PositiveFloat | None = None
+    """What one device can do at best, in TFLOP/s at model.dtype without sparsity: `mfu` is measured by it. By
+    default that of a GPU that forge_train.learn.flops knows; on others, and on a CPU, there is no `mfu`."""
     replicate: PositiveInt = 1
     """With torchrun: hold so many copies, each split over its share of the processes (HSDP). With one a node,
     weights are gathered within a node and only gradients cross the network."""
@@ -168,7 +211,7 @@ class CriticConfig(Section):
         default=("context", "tokens", "deadline"), strict=False
     )
     """Episodes with these endings were cut off: they are trained on, as if they went on to earn what the
-    critic expects. One that is not named here earned what it earned; see `algorithm.train_out_of_tokens`."""
+    critic expects. One that is not named here earned what it earned, or is masked: see `algorithm.masked`."""
 
 
 class SFTConfig(Section):

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from forge_train.config.section import Section
+from forge_train.config.watching import ProfileConfig, check_trackers
 
 
 def _plain(value: Any, where: str = "args") -> Any:
@@ -55,15 +56,32 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
+    keep_optimizer: PositiveInt = 2
+    """Of these, the newest that keep the optimizer's state, which is twice the model. From one without it
+    nothing is continued or replayed to the bit; 1 is enough for a run that is never damaged."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    changed_tasks: bool = False
+    """Go on with a run although its tasks are not those it began with (`tasks.json` of its folder)."""
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
+    """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
+    your own (docs/trackers.md). One that is down costs the run nothing."""
+    tracker_args: dict[str, PlainTable] = Field(default_factory=dict)
+    """Arguments of each, a table by its name, for example wandb = { project = "desks", mode = "offline" }."""
+    profile: ProfileConfig = ProfileConfig()
+    """Steps that torch's profiler records."""
 
     @property
     def folder(self) -> Path:
         """Where the run lives on disk."""
         return Path(self.out or f"runs/{self.name}").expanduser()
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        check_trackers(self.trackers, self.tracker_args)
+        return self
 
 
 class TinyConfig(Section):
@@ -98,6 +116,10 @@ class ModelConfig(Section):
     """Shape of the model to build; not looked at when `path` is set."""
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
+    chat_template: str = ""
+    """File with a chat template (jinja) in place of the tokenizer's own; it stays with every checkpoint."""
+    template_args: PlainTable = Field(default_factory=dict)
+    """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the learner's forward pass; on cuda the default is bfloat16. Weights and optimizer stay
     float32: small updates count. With LoRA only the adapters do; the frozen weights are kept in it, too."""
@@ -168,12 +190,17 @@ class RolloutConfig(Section):
     """Updates between the weights a group starts with and those it trains. 0 is synchronous; more lets
     groups be played while the learner works. Nothing is ever dropped for being late."""
     min_members: int = Field(default=2, ge=2)
-    """A group is trained on when so many of its members have a verdict; failed machines leave theirs."""
+    """A group is trained on when so many of its members can be compared; failed machines leave theirs."""
+    spare: NonNegativeInt = 0
+    """Groups under way beyond those of an update, which trains the first `groups` to finish (M of N). The
+    others are the oldest of the next one, late by at most max_lag + spare / groups, rounded up; none is
+    dropped. Each update leans towards what is quick; with `refill`, towards what is quick and teaches."""
     refill: NonNegativeInt = 0
     """Groups of one update that may be played in place of ones whose members all earned the same: those
     teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
     in_flight: PositiveInt = 256
-    """Episodes at once: more keep the engine's batch full and cost memory."""
+    """Episodes at once: more keep the engine's batch full and cost memory. As many threads wait for worlds
+    that are not quick, up to 1,024 for each."""
     workers: Literal["local", "ray"] = "local"
     """local: episodes are played in process. ray: in Ray actors, on the cluster that RAY_ADDRESS names or
     else on one started here; they reach the engine over HTTP."""
@@ -187,7 +214,13 @@ class RolloutConfig(Section):
     """Sampling temperature. At 0 the members of a group are equal and nothing is learned. There is no top-p
     or top-k here: tokens they cut off make the ratio of learner to engine biased."""
     deadline_s: PositiveFloat = 600.0
-    """Seconds after which an episode is given up, so that one hung world cannot stop the run."""
+    """Seconds after which an episode is given up, so that one hung world cannot stop the run. What it waits
+    in line for a thread, a seat in the engine or room on a server is not counted."""
+
+    @property
+    def latest(self) -> int:
+        """Most updates by which a group is ever late."""
+        return self.max_lag - (-self.spare // self.groups)
 
     @property
     def patience(self) -> float:
@@ -200,7 +233,7 @@ class RolloutConfig(Section):
         if self.workers == "ray":  # lost with its worker and begun anew, until it counts as failed
             slowest = WORKER_ATTEMPTS * (self.deadline_s + WORKER_GRACE_S + WORKER_START_S)
             places -= places % (self.worker_count * self.group_size)
-        episodes = ((1 + self.max_lag) * self.groups + self.refill) * self.group_size
+        episodes = ((1 + self.max_lag) * self.groups + self.spare + self.refill) * self.group_size
         return slowest * (episodes / places + 2 + self.refill)
 
     @model_validator(mode="after")
@@ -228,6 +261,11 @@ class RolloutConfig(Section):
             raise ValueError(
                 f'placement = "colocated": servers sleep in an update, but max_lag = {self.max_lag} '
                 'has them play; set max_lag = 0, or placement = "separate"'
+            )
+        if self.placement == "colocated" and self.spare:
+            raise ValueError(
+                f'placement = "colocated": servers sleep in an update, but spare = {self.spare} leaves '
+                'groups over that play on; set spare = 0, or placement = "separate"'
             )
         return self
 
@@ -309,9 +347,9 @@ class VLLMConfig(Section):
     folder: str = ""
     """Where weights are written for the servers; empty is memory. Several machines need a shared place."""
     in_flight: PositiveInt = 256
-    """Requests at once on one server; more wait here."""
+    """Requests at once on one server; more wait here, which is not their own time."""
     deadline_s: PositiveFloat = 300.0
-    """Seconds until an action is given up, waiting and retries included."""
+    """Seconds until an action is given up, retries included, and not what it waits for room here."""
     attempt_s: PositiveFloat = 120.0
     """Seconds one server has to answer before another is asked."""
     attempts: PositiveInt = 4
@@ -320,6 +358,9 @@ class VLLMConfig(Section):
     """Seconds between looks at each server."""
     load_s: PositiveFloat = 300.0
     """Seconds a server has to take new weights."""
+    checksums: bool = False
+    """Compare checksums of all weights after every load, not only when a server's logprobs are in doubt:
+    exact, and slow, as it hashes the whole model on each server's CPU. vLLM has them from 0.32."""
     start_s: PositiveFloat = 600.0
     """Seconds a server has to start."""
     restarts: NonNegativeInt = 10
@@ -358,6 +399,8 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    patience: NonNegativeInt = 0
+    """Stop when so many evaluations (`run.eval_every`) in a row bring no better checkpoint; 0: never."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

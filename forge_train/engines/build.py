@@ -68,6 +68,7 @@ def vllm_engine(
         transfer=transfer,
         processes=servers,
         sleeps=colocated,
+        vocab=model.config.vocab_size,
         sizes=sizes_of(model),
     )
 
@@ -90,7 +91,7 @@ def _transfer(
     rank = next((r for r in _RANKS if r >= model.lora[0]), None)
     if rank is None:
         raise ValueError(f"model.lora_rank = {model.lora[0]}: vLLM serves adapters up to rank {_RANKS[-1]}")
-    keep = max(2, 1 + config.rollout.max_lag)
+    keep = max(2, 1 + config.rollout.latest)
     flags = ("--enable-lora", "--max-loras", str(keep), "--max-lora-rank", str(rank))
     save = partial(_save_adapter, model, adapter or partial(adapter_state, model))
     return AdapterTransfer(save, folder, keep=keep, rank=model.lora[0]), flags

@@ -9,18 +9,20 @@ change, or room is needed; what conversations have in common is computed once (s
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from forge_train.engine import Completion, Finish, Sampling, completion
+from forge_train.clock import current
+from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
 from forge_train.engines.attention import Prefill, plan_decode, plan_prefill
 from forge_train.engines.decoder import Decoder, Ragged
 from forge_train.engines.pages import PAGE, Chain, Pages, common_prefix
+from forge_train.engines.requests import Counters, Request
 from forge_train.engines.sampler import sample, uniforms
 
 CACHE_BYTES = 4 << 30
@@ -29,47 +31,6 @@ STEP_TOKENS = 2048
 """Most tokens of one forward pass, decoding rows aside: bounds the memory of activations."""
 WORTH_WAITING = 16
 """A request waits for another's prefill when that spares it this many tokens."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the engine has done so far, in tokens (and conversations).
-
-    `prefilled` + `decoded` tokens went through the model.
-    """
-
-    prefilled: int = 0
-    decoded: int = 0
-    """Sampled tokens that were fed back; an action's last one is prefilled with the next turn."""
-    sampled: int = 0
-    copied: int = 0
-    """Prompt tokens taken over from another conversation, or from one that is over."""
-    evictions: int = 0
-    """Idle conversations dropped to make room."""
-    steps: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Request:
-    conversation: str
-    chain: Chain
-    tokens: list[int]
-    """Prompt and what has been sampled so far."""
-    prompt: int
-    limit: int
-    """Length of `tokens` at which the action is cut."""
-    sampling: Sampling
-    seed: int
-    future: asyncio.Future[Completion]
-    versions: list[int] = field(default_factory=list)
-    """Weights version of each token sampled so far."""
-    logprobs: list[float] = field(default_factory=list)
-    seat: int = -1
-
-    @property
-    def missing(self) -> int:
-        """Tokens whose keys and values are still to be computed."""
-        return len(self.tokens) - self.chain.computed
 
 
 class LocalEngine:
@@ -112,9 +73,9 @@ class LocalEngine:
             )
         self._pages = Pages(shape, -(-cache_tokens // PAGE), decoder.dtype, decoder.device)
         self._chains: dict[str, Chain] = {}  # least recently used first
-        self._waiting: deque[_Request] = deque()
-        self._running: list[_Request] = []
-        self._busy: dict[str, _Request] = {}
+        self._waiting: deque[Request] = deque()
+        self._running: list[Request] = []
+        self._busy: dict[str, Request] = {}
         self._seats = list(range(slots))
         self._table = np.zeros((slots, -(-max_context // PAGE)), dtype=np.int64)
         self._loop: asyncio.Task[None] | None = None
@@ -138,7 +99,7 @@ class LocalEngine:
             raise RuntimeError("the engine is closed")
         prompt = list(tokens)
         self._check(prompt, conversation)
-        request = _Request(
+        request = Request(
             conversation,
             self._chains.pop(conversation) if conversation in self._chains else Chain(),
             prompt,
@@ -150,12 +111,16 @@ class LocalEngine:
         )
         self._chains[conversation] = request.chain
         self._busy[conversation] = request
+        if (clock := current()) is not None:
+            clock.stop()
+            request.clock = clock
         self._waiting.append(request)
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._run(), name="LocalEngine")
         try:
             return await request.future
         finally:
+            request.seated()
             if self._busy.get(conversation) is request:  # cancelled: nobody waits for the rest
                 self._leave(request)
 
@@ -167,7 +132,14 @@ class LocalEngine:
         elif chain is not None:
             del self._chains[conversation]
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
         """Nothing: the learner's own weights cannot be stale."""
         return {}
 
@@ -245,8 +217,8 @@ class LocalEngine:
     def _step(self) -> None:
         """One forward pass."""
         self._admit()
-        singles: list[_Request] = []
-        prefills: list[tuple[_Request, int]] = []
+        singles: list[Request] = []
+        prefills: list[tuple[Request, int]] = []
         budget = STEP_TOKENS
         for request in self._running:
             count = request.missing
@@ -274,8 +246,8 @@ class LocalEngine:
             self._said(request, token, logprob)
 
     def _batch(
-        self, singles: list[_Request], prefills: list[tuple[_Request, int]]
-    ) -> tuple[Ragged, list[_Request]]:
+        self, singles: list[Request], prefills: list[tuple[Request, int]]
+    ) -> tuple[Ragged, list[Request]]:
         """The input of the forward pass, and the requests that get a token from it."""
         device = self._decoder.device
         at = np.array([r.chain.computed for r in singles], dtype=np.int64)
@@ -309,8 +281,16 @@ class LocalEngine:
         )
         return batch, ready
 
-    def _said(self, request: _Request, token: int, logprob: float) -> None:
+    def _said(self, request: Request, token: int, logprob: float) -> None:
         """Append a sampled token; hand the action over when it is finished."""
+        if not -math.inf < logprob < math.inf:
+            self._pages.scrub(request.chain)
+            self._leave(request)
+            self.forget(request.conversation)
+            if not request.future.done():
+                what = f"{request.conversation}: the logprob of a token is {logprob}"
+                request.future.set_exception(EngineFailed(what, retryable=False))
+            return
         request.versions.append(self.version)
         request.tokens.append(token)
         request.logprobs.append(logprob)
@@ -327,13 +307,14 @@ class LocalEngine:
 
     def _admit(self) -> None:
         """Let waiting requests in, in order, as seats and pages allow."""
-        later: list[_Request] = []
+        later: list[Request] = []
         while self._waiting and self._seats:
             request = self._waiting.popleft()
             if self._worth_waiting(request):
                 later.append(request)
             elif self._fits(request):
                 request.seat = self._seats.pop()
+                request.seated()
                 self.counters.copied += self._pages.adopt(request.chain)
                 self._seat(request)
                 self._running.append(request)
@@ -342,7 +323,7 @@ class LocalEngine:
                 break
         self._waiting.extendleft(reversed(later))
 
-    def _worth_waiting(self, request: _Request) -> bool:
+    def _worth_waiting(self, request: Request) -> bool:
         """Whether someone is just computing what `request` needs: members of a group that start together."""
         own = common_prefix(request.chain.tokens, request.tokens) if request.chain.computed else 0
         for other in self._running:
@@ -352,7 +333,7 @@ class LocalEngine:
                     return True
         return False
 
-    def _fits(self, request: _Request) -> bool:
+    def _fits(self, request: Request) -> bool:
         """Make room for all that `request` may need, so that nothing that runs ever has to be thrown out."""
         self._pages.keep(request.chain, request.tokens)
         promised = sum(-(-r.limit // PAGE) - len(r.chain.pages) for r in self._running)
@@ -381,18 +362,18 @@ class LocalEngine:
         self.counters.evictions += 1
         return True
 
-    def _make_room(self, request: _Request, length: int) -> None:
+    def _make_room(self, request: Request, length: int) -> None:
         """Pages for `length` tokens: promised at admission, taken when they are needed."""
         before = len(request.chain.pages)
         if before * PAGE < length:
             self._pages.reserve(request.chain, length)
             self._seat(request, before)
 
-    def _seat(self, request: _Request, first: int = 0) -> None:
+    def _seat(self, request: Request, first: int = 0) -> None:
         pages = request.chain.pages
         self._table[request.seat, first : len(pages)] = [page.id for page in pages[first:]]
 
-    def _leave(self, request: _Request) -> None:
+    def _leave(self, request: Request) -> None:
         """`request` is over, finished or not; what was computed stays for the next turn."""
         del self._busy[request.conversation]
         if request in self._running:

@@ -138,6 +138,14 @@ class Pages:
         chain.pages, chain.tokens, chain.computed = [], [], 0
         self._list_tail(chain)
 
+    def scrub(self, chain: Chain) -> None:
+        """Wipe the pages that `chain` alone holds: what came of them is no number, and would spread."""
+        for page in chain.pages:
+            if page.holders == 1:
+                self.keys[:, page.id] = self.values[:, page.id] = 0
+                if page.parent is not None and page.parent.children.get(page.tokens) is page:
+                    del page.parent.children[page.tokens]
+
     def _closest(self, node: Page, wanted: tuple[int, ...]) -> tuple[Page | None, int]:
         """The page after `node` that shares most of its beginning with `wanted`, and how much."""
         best: tuple[Page | None, int] = (None, 0)

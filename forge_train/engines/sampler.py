@@ -44,7 +44,7 @@ def sample(
     """A token and its logprob for each row of `logits` [R, vocab].
 
     The logprob is that of the distribution drawn from: after temperature, top-k, top-p, in this order.
-    A greedy row takes the likeliest token and reports its logprob at temperature 1.
+    A greedy row takes the likeliest token and reports its logprob at temperature 1; a row with NaN gets NaN.
     """
     logits = logits.float()
     if any(s.temperature not in (0.0, 1.0) for s in samplings):
@@ -61,7 +61,8 @@ def sample(
     target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
     # Strictly below the total, so that the token found is one with a probability above 0.
     target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
-    token = torch.searchsorted(cumulative, target, right=True)
+    # A row that is no number has no place in it: some token, whose logprob is NaN.
+    token = torch.searchsorted(cumulative, target, right=True).clamp_(max=logits.shape[1] - 1)
     greedy = [s.greedy for s in samplings]
     if any(greedy):
         likeliest = logits.argmax(-1, keepdim=True)

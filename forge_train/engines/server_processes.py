@@ -23,12 +23,15 @@ from typing import NoReturn
 import torch
 
 from forge_train.engines.child_environment import child_environment
+from forge_train.engines.process_groups import is_free, listens, refuse_taken, remove_segments, segments
 from forge_train.engines.vllm_http import Client, ServerError
 
 log = logging.getLogger(__name__)
 
 _GRACE = 10.0
 """Seconds a server has to end when asked to."""
+_BRIEF = 2.0
+"""Seconds a port has to become free."""
 _LOOK = 0.25
 """Seconds between looks at a server that is starting."""
 _CPU_HEADS = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
@@ -49,16 +52,19 @@ class _Process:
     keeper: asyncio.Task[None] | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     starts: int = 0
+    segments: set[str] = field(default_factory=set)
+    """Shared memory it was seen to hold."""
 
 
 class ServerProcesses:
     """`count` vLLM servers of one model on this machine.
 
-    `model`: folder or hub name. `python`: the interpreter of vLLM's environment. `host`: the address they
-    listen on and are reached at. `port`: the first one; 0 takes free ones. `flags` and `env` come after ours,
-    so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each server. `logs`: folder for server-N.log. A server
-    that ends is started again, `restarts` times, with the weights it was first started with: whoever uses it
-    must load newer ones (`VLLMEngine` does). Raises ValueError for what cannot work.
+    `model`: folder or hub name. `name`: what requests call it, by default the same. `python`: the interpreter
+    of vLLM's environment. `host`: the address they listen on and are reached at. `port`: the first one; 0
+    takes free ones. `flags` and `env` come after ours, so that they win. `gpus`: CUDA_VISIBLE_DEVICES of each
+    server. `logs`: folder for server-N.log. A server that ends is started again, `restarts` times, with the
+    weights it was first started with: whoever uses it must load newer ones (`VLLMEngine` does). Raises
+    ValueError for what cannot work.
 
     Servers get SIGTERM when this process dies, however it dies (on Linux).
     """
@@ -67,6 +73,7 @@ class ServerProcesses:
         self,
         model: str | Path,
         *,
+        name: str | None = None,
         python: str | Path,
         logs: Path,
         count: int = 1,
@@ -89,7 +96,7 @@ class ServerProcesses:
         _refuse_places(host, count, gpus)
         _refuse_heads(Path(model) / "config.json")
         self._model, self._max_context, self._dtype = str(model), max_context, dtype
-        self._host = host
+        self._host, self._name = host, name
         self._flags, self._env = list(flags), dict(env or {})
         self._start_s, self._restarts = start_s, restarts
         self._free = asyncio.Event()
@@ -107,6 +114,11 @@ class ServerProcesses:
         return list(self._servers)
 
     @property
+    def logs(self) -> list[Path]:
+        """What each server writes."""
+        return [server.log for server in self._servers.values()]
+
+    @property
     def starts(self) -> dict[str, int]:
         """How often each server was started so far."""
         return {url: server.starts for url, server in self._servers.items()}
@@ -117,7 +129,11 @@ class ServerProcesses:
         return {url: s.process.pid for url, s in self._servers.items() if s.process is not None}
 
     async def start(self) -> None:
-        """Start all and wait until they answer; raises ServersFailed, with none left running."""
+        """Start all and wait until they answer; raises ServersFailed, with none left running.
+
+        ValueError when somebody else listens where one of them should.
+        """
+        await self._await_ports()
         for url, server in self._servers.items():
             server.keeper = asyncio.create_task(self._keep(url, server), name=f"keep {url}")
         try:
@@ -156,13 +172,14 @@ class ServerProcesses:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
-        await asyncio.gather(*(_end(s.process) for s in self._servers.values() if s.process is not None))
+        await asyncio.gather(*(self._finish(s) for s in self._servers.values() if s.process is not None))
         for server in self._servers.values():
             server.process = None  # its number may soon be another's
 
     def command(self, port: int) -> list[str]:
         """What starts a server: tokens in and out, with the logprobs of what is really sampled."""
         length = [] if self._max_context is None else ["--max-model-len", str(self._max_context)]
+        length += [] if self._name is None else ["--served-model-name", self._name]
         return [
             str(self._python), "-m", "vllm.entrypoints.openai.api_server",
             "--model", self._model, "--host", self._host, "--port", str(port), *length,
@@ -191,15 +208,17 @@ class ServerProcesses:
             process = server.process = await self._spawn(server)
             up = await self._wait_until_up(url, process)
             if not up and server.starts == 1:
-                await _end(process)
-                raise ServersFailed(
-                    f"{url} did not start within {self._start_s:g} s or ended; {_tail(server.log)}"
-                )
+                why = "ended" if process.returncode is not None else f"did not start in {self._start_s:g} s"
+                await self._finish(server)
+                raise ServersFailed(f"{url} {why}; {_tail(server.log)}")
             if up:
+                if listens(process.pid, server.port) is False:
+                    raise ServersFailed(f"{url} is somebody else's server: ours could not have that port")
+                server.segments = segments(process.pid)
                 server.ready.set()
                 await process.wait()
                 server.ready.clear()
-            await _end(process)  # whatever is left of its group
+            await self._finish(server)  # whatever is left of its group
             if server.starts > self._restarts:
                 log.error("%s ended %d times and is given up; %s", url, server.starts, _tail(server.log))
                 server.process = None
@@ -207,6 +226,23 @@ class ServerProcesses:
             log.warning("%s ended with %s; starting it again; why: %s", url, process.returncode, server.log)
             if not up:
                 await asyncio.sleep(min(60.0, 2.0**server.starts))
+
+    async def _finish(self, server: _Process) -> None:
+        """End a server, its workers, and the shared memory that killed ones leave behind."""
+        assert server.process is not None
+        held = server.segments | segments(server.process.pid)
+        await _end(server.process)
+        remove_segments(held)
+        server.segments = set()
+
+    async def _await_ports(self) -> None:
+        """Wait a moment for ports that are not free: a server that is just ending gives its own back."""
+        ports = [server.port for server in self._servers.values()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BRIEF):
+                while not all(is_free(self._host, port) for port in ports):
+                    await asyncio.sleep(_LOOK)
+        refuse_taken(self._host, ports)
 
     async def _spawn(self, server: _Process) -> asyncio.subprocess.Process:
         server.starts += 1
@@ -246,22 +282,6 @@ class ServerProcesses:
         finally:
             await client.close()
         return False
-
-
-async def keep_serving(servers: ServerProcesses) -> None:
-    """Start servers, say where they are, and keep them up until this process is interrupted or terminated."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        await servers.start()
-        urls = ", ".join(f'"{url}"' for url in servers.urls)
-        print(f'serving; in a config:\n[rollout]\nengine = "vllm"\n[vllm]\nurls = [{urls}]', flush=True)
-        await servers.given_up()
-    except asyncio.CancelledError:
-        print("stopping", flush=True)
-    finally:
-        await servers.stop()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -44,6 +44,8 @@ class Server:
     dealt: int = 0
     """When it last got a conversation, counted in conversations."""
     failures: int = 0
+    senseless: int = 0
+    """Answers in a row that could not be used."""
     misses: int = 0
     waits: bool = False
     """It is well, and down until weights are sent anew: nobody kept those of now."""
@@ -134,6 +136,11 @@ class Servers:
         self._look.set()
         if server.failures >= MISSES:
             self.drop(server)
+
+    def puzzled(self, server: Server) -> None:
+        """An answer could not be used. That may be the request's doing, so the server stays; one that does
+        it again and again gets conversations only when others have no room, until its next load."""
+        server.senseless += 1
 
     def drop(self, server: Server) -> None:
         """Send no more requests until it is well; those in flight there are asked elsewhere."""
@@ -257,6 +264,7 @@ class Servers:
         if asleep:
             await server.client.wake("kv_cache", limit)
         server.loaded, server.asleep, server.proved = True, False, False
+        server.senseless = 0
 
     def _adapters(self) -> bool:
         """Whether a version is something beside the model."""

@@ -13,17 +13,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
+from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
+from forge_train.engines.checksums import complaints
 from forge_train.engines.server_check import Sizes
 from forge_train.engines.server_processes import ServerProcesses
-from forge_train.engines.servers import Server, Servers
+from forge_train.engines.servers import MISSES, Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
+from forge_train.seeds import derive_seed
 
 _PAUSE = 0.25
 """Seconds before the first retry; doubled each time, up to `_LONGEST`."""
@@ -52,10 +56,10 @@ class VLLMEngine:
 
     `transfer` brings the learner's weights to them. Without one, this engine only samples: somebody else
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
-    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
-    to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. `sizes`: of the model whose weights they are given (`sizes_of`). Call
-    `start` before anything else.
+    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has to
+    say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called, so
+    that they must be able to. `vocab`: tokens that the model has; an answer with others is none. `sizes`: of
+    the model whose weights they are given (`sizes_of`). Call `start` before anything else.
     """
 
     reproducible = False
@@ -72,11 +76,13 @@ class VLLMEngine:
         version: int = 0,
         health: float = 10.0,
         sleeps: bool = False,
+        vocab: int | None = None,
         sizes: Sizes | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
         self.max_context = max_context
+        self.vocab = vocab
         self.counters = Counters()
         self._config = config
         self._servers = Servers(
@@ -92,6 +98,8 @@ class VLLMEngine:
         )
         self._home: dict[str, Server] = {}
         self._deals = itertools.count(1)
+        self._digests: dict[str, dict[str, str]] = {}
+        """What each server's weights were when it was last asked."""
         self._closed = False
 
     @property
@@ -147,7 +155,7 @@ class VLLMEngine:
         sampling = self._bounded(sampling, len(tokens))
         errors: list[ServerError] = []
         try:
-            async with asyncio.timeout(self._config.deadline_s) as clock:
+            async with Clock(self._config.deadline_s) as clock:
                 return await self._persist(tokens, sampling, conversation, seed, errors)
         except TimeoutError:
             assert clock.expired()
@@ -172,7 +180,7 @@ class VLLMEngine:
             server = await self._choose(conversation, avoid)
             try:
                 said = await self._ask(server, tokens, sampling, seed)
-                server.failures = 0
+                server.failures = server.senseless = 0
                 return self._completion(said, sampling)
             except ServerError as error:
                 errors.append(error)
@@ -184,11 +192,12 @@ class VLLMEngine:
                     self.counters.busy += 1
                 else:
                     failures += 1
-                    self._servers.suspect(server)
+                    (self._servers.puzzled if error.senseless else self._servers.suspect)(server)
                 if failures >= self._config.attempts:
                     self._give_up(f"{failures} attempts failed", errors)
                 self.counters.retried += not error.busy
-                await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
+                with in_line(bounded=True) if error.busy else nullcontext():
+                    await asyncio.sleep(max(error.retry_after, pause * jitter.uniform(0.5, 1.0)))
                 pause = min(2 * pause, _LONGEST)
 
     def _bounded(self, sampling: Sampling, used: int) -> Sampling:
@@ -203,7 +212,9 @@ class VLLMEngine:
             up = self._servers.up
             up = [server for server in up if server is not avoid] or up
             free = [server for server in up if server.asked < self._config.in_flight]
-            home = self._home[conversation] = min(free or up, key=lambda server: server.dealt)
+            home = self._home[conversation] = min(
+                free or up, key=lambda server: (server.senseless >= MISSES, server.dealt)
+            )
             home.dealt = next(self._deals)
         return home
 
@@ -211,10 +222,14 @@ class VLLMEngine:
         """One request to one server, when it has room; a server that goes down meanwhile is a ServerError."""
         server.asked += 1
         try:
-            async with server.room:
+            with in_line():
+                await server.room.acquire()
+            try:
                 if not server.up:
                     raise ServerError(server.client.url, "it went down before it had room")
                 return await self._request(server, tokens, sampling, seed)
+            finally:
+                server.room.release()
         finally:
             server.asked -= 1
 
@@ -226,7 +241,13 @@ class VLLMEngine:
         model = None if transfer is None else transfer.model(version)
         request = asyncio.create_task(
             server.client.generate(
-                tokens, sampling, seed=seed, salt=str(version), model=model, timeout=self._config.attempt_s
+                tokens,
+                sampling,
+                seed=seed,
+                salt=str(version),
+                model=model,
+                timeout=self._config.attempt_s,
+                vocab=self.vocab,
             )
         )
         server.requests.add(request)
@@ -260,29 +281,62 @@ class VLLMEngine:
 
     # -- weights -------------------------------------------------------------------------------
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
         """See `Engine`; copies go by the address of their server. What else waits there is passed by."""
-        unproved = [server for server in self._servers.up if not server.proved]
-        sampling = self._bounded(sampling, len(tokens))
-        said = await asyncio.gather(*(self._proof(server, tokens, sampling, seed) for server in unproved))
-        return {s.client.url: one for s, one in zip(unproved, said, strict=True) if one is not None}
+        asked = [s for s in self._servers.up if (s.client.url in again if again else not s.proved)]
+        told = await asyncio.gather(*(self._proof(server, prompts, sampling, seed) for server in asked))
+        return {s.client.url: said for s, said in zip(asked, told, strict=True) if said is not None}
 
     async def _proof(
-        self, server: Server, tokens: Sequence[int], sampling: Sampling, seed: int
-    ) -> Completion | None:
-        """One action of one server; without an answer it is down."""
-        for _ in range(self._config.attempts):
-            try:
-                said = self._completion(await self._request(server, tokens, sampling, seed), sampling)
-            except ServerError as error:
-                if not server.up:
-                    return None
-                await asyncio.sleep(max(error.retry_after, _PAUSE))
-            else:
-                server.proved = True
-                return said
-        self._servers.drop(server)
-        return None
+        self, server: Server, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int
+    ) -> list[Completion] | None:
+        """What one server says; without all answers it is down, and gets its weights anew."""
+
+        async def one(tokens: Sequence[int], seed: int) -> Completion | None:
+            bounded = self._bounded(sampling, len(tokens))
+            for _ in range(self._config.attempts):
+                try:
+                    return self._completion(await self._request(server, tokens, bounded, seed), bounded)
+                except ServerError as error:
+                    if not server.up:
+                        return None
+                    await asyncio.sleep(max(error.retry_after, _PAUSE))
+            return None
+
+        said = await asyncio.gather(*(one(p, derive_seed(seed, i)) for i, p in enumerate(prompts)))
+        found = [completion for completion in said if completion is not None]
+        if len(found) < len(prompts):
+            server.proved = server.loaded = False
+            self._servers.drop(server)
+            return None
+        server.proved = True
+        return found
+
+    async def differing(self, names: Collection[str], *, doubted: bool) -> dict[str, str]:
+        """See `Checksummed`. Hashing all weights takes seconds, so one asks when in doubt, or by config.
+
+        A server that has no checksums is passed by, and so are adapters, which lie where there was room.
+        """
+        transfer = self._servers.transfer
+        if transfer is None or transfer.model(self.version) or not (doubted or self._config.checksums):
+            return {}
+        servers = [server for server in self._servers.up if server.client.url in names]
+        told = await asyncio.gather(
+            *(server.client.checksums(self._config.load_s) for server in servers), return_exceptions=True
+        )
+        for error in told:
+            if isinstance(error, BaseException) and not isinstance(error, ServerError):
+                raise error
+        now = {s.client.url: one for s, one in zip(servers, told, strict=True) if isinstance(one, dict)}
+        before, self._digests = self._digests, self._digests | now
+        return complaints(now, before)
 
     async def weights_changed(self, version: int) -> None:
         """Bring the learner's weights to all servers: see `Servers.load`."""

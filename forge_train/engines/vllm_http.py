@@ -25,6 +25,10 @@ from forge_train.engine import Sampling
 
 BUSY = frozenset({429, 503})
 """Too many requests, or paused: the same request will do later."""
+FLOOR = -9999.0
+"""What vLLM writes for a logprob that is no number, or is minus infinity."""
+ROUNDING = 1e-2
+"""A logprob may be above 0 by so much: that of a certain token, in low precision."""
 NOTHING_LOADED = "default"
 """What a server calls its weights until it is told a version."""
 
@@ -60,6 +64,11 @@ class ServerError(Exception):
     def busy(self) -> bool:
         """Whether the server is well and has no room now."""
         return self.status in BUSY
+
+    @property
+    def senseless(self) -> bool:
+        """Whether there was an answer, which cannot be used: it may be the request that brings it about."""
+        return self.status == 200
 
     @property
     def refused(self) -> bool:
@@ -103,11 +112,12 @@ class Client:
         salt: str,
         model: str | None,
         timeout: float,
+        vocab: int | None = None,
     ) -> Generated:
         """Sample after `tokens`; what was cached under another `salt` is not used.
 
-        `model` names an adapter; None means the model itself. Closing the connection (a cancelled call, a
-        timeout) makes the server drop the request.
+        `model` names an adapter; None means the model itself. Tokens lie below `vocab`. Closing the
+        connection (a cancelled call, a timeout) makes the server drop the request.
         """
         body = {
             "token_ids": list(tokens),
@@ -128,11 +138,10 @@ class Client:
             body["model"] = model
         answer = await self._post("/inference/v1/generate", body, timeout=timeout)
         try:
-            return generated(answer)
+            return generated(answer, most=sampling.max_tokens, vocab=vocab)
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            raise ServerError(
-                self.url, f"an answer that makes no sense ({error!r}): {answer!r:.200}"
-            ) from None
+            what = f"an answer that makes no sense ({error!r}): {answer!r:.200}"
+            raise ServerError(self.url, what, status=200) from None
 
     async def health(self, timeout: float) -> None:
         """Return when the server and its engine are alive."""
@@ -152,6 +161,14 @@ class Client:
         if not isinstance(answer, dict) or not isinstance(answer.get("weight_version"), str):
             raise ServerError(self.url, f"/weight_info makes no sense: {answer!r:.200}")
         return str(answer["weight_version"])
+
+    async def checksums(self, timeout: float) -> dict[str, str]:
+        """Hashes of all tensors, as they lie in memory, by name. A server of an older vLLM has none."""
+        answer = await self._post("/weight_checker", {"action": "checksum"}, timeout=timeout)
+        found = answer.get("checksums") if isinstance(answer, dict) else None
+        if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+            raise ServerError(self.url, f"/weight_checker makes no sense: {answer!r:.200}", status=200)
+        return found
 
     async def name_version(self, version: str, timeout: float) -> None:
         """Call the weights `version` from now on."""
@@ -276,24 +293,39 @@ class Client:
         return response
 
 
-def generated(answer: Any) -> Generated:
-    """What a server's answer says; raises one of the errors of wrong data when it says nothing sound."""
+def generated(answer: Any, *, most: int | None = None, vocab: int | None = None) -> Generated:
+    """What a server's answer says; raises one of the errors of wrong data when it says nothing sound.
+
+    That is one of at most `most` tokens, all below `vocab`, with a logprob and a version each.
+    """
     choice = answer["choices"][0]
     if choice["finish_reason"] not in ("stop", "length"):
         raise ValueError(f"finish_reason {choice['finish_reason']!r}")
-    tokens = [int(token) for token in choice["token_ids"]]
+    tokens = [_token(token, vocab) for token in choice["token_ids"]]
     told = choice["logprobs"]["content"]
-    logprobs = [float(entry["logprob"]) for entry in told]
+    logprobs = [_logprob(entry["logprob"]) for entry in told]
     versions = [""] * len(tokens)
     for span in choice["weight_versions"]:
         versions[span["start"] : span["end"]] = [str(span["version"])] * (span["end"] - span["start"])
     if not tokens or [entry["token_id"] for entry in told] != tokens:
         raise ValueError("tokens and logprobs do not belong together")
+    if most is not None and len(tokens) > most:
+        raise ValueError(f"{len(tokens)} tokens, and {most} were asked for")
     if len(versions) != len(tokens) or "" in versions:
         raise ValueError("weight_versions do not cover the tokens")
-    if not all(math.isfinite(logprob) for logprob in logprobs):
-        raise ValueError("a logprob is not finite")
     return Generated(tokens, logprobs, versions)
+
+
+def _token(told: Any, vocab: int | None) -> int:
+    if type(told) is not int or told < 0 or (vocab is not None and told >= vocab):
+        raise ValueError(f"token {told!r} is none of the {vocab} that the model has")
+    return told
+
+
+def _logprob(told: Any) -> float:
+    if type(told) not in (int, float) or not FLOOR < told <= ROUNDING:  # NaN is neither
+        raise ValueError(f"logprob {told!r} is none")
+    return float(told)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:

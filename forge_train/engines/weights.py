@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from forge_train.engines.tied_head import refuse_stale_head
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client
 from forge_train.learn.plain_weights import Weights, model_weights, weight_bytes
 from forge_train.record.model_files import quiet, tied_head, write_model
@@ -97,7 +98,8 @@ class FolderTransfer:
         self.folder = self._scratch.path
 
     def refuse(self, url: str, info: Mapping[str, Any]) -> None:
-        """Any server of the model can read files."""
+        """Any server of the model can read files; one with a packed head would not use all of them."""
+        refuse_stale_head(url, info.get("vllm_config", {}))
 
     async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = _CONTROL) -> None:
         """Write the weights, in a thread; they are there whole or not at all.

@@ -22,7 +22,9 @@ from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
-from forge_train.play.renderer import Message, renderer_for
+from forge_train.play.hearing import renderer_of
+from forge_train.play.native_tools import refuse_hidden
+from forge_train.play.renderer import Message
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
@@ -162,11 +164,13 @@ async def collect_from(
     sampling: Sampling,
     max_context: int,
     device: str,
+    blind: bool = False,
     **options: Any,
 ) -> dict[str, int]:
     """`collect` from "gold", from openai:MODEL@URL, or from a model folder, a run or a checkpoint.
 
-    `sampling` and `max_context` (in tokens) are for models. Raises ValueError.
+    `sampling` and `max_context` (in tokens) are for models, `blind` for endpoints that do not show their
+    model its tools. Raises ValueError.
     """
     ids = world.tasks(split, tasks)
     name = by if by == "gold" else f"{by} temperature={sampling.temperature} max_tokens={sampling.max_tokens}"
@@ -177,13 +181,14 @@ async def collect_from(
         if by.startswith("openai:"):
             chat = ChatPlayer(ChatEndpoint.parse(by), sampling)
             try:
+                await refuse_hidden(chat.endpoint, world, ids[0], blind=blind)
                 return await collect(world, chat, ids, folder, **options)
             finally:
                 await chat.close()
         model, tokenizer = checkpoint.load_model(Path(by))
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            player = TokenPlayer(engine, renderer_for(tokenizer), sampling)
+            player = TokenPlayer(engine, renderer_of(model, tokenizer, world), sampling)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()

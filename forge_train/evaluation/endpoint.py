@@ -18,6 +18,7 @@ from forge_train.config.sections import WorldConfig
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.evaluation.evaluate import evaluate
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.world_pool import World
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.run_folder import environment, write_atomic
@@ -43,10 +44,12 @@ async def evaluate_endpoint(
     in_flight: int,
     deadline: float,
     out: Path | None = None,
+    blind: bool = False,
 ) -> Evaluation:
     """Let the model of `engine` (openai:MODEL@URL) play a world's tasks through its native tool calling.
 
-    `max_action` is in tokens, `deadline` in seconds an episode. `out` is a new folder for the report.
+    `max_action` is in tokens, `deadline` in seconds an episode. `out` is a new folder for the report. A model
+    that is not shown its tools is judged only when it is to be judged `blind`.
     Raises ValueError, before anything is played, and EngineFailed when the endpoint answered nothing.
     """
     if world is None:
@@ -66,6 +69,7 @@ async def evaluate_endpoint(
     began = time.time()
     try:
         ids = place.tasks(split, tasks)
+        await refuse_hidden(player.endpoint, place, ids[0], blind=blind)
         with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
 
             def finished(trajectory: Trajectory) -> None:

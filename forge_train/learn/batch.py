@@ -163,8 +163,9 @@ def token_weights(
       weighs the same, however long.
     - "trajectory": the mean over a trajectory's trained tokens, all its segments together, then over
       trajectories. Every trajectory weighs the same (GRPO, arXiv 2402.03300, Eq. 3).
-    - "constant": the sum over tokens, over `constant` times the number of trajectories. No length enters
-      (Dr. GRPO, arXiv 2503.20783, §3.2); `constant` is usually the token budget of a trajectory.
+    - "constant": the sum over a trajectory's tokens, over `constant`, then the mean over trajectories. No
+      length enters (Dr. GRPO, arXiv 2503.20783, §3.2); `constant` is usually the token budget of one
+      trajectory, never that of an update.
 
     A trajectory in which the policy wrote nothing has no mean and is not counted. The weights sum to 1
     except under "constant". Raises ValueError for an unknown denominator and for a constant that is

@@ -25,10 +25,11 @@ from forge_train.learn.batch import Batch, Sample, token_weights
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.gae import Targets, targets_of
 from forge_train.learn.learner import deal
+from forge_train.learn.masks import trained_endings
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
 from forge_train.record.checkpoint import load_tensors, save_tensors
-from forge_train.trajectory import WORLD, Ending, Trajectory
+from forge_train.trajectory import WORLD, Trajectory
 
 FOLDER = "critic"
 """Of a checkpoint, where it has its part."""
@@ -203,12 +204,6 @@ class ValueModel(nn.Module):
 
     def tie_weights(self) -> None:
         """None are."""
-
-
-def trained_endings(algorithm: AlgorithmConfig, critic: CriticConfig) -> frozenset[Ending]:
-    """Endings that PPO trains on: those with a verdict, those cut off, and those told to count as 0."""
-    counted: tuple[Ending, ...] = ("context", "tokens") if algorithm.train_out_of_tokens else ()
-    return frozenset[Ending](("terminated", "max_turns", *critic.bootstrap, *counted))
 
 
 def value_loss(value_N: Tensor, before_N: Tensor, return_N: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.advantages import count_actions
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
@@ -79,12 +79,15 @@ class Learner(TrainedModel):
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
         `tokens_trained`, `tokens_forwarded` (without padding), `padding` (fraction of positions),
         `tokens_unique` (fewest that had to be forwarded: shared prefixes once), `amplification` (positions
-        forwarded over these), `seconds` and, of these, `logprob_seconds` before the first step; and, when
-        anything was forwarded, the mean over trained tokens of `entropy` (nats) and of the objective's
-        figures, with `logprob_gap_max` for the largest
-        |proximal - behaviour|, and the figures of `sequence_correction` where the loss asks for it.
+        forwarded over these), `flops` and, where the device's peak is known, `mfu` (forge_train.learn.flops),
+        `seconds` and, of these, `logprob_seconds` before the first step; and, when anything was forwarded,
+        the mean over trained tokens of `entropy` (nats) and of the objective's figures, with
+        `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
+        `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), and the
+        figures of `sequence_correction` where the loss asks for it.
         """
         started = time.perf_counter()
+        self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
@@ -103,10 +106,12 @@ class Learner(TrainedModel):
             chosen = [s for s in found if s.trajectory in part]
             self._step(chosen, proximal, factors, objective, loss, temperature, tally)
         self.version += 1
+        tally.flops = self.work.taken()
         if self.processes:
             tally.add(self.processes.gather(tally))
         return {
             **tally.metrics(),
+            **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
             "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
@@ -177,6 +182,7 @@ class Learner(TrainedModel):
             keys = [s.key for s in chosen]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
             current_N, entropy_N = within(self.model, self._forward, batch, temperature)
+            current_N.retain_grad()
             proximal_N = current_N.detach()
             if proximal is not None:
                 proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
@@ -185,7 +191,8 @@ class Learner(TrainedModel):
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
             if IDLE not in chosen:
-                tally.tokens({"entropy": entropy_N, **stats}, batch.real, batch.positions)
+                assert current_N.grad is not None
+                tally.tokens({"entropy": entropy_N, **stats}, current_N.grad, batch.real, batch.positions)
         tally.step(total, *self.take_step())
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:

@@ -18,6 +18,8 @@ from forge_train.learn.distributed import gathered
 
 NAME = "policy"
 """What peft calls our adapter."""
+ADAPTER = "adapter"
+"""Folder of a checkpoint with the adapter in peft's format, beside the weights that have it merged."""
 
 
 def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> None:
@@ -72,13 +74,17 @@ def load_adapter(model: nn.Module, state: Mapping[str, Tensor]) -> None:
             parameter.copy_(state[name])
 
 
-def save_adapter(model: Any, state: Mapping[str, Tensor], folder: Path) -> None:
-    """Write `adapter_state` in peft's format, which vLLM loads and `PeftModel.from_pretrained` reads."""
+def save_adapter(model: Any, state: Mapping[str, Tensor], folder: Path, *, base: str | None = None) -> None:
+    """Write `adapter_state` in peft's format, which vLLM loads and `PeftModel.from_pretrained` reads.
+
+    `base` is noted in it: the folder or hub name of the model that it belongs to.
+    """
     from peft import LoraConfig
 
     rank, alpha = model.lora
     layers = sorted({name.split(".lora_")[0].rsplit(".", 1)[-1] for name in state})
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers, task_type="CAUSAL_LM")
+    config.base_model_name_or_path = base
     config.save_pretrained(folder)
     plain = {f"base_model.model.{name.replace(f'.{NAME}.', '.')}": v.cpu() for name, v in state.items()}
     save_file(plain, folder / "adapter_model.safetensors")

@@ -58,9 +58,10 @@ def clipped(
     r_t = pi_current / pi_proximal is clipped asymmetrically (DAPO, arXiv 2503.14476, Eq. 10) and
     w_t = pi_proximal / pi_behaviour, a constant for the gradient, corrects what the engine computes
     differently from the learner, and for the weights having changed since (`token_correction`). On policy
-    (current = proximal = behaviour) the gradient is that of REINFORCE.
+    (current = proximal = behaviour) the gradient is that of REINFORCE. Where A_t < 0 the paper has no bound
+    on r_t; ours is that of `surrogate`.
     """
-    surrogate_N, stats = _surrogate(current_N, proximal_N, advantage_N, config)
+    surrogate_N, stats = surrogate(current_N, proximal_N, advantage_N, config)
     weight_N, mismatch = token_correction(proximal_N, behaviour_N, config)
     with torch.no_grad():
         stats |= {"kl": k3(current_N, behaviour_N), **mismatch}
@@ -72,32 +73,48 @@ def ppo(
 ) -> tuple[Tensor, Stats]:
     """The clipped surrogate against the policy that sampled: PPO (arXiv 1707.06347) Eq. 7.
 
-    J_t = min(r_t A_t, clip(r_t, 1 - e_low, 1 + e_high) A_t), loss = -J_t, r_t = pi_current / pi_behaviour.
+    J_t = min(r_t A_t, clip(r_t, 1 - e_low, 1 + e_high) A_t), loss = -J_t, r_t = pi_current / pi_behaviour,
+    bounded where A_t < 0 (`surrogate`).
     Where rollouts are late (`rollout.max_lag`) this is the trust region: once a token is as much likelier
     or unlikelier than when it was sampled as the clip allows, it pushes no further, whatever happened in
     between. `clipped` starts every update anew, and lets a policy run away from its own rollouts.
     The ratio itself corrects for who sampled, so no weight is put on top; tokens outside
     `importance_range` are left out all the same.
     """
-    surrogate_N, stats = _surrogate(current_N, behaviour_N, advantage_N, config)
+    surrogate_N, stats = surrogate(current_N, behaviour_N, advantage_N, config)
     _, mismatch = token_correction(proximal_N, behaviour_N, config)
     with torch.no_grad():
         stats |= {"kl": k3(current_N, behaviour_N), **mismatch}
     return -(1 - mismatch["importance_masked"]) * surrogate_N, stats
 
 
-def _surrogate(
+def surrogate(
     current_N: Tensor, reference_N: Tensor, advantage_N: Tensor, config: LossConfig
 ) -> tuple[Tensor, Stats]:
-    """min(r A, clip(r) A) with r = pi_current / pi_reference, and how often the clip decided."""
+    """The clipped surrogate of every objective with a ratio, r = pi_current / pi_reference; dual clip.
+
+    min(r A, clip(r) A), and where A < 0 max(that, c A): Ye et al. 2020 (arXiv 1912.09729) Eq. 5, c =
+    `dual_clip`. Without it a bad token that has become likelier pushes with r |A|, and one of ratio e^5
+    like 148 others; with it no token pushes with more than c |A|, and one beyond pushes not at all.
+    Figures: `ratio`, and how often each clip decided, `clipped` and `dual_clipped`, 0 or 1.
+
+    >>> current_N = torch.tensor([5.0, 1.0, 0.1, -1.0], requires_grad=True)
+    >>> value_N, _ = surrogate(current_N, torch.zeros(4), -torch.ones(4), LossConfig())
+    >>> value_N.sum().backward(); value_N.detach(), current_N.grad
+    (tensor([-3.0000, -2.7183, -1.1052, -0.8000]), tensor([ 0.0000, -2.7183, -1.1052,  0.0000]))
+    """
     ratio_N = bounded(current_N - reference_N).exp()
     clipped_N = ratio_N.clamp(1 - config.clip_low, 1 + config.clip_high)
+    value_N = torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N)
+    bound_N = (config.dual_clip or torch.inf) * advantage_N.clamp(max=0)  # 0 * inf is NaN, below nothing
+    beyond_N = (advantage_N < 0) & (value_N < bound_N)
     with torch.no_grad():
         stats = {
             "ratio": ratio_N.detach(),
             "clipped": (clipped_N * advantage_N < ratio_N * advantage_N).float(),
+            "dual_clipped": beyond_N.float(),
         }
-    return torch.minimum(ratio_N * advantage_N, clipped_N * advantage_N), stats
+    return torch.where(beyond_N, bound_N, value_N), stats
 
 
 def nll(

@@ -5,33 +5,43 @@ Each process writes the parts that it holds; any number of processes can read th
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from forge_train.record.checkpoint import load_tensors, save_tensors
+from forge_train.record.checkpoint import MOMENTS, load_tensors, save_tensors
 
-FOLDER = "moments"
 KINDS = ("exp_avg", "exp_avg_sq")
 
 
 def save_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write into `folder`/moments; nothing before the first step."""
     if optimizer.state:
-        save_tensors(folder / FOLDER, _moments(model, optimizer))
+        save_tensors(folder / MOMENTS, _moments(model, optimizer))
 
 
 def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Give `optimizer` the state it had after `steps` steps. CheckpointError when it does not fit."""
+    """Give `optimizer` the state it had after `steps` steps. CheckpointError when it does not fit.
+
+    Where that was taken out (`forge_train.record.retention`), moments begin anew, with a warning.
+    """
     optimizer.state.clear()
     if not steps:
+        return
+    if not (folder / MOMENTS).is_dir():
+        warnings.warn(
+            f"{folder} is an older checkpoint, without the optimizer's state: its moments begin anew, and "
+            "updates differ from those of the first time (run.keep_optimizer keeps the state of more)",
+            stacklevel=2,
+        )
         return
     for group in optimizer.param_groups:
         for p in group["params"]:
             moments = {kind: torch.zeros_like(p, requires_grad=False) for kind in KINDS}
             optimizer.state[p] = {"step": torch.tensor(float(steps), device=p.device), **moments}
-    load_tensors(folder / FOLDER, _moments(model, optimizer))
+    load_tensors(folder / MOMENTS, _moments(model, optimizer))
 
 
 def move_moments(optimizer: torch.optim.Optimizer, device: torch.device | None) -> None:

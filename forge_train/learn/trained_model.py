@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from forge_train.config import OptimConfig
 from forge_train.learn.batch import Batch, Sample
 from forge_train.learn.distributed import (
+    IDLE,
     Processes,
     gathered,
     shared_batches,
@@ -25,6 +26,7 @@ from forge_train.learn.distributed import (
     together,
     within,
 )
+from forge_train.learn.flops import Work, peak_of
 from forge_train.learn.kernels import recompute_blocks
 from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
 from forge_train.learn.tree_attention import prepare
@@ -60,6 +62,10 @@ class TrainedModel:
         self.optim = optim
         self.bfloat16 = dtype == "bfloat16"
         self.processes = processes
+        self.work = Work(model, recomputes=optim.gradient_checkpointing)
+        peak = peak_of(optim, self.device, bfloat16=self.bfloat16)
+        self.peak = peak and peak * (processes.size if processes else 1)
+        """FLOP/s of all processes together; None where nobody knows."""
         if optim.gradient_checkpointing:
             recompute_blocks(model)
         if processes:
@@ -74,7 +80,10 @@ class TrainedModel:
 
     def batches(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
         """This process's micro-batches of `found`, each with its samples. All processes must call it."""
-        return shared_batches(found, self.optim, self.processes, self.device)
+        for chosen, batch in shared_batches(found, self.optim, self.processes, self.device):
+            if IDLE not in chosen:
+                self.work.forward(chosen, batch)
+            yield chosen, batch
 
     def scored(
         self, found: Sequence[Sample], forward: Callable[[Batch], Tensor]

@@ -139,3 +139,21 @@ def grow(sequences: Sequence[Ints], shared: Sequence[int]) -> Tree:
         end_T=torch.from_numpy(end[:size].copy()),
         paths=tuple(paths),
     )
+
+
+def pad(tree: Tree, size: int) -> Tree:
+    """The same tree in `size` positions: those at its end belong to no sequence and see only themselves.
+
+    >>> padded = pad(grow([np.array([5, 6])], [0]), 4)
+    >>> padded.tokens_T.tolist(), padded.depth_T.tolist(), padded.end_T.tolist()
+    ([5, 6, 0, 0], [0, 1, 0, 0], [2, 2, 3, 4])
+    """
+    t = len(tree.tokens_T)
+    assert t <= size, f"a tree of {t} positions does not fit into {size}"
+    nothing = tree.tokens_T.new_zeros(size - t)
+    return Tree(
+        tokens_T=torch.cat([tree.tokens_T, nothing]),
+        depth_T=torch.cat([tree.depth_T, nothing]),
+        end_T=torch.cat([tree.end_T, torch.arange(t + 1, size + 1)]),
+        paths=tree.paths,
+    )

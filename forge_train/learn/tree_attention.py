@@ -1,124 +1,61 @@
 """Runs a Hugging Face causal model on a tree: attention in which a position sees its ancestors and itself.
 
-Elsewhere than on CUDA, queries are taken a tile at a time, in depth-first order. What a tile can see is the
-path from the root to its first position and the tile itself; only these keys are gathered, so the work grows
-with the sequences' own lengths, not with the square of the tree's, and `scaled_dot_product_attention` does it
-with a 4-D mask. On CUDA, FlexAttention (arXiv 2412.05496) skips masked blocks by itself.
-
-Shapes: T positions, h query heads = k kv heads x r, d head_dim, S keys of a tile.
+On a CPU edge by edge (`edge_attention`), on CUDA by FlexAttention (arXiv 2412.05496), which skips blocks of
+scores that do not exist (`block_masks`), elsewhere a tile of queries at a time (`tile_attention`).
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from forge_train.learn.block_masks import block_mask_of
+from forge_train.learn.edge_attention import Edges, attend_edges, edges_of
+from forge_train.learn.tile_attention import Tiles, attend_tiles, tiles_of, to_device
 from forge_train.learn.tree import Tree, grow, trie_of
 
 NAME = "forge_tree"
 """Our attention in transformers' registry."""
 
-TILE = 256
-"""Queries attended to at once. Wider tiles waste more of their square, narrower ones run slower per query."""
-
 FIX = 'set optim.packing = "padded"'
 
-
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """Which keys each tile of queries needs. Built once a forward pass, used in every layer."""
-
-    widths: list[int]
-    """Queries of each tile; they add up to T."""
-    spans: list[int]
-    """Keys of each tile."""
-    keys: Tensor
-    """int64 [sum of spans]: positions of the keys, tile after tile."""
-    masks: tuple[Tensor, ...]
-    """[1, 1, width, S], 0 or -inf, added to the scores."""
+Plan = Edges | Tiles | Any
+"""On CUDA FlexAttention's BlockMask."""
 
 
-Plan = Tiles | Any
-"""`Tiles`, or on CUDA FlexAttention's BlockMask."""
-
-
-def tiles_of(end_T: Tensor, width: int = TILE) -> Tiles:
-    """Plan the attention of a tree, on the CPU; `end_T` as in `Tree`."""
-    end = end_T.numpy()
-    widths, keys, masks = [], [], []
-    for start in range(0, len(end), width):
-        query = np.arange(start, min(start + width, len(end)))
-        key = np.concatenate([np.flatnonzero(end[:start] > start), query])
-        seen = (key <= query[:, None]) & (query[:, None] < end[key])
-        widths.append(len(query))
-        keys.append(key)
-        masks.append(torch.from_numpy(np.where(seen, np.float32(0), np.float32("-inf")))[None, None])
-    return Tiles(
-        widths=widths,
-        spans=[len(key) for key in keys],
-        keys=torch.from_numpy(np.concatenate(keys)),
-        masks=tuple(masks),
-    )
-
-
-def attend_tiles(query: Tensor, key: Tensor, value: Tensor, scale: float | None, tiles: Tiles) -> Tensor:
-    """query [1, h, T, d], key and value [1, k, T, d]; returns [1, T, h, d]."""
-    h, k, d = query.shape[1], key.shape[1], query.shape[3]
-    r = h // k
-    out = []
-    # Gathered and split in one piece: a gather per tile would make a gradient of all T keys for each.
-    parts = zip(
-        torch.split(query, tiles.widths, dim=2),
-        torch.split(key.index_select(2, tiles.keys), tiles.spans, dim=2),
-        torch.split(value.index_select(2, tiles.keys), tiles.spans, dim=2),
-        tiles.masks,
-        strict=True,
-    )
-    for query_t, key_S, value_S, mask in parts:
-        # Heads of one kv head read it in place, and all share one mask: neither is copied.
-        shared = (k, r, key_S.shape[2], d)
-        out_t = F.scaled_dot_product_attention(
-            query_t.reshape(k, r, -1, d),
-            key_S.transpose(0, 1).expand(shared),
-            value_S.transpose(0, 1).expand(shared),
-            attn_mask=mask,
-            scale=scale,
-        )
-        out.append(out_t.reshape(1, h, -1, d).transpose(1, 2))
-    return torch.cat(out, dim=1)
-
-
-def block_mask_of(end_T: Tensor) -> Any:
-    """The same plan for FlexAttention, on the device of `end_T`."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    def seen(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return (key <= query) & (query < end_T[key])
-
-    t = len(end_T)
-    return create_block_mask(seen, None, None, t, t, device=end_T.device.type)
+def plan_of(end_T: Tensor, device: torch.device) -> Plan:
+    """How a tree is attended to on `device`; `end_T` as in `Tree`, on the CPU."""
+    if device.type == "cpu":
+        return edges_of(end_T)
+    return block_mask_of(end_T, device) if device.type == "cuda" else to_device(tiles_of(end_T), device)
 
 
 @functools.cache
-def _flex(compiled: bool) -> Any:
+def compiled_flex(backend: str | Any = "inductor") -> Any:
+    """FlexAttention, compiled once for each size that trees are padded to (`forge_train.learn.tree.pad`).
+
+    Not for dynamic sizes: their lowering fails (pytorch#147756). And never silently uncompiled, which would
+    make T x T scores: too many sizes are an error.
+    """
     from torch.nn.attention.flex_attention import flex_attention
 
-    # Trees differ in length at every call: dynamic shapes, or each would be compiled anew.
-    return torch.compile(flex_attention, dynamic=True) if compiled else flex_attention
+    limits: Any = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, 64)
+    return torch.compile(flex_attention, dynamic=False, fullgraph=True, backend=backend)
 
 
 def attend_flex(query: Tensor, key: Tensor, value: Tensor, scale: float | None, block_mask: Any) -> Tensor:
-    """Shapes as in `attend_tiles`. Compiled on CUDA; that path has not been run: no GPU was at hand."""
-    attention = _flex(compiled=query.device.type == "cuda")
+    """Shapes as in `attend_edges`. Compiled on CUDA; that path has not been run: no GPU was at hand."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    attention = compiled_flex() if query.device.type == "cuda" else flex_attention
     out: Tensor = attention(query, key, value, block_mask=block_mask, scale=scale, enable_gqa=True)
     return out.transpose(1, 2)
 
@@ -143,8 +80,16 @@ def attend(
     for name in ("sliding_window", "softcap", "s_aux", "position_bias"):
         if options.get(name) is not None:
             raise ValueError(f"{type(module).__name__} wants {name}, which trees do not have: {FIX}")
-    run = attend_tiles if isinstance(tree, Tiles) else attend_flex
-    return run(query, key, value, scaling, tree), None
+    run = {Edges: attend_edges, Tiles: attend_tiles}.get(type(tree), attend_flex)
+    return run(*_alike(query, key, value), scaling, tree), None
+
+
+def _alike(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+    """In one precision, that of autocast where it is on: there norms and rotary embeddings of a model leave
+    queries and keys in float32 beside values in bfloat16, which fused attention does not take."""
+    kind = query.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else value.dtype
+    return [x.to(dtype) for x in (query, key, value)]
 
 
 def inputs_of(tree: Tree, device: torch.device) -> dict[str, Any]:
@@ -156,12 +101,8 @@ def inputs_of(tree: Tree, device: torch.device) -> dict[str, Any]:
         # Four dimensions, so that transformers makes no mask of its own; and integers, so that attention
         # which is not ours raises instead of using it.
         "attention_mask": end_T[None, None, None],
-        "tree": block_mask_of(end_T) if device.type == "cuda" else _moved(tiles_of(tree.end_T), device),
+        "tree": plan_of(tree.end_T, device),
     }
-
-
-def _moved(tiles: Tiles, device: torch.device) -> Tiles:
-    return Tiles(tiles.widths, tiles.spans, tiles.keys.to(device), tuple(m.to(device) for m in tiles.masks))
 
 
 def prepare(model: PreTrainedModel) -> None:

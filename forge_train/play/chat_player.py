@@ -13,12 +13,14 @@ import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx2
 
+from forge_train.clock import in_line
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.engines.vllm_http import Client, ServerError
 from forge_train.play.chat_messages import Reply, read_reply, with_native_calls
@@ -166,7 +168,8 @@ class ChatPlayer:
                 if last or left < self.endpoint.deadline / 20:
                     break
                 pause, last = left / 2, True
-            await asyncio.sleep(pause)
+            with in_line() if failure.busy else nullcontext():  # which `deadline` ends, not the episode's
+                await asyncio.sleep(pause)
         raise EngineFailed(f"{failure}, attempt {tries}", retryable=not hopeless(failure))
 
     async def _once(self, body: Mapping[str, Any], turn: int, timeout: float) -> Reply:

@@ -13,20 +13,23 @@ from __future__ import annotations
 import asyncio
 import os
 import textwrap
+import time
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
+from forge_train.clock import Clock
 from forge_train.config import Config, VLLMConfig, WorldConfig
 from forge_train.config.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_START_S
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer, gather
+from forge_train.play.format import Kind
 from forge_train.play.local_runner import LocalRunner, group_seed
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
@@ -40,6 +43,10 @@ class WorkersFailed(RuntimeError):
 
 class WorkerLost(Exception):
     """A worker died, or did not answer in time."""
+
+
+class Unanswered(WorkerLost):
+    """It may be alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,15 @@ async def vllm_player(
     urls: Sequence[str],
     config: VLLMConfig,
     tokenizer: Any,
-    renderer: Literal["auto", "chatml", "template"],
+    renderer: Kind,
     sampling: Sampling,
     max_context: int,
+    vocab: int | None = None,
 ) -> TokenPlayer:
     """A player on the vLLM servers at `urls`, which somebody else starts and gives their weights."""
     from forge_train.engines.vllm import VLLMEngine
 
-    engine = VLLMEngine(urls, config, max_context=max_context)
+    engine = VLLMEngine(urls, config, max_context=max_context, vocab=vocab)
     await engine.start()
     return TokenPlayer(engine, renderer_for(tokenizer, renderer), sampling)
 
@@ -77,6 +85,7 @@ class Worker:
     def __init__(self, recipe: Recipe, in_flight: int) -> None:
         self._recipe = recipe
         self._in_flight = in_flight
+        self._clocks: dict[str, Clock] = {}
 
     async def start(self) -> int:
         """Make the worlds and the player; returns the process id. Raises what their makers raise."""
@@ -95,7 +104,16 @@ class Worker:
 
     async def play(self, draw: Draw) -> list[Trajectory]:
         """Play the group of `draw`."""
-        return await self._play(draw)
+        async with Clock(None) as clock:
+            self._clocks[draw.group] = clock
+            try:
+                return await self._play(draw)
+            finally:
+                del self._clocks[draw.group]
+
+    async def stood(self, group: str) -> float:
+        """Seconds in which members of a group that is played now waited in line."""
+        return self._clocks[group].stood if group in self._clocks else 0.0
 
     async def weights_changed(self, version: int) -> None:
         """The servers have the weights of `version`."""
@@ -198,13 +216,29 @@ class RayRunner:
         for attempt in range(1, self.attempts + 1):
             async with self._place(alone=1 < attempt == self.attempts) as worker:
                 try:
-                    ref = worker.actor.play.remote(draw)
-                    group: list[Trajectory] = await self._answer(ref, self.recipe.deadline + self.grace)
-                    return group
+                    return await self._played(worker, draw)
                 except WorkerLost as lost:
                     reason = str(lost)
                     self._replace(worker, reason)
         return self._failed(draw, f"{self.attempts} workers were lost under it; the last: {reason}")
+
+    async def _played(self, worker: _Hired, draw: Draw) -> list[Trajectory]:
+        """The group of `draw`, from `worker`; WorkerLost when it dies, or has longer than a group may take.
+
+        What members wait in line is no part of that, so it is asked for the time of that before it is lost.
+        """
+        ref = worker.actor.play.remote(draw)
+        allowed, began = self.recipe.deadline + self.grace, time.monotonic()
+        while True:
+            try:
+                group: list[Trajectory] = await self._answer(ref, began + allowed - time.monotonic())
+            except Unanswered:
+                stood = await self._answer(worker.actor.stood.remote(draw.group), self.grace)
+                allowed = self.recipe.deadline + self.grace + stood
+                if time.monotonic() >= began + allowed:
+                    raise
+            else:
+                return group
 
     async def weights_changed(self, version: int) -> None:
         """Tell every worker that the servers have the weights of `version`."""
@@ -320,7 +354,7 @@ class RayRunner:
         except errors.RayError as error:
             raise WorkerLost(textwrap.shorten(str(error), 300)) from error
         except TimeoutError:
-            raise WorkerLost(f"no answer within {seconds:.0f} s") from None
+            raise Unanswered(f"no answer within {seconds:.0f} s") from None
 
     def _failed(self, draw: Draw, message: str) -> list[Trajectory]:
         """The group of `draw` when no worker survived it."""
@@ -365,9 +399,8 @@ async def hired(
     sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
     share = max(1, config.vllm.in_flight // rollout.worker_count)
     settings = config.vllm.model_copy(update={"in_flight": share})
-    player = partial(
-        vllm_player, engine.urls, settings, tokenizer, config.model.renderer, sampling, rollout.max_context
-    )
+    renderer, longest = config.model.renderer, rollout.max_context
+    player = partial(vllm_player, engine.urls, settings, tokenizer, renderer, sampling, longest, engine.vocab)
     recipe = Recipe(
         config.worlds,
         player,

@@ -19,12 +19,15 @@ from typing import Any, TypeVar, cast
 
 import gymnasium as gym
 
+from forge_train.clock import queue_up
 from forge_train.play.solution import Solution, solution_of
 
 T = TypeVar("T")
 Env = gym.Env[Any, Any]
 Step = tuple[list[dict[str, Any]], float, bool, bool, dict[str, Any]]
 """New messages, reward, terminated, truncated, info."""
+MOST_THREADS = 1024
+"""Most threads of a world: with more that wait at once, switching between them costs more than it gains."""
 
 
 class World:
@@ -41,8 +44,9 @@ class World:
         name: str | None = None,
         weight: float = 1.0,
         *,
-        threads: int = 64,
+        threads: int = MOST_THREADS,
     ) -> None:
+        """Threads are started when steps need them: as many as episodes wait at once, at most `threads`."""
         if weight <= 0:
             raise ValueError(
                 f"world {id}: weight={weight}, it must be more than 0; leave the world out instead"
@@ -80,6 +84,19 @@ class World:
             return [f"seed:{first + i}" for i in range(n)]
         return list(self._borrow(lambda env: env.task_ids(split, n)))
 
+    def content(self, task: str) -> Any:
+        """All that the world knows of `task`, gold included; None where it does not tell (`env.find`)."""
+
+        def find(env: Any) -> Any:
+            if self._numbered or not hasattr(env, "find"):
+                return None
+            try:
+                return env.find(task)
+            except Exception:  # somebody else's `find` may mean anything
+                return None
+
+        return self._borrow(find)
+
     def gold(self, task: str) -> list[str]:
         """Actions that earn outcome 1.0 on `task`; ValueError where the world has none."""
         if not self.solved:
@@ -91,6 +108,14 @@ class World:
     def solution(self, task: str) -> Solution | None:
         """Gold of a task, how actions are read, which tools write; None where the world does not say."""
         return cast(Solution | None, self._borrow(lambda env: solution_of(env, task)))
+
+    def grammar(self) -> Any | None:
+        """How it reads actions (`name`, `parse`, `write`, `for_tools`); None where the world does not say."""
+        return self._borrow(lambda env: getattr(env, "grammar", None))
+
+    def grammars(self) -> list[Any]:
+        """All grammars that a world of its kind could read."""
+        return list(self._borrow(lambda env: getattr(env, "known_grammars", list)()))
 
     def start(self, task: str, seed: int) -> dict[str, Any]:
         """Keyword arguments of `reset`: a seeded world's task is its seed, so a group shares its opening."""
@@ -210,7 +235,7 @@ class Seat:
             if self._world.quick:
                 await asyncio.sleep(0)  # a player that never waits must not hold up the other episodes
                 return call()
-            self._call = self._world.threads.submit(call)
+            self._call = self._world.threads.submit(call, queue_up)
             return await asyncio.wrap_future(self._call)
         except WorldFailed:
             raise
@@ -263,19 +288,26 @@ class Threads:
         if limit < 1:
             raise ValueError(f"threads={limit}: a world needs at least 1")
         self.limit = limit
-        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._lock = threading.Lock()
         self._workers: set[threading.Thread] = set()
         self._running: dict[Future[Any], threading.Thread] = {}
 
-    def submit(self, call: Callable[[], Any]) -> Future[Any]:
-        """Run `call` on a thread; an exception in it is the future's."""
-        future: Future[Any] = Future()
-        self._calls.put((future, call))
-        if not self._idle.acquire(blocking=False):
-            self._add_worker()
-        return future
+    def submit(
+        self, run: Callable[[], Any], queue_up: Callable[[], Callable[[], None]] | None = None
+    ) -> Future[Any]:
+        """Run `run` on a thread; an exception in it is the future's.
+
+        When none is free `queue_up` is called at once, and what it returns on the thread that comes.
+        """
+        call = _Call(run)
+        self._calls.put(call)
+        if not self._idle.acquire(blocking=False) and not self._add_worker() and queue_up is not None:
+            with self._lock:
+                if not call.taken:
+                    call.its_turn = queue_up()
+        return call.future
 
     def abandon(self, future: Future[Any]) -> bool:
         """Stop waiting for a running call: another thread takes its place. False when it was done."""
@@ -296,22 +328,30 @@ class Threads:
         for worker in workers:
             worker.join(patience)
 
-    def _add_worker(self) -> None:
+    def _add_worker(self) -> bool:
+        """Start one more, unless there are enough."""
         with self._lock:
-            if len(self._workers) < self.limit:
-                worker = threading.Thread(target=self._work, name="world", daemon=True)
-                self._workers.add(worker)
-                worker.start()
+            if len(self._workers) >= self.limit:
+                return False
+            worker = threading.Thread(target=self._work, name="world", daemon=True)
+            self._workers.add(worker)
+            worker.start()
+            return True
 
     def _work(self) -> None:
-        while (item := self._next()) is not None:
-            future, call = item
+        while (call := self._next()) is not None:
+            future = call.future
             with self._lock:
-                if not future.set_running_or_notify_cancel():
-                    continue
-                self._running[future] = threading.current_thread()
+                call.taken = True
+                wanted = future.set_running_or_notify_cancel()
+                if wanted:
+                    self._running[future] = threading.current_thread()
+            if call.its_turn is not None:
+                call.its_turn()
+            if not wanted:
+                continue
             try:
-                result, error = call(), None
+                result, error = call.run(), None
             except BaseException as raised:
                 result, error = None, raised
             with self._lock:
@@ -323,9 +363,21 @@ class Threads:
             if abandoned:  # another thread has this one's place
                 return
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> _Call | None:
         try:
             return self._calls.get_nowait()
         except queue.Empty:
             self._idle.release()
             return self._calls.get()
+
+
+class _Call:
+    """What a thread is to run."""
+
+    __slots__ = ("future", "its_turn", "run", "taken")
+
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+        self.future: Future[Any] = Future()
+        self.taken = False
+        self.its_turn: Callable[[], None] | None = None

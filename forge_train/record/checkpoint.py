@@ -30,11 +30,15 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from forge_train.config.gguf import refuse_gguf
 from forge_train.record.model_files import quiet
 from forge_train.record.run_folder import sync_folder, write_atomic
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
+ADAPTER_CONFIG = "adapter_config.json"
+MOMENTS = "moments"
+"""Folder of an optimizer's state, in a checkpoint or in the critic's part of it."""
 _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
 
 
@@ -89,9 +93,10 @@ def save(
     tokenizer: Any,
     state: Mapping[str, Any],
     keep: int = 2,
+    pinned: int | None = None,
     also: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write the checkpoint of `step` into `folder`, keep the `keep` newest, and return its path.
+    """Write the checkpoint of `step` into `folder`, keep the `keep` newest and that of `pinned`; its path.
 
     model, tokenizer: anything with `save_pretrained`. state: tensors, numbers, text, None, and
     dicts, lists and tuples of them, so that loading never runs code; ValueError for anything else.
@@ -122,8 +127,9 @@ def save(
     for replaced in folder.glob(".replaced-step-*"):
         if (folder / replaced.name.removeprefix(".replaced-")).exists():
             _discard(replaced)
-    for old in _candidates(folder)[keep:]:
-        _discard(old.path)
+    for old in candidates(folder)[keep:]:
+        if old.step != pinned:
+            _discard(old.path)
     return path
 
 
@@ -133,7 +139,7 @@ def latest(folder: Path) -> Checkpoint | None:
     A damaged one is passed over with a warning. Raises CheckpointError when only damaged ones are left.
     """
     problems: list[str] = []
-    for checkpoint in _candidates(folder):
+    for checkpoint in candidates(folder):
         problem = checkpoint.problem()
         if problem is None:
             for damaged in problems:
@@ -149,9 +155,14 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def oldest(folder: Path) -> int:
-    """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
-    return min((checkpoint.step for checkpoint in _candidates(folder)), default=0)
+def stands(folder: Path, step: int) -> bool:
+    """Whether there is a checkpoint of `step`."""
+    return any(checkpoint.step == step for checkpoint in candidates(folder))
+
+
+def oldest(folder: Path, keep: int) -> int:
+    """Step of the oldest of the `keep` newest, which a run may have to go back to; 0 without any."""
+    return min((checkpoint.step for checkpoint in candidates(folder)[:keep]), default=0)
 
 
 def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:
@@ -205,13 +216,21 @@ def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
 
 def _model_folder(path: Path) -> Path:
     """The folder with the weights that `path` stands for."""
+    refuse_gguf(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; give a checkpoint, a run folder or a model folder")
     for holder in (path / "checkpoints", path):
-        if not (holder / "config.json").exists() and _candidates(holder):
+        if not (holder / "config.json").exists() and candidates(holder):
             checkpoint = latest(holder)
             assert checkpoint is not None
             return checkpoint.path
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+        if not (path.parent / MANIFEST).is_file():
+            raise CheckpointError(
+                f"{path}: an adapter, not a model; merge it into its base (peft's merge_and_unload) and give "
+                "that folder"
+            )
+        path = path.parent  # one of ours: beside it lie the weights that have it merged
     if not (path / "config.json").is_file():
         hint = "the run has no checkpoint yet" if (path / "config.toml").exists() else "it has no config.json"
         raise CheckpointError(f"{path}: holds no model ({hint}); give a checkpoint or a model folder")
@@ -222,8 +241,8 @@ def _model_folder(path: Path) -> Path:
     return path
 
 
-def _candidates(folder: Path) -> list[Checkpoint]:
-    """Everything that is called a checkpoint, newest first."""
+def candidates(folder: Path) -> list[Checkpoint]:
+    """Everything in `folder` that is called a checkpoint, whole or not, newest first."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else []:
         match = _NAME.fullmatch(path.name)

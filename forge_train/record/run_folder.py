@@ -47,6 +47,8 @@ class RunFolder:
         self.path = path
         self.resumed = resumed
         """The folder already held this run."""
+        self.listeners: list[Callable[[str, Mapping[str, Any]], None]] = []
+        """Told of every event by its name, and of "metrics", once they are written."""
         self._lock = lock
         for name in ("events.jsonl", "metrics.jsonl"):
             repair(path / name)
@@ -89,9 +91,16 @@ class RunFolder:
         """Where checkpoint.py keeps its folders."""
         return self.path / "checkpoints"
 
+    @property
+    def began(self) -> float:
+        """When the run began, in seconds since 1970, however often it was taken up again."""
+        return float(next(iter(read_lines(self.path / "events.jsonl")))["time"])
+
     def event(self, event: str, **fields: Any) -> None:
         """Append one event; fields are JSON, `step` is the number of updates done where it applies."""
         _append(self._events, {"event": event, "time": round(time.time(), 3), **fields})
+        for listener in self.listeners:
+            listener(event, fields)
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the metrics of `step`. Steps only go up; `rewind` first to replay some."""
@@ -101,6 +110,8 @@ class RunFolder:
             )
         _append(self._metrics, {"step": step, **values})
         self._last = step
+        for listener in self.listeners:
+            listener("metrics", {"step": step, **values})
 
     def rollouts(self, step: int, records: Iterable[Mapping[str, Any]]) -> Path:
         """Store episodes of `step`, each as `rollout_record` makes it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forge_train.trajectory import Ending, Trajectory
@@ -63,6 +63,17 @@ def time_to_groups(
     world = sum(t.info.get("world_seconds", 0.0) for t in everyone)
     share = world / (engine + world) if engine + world else 0.0
     return {"generate": seconds * (1 - share), "world": seconds * share}
+
+
+def learning_speed(metrics: Mapping[str, Any]) -> float | None:
+    """FLOP/s of a step's update, scoring included; None where nothing was learned.
+
+    >>> learning_speed({"flops": 6e9, "seconds": {"update": 1.5, "logprobs": 0.5}})
+    3000000000.0
+    """
+    seconds = metrics.get("seconds") or {}
+    spent = float(seconds.get("update") or 0.0) + float(seconds.get("logprobs") or 0.0)
+    return metrics["flops"] / spent if metrics.get("flops") and spent else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

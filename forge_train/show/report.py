@@ -13,7 +13,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from forge_train.record.evaluation_result import shares
 from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
+from forge_train.record.step_metrics import learning_speed
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
+from forge_train.show.compare import ungraded, whole_way
 from forge_train.show.live import duration
 from forge_train.show.results import changed, spanned
 from forge_train.show.trace import trace
@@ -234,6 +236,9 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
               log=True),
         lines("Distance from the sampling policy", "KL in nats per token, and the clipped share of tokens.",
               {"KL": ("kl",), "clipped": ("clipped",)}),
+        lines("Single tokens",
+              "The largest ratio of probabilities, and the part of the gradient that 1% of the tokens hold.",
+              {"largest ratio": ("ratio_max",), "1% of the tokens": ("top_tokens_share",)}, log=True),
         lines("Turns", "Actions of an episode.", {"turns": ("turns",)}),
         lines("Tokens", "Tokens the policy wrote in an episode.", {"tokens": ("tokens_per_episode",)}),
         stack("How episodes end", "Share of the episodes of a step.", "endings", ENDINGS, "percent"),
@@ -243,8 +248,9 @@ def _curves(metrics: Sequence[Line], evaluations: Sequence[Line], worlds: Sequen
 
 
 def _accounted(line: Line) -> Line:
-    """Metrics of a step with all of its seconds told: what no part names is `other`."""
-    seconds = line.get("seconds")
+    """Metrics of a step with its learning speed, and all its seconds told: what no part names is `other`."""
+    seconds, speed = line.get("seconds"), learning_speed(line)
+    line = line if speed is None else {**line, "flops_per_second": speed}
     if not isinstance(seconds, dict) or "other" in seconds:
         return line
     known = {k: v for k, v in seconds.items() if isinstance(v, int | float)}
@@ -283,7 +289,7 @@ def _other_curves(metrics: Sequence[Line]) -> list[Chart]:
     """Numbers of a step that no curve above shows: a new metric needs no change here."""
     known = {"step", "success", "return", "turn_reward", "entropy", "grad_norm", "logprob_gap",
              "identity_mean", "logprob_gap_max", "identity_max", "kl", "clipped", "turns",
-             "tokens_per_episode"}  # fmt: skip
+             "tokens_per_episode", "ratio_max", "top_tokens_share"}  # fmt: skip
     names = dict.fromkeys(
         k for m in metrics for k, v in m.items() if k not in known and isinstance(v, int | float)
     )
@@ -318,6 +324,7 @@ def _facts(
         str(w.get("name") or str(w.get("id", "")).split(":")[-1]) for w in config.get("worlds", [])
     )
     seconds = sum(v for v in _column(metrics, ("seconds", "total")) if v)
+    found = [e for e in events if e["event"] == "evaluation" and "world" in e and "pass@1" in e]
     facts = [
         ("world", worlds),
         ("model", str(model.get("path") or shape)),
@@ -327,6 +334,7 @@ def _facts(
         ("time in updates", duration(seconds) if seconds else ""),
         ("seed", str(config.get("run", {}).get("seed", ""))),
     ]
+    facts += [*whole_way(found), *ungraded(found)]
     times = [e["time"] for e in events if isinstance(e.get("time"), int | float)]
     if times:
         facts.append(("begun", datetime.fromtimestamp(times[0], UTC).strftime("%Y-%m-%d %H:%M UTC")))

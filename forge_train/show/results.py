@@ -44,7 +44,13 @@ def show_run(folder: Path, console: Console | None = None) -> None:
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:
-    """How success changed between two evaluation events, on the tasks that both graded."""
+    """How success changed between two evaluation events, on the tasks that both graded.
+
+    None where the tasks themselves changed in between: what is called the same would not be.
+    """
+    digests = [e.get("digest") for e in (before or {}, after)]
+    if None not in digests and digests[0] != digests[1]:
+        return None
     return paired(shares(before.get("tasks") or ()), shares(after.get("tasks") or ())) if before else None
 
 
@@ -58,6 +64,23 @@ def spanned(event: Mapping[str, Any]) -> str:
     text = "no interval" if low is None or high is None else f"{low:.1%} to {high:.1%}"
     counted, asked = event.get("counted"), event.get("asked")
     return text if counted == asked else f"{text}, {counted} of {asked} tasks"
+
+
+def show_replay(
+    title: str, recorded: Mapping[str, float], replayed: Mapping[str, float], console: Console | None = None
+) -> None:
+    """Figures of an update as they were recorded and as they are now, and by how much they differ."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in ("recorded", "replayed", "change"):
+        table.add_column(name, justify="right")
+    for name in dict.fromkeys([*recorded, *replayed]):
+        before, after = recorded.get(name), replayed.get(name)
+        told = (
+            "" if before is None or after is None else "same" if before == after else f"{after - before:+.3g}"
+        )
+        table.add_row(name, *("–" if v is None else f"{v:.6g}" for v in (before, after)), told)
+    (console or Console()).print(table)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:

@@ -116,11 +116,15 @@ NO = [
     "Unfortunately I am unable to {verb} {it}.",
     "Sorry, it isn't possible to {verb} {it}, our rules do not allow it.",
     "I checked the rules, and {it} does not qualify, so I can't {verb} it.",
+    "I can't {verb} {it}, because some of its parts are still missing.",
+    "I can't let you {verb} {it} as the month has begun.",
+    "We won't {verb} {it} at this time of the year.",
+    "I'm sorry, that's not allowed for {it}.",
 ]
 
 
-@pytest.mark.parametrize("line", NO)
-def test_a_no_in_any_words_is_understood(line):
+def refused(line):
+    """How many customers who ask for what must not be done take a line for a no, of how many."""
     heard = seen = 0
     for domain in domains():
         for n in range(8):
@@ -133,8 +137,28 @@ def test_a_no_in_any_words_is_understood(line):
             customer.reply(line.format(verb=act.verb, it=it(task, goal)))
             seen += 1
             heard += customer.told == 1
+    return heard, seen
+
+
+@pytest.mark.parametrize("line", NO)
+def test_a_no_in_any_words_is_understood(line):
+    heard, seen = refused(line)
     assert seen >= 10
     assert heard >= 0.95 * seen, f"{heard} of {seen}"
+
+
+NO_NO = [
+    "I can't find {it} here, could you read the number again?",
+    "I can't {verb} {it} before I know your email.",
+    "I can't quite read the number, the line is bad.",
+    "I'm not able to locate you by that name.",
+]
+
+
+@pytest.mark.parametrize("line", NO_NO)
+def test_searching_and_asking_back_are_no_refusals(line):
+    wrong, seen = refused(line)
+    assert wrong == 0, f"{wrong} of {seen}"
 
 
 def test_a_fact_counts_once_and_only_if_it_is_right():

@@ -17,9 +17,10 @@ from transformers import Qwen3ForCausalLM
 
 from forge_train.config import AlgorithmConfig, CriticConfig, OptimConfig
 from forge_train.learn import critic as module
-from forge_train.learn.critic import Critic, fit, trained_endings, value_loss
+from forge_train.learn.critic import Critic, fit, value_loss
 from forge_train.learn.gae import Targets, targets_of
 from forge_train.learn.kernels import recompute_blocks
+from forge_train.learn.masks import trained_endings
 from forge_train.trajectory import WORLD, Ending, Segment, TokenAdvantages, Trajectory
 from tests.train.models import VOCAB, qwen3
 
@@ -292,7 +293,7 @@ class TestJudge:
 
     def test_out_of_room_counts_as_nothing_earned_when_the_config_says_so(self) -> None:
         narrow = CriticConfig(bootstrap=())
-        told = AlgorithmConfig(advantage="gae", train_out_of_tokens=True)
+        told = AlgorithmConfig(advantage="gae", masked=("deadline",))
         assert trained_endings(GAE, narrow) == {"terminated", "max_turns"}
         assert trained_endings(told, narrow) == {"terminated", "max_turns", "context", "tokens"}
         assert trained_endings(GAE, CriticConfig()) == {

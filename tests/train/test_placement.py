@@ -24,7 +24,7 @@ SMALL = [
     "run.steps=2", "run.threads=1", "worlds.0.id=Test/Echo-v0", "worlds.0.args={turns=1}",
     "model.tiny.hidden=32", "model.tiny.layers=1", "model.tiny.vocab=300", "rollout.engine=vllm",
     "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=8", "rollout.max_context=1024",
-    "algorithm.train_out_of_tokens=true", "eval.tasks=2", "eval.repeats=1", "eval.k=[1]",
+    'algorithm.masked=["deadline"]', "eval.tasks=2", "eval.repeats=1", "eval.k=[1]",
     "vllm.dtype=float32", "vllm.health_s=60.0", "optim.lr=1e-2",
 ]  # fmt: skip
 SLEEP = "/sleep?level=2&mode=abort"

@@ -302,7 +302,7 @@ def test_a_policy_learns_from_what_workers_play(pool: tuple[Run[Any], RayRunner]
             runner=workers,
             engine=AnnouncedEngine(engine, workers),
             learner=learner,
-            algorithm=AlgorithmConfig(train_out_of_tokens=True),
+            algorithm=AlgorithmConfig(masked=("deadline",)),
             curriculum=Curriculum({"quick": [f"train/{i}" for i in range(8)]}, {"quick": 1.0}, seed=0),
             admission=Admission(groups=6, max_lag=0),
             temperature=1.0,

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "forge_train"
 
 FLOORS = [
-    {"engine", "trajectory", "seeds", "config"},
+    {"engine", "trajectory", "seeds", "config", "clock"},
     {"record"},
     {"learn"},
     {"engines"},
@@ -21,7 +21,8 @@ FLOORS = [
     {"sft", "tiny"},
     {"policy"},
     {"trainer"},
-    {"run"},
+    {"run", "replay"},
+    {"commands"},
     {"cli", "recipes"},
 ]
 """From the ground up; what stands on one floor knows that floor and those below."""

@@ -23,9 +23,11 @@ from transformers import (
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.advantages import rloo
 from forge_train.learn.batch import microbatches, samples, unique_tokens
+from forge_train.learn.edge_attention import attend_edges, edges_of
 from forge_train.learn.learner import Learner
-from forge_train.learn.tree import cut, grow, trie_of
-from forge_train.learn.tree_attention import attend_flex, attend_tiles, block_mask_of, prepare, tiles_of
+from forge_train.learn.tile_attention import attend_tiles, tiles_of
+from forge_train.learn.tree import cut, grow, pad, trie_of
+from forge_train.learn.tree_attention import attend, prepare
 from forge_train.trajectory import Segment, Trajectory
 
 VOCAB = 32
@@ -133,19 +135,23 @@ def partitions(items):
 
 
 class TestAttention:
-    @given(SEQUENCES, st.sampled_from([1, 3, 128]))
-    @FEW
-    def test_tiles_equal_the_dense_mask_and_so_do_their_gradients(self, sequences, width):
+    @given(SEQUENCES, st.sampled_from(["edges", "tiles"]), st.sampled_from([1, 3, 128]), SEEDS)
+    @MANY
+    def test_equals_the_dense_mask_and_so_do_its_gradients(self, sequences, kind, size, seed):
+        """Also where some queries have no gradient, and behind padding."""
         tree, _ = tree_of(sequences)
+        tree = pad(tree, len(tree.tokens_T) + seed % 3)
         t = len(tree.tokens_T)
         at = torch.arange(t)
         mask = (at <= at[:, None]) & (at[:, None] < tree.end_T)
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         q, k, v = torch.randn(1, 4, t, 8), torch.randn(1, 2, t, 8), torch.randn(1, 2, t, 8)
-        weight = torch.randn(1, t, 4, 8)
+        weight = torch.randn(1, t, 4, 8) * (torch.rand(1, t, 1, 1) < 0.25 * (seed % 5))
+        plan = edges_of(tree.end_T, size - 1, size) if kind == "edges" else tiles_of(tree.end_T, size)
+        attend = attend_edges if kind == "edges" else attend_tiles
         found, expected = [], []
         for into, attention in (
-            (found, lambda q, k, v: attend_tiles(q, k, v, 0.3, tiles_of(tree.end_T, width))),
+            (found, lambda q, k, v: attend(q, k, v, 0.3, plan)),
             (expected, lambda q, k, v: dense(q, k, v, mask, 0.3)),
         ):
             inputs = [x.clone().requires_grad_() for x in (q, k, v)]
@@ -154,23 +160,48 @@ class TestAttention:
         for a, b in zip(found, expected, strict=True):
             assert torch.allclose(a, b, atol=2e-5)
 
-    @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-    def test_flex_attention_is_given_the_same_mask(self):
-        """Uncompiled and forward only: what a CPU can run of it."""
-        tree, _ = tree_of([[1, 2, 3], [1, 2, 4, 5], [2, 2], [1]])
+    @given(SEQUENCES, st.integers(0, 6), st.integers(1, 6))
+    @MANY
+    def test_squares_and_rectangles_are_what_is_seen_each_pair_once(self, sequences, small, longest):
+        tree, _ = tree_of(sequences)
         t = len(tree.tokens_T)
-        torch.manual_seed(0)
-        q, k, v = torch.randn(1, 4, t, 16), torch.randn(1, 2, t, 16), torch.randn(1, 2, t, 16)
-        with torch.no_grad():
-            found = attend_flex(q, k, v, None, block_mask_of(tree.end_T))
-            assert torch.allclose(found, attend_tiles(q, k, v, None, tiles_of(tree.end_T)), atol=1e-5)
+        at = torch.arange(t)
+        seen = ((at <= at[:, None]) & (at[:, None] < tree.end_T)).int()
+        found = torch.zeros(t, t, dtype=torch.int32)
+        for q0, q1, k0, k1, square in edges_of(tree.end_T, small, longest).parts():
+            if square is None:
+                found[q0:q1, k0:k1] += 1
+            elif square.mask is None:
+                found[q0:q1, k0:k1] += torch.ones(q1 - q0, k1 - k0, dtype=torch.int32).tril()
+            else:
+                found[q0:q1, k0:k1] += (square.mask[0, 0] == 0).int()
+        assert torch.equal(found, seen)
 
     def test_work_grows_with_the_sequences_not_with_the_square_of_the_tree(self):
-        """64 branches of 100 behind an opening of 20: no tile needs more than a path and itself."""
+        """64 branches of 100 behind an opening of 20: nobody reads more than a path and its own square."""
         tree, _ = tree_of([[0] * 20 + [i] * 100 for i in range(1, 65)])
         tiles = tiles_of(tree.end_T, 50)
         assert sum(tiles.widths) == len(tree.tokens_T) == 6420
         assert max(tiles.spans) <= 120 + 50
+        parts = edges_of(tree.end_T).parts()
+        assert sum((q1 - q0) * (k1 - k0) for q0, q1, k0, k1, _ in parts) <= 6420 * 120
+
+    def test_under_autocast_all_are_of_one_precision(self):
+        """Norms and rotary embeddings leave queries and keys in float32 beside values in bfloat16."""
+        tree, _ = tree_of([[1, 2, 3], [1, 2, 4, 5]])
+        t, kept = len(tree.tokens_T), []
+        plan = edges_of(tree.end_T, 0)
+        q, k, v = torch.randn(1, 4, t, 8), torch.randn(1, 2, t, 8), torch.randn(1, 2, t, 8).bfloat16()
+        q.requires_grad_()
+        with (
+            torch.autocast("cpu", torch.bfloat16),
+            torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x.dtype) or x, lambda x: x),
+        ):
+            out, _ = attend(torch.nn.Identity(), q, k, v, None, tree=plan)
+        assert out.dtype == torch.bfloat16
+        assert kept[:3] == [torch.bfloat16] * 3  # query, key, value
+        out.float().sum().backward()
+        assert q.grad.dtype == torch.float32
 
 
 def dense(q, k, v, mask, scale):

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +26,7 @@ class Double:
     `faults` are requests of control that fail, by path and query, and `fatal` those it dies of; `drowsy` says
     yes and goes on sleeping.
     `settings` are what it says it was started with, `heard` the requests of control so far, `adapters` the
-    folders of those it serves, by name.
+    folders of those it serves, by name. `checksums` are those of its weights; without, it is an older vLLM.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -44,6 +46,7 @@ class Double:
         self.heard: list[str] = []
         self.loads: list[str] = []
         self.adapters: dict[str, str] = {}
+        self.checksums: dict[str, str] | None = None
         self.modules = ""
         """The tree of the model that it says it holds."""
         self.asked: list[dict[str, Any]] = []
@@ -150,6 +153,9 @@ class Double:
             return said({"is_sleeping": bool(self.sleeping)})
         elif path == "/weight_info":
             return said({"weight_version": self.version})
+        elif path == "/weight_checker" and self.checksums is not None:
+            assert body == {"action": "checksum"}
+            return said({"checksums": self.checksums})
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
@@ -208,13 +214,20 @@ class Double:
 def main(argv: list[str]) -> None:
     """Be a process as `forge_train.engines.server_processes` starts one: -m MODULE --model M ... --port P ...
 
-    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep. The
+    "--wrong" among the arguments is one that vLLM does not know; with "--sleepless" it cannot sleep, with
+    "--shared" it holds shared memory. The
     arguments and the process id of a worker that it starts are written to the folder NOTES.
     """
     if "--wrong" in argv:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
-    note = {"argv": argv, "worker": worker.pid, "env": dict(os.environ)}
+    segment = _segment() if "--shared" in argv else None
+    note = {
+        "argv": argv,
+        "worker": worker.pid,
+        "env": dict(os.environ),
+        "segment": segment and segment.name,
+    }
     Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
@@ -228,6 +241,13 @@ def main(argv: list[str]) -> None:
         await asyncio.Event().wait()
 
     asyncio.run(serve())
+
+
+def _segment() -> SharedMemory:
+    """Shared memory that stays when the process is killed before it can remove it."""
+    made = SharedMemory(create=True, size=16)
+    resource_tracker.unregister(f"/{made.name}", "shared_memory")
+    return made
 
 
 if __name__ == "__main__":

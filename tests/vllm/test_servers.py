@@ -310,7 +310,7 @@ def test_a_run_trains_on_them_and_its_journal_has_every_rollout_once(house: Hous
             "rollout.engine=vllm", f'vllm.urls=["{house.servers.urls[0]}"]', "vllm.dtype=float32",
             "vllm.attempt_s=300.0", "vllm.deadline_s=900.0", "rollout.deadline_s=900.0",
             "rollout.max_lag=1", "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=8",
-            f"rollout.max_context={CONTEXT}", "algorithm.train_out_of_tokens=true",
+            f"rollout.max_context={CONTEXT}", 'algorithm.masked=["deadline"]',
             "eval.tasks=1", "eval.repeats=1", "eval.k=[1]",
         ],
     )  # fmt: skip

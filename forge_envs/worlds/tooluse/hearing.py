@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
-from forge_envs.worlds.desk.hearing import VERBS, Ear
+from forge_envs.worlds.desk.hearing import VERBS, Ear, Heard
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain
@@ -104,6 +105,92 @@ _KEPT = frozenset(
 )
 """Classes of words that mean the same at every desk."""
 _SHARED = "share disclose disclosed reveal confidential private friend other another"
+_SEARCHING = frozenset(
+    [
+        "find",
+        "see",
+        "locate",
+        "tell",
+        "read",
+        "make",
+        "pull",
+        "open",
+        "guess",
+        "know",
+        "say",
+        "spot",
+        "pick",
+        "hear",
+        "identify",
+        "verify",
+        "match",
+        "recognise",
+        "recognize",
+        "place",
+        "catch",
+        "look",
+        "go",
+        "have",
+        "hold",
+        "wait",
+        "hurt",
+        "blame",
+        "believe",
+        "imagine",
+        "handle",
+        "seem",
+        "think",
+        "help",
+        "access",
+        "confirm",
+        "get",
+        "promise",
+        "mind",
+        "thank",
+        "worry",
+        "reach",
+        "bring",
+        "load",
+        "answer",
+        "understand",
+        "remember",
+        "wish",
+        "be",
+        "undone",
+    ]
+)
+"""What somebody who cannot do it has not refused: they search, ask back, or are only being kind."""
+_NEEDED = re.compile(
+    r"\b(?:without|before|until|unless) (?:you |your |i (?:know|have|find)|that |knowing|more)"
+    r"|\byet which\b|\btaken back\b"
+)
+_CANNOT = re.compile(
+    r"\b(?!you )(?:\w+ can|(?:i|we) (?:will|may|must)) not "
+    r"(?:be |be able to |just |simply |currently |actually |quite )*(\w+)"
+    r"|(?:\bis|\bare|'s) not (?:possible|allowed|permitted|offered|available|refunded)\b"
+    r"|\bhave to (?:refuse|decline|turn (?:it|this|that|you) down)\b"
+)
+
+
+class DomainEar(Ear):
+    """The desks' ear, for whom "I can't ..." is a no whatever the verb: a domain has more than they know."""
+
+    def refuses(self, kind: str, heard: Heard) -> bool:
+        """A clear no to a request of this kind; not finding an account is none."""
+        return Ear.refuses(self, kind, heard) or (not heard.confirm and _cannot(heard.claims))
+
+
+@functools.lru_cache(maxsize=1024)
+def _cannot(claims: str) -> bool:
+    """Whether something stated says that something else than looking it up cannot be done."""
+    if not any([no in claims for no in ("n't", "not", "refuse", "decline", "turn")]):
+        return False
+    full = claims.replace("can't", "can not").replace("cannot", "can not").replace("won't", "will not")
+    full = re.sub(r"\b(?:am|are|is|'m|'re|'s) not able to\b", " can not", full.replace("n't", " not"))
+    for sentence in re.split(r"(?<=[.!?;])\s+", full):
+        if not _NEEDED.search(sentence) and any([m[1] not in _SEARCHING for m in _CANNOT.finditer(sentence)]):
+            return True
+    return False
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,7 +226,7 @@ def ear_of(domain: ToolDomain) -> Ear:
         did[key] = stems[key] | _GENERIC | (VERBS - others)
     topics = Topics(_topics(domain, words), "other")
     lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
-    return Ear(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
+    return DomainEar(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
 
 
 @functools.cache

@@ -1,0 +1,102 @@
+"""More of what a person types: `forge-train config`, `replay` and `rejudge`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make them known."""
+    keys = commands.add_parser(
+        "config",
+        help="list the keys of a config, or check a file and print all it resolves to",
+        epilog="forge-train config lists all keys, forge-train config warmup those with this word, "
+        "forge-train config FILE key=value ... prints a file with every default written out",
+    )
+    keys.add_argument("what", nargs="*", metavar="FILE|WORD", help="a TOML file and overrides, or words")
+    keys.add_argument("--markdown", action="store_true", help="print the page docs/config.md")
+    keys.set_defaults(command=config)
+
+    again = commands.add_parser(
+        "replay", help="one update of a run again, without playing, with other settings"
+    )
+    again.add_argument("run", type=Path, help="the folder of a run")
+    again.add_argument("set", nargs="*", metavar="key=value", help="what is to differ, e.g. optim.lr=1e-6")
+    again.add_argument(
+        "--step",
+        nargs="+",
+        required=True,
+        metavar=("N", "key=value"),
+        help="counted from 0, as in metrics.jsonl",
+    )
+    again.add_argument("--json", action="store_true", help="print both as JSON")
+    again.set_defaults(command=replay)
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Do one update again and show it beside what was recorded."""
+    from forge_train.replay import replay as again
+    from forge_train.show.results import show_replay
+
+    step, changes = args.step[0], [*args.set, *args.step[1:]]
+    if not step.isdecimal():
+        raise ValueError(f"--step {step}: give the number of a step, as in metrics.jsonl")
+    found = again(args.run, int(step), changes)
+    for note in found.notes:
+        print(f"forge-train: {note}", file=sys.stderr)
+    if args.json:
+        show(json.dumps({"recorded": found.recorded, "replayed": found.replayed}, indent=1))
+    else:
+        title = f"{args.run}, step {step}" + (f" with {' '.join(changes)}" if changes else "")
+        show_replay(title, found.recorded, found.replayed)
+    return 0
+
+
+def config(args: argparse.Namespace) -> int:
+    """List keys, or resolve a file."""
+    from forge_train.config import Config, ConfigError, dump, load
+    from forge_train.config.reference import listing, markdown
+
+    what: list[str] = args.what
+    if args.markdown:
+        if what:
+            raise ConfigError([f"--markdown prints the page of all keys: leave {' '.join(what)} out"])
+        show(markdown(Config))
+    elif what and (what[0].endswith(".toml") or Path(what[0]).is_file()):
+        show(dump(load(Path(what[0]), what[1:])))
+    else:
+        found = listing(Config, what)
+        if not found:
+            raise ConfigError([f"no key speaks of {' or '.join(what)}; forge-train config lists all"])
+        show(found)
+    return 0
+
+
+def show(text: str) -> None:
+    """Print a long text; who reads only its beginning (`| head`) may."""
+    try:
+        print(text.rstrip("\n"), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class HelpWithKeys(argparse.Action):
+    """`--help` that ends with the keys of a config; they are read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show this, and every key")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print and leave."""
+        from forge_train.config import Config
+        from forge_train.config.reference import listing
+
+        told = "keys, with default, type, bounds and what they are; forge-train config KEY tells the rest:"
+        show("\n".join([parser.format_help(), told, "", listing(Config)]))
+        parser.exit()

@@ -1,0 +1,85 @@
+"""Judging a model that lies in a folder, as the run that it belongs to would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from forge_train.config import Config, load
+from forge_train.engine import Sampling
+from forge_train.engines.local import LocalEngine
+from forge_train.evaluation.evaluate import evaluate
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.hearing import renderer_of
+from forge_train.play.world_pool import World
+from forge_train.record import checkpoint
+from forge_train.record.evaluation_result import Evaluation
+from forge_train.show.live import Progress
+
+MAX_CONTEXT, MAX_ACTION = 2048, 256
+"""Tokens of an episode and of an action, where neither a person nor a run says."""
+
+
+def run_of(path: Path) -> Config | None:
+    """The config of the run that a run folder, a checkpoint or its adapter belongs to.
+
+    Raises ValueError when there is one that cannot be read.
+    """
+    here = path.expanduser()
+    found = next((p for p in (here, *here.resolve().parents) if (p / "config.toml").is_file()), None)
+    return None if found is None else load(found / "config.toml")
+
+
+def limits(run: Config | None, max_context: int | None, max_action: int | None) -> tuple[int, int]:
+    """Tokens of an episode and of an action: as asked for, else those of the run, else ours."""
+    context, action = (run.rollout.max_context, run.rollout.max_action) if run else (MAX_CONTEXT, MAX_ACTION)
+    return max_context or context, max_action or action
+
+
+async def evaluate_model(
+    path: Path,
+    *,
+    world: str | None,
+    world_args: dict[str, Any],
+    split: str,
+    tasks: int,
+    repeats: int,
+    temperature: float,
+    seed: int,
+    max_context: int | None = None,
+    max_action: int | None = None,
+    device: str,
+) -> Evaluation:
+    """Judge a model folder, a checkpoint or a run's newest checkpoint on a world's tasks.
+
+    Without `world` it is the first one of the run that `path` belongs to. A world of that run, by id or by
+    name, gets the arguments it is judged with there; `world_args` win over them. Limits that are None are the
+    run's. Raises ValueError.
+    """
+    run = run_of(path)
+    model, tokenizer = checkpoint.load_model(path)
+    if world is None and run is None:
+        raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
+    own = [w for w in run.worlds if world in (None, w.id, w.label)] if run else []
+    args = {**own[0].args, **own[0].eval_args, **world_args} if own else dict(world_args)
+    context, action = limits(run, max_context, max_action)
+    place = World(own[0].id if own else str(world), args)
+    engine = LocalEngine(model.to(device), max_context=context)
+    renderer = renderer_of(model, tokenizer, place)
+    player = TokenPlayer(engine, renderer, Sampling(temperature=temperature, max_tokens=action))
+    ids = place.tasks(split, tasks)
+    try:
+        with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
+            return await evaluate(
+                place,
+                player,
+                ids,
+                repeats=repeats,
+                seed=seed,
+                in_flight=256,
+                deadline=600.0,
+                progress=lambda _: progress.advance(),
+            )
+    finally:
+        await engine.close()
+        place.close()
