@@ -8,7 +8,6 @@ Each stage continues from the newest whole checkpoint, so a run that was killed 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from forge_train import interrupt
 from forge_train.agents.build import Agents
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
-from forge_train.engines.devices import visible_devices, with_devices
+from forge_train.engines.devices import with_devices
+from forge_train.engines.gpu_shares import local_ranks, visible_gpus
 from forge_train.engines.placement import placement_of
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.learn.critic import Critic
@@ -58,8 +58,7 @@ def train(config: Config) -> Path | None:
     Under torchrun rank 0 does; the others help it to learn and return None. Raises ValueError for what a user
     can mend: a config, a world, a folder, a checkpoint.
     """
-    learners = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    placed = with_devices(config, visible_devices(torch.cuda.device_count()), learners=learners)
+    placed = with_devices(config, visible_gpus(torch.cuda.device_count()), learners=local_ranks())
     processes = join(device=config.model.device, idle=config.idle)
     if processes and not processes.leads:
         torch.set_num_threads(config.run.threads)

@@ -121,8 +121,8 @@ class ModelConfig(Section):
     template_args: PlainTable = Field(default_factory=dict)
     """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count. With
-    LoRA only the adapters do; the frozen weights are kept in it, too."""
+    """Precision of the learner's forward pass; on cuda the default is bfloat16. Weights and optimizer stay
+    float32: small updates count. With LoRA only the adapters do; the frozen weights are kept in it, too."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps. With torchrun: cpu, or cuda for a GPU each."""
     lora_rank: NonNegativeInt = 0
@@ -131,6 +131,14 @@ class ModelConfig(Section):
     """An adapter's update is scaled by lora_alpha / lora_rank."""
     kernels: Literal["torch", "liger"] = "torch"
     """liger: fused kernels for training on a GPU."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_the_device(cls, told: Any) -> Any:
+        """What is not said follows the device; a resolved config says all of it."""
+        if isinstance(told, Mapping) and str(told.get("device", "cpu")).startswith("cuda"):
+            return {"dtype": "bfloat16", **told}
+        return told
 
 
 class WorldConfig(Section):

@@ -5,16 +5,11 @@ Pure: what there is comes as a number, so that a laptop can decide for a node of
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 
 from forge_train.config import Config
-
-_SPLITS = ("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp")
-"""Flags of vLLM that make a server take several GPUs."""
+from forge_train.engines.gpu_shares import per_server, refuse_shares
 
 
 def with_devices(config: Config, visible: Sequence[str], *, learners: int = 1) -> Config:
@@ -43,8 +38,8 @@ def with_devices(config: Config, visible: Sequence[str], *, learners: int = 1) -
         return config
     learns, together = [visible[i] for i in wanted], config.rollout.placement == "colocated"
     if config.vllm.gpus:
-        if not together:
-            _refuse_shared(config.vllm.gpus, learns)
+        ranks = {"WORLD_SIZE": str(learners), "LOCAL_WORLD_SIZE": str(learners)}
+        refuse_shares(config, visible, ranks)
         return config
     gpus = _dealt(config, learns if together else [gpu for gpu in visible if gpu not in learns], learns)
     return config.model_copy(update={"vllm": config.vllm.model_copy(update={"gpus": gpus})})
@@ -74,20 +69,9 @@ def refuse_missing(device: str, visible: Sequence[str], key: str) -> None:
         )
 
 
-def _refuse_shared(gpus: Sequence[str], learns: Sequence[str]) -> None:
-    """Raise ValueError when a server is to take a GPU of the learner."""
-    shared = {gpu.strip() for those in gpus for gpu in those.split(",")} & set(learns)
-    if shared:
-        both = ", ".join(sorted(shared))
-        raise ValueError(
-            f"vllm.gpus = {json.dumps(list(gpus))}: GPU {both} is the learner's; name others, "
-            'or let both have it in turn with rollout.placement = "colocated"'
-        )
-
-
 def _dealt(config: Config, free: Sequence[str], learns: Sequence[str]) -> tuple[str, ...]:
     """Those of `free` that each server gets. Raises ValueError when there are too few."""
-    count, each = config.vllm.count, _each(config.vllm.flags)
+    count, each = config.vllm.count, per_server(config.vllm.flags)
     need, plural = count * each, "s" if count * each > 1 else ""
     if len(free) < need:
         raise ValueError(
@@ -96,27 +80,3 @@ def _dealt(config: Config, free: Sequence[str], learns: Sequence[str]) -> tuple[
             'elsewhere (vllm.urls), or let both have the same in turn with rollout.placement = "colocated"'
         )
     return tuple(",".join(free[i * each : (i + 1) * each]) for i in range(count))
-
-
-def _each(flags: Sequence[str]) -> int:
-    """GPUs of one server.
-
-    >>> _each(["--tensor-parallel-size", "2", "--pipeline-parallel-size=2"]), _each(["--enforce-eager"])
-    (4, 1)
-    """
-    found = 1
-    words = [word for flag in flags for word in flag.split("=", 1)]
-    for name, value in pairwise(words):
-        if name in _SPLITS and value.isdecimal():
-            found *= int(value)
-    return found
-
-
-def visible_devices(count: int, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The GPUs that torch counts, as CUDA_VISIBLE_DEVICES names them.
-
-    >>> visible_devices(2, {"CUDA_VISIBLE_DEVICES": "4,6"}), visible_devices(2, {})
-    (['4', '6'], ['0', '1'])
-    """
-    named = [name.strip() for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return named[:count] if len(named) >= count else [str(i) for i in range(count)]

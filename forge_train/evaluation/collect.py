@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from forge_train.engine import Sampling
-from forge_train.engines.devices import refuse_missing, visible_devices
+from forge_train.engines.devices import refuse_missing
+from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
@@ -195,7 +196,7 @@ async def collect_from(
                 return await collect(world, chat, ids, folder, **options)
             finally:
                 await chat.close()
-        refuse_missing(device, visible_devices(torch.cuda.device_count()), "--device")
+        refuse_missing(device, visible_gpus(torch.cuda.device_count()), "--device")
         model, tokenizer = checkpoint.load_model(Path(by))
         renderer = renderer_of(model, tokenizer, world)
         max_context = context_of(max_context, model, "--max-context")

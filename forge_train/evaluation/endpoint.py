@@ -75,8 +75,7 @@ async def evaluate_endpoint(
     }
     before = find_plays(out, config) if out is not None else {}
     place = World(world, world_args)
-    sampling = Sampling(temperature=temperature, max_tokens=max_action)
-    player = ChatPlayer(endpoint, sampling, place.grammar())
+    player = ChatPlayer(endpoint, Sampling(temperature=temperature, max_tokens=max_action), place.grammar())
     played = list(before.values())
     began = time.time()
     try:

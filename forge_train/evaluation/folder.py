@@ -9,7 +9,8 @@ import torch
 
 from forge_train.config import Config, load
 from forge_train.engine import Sampling
-from forge_train.engines.devices import refuse_missing, visible_devices
+from forge_train.engines.devices import refuse_missing
+from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.interrupt import at_once
@@ -64,7 +65,7 @@ async def evaluate_model(
     name, gets the arguments it is judged with there; `world_args` win over them. Limits that are None are the
     run's. Raises ValueError.
     """
-    refuse_missing(device, visible_devices(torch.cuda.device_count()), "--device")
+    refuse_missing(device, visible_gpus(torch.cuda.device_count()), "--device")
     run = run_of(path)
     if world is None and run is None:
         raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")

@@ -7,8 +7,8 @@
     checkpoints/                    see checkpoint.py
     forge.lock                      held by the one process that writes
 
-A process can be killed at any instant: lines are written whole and flushed, a torn last line is
-repaired on opening, and everything else is written aside and renamed.
+A process can be killed at any instant: lines are written whole, a torn last one is repaired on opening, and
+everything else is written aside and renamed.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ class RunFolder:
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Append the metrics of `step`. Steps only go up; `rewind` first to replay some."""
         if step <= self._last:
-            raise ValueError(
-                f"metrics of step {step}: step {self._last} is already written; rewind({step}) first"
-            )
+            raise ValueError(f"metrics of step {step}: step {self._last} is written; rewind({step}) first")
         append(self._metrics, {"step": step, **values})
         self._last = step
         for listener in self.listeners:
@@ -137,9 +135,8 @@ class RunFolder:
 
     def disown(self) -> None:
         """Forget the config of a run that could not begin, so that a mended one may have the folder."""
-        if not self.resumed:
-            for name in ("metrics.jsonl", "events.jsonl", "config.toml"):
-                (self.path / name).unlink(missing_ok=True)
+        for name in () if self.resumed else ("metrics.jsonl", "events.jsonl", "config.toml"):
+            (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""

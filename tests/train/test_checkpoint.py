@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train.config import TinyConfig
+from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint, CheckpointError, latest, load_model, save
 from forge_train.tiny import tiny_model, train_tokenizer
 
@@ -296,3 +297,19 @@ def test_a_kill_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None:
             for file in path.iterdir():
                 file.unlink()
             path.rmdir()
+
+
+def test_a_large_file_is_not_read_whole_and_still_judged(tmp_path: Path, monkeypatch: Any) -> None:
+    """Cut off, pages gone, another file of the same length: each is seen, at the cost of a few stretches."""
+    monkeypatch.setattr(checkpoint, "STRETCH", 64)
+    monkeypatch.setattr(checkpoint, "STRETCHES", 8)
+    path, whole = tmp_path / "weights", bytes(range(256)) * 400
+    path.write_bytes(whole)
+    before, size = checkpoint._checksum(path), len(whole)
+    for damaged in (whole[: size // 2] + bytes(size - size // 2), bytes(size), whole[1:] + b"x"):
+        path.write_bytes(damaged)
+        assert checkpoint._checksum(path) != before
+    path.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    assert checkpoint._checksum(path) == before, "between the stretches nothing is read: that is the price"
+    path.write_bytes(whole[:-1])
+    assert checkpoint._checksum(path) != before

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from forge_train.config import Config, load
-from forge_train.engines.devices import refuse_missing, visible_devices, with_devices
+from forge_train.engines.devices import refuse_missing, with_devices
+from forge_train.engines.gpu_shares import visible_gpus
 
 
 def vllm(*more: str) -> Config:
@@ -37,8 +38,8 @@ def test_servers_get_gpus_that_the_learner_has_not(
     [
         ([], 1, 1, "servers need 1 GPU and can have 0 (the learner's: 0); start fewer"),
         (["vllm.count=8"], 8, 1, "servers need 8 GPUs and can have 7"),
-        (['vllm.gpus=["0"]'], 2, 1, "GPU 0 is the learner's"),
-        (['vllm.gpus=["2,1"]'], 3, 2, "GPU 1 is the learner's"),
+        (['vllm.gpus=["0"]'], 2, 1, "the learner is on GPU 0, so 0"),
+        (['vllm.gpus=["2,1"]'], 3, 2, "so 1 would be taken twice"),
         ([], 0, 1, 'model.device = "cuda": no GPU can be used here'),
         (["model.device=cuda:4"], 2, 1, "this machine has 2 GPUs, cuda:0 to cuda:1"),
         ([], 2, 4, "4 processes learn and this machine has 2 GPUs"),
@@ -59,7 +60,7 @@ def test_who_takes_no_gpu_is_left_alone() -> None:
 
 
 def test_servers_are_named_as_the_environment_names_gpus() -> None:
-    visible = visible_devices(2, {"CUDA_VISIBLE_DEVICES": "4,6"})
+    visible = visible_gpus(2, {"CUDA_VISIBLE_DEVICES": "4,6"})
     assert with_devices(vllm(), visible).vllm.gpus == ("6",)
 
 

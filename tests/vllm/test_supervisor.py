@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,8 +146,10 @@ class Named:
     """Weights that are only a name."""
 
     needs: Mapping[str, str] = {}
+    keeps = True
 
-    async def publish(self, version: int) -> None: ...
+    def refuse(self, url: str, info: Mapping[str, Any]) -> None: ...
+    async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = 30.0) -> None: ...
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
         await server.name_version(str(version), timeout)
 
