@@ -248,7 +248,8 @@ def test_servers_that_do_not_answer_are_waited_for_aloud(caplog: pytest.LogCaptu
 SMALL = [
     "run.threads=1", "run.checkpoint_every=1", "model.tiny.hidden=32", "model.tiny.layers=1",
     "model.tiny.vocab=300", "sft.episodes=0", "rollout.groups=1", "rollout.group_size=2",
-    "rollout.max_action=8", "worlds.0.id=Test/Varied-v0", "worlds.0.args={}", "eval.tasks=1",
+    "rollout.max_action=8", "worlds.0.id=Test/Varied-v0", "worlds.0.args={}", "worlds.0.tasks=8",
+    "eval.tasks=1",
     "eval.repeats=1", "eval.k=[1]",
 ]  # fmt: skip
 
