@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
 from forge_train.evaluation.evaluate import evaluate, over_tasks, pass_at_k, pass_hat_k, verdict
-from forge_train.play.episode import GoldPlayer, TokenPlayer
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.gold_player import GoldPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.intervals import wilson
