@@ -293,6 +293,11 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         if box is not None and box.tools is not self.tools:
             self._equip(box)
 
+    @staticmethod
+    def known_grammars() -> list[Grammar]:
+        """All that `grammar` may name: whoever brings a model along can try which one reads its calls."""
+        return [grammar_of(name) for name in grammar_names()]
+
     def grammar_for(self, task: TaskT) -> Grammar:
         """The grammar in which actions of a task are written, whatever task is in play."""
         box = self.toolbox(task)

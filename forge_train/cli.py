@@ -53,6 +53,7 @@ def train(args: argparse.Namespace) -> int:
     """Run or continue the stages of a config."""
     from forge_train import run
     from forge_train.config import load
+    from forge_train.show.compare import compared
     from forge_train.show.results import show_run
 
     config = load(args.config, args.set)
@@ -60,6 +61,8 @@ def train(args: argparse.Namespace) -> int:
     if report is None:  # another process of several: rank 0 tells
         return 0
     show_run(config.run.folder)
+    for what, value in compared(config.run.folder):
+        print(f"{what}: {value}")
     print(f"report: {report}")
     return 0
 
@@ -90,11 +93,13 @@ def evaluate(args: argparse.Namespace) -> int:
         )
     else:
         from forge_train.evaluation.folder import evaluate_model
+        from forge_train.record.best import best_checkpoint
 
         if args.out is not None:
             raise ValueError("--out is for --engine; a run's own evaluations are in its report")
+        model = best_checkpoint(args.model) if args.best else args.model
         room = {"max_context": args.max_context, "max_action": args.max_action}
-        evaluation = asyncio.run(evaluate_model(args.model, **common, **room, device=args.device))
+        evaluation = asyncio.run(evaluate_model(model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
@@ -217,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
 
     judge = commands.add_parser("eval", help="judge a checkpoint on held-out tasks")
     judge.add_argument("model", type=Path, nargs="?", help="a run folder, a checkpoint or any model folder")
+    judge.add_argument("--best", action="store_true", help="of a run the best checkpoint, not the newest")
     judge.add_argument("--engine", metavar="openai:MODEL@URL", help="a served model or an API instead")
     judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")

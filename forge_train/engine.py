@@ -6,7 +6,7 @@ every token it sampled, the logprob under the distribution it really sampled fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -65,6 +65,11 @@ class Completion:
     """Number of optimizer steps behind the weights that sampled its first token."""
     spans: tuple[tuple[int, int], ...] = ()
     """(version, tokens) in order, when the weights changed under way; empty when they did not."""
+
+    @property
+    def runs(self) -> tuple[tuple[int, int], ...]:
+        """`spans`, also where there is one alone."""
+        return self.spans or ((self.version, len(self.tokens)),)
 
 
 class EngineFailed(Exception):
@@ -129,11 +134,17 @@ class Engine(Protocol):
         ...
 
     async def prove(
-        self, tokens: Sequence[int], sampling: Sampling, *, seed: int
-    ) -> Mapping[str, Completion]:
-        """One action after `tokens` from each copy of the weights that was not asked since its last load.
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> Mapping[str, Sequence[Completion]]:
+        """What each copy of the weights says after each of `prompts`, by the copy's name.
 
-        By the copy's name. One that cannot answer takes no requests from now on, and is left out.
+        Asked are those that were not since their last load, or else those of `again`. One that cannot answer
+        takes no requests from now on, and is left out.
         """
         ...
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train import sft, tiny
+from forge_train.agents.build import agent_reader
 from forge_train.config import Config, WorldConfig
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
-from forge_train.learn.lora import add_lora, gather_weights, load_adapter, weight_names
+from forge_train.learn.lora import adapter_state, add_lora, load_adapter
+from forge_train.learn.plain_weights import full_weights, model_weights
+from forge_train.play.format import Format, read_template, settle
+from forge_train.play.hearing import readers_of, require_heard
+from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
@@ -67,18 +73,51 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
     if saved is not None and not settings.lora_rank:
         model, tokenizer = checkpoint.load_model(saved.path)
     elif settings.path:
-        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=torch.float32)
+        dtype = getattr(torch, settings.dtype) if settings.lora_rank else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
         tokenizer = AutoTokenizer.from_pretrained(settings.path)
     else:
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
         model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
+    if settings.chat_template:
+        tokenizer.chat_template = read_template(settings.chat_template)
     if settings.lora_rank:
+        # Nothing else will move: it is kept in the precision it is computed with.
+        model.to(getattr(torch, settings.dtype))
         seed = derive_seed(config.run.seed, "adapters")
         add_lora(model, rank=settings.lora_rank, alpha=settings.lora_alpha, seed=seed)
         if saved is not None:
             load_adapter(model, saved.state()["adapter"])
     return model, tokenizer
+
+
+def make_renderer(
+    config: Config, model: Any, tokenizer: Any, worlds: Mapping[str, World], *, began: float
+) -> Renderer:
+    """How the policy is spoken to; the tokenizer carries the settings from now on.
+
+    `began`: the time that a template which reads the clock is told, in seconds since 1970. Raises ValueError
+    for a template that cannot carry an episode, and for worlds that would not hear its calls.
+    """
+    settings, thinking = config.model, config.thinking
+    settle(
+        tokenizer,
+        model,
+        Format(
+            renderer=settings.renderer,
+            past=thinking.past,
+            began=began,
+            args=settings.template_args,
+            budget=thinking.budget,
+            early_stop=thinking.early_stop,
+        ),
+    )
+    renderer = renderer_for(tokenizer)
+    require_heard(
+        renderer, readers_of(worlds.values()) if not config.agent.used else [agent_reader(config.agent)]
+    )
+    return renderer
 
 
 @dataclass(slots=True)
@@ -87,10 +126,18 @@ class Current:
 
     learner: Learner | None = None
 
-    def buckets(self) -> Iterator[Mapping[str, Tensor]]:
+    def buckets(self, dtype: torch.dtype | None = None) -> Iterator[Mapping[str, Tensor]]:
         """The plain model's weights, some at a time."""
         assert self.learner is not None, "weights change by a learner"
-        return self.learner.weights()
+        return self.learner.weights(dtype)
+
+    def weights_of(self, model: Any, dtype: torch.dtype | None) -> Iterator[Mapping[str, Tensor]]:
+        """The same, of the model itself while nobody has begun to learn."""
+        return model_weights(model, dtype) if self.learner is None else self.learner.weights(dtype)
+
+    def adapter_of(self, model: Any) -> dict[str, Tensor]:
+        """Its adapters, likewise."""
+        return adapter_state(model) if self.learner is None else self.learner.adapter()
 
 
 def make_engine(
@@ -113,30 +160,20 @@ def make_engine(
     if config.rollout.engine == "vllm":
         from forge_train.engines.build import vllm_engine
 
-        weights = _all_weights(model, current) if spread else None
-        return vllm_engine(config, model, tokenizer, logs, weights=weights)
+        weights = partial(current.weights_of, model)
+        adapter = partial(current.adapter_of, model)
+        return vllm_engine(config, model, tokenizer, logs, weights=weights, adapter=adapter)
     if plain and not spread:
         return LocalEngine(model.to(device), max_context=config.rollout.max_context)
     copied = _plain_copy(model, has_adapters=not plain).to(device)
     return CopiedEngine(copied, current.buckets, max_context=config.rollout.max_context)
 
 
-def _all_weights(model: Any, current: Current) -> Callable[[], dict[str, Tensor]]:
-    """All weights on the CPU: the learner's, or the model's own while nobody has begun to learn."""
-
-    def weights() -> dict[str, Tensor]:
-        if current.learner is not None:
-            return current.learner.full_weights()
-        return gather_weights(model, list(weight_names(model)))
-
-    return weights
-
-
 def _plain_copy(model: Any, *, has_adapters: bool) -> Any:
     """A copy with its adapters merged."""
     if not has_adapters:
         return copy.deepcopy(model)
-    return plain_model(model, gather_weights(model, list(weight_names(model))))
+    return plain_model(model, full_weights(model))
 
 
 def plain_model(like: Any, weights: Mapping[str, Tensor]) -> Any:

@@ -31,10 +31,10 @@ from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
-from forge_train.play.renderer import renderer_for
+from forge_train.play.run_tasks import check_tasks
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
-from forge_train.record import checkpoint, retention
+from forge_train.policy import Current, gold, make_engine, make_policy, make_renderer, plain_model
+from forge_train.record import best, checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.journal import Journal
 from forge_train.record.profile import profiled
@@ -78,11 +78,14 @@ class Run:
             w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
             for w in config.worlds
         }
+        check_tasks(config, folder, self.worlds, self.judged)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
-        self.renderer = renderer_for(self.tokenizer, config.model.renderer)
+        self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
+        self.stopped = False
+        """Held-out tasks say that more training does not help: `eval.patience`."""
         self.current = Current()
         self.engine = make_engine(
             config,
@@ -134,7 +137,7 @@ class Run:
             stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
         else:
             stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = [sft.trajectory_of(messages, self.renderer) for messages in stored]
+        episodes = sft.trajectories(stored, self.renderer, self.worlds.values())
         batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
@@ -156,15 +159,18 @@ class Run:
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
-        exact = config.rollout.max_lag == 0 and self.engine.reproducible and self.agents is None
+        exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
         began, saving = time.perf_counter() - self._spent(start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
             try:
                 await trainer.update_engine()
+                await self._begin_judging(start, learner, began)
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
+                        if self.stopped:
+                            break
                         with profiled(config.run, step, live.note):
                             metrics, groups, credit = await trainer.step(step)
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
@@ -176,8 +182,9 @@ class Run:
             finally:
                 await trainer.close()
         judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
-        if ("after RL", config.run.steps) not in judged:
-            await self.evaluate("after RL", config.run.steps, time.perf_counter() - began)
+        if ("after RL", learner.version) not in judged:
+            await self.evaluate("after RL", learner.version, time.perf_counter() - began)
+        await self._keep_best(learner)
 
     async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> float:
         """Save and evaluate where the config says so, when `done` steps are; returns the seconds of saving.
@@ -187,13 +194,35 @@ class Run:
         last, saving = done == self.config.run.steps, 0.0
         if self._due(done) or last:
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
-            journal.saved(checkpoint.oldest(self.folder.checkpoints))
+            journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
             if trainer.engine.version != done:  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
+            await self._keep_best(trainer.learner)
         return saving
+
+    async def _begin_judging(self, start: int, learner: Learner, began: float) -> None:
+        """What a kill may have left undone after update `start`: its evaluation, and what that decides."""
+        every = self.config.run.eval_every
+        told = {e["step"] for e in evaluations(self.folder.path)}
+        if every and start and start % every == 0 and start < self.config.run.steps and start not in told:
+            await self.evaluate(f"step {start}", start, time.perf_counter() - began)
+        await self._keep_best(learner)
+
+    async def _keep_best(self, learner: Learner) -> None:
+        """The checkpoint that held-out tasks call best stays; and whether training has stopped helping."""
+        if not self.config.run.eval_every:
+            return
+        scored, folder = best.scores(evaluations(self.folder.path)), self.folder.checkpoints
+        self.stopped = best.stops(scored, self.config.eval.patience)
+        first = best.best_of(scored)
+        wanted = {first, learner.version if self.stopped else first}
+        if learner.version in wanted and not checkpoint.stands(folder, learner.version):
+            await asyncio.to_thread(self.save, folder, learner.version, learner)
+        if first is not None:
+            best.point_to(folder, first)
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
@@ -246,6 +275,7 @@ class Run:
             admission=Admission(
                 rollout.groups,
                 rollout.max_lag,
+                spare=rollout.spare,
                 updates=config.run.steps,
                 version=start,
                 started=journal.started,
@@ -333,6 +363,7 @@ class Run:
             tokenizer=self.tokenizer,
             state=state,
             keep=self.config.run.keep_checkpoints,
+            pinned=best.pointed_to(folder),
             also=beside,
         )
         retention.thin(folder, self.config.run.keep_optimizer)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from forge_train.config import SFTConfig
+from forge_train.play.chat_messages import text_of
+from forge_train.play.encoding import arguments_of, content_of
+from forge_train.play.hearing import Call, reads
 from forge_train.play.renderer import Renderer
+from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import Segment, Trajectory
+from forge_train.trajectory import Trajectory
 
 Messages = list[dict[str, Any]]
 """One episode in the OpenAI form, the agent's lines as role `assistant`."""
@@ -69,44 +73,113 @@ def read_episodes(path: Path) -> list[Messages]:
         if not line.strip():
             continue
         try:
-            messages = json.loads(line)["messages"]
-            valid = bool(messages) and all(
-                isinstance(m["role"], str) and isinstance(m["content"], str) for m in messages
-            )
-        except (ValueError, KeyError, TypeError):
-            valid = False
-        if not valid:
+            episodes.append(_episode(json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f" ({error})" if isinstance(error, Unusable) else ""
             raise ValueError(
-                f'{path}:{number}: not an episode; each line needs {{"messages": [{{"role", "content"}}, …]}}'
-            )
-        episodes.append(messages)
+                f"{path}:{number}: not an episode{why}; "
+                'each line needs {"messages": [{"role", "content"}, …]}'
+            ) from None
     return episodes
 
 
-def trajectory_of(messages: Sequence[Mapping[str, Any]], renderer: Renderer) -> Trajectory:
+class Unusable(ValueError):
+    """An episode in words that nobody here understands."""
+
+
+def _episode(line: Mapping[str, Any]) -> Messages:
+    """The messages of one line, content as text. Tools that stand beside them ride on the first one."""
+    messages = [_message(message) for message in line["messages"]]
+    tools = line.get("tools")
+    if isinstance(tools, str):  # columns are typed, so they travel as JSON
+        tools = json.loads(tools or "[]")
+    if not messages:
+        raise Unusable("it holds no message")
+    if tools and not any(message.get("tools") for message in messages):
+        messages[0] = {**messages[0], "tools": list(tools)}
+    return messages
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """One message, checked. Beside calls content may be null or missing, as in the OpenAI form."""
+    calls = message.get("tool_calls") or []
+    if not isinstance(message["role"], str) or not ("content" in message or calls):
+        raise Unusable("a message needs a role and content")
+    if message.get("content") is None and not calls:
+        raise Unusable(f"content of a message of role {message['role']} is null")
+    for call in calls:
+        name, arguments = arguments_of(call)
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise Unusable(f"the arguments of a call are no object: {arguments!r:.80}")
+    return {**message, "content": text_of(message)}
+
+
+def trajectories(
+    episodes: Sequence[Messages], renderer: Renderer, worlds: Iterable[World]
+) -> list[Trajectory]:
+    """Episodes as tokens, each as one of these worlds would have read it."""
+    grammars = [grammar for world in worlds if (grammar := world.grammar()) is not None]
+    return [trajectory_of(messages, renderer, grammars) for messages in episodes]
+
+
+def trajectory_of(
+    messages: Sequence[Mapping[str, Any]], renderer: Renderer, grammars: Sequence[Any] = ()
+) -> Trajectory:
     """An episode as tokens: every assistant line after the opening is an action to learn.
 
-    The tokens are those the policy would have seen had it said the same: `open`, action, `extend`, …
-    Raises ValueError when nothing in it was said by an assistant after a first message.
+    The tokens are those the policy would have seen had it said the same: `open`, action, `extend`, …; where
+    thoughts are dropped, segment by segment. Calls are written as the model's template writes them, and where
+    that leaves something out, as the first of `grammars` does that has words for them. Raises ValueError when
+    nothing in it was said by an assistant after a first message.
     """
     cuts = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
     if not cuts:
         raise ValueError("an episode needs an assistant line after its first message")
-    segment = Segment()
-    segment.hear(renderer.open(messages[: cuts[0]]))
+    tools = [tool for message in messages for tool in message.get("tools") or ()]
+    grammars = [grammar.for_tools(tools) for grammar in grammars]
+    stretches = Stretches(renderer, messages[: cuts[0]])
     for index, cut in enumerate(cuts):
-        tokens = renderer.encode_action(messages[cut]["content"])
+        tokens = renderer.encode_action(action_of(messages[cut], renderer, grammars))
+        segment = stretches.segments[-1]
         segment.act(tokens, [0.0] * len(tokens), index)
+        stretches.said(len(segment.tokens) - len(tokens))
         end = cuts[index + 1] if index + 1 < len(cuts) else None
         if end is not None:
-            segment.hear(renderer.extend(messages[cut + 1 : end]))
+            stretches.hear(messages[cut + 1 : end])
     count = len(cuts)
     return Trajectory(
         group="sft",
-        segments=[segment],
+        segments=stretches.segments,
         rewards=[0.0] * count,
         turn_rewards=[0.0] * count,
         versions=[0] * count,
+    )
+
+
+def action_of(message: Mapping[str, Any], renderer: Renderer, grammars: Sequence[Any] = ()) -> str:
+    """What the policy would have said, for an assistant message in the OpenAI form. Raises ValueError."""
+    content = content_of(message)
+    calls = [Call(*arguments_of(call)) for call in message.get("tool_calls") or ()]
+    if not calls and not message.get("reasoning_content"):
+        return content
+    try:
+        text = renderer.written(message)
+    except ValueError:
+        if not grammars:
+            raise
+        text = ""
+    whole = content.strip() in text and all(call.name in text for call in calls)
+    if whole and (not grammars or any(reads(grammar, text, calls) for grammar in grammars)):
+        return text
+    thought = message.get("reasoning_content")
+    before = f"{renderer.thoughts.start}\n{thought}\n{renderer.thoughts.end}\n\n" if thought else ""
+    for grammar in grammars:
+        try:
+            return before + str(grammar.write(content, calls))
+        except ValueError:
+            continue
+    raise ValueError(
+        f"the template leaves out part of what was said: {content[:80]!r} and {len(calls)} calls"
     )
 
 

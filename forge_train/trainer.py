@@ -22,6 +22,7 @@ from forge_train.config import AlgorithmConfig
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
+from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
@@ -124,7 +125,7 @@ class Trainer:
             "refilled": len(useless),
             "bugs": self.bugs,
             "seconds": {
-                **time_to_groups(collected - began, groups, overlapped=self.admission.max_lag > 0),
+                **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
                 "placement": placed - collected,
                 "values": valued - placed,
                 "logprobs": scoring,
@@ -205,7 +206,8 @@ class Trainer:
         """Group `index` has been played. One that teaches nothing makes room for another, up to `refill`."""
         self.playing.pop(index, None)
         if useful is None:
-            useful = len(self.rejected) >= self.refill or teaches(self.credit(group))
+            spent = self.rejected.keys() - (self.journal.left_out if self.journal else set())
+            useful = len(spent) >= self.refill or teaches(self.credit(group))
         (self.finished if useful else self.rejected)[index] = group
         self.admission.finish(index, useful=useful)
 
@@ -216,7 +218,7 @@ class Trainer:
         if self.critic is not None:
             credit, metrics = self.critic.assign_credit(groups, self.algorithm)
             return credit, dict(metrics)
-        return [self.credit(group) for group in groups], {}
+        return across([self.credit(group) for group in groups], self.algorithm), {}
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

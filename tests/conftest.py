@@ -17,8 +17,10 @@ settings.register_profile("forge", deadline=None)
 settings.load_profile("forge")
 
 TESTS = Path(__file__).parent
-FIRST = ("vllm", "docker")
-"""Folders whose tests mostly wait: begun first, the others compute meanwhile."""
+FIRST = ("vllm", "docker", "real")
+"""Folders whose tests mostly wait, and the longest that computes: begun first, the others fit in between."""
+SERVERS = ("tests/vllm/", "tests/real/test_served.py")
+"""Tests that start servers of vLLM."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,8 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadFileScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            group = "tests/vllm/"
-            return group if nodeid.startswith(group) else str(super()._split_scope(nodeid))
+            return SERVERS[0] if nodeid.startswith(SERVERS) else str(super()._split_scope(nodeid))
 
     return ByFile(config, log)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from forge_train.config.sections import AgentConfig
 from forge_train.engine import Engine, Sampling
+from forge_train.play.chat_messages import text_of, with_native_calls
+from forge_train.play.encoding import arguments_of
+from forge_train.play.hearing import Call, Reader
 from forge_train.play.renderer import Renderer
 
 if TYPE_CHECKING:
@@ -51,6 +55,29 @@ class Agents:
             await player.close()
         self._program.close()
         await self._server.close()
+
+
+class _Hermes:
+    """How a session reads calls when no grammar is named."""
+
+    name = "hermes"
+
+    def for_tools(self, tools: Any) -> _Hermes:
+        return self
+
+    def parse(self, text: str) -> Any:
+        message = with_native_calls({"role": "assistant", "content": text}, 0)
+        calls = [Call(*arguments_of(call)) for call in message.get("tool_calls") or ()]
+        return SimpleNamespace(prose=text_of(message).rpartition("</think>")[2], calls=calls, error=None)
+
+    def write(self, prose: str = "", calls: Any = ()) -> str:
+        return prose
+
+
+def agent_reader(config: AgentConfig) -> Reader:
+    """Who reads what the policy says where a program plays: the endpoint that it asks."""
+    grammar = _named("agent.grammar", config.grammar) if config.grammar else _Hermes()
+    return Reader("the program's endpoint", grammar, 'agent.grammar = "{}"')
 
 
 def _named(key: str, name: str) -> Any:

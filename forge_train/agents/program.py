@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from forge_train.clock import queue_up
+from forge_train.engines.child_environment import child_environment
 from forge_train.play.renderer import Message
 from forge_train.play.world_pool import MOST_THREADS, Threads
 
@@ -129,7 +130,12 @@ class Command:
                 stdout=output.end,
                 stderr=errors.end,
                 cwd=folder,
-                env={**os.environ, **brief.variables(), **own, **dict([mark.split("=", 1)])},
+                env={
+                    **child_environment(os.environ),
+                    **brief.variables(),
+                    **own,
+                    **dict([mark.split("=", 1)]),
+                },
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:  # an argument is too long, or holds a NUL

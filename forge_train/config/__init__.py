@@ -39,6 +39,7 @@ from forge_train.config.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
+    "ThinkingConfig",
     "TinyConfig",
     "VLLMConfig",
     "WorldConfig",
@@ -68,6 +70,8 @@ class Config(Section):
     """The run as a whole."""
     model: ModelConfig = ModelConfig()
     """The policy."""
+    thinking: ThinkingConfig = ThinkingConfig()
+    """What becomes of its thoughts."""
     worlds: tuple[WorldConfig, ...] = Field(strict=False)
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
@@ -124,6 +128,16 @@ class Config(Section):
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
             )
+        if advantage == "max_k" and self.algorithm.best_of > size:
+            raise ValueError(
+                f"algorithm.best_of = {self.algorithm.best_of}: a group has rollout.group_size = {size} "
+                "members to take the best of; raise that, or lower best_of"
+            )
+        if self.eval.patience and not self.run.eval_every:
+            raise ValueError(
+                f"eval.patience = {self.eval.patience}: it counts evaluations on the way, and there is none; "
+                "set run.eval_every"
+            )
         if self.rollout.refill and advantage in CRITIC_ESTIMATORS:
             raise ValueError(
                 f'rollout.refill = {self.rollout.refill}: with algorithm.advantage = "{advantage}" a group '
@@ -150,6 +164,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -173,16 +188,19 @@ _FREE = frozenset(
     for section, keys in {
         "run": (
             "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_optimizer", "keep_groups", "max_bugs", "trackers", "tracker_args", "profile",
+            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args",
+            "profile",
         ),
         "vllm": (
             "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
-            "attempt_s", "attempts", "health_s", "load_s", "start_s", "restarts", "flags", "env", "transfer",
+            "attempt_s", "attempts", "health_s", "load_s", "checksums", "start_s", "restarts", "flags", "env",
+            "transfer",
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
+        "eval": ("patience",),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "micro_tokens", "packing", "peak_tflops"),
+        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "peak_tflops"),
     }.items()
     for key in keys
 )  # fmt: skip
@@ -246,6 +264,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         where = f"{path}: " if path is not None else ""
         raise ConfigError([where + problem for problem in explain(error, Config)]) from None
     _check_model_path(config.model.path)
+    _check_template(config.model)
     return config
 
 
@@ -269,6 +288,16 @@ def _check_model_path(path: str) -> None:
         raise ConfigError([f'model.path = "{path}": no such folder; give that of a model, or a hub name'])
     if path and folder.is_dir() and not (folder / "config.json").is_file():
         raise ConfigError([f'model.path = "{path}": the folder has no config.json, so it is not a model'])
+
+
+def _check_template(model: ModelConfig) -> None:
+    """A chat template is a file that is there, for a model that is not made here."""
+    path = model.chat_template
+    if path and not Path(path).expanduser().is_file():
+        raise ConfigError([f'model.chat_template = "{path}": no such file; give that of a jinja template'])
+    reserved = set(model.template_args) & {"messages", "tools", "add_generation_prompt", "chat_template"}
+    if reserved:
+        raise ConfigError([f"model.template_args: {min(reserved)} is filled in by the run; leave it out"])
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:

@@ -116,8 +116,25 @@ class AlgorithmConfig(LossConfig):
     """Discount per turn, where turns are the steps."""
     turn_lambda: float = Field(default=0.9, ge=0, le=1)
     """`gae_lambda` per turn, where turns are the steps (both values: Turn-PPO, arXiv 2512.17008)."""
-    whiten: bool = True
-    """With a critic: shift and scale the advantages of a step to mean 0 and deviation 1."""
+    across: Literal["auto", "none", "scale", "whiten"] = "auto"
+    """What is done to all advantages of an update together: scale divides by their standard deviation, whiten
+    shifts them to mean 0 before; auto whitens with a critic and for the estimators whose papers do."""
+    deviation: Literal["unbiased", "biased"] = "unbiased"
+    """Standard deviation of a group: divided by its size less one, as torch.std, or by its size."""
+    divide: bool = True
+    """For gigpo: divide by the standard deviation (F = std), else by 1."""
+    turn_share: NonNegativeFloat = 1.0
+    """For gigpo: weight of a turn's comparison beside the episode's (omega)."""
+    outcome_weight: NonNegativeFloat = 1.0
+    """For mt_grpo: weight of the outcome in the turns before the last (alpha)."""
+    anchor: Literal["observation", "history"] = "observation"
+    """For gigpo: turns are compared that answer the same words of the world, or that have the same past."""
+    anchor_similarity: float = Field(default=1.0, gt=0, le=1)
+    """For gigpo: below 1, states that resemble each other so much (difflib's ratio) count as the same."""
+    best_of: int = Field(default=4, ge=2)
+    """For max_k: how many attempts the best is taken of."""
+    parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
 
 
 class OptimConfig(Section):
@@ -151,11 +168,18 @@ class OptimConfig(Section):
     peak_tflops: PositiveFloat | None = None
     """What one device can do at best, in TFLOP/s at model.dtype without sparsity: `mfu` is measured by it. By
     default that of a GPU that forge_train.learn.flops knows; on others, and on a CPU, there is no `mfu`."""
+    replicate: PositiveInt = 1
+    """With torchrun: hold so many copies, each split over its share of the processes (HSDP). With one a node,
+    weights are gathered within a node and only gradients cross the network."""
 
     @model_validator(mode="after")
     def _shape(self) -> Self:
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas = {list(self.betas)}: each must lie in [0, 1)")
+        if self.replicate > 1 and not self.shard:
+            raise ValueError(
+                f"replicate = {self.replicate}: with shard = false each process has a copy; leave it out"
+            )
         if self.schedule != "constant" and self.decay_steps is None:
             raise ValueError(
                 f'schedule = "{self.schedule}": set decay_steps, usually run.steps x algorithm.minibatches'

@@ -56,13 +56,15 @@ class RunConfig(Section):
     """Save every so many steps; 0 only at the end."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay on disk, so that one damaged file never costs the run."""
-    keep_optimizer: PositiveInt = 1
-    """Of these, the newest that keep the optimizer's state, which is twice the model. A run that has to go
-    back further begins its moments anew."""
+    keep_optimizer: PositiveInt = 2
+    """Of these, the newest that keep the optimizer's state, which is twice the model. From one without it
+    nothing is continued or replayed to the bit; 1 is enough for a run that is never damaged."""
     keep_groups: NonNegativeInt = 2
     """Groups of each step whose episodes are stored for the report; 0 stores none."""
     max_bugs: NonNegativeInt = 0
     """Episodes that may fail by a bug in a world before the run stops. A bug is not the agent's fault."""
+    changed_tasks: bool = False
+    """Go on with a run although its tasks are not those it began with (`tasks.json` of its folder)."""
     trackers: tuple[str, ...] = Field(default=(), strict=False)
     """Where figures go beside the run folder: tensorboard, wandb, mlflow, trackio, or a "module:Class" of
     your own (docs/trackers.md). One that is down costs the run nothing."""
@@ -114,8 +116,13 @@ class ModelConfig(Section):
     """Shape of the model to build; not looked at when `path` is set."""
     renderer: Literal["auto", "chatml", "template"] = "auto"
     """How messages become tokens: our ChatML, the tokenizer's own template, or whichever fits."""
+    chat_template: str = ""
+    """File with a chat template (jinja) in place of the tokenizer's own; it stays with every checkpoint."""
+    template_args: PlainTable = Field(default_factory=dict)
+    """Arguments of the chat template, for example {enable_thinking = false} of Qwen3."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count."""
+    """Precision of the learner's forward pass. Weights and optimizer stay float32: small updates count. With
+    LoRA only the adapters do; the frozen weights are kept in it, too."""
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:\d+)?|mps)$")
     """Where the model lives: cpu, cuda, cuda:N or mps. With torchrun: cpu, or cuda for a GPU each."""
     lora_rank: NonNegativeInt = 0
@@ -175,7 +182,11 @@ class RolloutConfig(Section):
     """Updates between the weights a group starts with and those it trains. 0 is synchronous; more lets
     groups be played while the learner works. Nothing is ever dropped for being late."""
     min_members: int = Field(default=2, ge=2)
-    """A group is trained on when so many of its members have a verdict; failed machines leave theirs."""
+    """A group is trained on when so many of its members can be compared; failed machines leave theirs."""
+    spare: NonNegativeInt = 0
+    """Groups under way beyond those of an update, which trains the first `groups` to finish (M of N). The
+    others are the oldest of the next one, late by at most max_lag + spare / groups, rounded up; none is
+    dropped. Each update leans towards what is quick; with `refill`, towards what is quick and teaches."""
     refill: NonNegativeInt = 0
     """Groups of one update that may be played in place of ones whose members all earned the same: those
     teach nothing (dynamic sampling of DAPO, arXiv 2503.14476 §3.2). Once so many are, any group will do."""
@@ -199,6 +210,11 @@ class RolloutConfig(Section):
     in line for a thread, a seat in the engine or room on a server is not counted."""
 
     @property
+    def latest(self) -> int:
+        """Most updates by which a group is ever late."""
+        return self.max_lag - (-self.spare // self.groups)
+
+    @property
     def patience(self) -> float:
         """Seconds in which the groups of an update must be there: all that may play, at their slowest.
 
@@ -209,7 +225,7 @@ class RolloutConfig(Section):
         if self.workers == "ray":  # lost with its worker and begun anew, until it counts as failed
             slowest = WORKER_ATTEMPTS * (self.deadline_s + WORKER_GRACE_S + WORKER_START_S)
             places -= places % (self.worker_count * self.group_size)
-        episodes = ((1 + self.max_lag) * self.groups + self.refill) * self.group_size
+        episodes = ((1 + self.max_lag) * self.groups + self.spare + self.refill) * self.group_size
         return slowest * (episodes / places + 2 + self.refill)
 
     @model_validator(mode="after")
@@ -237,6 +253,11 @@ class RolloutConfig(Section):
             raise ValueError(
                 f'placement = "colocated": servers sleep in an update, but max_lag = {self.max_lag} '
                 'has them play; set max_lag = 0, or placement = "separate"'
+            )
+        if self.placement == "colocated" and self.spare:
+            raise ValueError(
+                f'placement = "colocated": servers sleep in an update, but spare = {self.spare} leaves '
+                'groups over that play on; set spare = 0, or placement = "separate"'
             )
         return self
 
@@ -329,6 +350,9 @@ class VLLMConfig(Section):
     """Seconds between looks at each server."""
     load_s: PositiveFloat = 300.0
     """Seconds a server has to take new weights."""
+    checksums: bool = False
+    """Compare checksums of all weights after every load, not only when a server's logprobs are in doubt:
+    exact, and slow, as it hashes the whole model on each server's CPU. vLLM has them from 0.32."""
     start_s: PositiveFloat = 600.0
     """Seconds a server has to start."""
     restarts: NonNegativeInt = 10
@@ -367,6 +391,8 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    patience: NonNegativeInt = 0
+    """Stop when so many evaluations (`run.eval_every`) in a row bring no better checkpoint; 0: never."""
 
     @model_validator(mode="after")
     def _enough(self) -> Self:

@@ -20,6 +20,15 @@ STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts"
 TOKEN_CREDIT = ("gamma", "gae_lambda")
 TURN_CREDIT = ("turn_gamma", "turn_lambda")
 """Keys of [algorithm] by which a critic's estimator carries credit, from token to token or turn to turn."""
+DISCOUNTING = ("turn_rloo", "gigpo")
+"""Estimators without a critic that discount what a later turn earned."""
+OWN = {
+    "gigpo": ("divide", "turn_share", "anchor", "anchor_similarity"),
+    "mt_grpo": ("outcome_weight",),
+    "max_k": ("best_of",),
+    "gdpo": ("parts",),
+}
+"""Keys of [algorithm] that one estimator reads."""
 
 
 class Sections(Protocol):
@@ -52,7 +61,7 @@ def refuse_unused(config: Sections) -> None:
 
 def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Of this config: a section, keys of it that nothing reads, and why."""
-    algorithm, lag = config.algorithm, config.rollout.max_lag
+    algorithm, lag = config.algorithm, config.rollout.latest
     if not config.agent.used:
         yield "agent", tuple(type(config.agent).model_fields), "no program plays; set agent.command"
     elif config.agent.function:
@@ -67,16 +76,22 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
         yield "algorithm", ("importance_cap",), why
     elif algorithm.objective == "auto" and lag and algorithm.importance_level == "token":
+        key = "max_lag" if config.rollout.max_lag else "spare"
         late = (
-            f'with rollout.max_lag = {lag} algorithm.objective = "auto" is "ppo", which puts no weight on its'
+            f"with rollout.{key} = {getattr(config.rollout, key)} "
+            'algorithm.objective = "auto" is "ppo", which puts no weight on its'
         )
         yield "algorithm", ("importance_cap",), f'{late} ratio; set it to "clipped"'
     if config.optim.schedule == "constant":
         yield "optim", ("decay_steps",), 'optim.schedule = "constant" never falls; use "linear" or "cosine"'
     asked = f'algorithm.advantage = "{algorithm.advantage}"'
+    for estimator, keys in OWN.items():
+        if algorithm.advantage != estimator:
+            yield "algorithm", keys, f'{asked} does not read it; use "{estimator}"'
     if algorithm.advantage not in CRITIC_ESTIMATORS:
         why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
-        yield "algorithm", (*TOKEN_CREDIT, *TURN_CREDIT, "whiten"), why
+        turns = () if algorithm.advantage in DISCOUNTING else ("turn_gamma",)
+        yield "algorithm", (*TOKEN_CREDIT, "turn_lambda", *turns), why
         yield "critic", tuple(type(config.critic).model_fields), why
     else:
         yield "algorithm", ("masked_in_baseline",), f"{asked} compares nobody with a group"

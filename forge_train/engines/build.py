@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,31 @@ from torch import Tensor
 from forge_train.config import Config, VLLMConfig
 from forge_train.config.hosts import is_loopback
 from forge_train.engines.nccl import NCCLTransfer
+from forge_train.engines.server_check import sizes_of
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.vllm import VLLMEngine
-from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Weights, WeightTransfer, save_policy
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer, WeightTransfer, save_policy
 from forge_train.learn.lora import adapter_state, has_lora, save_adapter
+from forge_train.learn.plain_weights import Weights, base_weights
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 """What vLLM takes as --max-lora-rank."""
 
 
 def vllm_engine(
-    config: Config, model: Any, tokenizer: Any, folder: Path, *, weights: Weights | None = None
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    weights: Weights | None = None,
+    adapter: Callable[[], dict[str, Tensor]] | None = None,
 ) -> VLLMEngine:
     """An engine on the servers of `config.vllm`, still to be started with `await engine.start()`.
 
     Without `vllm.urls`, servers of our own are made for it, from a copy of `model` as it is now, with logs in
-    `folder`; nothing runs before `start`. `weights` gathers the full weights, by default from `model` itself;
-    where several processes hold parts of it, give `Learner.full_weights`. Raises ValueError.
+    `folder`; nothing runs before `start`. `weights` and `adapter` are where new ones come from, by default
+    `model` itself; where several processes hold parts of it, the learner. Raises ValueError.
     """
     vllm = config.vllm
     colocated = config.rollout.placement == "colocated"
@@ -41,7 +50,7 @@ def vllm_engine(
             'rollout.placement = "separate"'
         )
     _refuse_strangers(config)
-    transfer, flags = _transfer(config, model, weights)
+    transfer, flags = _transfer(config, model, weights, adapter)
     flags = (*flags, "--enable-sleep-mode") if colocated else flags
     servers = None
     if not vllm.urls:
@@ -58,10 +67,13 @@ def vllm_engine(
         processes=servers,
         sleeps=colocated,
         vocab=model.config.vocab_size,
+        sizes=sizes_of(model),
     )
 
 
-def _transfer(config: Config, model: Any, weights: Weights | None) -> tuple[WeightTransfer, tuple[str, ...]]:
+def _transfer(
+    config: Config, model: Any, weights: Weights | None, adapter: Callable[[], dict[str, Tensor]] | None
+) -> tuple[WeightTransfer, tuple[str, ...]]:
     """How weights travel, and what servers must be told to take them that way."""
     vllm = config.vllm
     folder = Path(vllm.folder).expanduser() if vllm.folder else None
@@ -74,21 +86,20 @@ def _transfer(config: Config, model: Any, weights: Weights | None) -> tuple[Weig
         raise ValueError(
             'vllm.transfer = "adapter": the model has none; set model.lora_rank, or use "folder"'
         )
-    if weights is not None:
-        raise ValueError('vllm.transfer = "adapter" cannot gather from several processes; use "folder"')
     rank = next((r for r in _RANKS if r >= model.lora[0]), None)
     if rank is None:
         raise ValueError(f"model.lora_rank = {model.lora[0]}: vLLM serves adapters up to rank {_RANKS[-1]}")
-    keep = max(2, 1 + config.rollout.max_lag)
+    keep = max(2, 1 + config.rollout.latest)
     flags = ("--enable-lora", "--max-loras", str(keep), "--max-lora-rank", str(rank))
-    return AdapterTransfer(partial(_save_adapter, model), folder, keep=keep), flags
+    save = partial(_save_adapter, model, adapter or partial(adapter_state, model))
+    return AdapterTransfer(save, folder, keep=keep, rank=model.lora[0]), flags
 
 
 def _servers(
     config: Config, model: Any, tokenizer: Any, folder: Path, flags: tuple[str, ...], weights: Weights | None
 ) -> ServerProcesses:
     vllm = config.vllm
-    base: Weights | None = partial(_base_weights, model) if vllm.transfer == "adapter" else weights
+    base: Weights | None = partial(base_weights, model) if vllm.transfer == "adapter" else weights
     start = folder.resolve() / "model"
     shutil.rmtree(start, ignore_errors=True)  # that of the run before it was continued
     return ServerProcesses(
@@ -142,15 +153,6 @@ def _dtype(vllm: VLLMConfig) -> torch.dtype:
     return torch.bfloat16 if vllm.dtype == "bfloat16" else torch.float32
 
 
-def _base_weights(model: Any) -> dict[str, Tensor]:
-    """The weights under the adapters, by the plain model's names."""
-    return {
-        name.replace(".base_layer.", "."): value
-        for name, value in model.state_dict().items()
-        if ".lora_" not in name
-    }
-
-
-def _save_adapter(model: Any, folder: Path) -> None:
+def _save_adapter(model: Any, adapter: Callable[[], dict[str, Tensor]], folder: Path) -> None:
     folder.mkdir(parents=True)
-    save_adapter(model, adapter_state(model), folder)
+    save_adapter(model, adapter(), folder)

@@ -5,13 +5,15 @@ Those are spread over processes, or hold adapters apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.local import LocalEngine
+from forge_train.seeds import derive_seed
 
 
 class CopiedEngine(LocalEngine):
@@ -35,13 +37,26 @@ class CopiedEngine(LocalEngine):
         self._weights = weights
         self._proved = False
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
-        """One action, unless one was proof already; see `Engine`."""
-        if self._proved:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
+        """What it says, unless that was proof already; see `Engine`."""
+        if self._proved and not again:
             return {}
-        name = f"proof of version {self.version}"
-        said = await self.complete(tokens, sampling, conversation=name, seed=seed)
-        self.forget(name)
+        names = [f"proof {i} of version {self.version}" for i in range(len(prompts))]
+        said = await asyncio.gather(
+            *(
+                self.complete(prompt, sampling, conversation=name, seed=derive_seed(seed, i))
+                for i, (name, prompt) in enumerate(zip(names, prompts, strict=True))
+            )
+        )
+        for name in names:
+            self.forget(name)
         self._proved = True
         return {"the engine in process": said}
 
@@ -52,4 +67,5 @@ class CopiedEngine(LocalEngine):
             for bucket in self._weights():
                 for name, value in bucket.items():
                     self._own[name].copy_(value)
+                del bucket, name, value  # one at a time
         await super().weights_changed(version)

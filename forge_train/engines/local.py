@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -132,7 +132,14 @@ class LocalEngine:
         elif chain is not None:
             del self._chains[conversation]
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
         """Nothing: the learner's own weights cannot be stale."""
         return {}
 

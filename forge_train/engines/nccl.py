@@ -10,17 +10,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import ctypes
+import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, ServerError
-from forge_train.engines.weights import Weights, plain_weights
+from forge_train.engines.weights import give_back
+from forge_train.learn.plain_weights import Weights, model_weights, weight_shapes
 
 _CONTROL = 30.0
 """Seconds for requests that move no weights."""
@@ -49,14 +52,16 @@ class Link(Protocol):
 class NCCLTransfer:
     """Full weights by NCCL broadcast; a communicator for each server, made anew when the server is new.
 
-    Servers run with --weight-transfer-config '{"backend": "nccl"}'. `publish` keeps a copy of the weights in
-    `dtype` on `device` (two bytes a weight in bfloat16), so that a server that comes back late gets whole
-    ones. Servers take turns: broadcasts of two communicators from one GPU may block each other.
+    Servers run with --weight-transfer-config '{"backend": "nccl"}'. While `publish` runs, each bucket of
+    weights is gathered once, in `dtype`, and sent to one server after the other: all get on at the same pace,
+    and one bucket is all there is beside the model. (Broadcasts of two communicators from one GPU at the same
+    time may block each other.) Nothing is kept: a server that was away gets the next version.
     """
 
     needs: Mapping[str, str] = {
         "weight_transfer_config": """--weight-transfer-config '{"backend": "nccl"}'"""
     }
+    keeps = False
 
     def __init__(
         self,
@@ -67,45 +72,61 @@ class NCCLTransfer:
         weights: Weights | None = None,
         link: Callable[[bytes, int], Link] | None = None,
         unique_id: Callable[[], bytes] | None = None,
+        nccl: Callable[[], tuple[int, ...]] | None = None,
     ) -> None:
         if link is None and not torch.cuda.is_available():
             raise ValueError(
                 'vllm.transfer = "nccl" needs a GPU for the trainer too; "folder" works anywhere'
             )
-        self.weights: Weights = weights or partial(plain_weights, model)
+        self._model = model
+        self.weights: Weights = weights or partial(model_weights, model)
         self._device, self._dtype = torch.device(device), dtype
         self._link = link or partial(NCCLLink, device=self._device)
         self._unique_id = unique_id or _unique_id
-        self._copy: dict[str, Tensor] = {}
+        self._nccl: Callable[[], tuple[int, ...]] = nccl or _version
         self._links: dict[str, Link] = {}
         self._turn = asyncio.Lock()
+        self._told: dict[str, Exception | None] = {}
+        """How the newest version went to each server that was there."""
 
-    async def publish(self, version: int) -> None:
-        """Copy the weights, each from its present place to the GPU that sends."""
-        self._copy = await asyncio.to_thread(
-            lambda: {
-                name: w.detach().to(self._device, self._dtype, copy=True).contiguous()
-                for name, w in self.weights().items()
-            }
-        )
+    def refuse(self, url: str, info: Mapping[str, Any]) -> None:
+        """A server whose NCCL is another: such two do not meet, or hang when they do."""
+        theirs, ours = nccl_of(info), self._nccl()
+        if theirs is not None and theirs[:2] != ours[:2]:
+            mine, other = (".".join(map(str, version)) for version in (ours, theirs))
+            raise ValueError(
+                f"{url} has NCCL {other} and the trainer {mine}, which must agree in the first two numbers: "
+                "install the torch of one in the environment of the other, or set "
+                'vllm.transfer = "folder"'
+            )
+
+    async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = _CONTROL) -> None:
+        """Pause `servers`, announce the weights, and send them: a bucket to all, then the next bucket."""
+        async with self._turn:
+            receivers = [_Receiver(server) for server in servers]
+            for one in receivers:  # in turn: two that join at the same time from one GPU may block each other
+                await self._try(one, self._begin(one, timeout))
+            try:
+                async with asyncio.timeout(timeout) as clock:
+                    await self._send(receivers)
+            except BaseException as error:
+                late = isinstance(error, TimeoutError) and clock.expired()
+                what = f"not done within {timeout:g} s" if late else f"given up ({error!r})"
+                for one in receivers:
+                    self._fail(one, ServerError(one.server.url, f"NCCL: {what}"))
+                if not late:
+                    raise
+            finally:
+                await asyncio.gather(*(self._end(one, version, timeout) for one in receivers))
+            self._told = {one.server.url: one.error for one in receivers}
 
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
-        """Pause, announce the weights, broadcast them while the server receives, name the version, resume."""
-        async with self._turn:
-            if not asleep:
-                await server.pause(timeout)
-            link = await self._linked(server, timeout)
-            info = {
-                "names": list(self._copy),
-                "dtype_names": [str(w.dtype).removeprefix("torch.") for w in self._copy.values()],
-                "shapes": [list(w.shape) for w in self._copy.values()],
-            }
-            await server.post("/start_weight_update", None, timeout=_CONTROL)
-            receive = server.post("/update_weights", {"update_info": info}, timeout=timeout)
-            await self._together(server, receive, partial(link.send, self._copy), timeout)
-            await server.post("/finish_weight_update", {"weight_version": str(version)}, timeout=timeout)
-            if not asleep:
-                await server.resume(_CONTROL)
+        """Say how it went: the weights were sent when they were published."""
+        if server.url not in self._told:
+            raise ServerError(server.url, f"it was away when version {version} was sent; it gets the next")
+        error = self._told[server.url]
+        if error is not None:
+            raise error
 
     def model(self, version: int) -> str | None:
         """A server has one model, of one version at a time."""
@@ -116,6 +137,81 @@ class NCCLTransfer:
         for link in self._links.values():
             link.abort()
         self._links.clear()
+
+    async def _try(self, one: _Receiver, step: Awaitable[object]) -> None:
+        """One server's part of a transfer: its errors are its own."""
+        try:
+            await step
+        except (ServerError, NCCLError, TimeoutError) as error:
+            what = f"NCCL: {error}" if str(error) else "NCCL: no answer in time"
+            told = error if isinstance(error, ServerError) else ServerError(one.server.url, what)
+            self._fail(one, told)
+
+    def _fail(self, one: _Receiver, error: Exception) -> None:
+        """A server takes no more part. Its workers may wait in a broadcast for ever: the link is given up."""
+        if one.error is None:
+            one.error = error
+            if one.receiving is not None:
+                one.receiving.cancel()
+            link = self._links.pop(one.server.url, None)
+            if link is not None:
+                link.abort()
+
+    async def _begin(self, one: _Receiver, timeout: float) -> None:
+        """Pause a server, link up with it, and have it receive."""
+        server = one.server
+        await server.pause(timeout)
+        one.link = await self._linked(server, timeout)
+        sizes = weight_shapes(self._model)
+        floats = str(self._dtype).removeprefix("torch.")
+        info = {
+            "names": list(sizes),
+            "dtype_names": [floats] * len(sizes),
+            "shapes": [list(shape) for shape in sizes.values()],
+        }
+        await server.post("/start_weight_update", None, timeout=_CONTROL)
+        one.receiving = asyncio.ensure_future(
+            server.post("/update_weights", {"update_info": info}, timeout=timeout)
+        )
+
+    async def _send(self, receivers: Sequence[_Receiver]) -> None:
+        """All weights to all servers that are still well. Whole buckets: nobody gathers while one is sent."""
+        if all(one.error for one in receivers):
+            return
+        buckets = iter(self.weights(self._dtype))
+        while (bucket := await asyncio.to_thread(self._next, buckets)) is not None:
+            for one in receivers:
+                if one.error is None:
+                    await self._try(one, self._sent(one, bucket))
+            del bucket
+
+    def _next(self, buckets: Iterator[Mapping[str, Tensor]]) -> dict[str, Tensor] | None:
+        bucket = next(buckets, None)
+        return bucket and {n: w.to(self._device, self._dtype).contiguous() for n, w in bucket.items()}
+
+    async def _sent(self, one: _Receiver, bucket: Mapping[str, Tensor]) -> None:
+        """One bucket to one server; raises what the server says when it stops receiving."""
+        assert one.link is not None and one.receiving is not None
+        sending = _on_a_thread_of_its_own(partial(one.link.send, bucket))
+        await asyncio.wait({sending, one.receiving}, return_when=asyncio.FIRST_COMPLETED)
+        if one.receiving.done():
+            one.receiving.result()  # what it did not like
+        await sending
+
+    async def _end(self, one: _Receiver, version: int, timeout: float) -> None:
+        """Name what a server has now, and let it go on."""
+        if one.error is None:
+            assert one.receiving is not None
+            await self._try(one, one.receiving)
+        if one.error is None:
+            finish = one.server.post(
+                "/finish_weight_update", {"weight_version": str(version)}, timeout=timeout
+            )
+            await self._try(one, finish)
+        if one.error is not None:
+            await give_back(one.server, timeout)
+        else:
+            await self._try(one, one.server.resume(_CONTROL))
 
     async def _linked(self, server: Client, timeout: float) -> Link:
         """The communicator with a server; one that has no version of ours was started anew and knows none."""
@@ -133,28 +229,48 @@ class NCCLTransfer:
             "world_size": size,
             "packed": False,
         }
-        receive = server.post("/init_weight_transfer_engine", {"init_info": info}, timeout=timeout)
-        await self._together(server, receive, link.join, timeout)
+        joining = _on_a_thread_of_its_own(link.join)
+        asking = asyncio.ensure_future(
+            server.post("/init_weight_transfer_engine", {"init_info": info}, timeout=timeout)
+        )
+        try:
+            async with asyncio.timeout(timeout) as clock:
+                await asyncio.gather(asking, joining)
+        except TimeoutError as error:
+            what = f"not done within {timeout:g} s" if clock.expired() else f"{error}"
+            raise ServerError(server.url, f"NCCL: {what}") from None
+        finally:
+            asking.cancel()
+            joining.cancel()  # what NCCL holds on to is not waited for
+            await asyncio.gather(asking, joining, return_exceptions=True)
         return link
 
-    async def _together(
-        self, server: Client, receive: Awaitable[object], send: Callable[[], None], timeout: float
-    ) -> None:
-        """Both ends of a collective at once. When one end fails, the other would wait for ever: abort it."""
-        asking = asyncio.ensure_future(receive)
-        sending = _on_a_thread_of_its_own(send)
-        try:
-            async with asyncio.timeout(timeout):
-                await asyncio.gather(asking, sending)
-        except BaseException as error:
-            asking.cancel()
-            sending.cancel()  # what NCCL holds on to is not waited for
-            self._links.pop(server.url).abort()
-            await asyncio.gather(asking, sending, return_exceptions=True)
-            if isinstance(error, TimeoutError | NCCLError):
-                what = f"NCCL: {error}" if str(error) else f"NCCL: not done within {timeout:g} s"
-                raise ServerError(server.url, what) from error
-            raise
+
+@dataclass(slots=True)
+class _Receiver:
+    """A server in a transfer."""
+
+    server: Client
+    link: Link | None = None
+    receiving: asyncio.Future[Any] | None = None
+    """Its answer, which comes when it has all weights."""
+    error: Exception | None = None
+
+
+def nccl_of(info: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """The NCCL that a server's environment has, as it says itself; None where it does not.
+
+    >>> nccl_of({"system_env": {"pip_packages": "numpy==2.3.5\\nnvidia-nccl-cu13==2.28.9"}})
+    (2, 28, 9)
+    """
+    packages = str((info.get("system_env") or {}).get("pip_packages"))
+    found = re.search(r"nvidia-nccl-cu\d+==(\d+)\.(\d+)\.?(\d*)", packages)
+    return tuple(int(part) for part in found.groups() if part) if found else None
+
+
+def _version() -> tuple[int, ...]:
+    """The NCCL that torch has loaded."""
+    return tuple(torch.cuda.nccl.version())
 
 
 def _on_a_thread_of_its_own(call: Callable[[], None]) -> asyncio.Future[None]:
@@ -164,6 +280,7 @@ def _on_a_thread_of_its_own(call: Callable[[], None]) -> asyncio.Future[None]:
     """
     loop = asyncio.get_running_loop()
     done = loop.create_future()
+    work = [call]  # which lets go of it, and of the weights it sends, before anybody hears that it is done
 
     def tell(error: BaseException | None) -> None:
         if not done.done():
@@ -172,7 +289,7 @@ def _on_a_thread_of_its_own(call: Callable[[], None]) -> asyncio.Future[None]:
     def run() -> None:
         told: BaseException | None = None
         try:
-            call()
+            work.pop()()
         except BaseException as error:  # it is raised where the call is awaited
             told = error
         with suppress(RuntimeError):  # the loop has ended meanwhile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from forge_train.engine import Completion, Finish, Sampling
 
@@ -74,7 +74,14 @@ class ScriptedEngine:
         """The conversation is over; a new one of that name starts from the first action."""
         self.turns.pop(conversation, None)
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
         """Nothing: there are no weights."""
         return {}
 

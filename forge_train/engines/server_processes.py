@@ -22,6 +22,7 @@ from typing import NoReturn
 
 import torch
 
+from forge_train.engines.child_environment import child_environment
 from forge_train.engines.process_groups import is_free, listens, refuse_taken, remove_segments, segments
 from forge_train.engines.vllm_http import Client, ServerError
 
@@ -258,7 +259,7 @@ class ServerProcesses:
         with server.log.open("ab") as out:
             return await asyncio.create_subprocess_exec(
                 *self.command(server.port),
-                env={**os.environ, **ours, **self._env},
+                env={**child_environment(os.environ), **ours, **self._env},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -8,16 +8,19 @@ sleep  all give their memory back, until the next load wakes them
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from forge_train.config import VLLMConfig
 from forge_train.engine import EngineFailed
+from forge_train.engines.server_check import Sizes, Wanted, refuse_wrong
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
+
+log = logging.getLogger(__name__)
 
 MISSES = 3
 """Looks at a server, or answers of it, that fail in a row before it counts as down."""
@@ -44,6 +47,10 @@ class Server:
     senseless: int = 0
     """Answers in a row that could not be used."""
     misses: int = 0
+    waits: bool = False
+    """It is well, and down until weights are sent anew: nobody kept those of now."""
+    wrong: str = ""
+    """Why it is none that can be used: it was started anew, as another."""
     requests: set[asyncio.Task[Generated]] = field(default_factory=set)
 
 
@@ -64,6 +71,7 @@ class Servers:
         version: int,
         health: float,
         sleeps: bool,
+        sizes: Sizes | None,
     ) -> None:
         self.all = [Server(Client(url), asyncio.Semaphore(config.in_flight)) for url in urls]
         self.version = version
@@ -72,8 +80,10 @@ class Servers:
         """Since `sleep`, until `load`."""
         self.lost = 0
         """Times a server went down."""
-        self._config, self._max_context = config, max_context
-        self._processes, self._health, self._sleeps = processes, health, sleeps
+        self._config = config
+        self._processes, self._health = processes, health
+        dtype = "" if transfer is None else config.dtype
+        self._wanted = Wanted(max_context, dtype, sizes, sleeps)
         self._changed = asyncio.Condition()
         self._loading = asyncio.Lock()
         self._look = asyncio.Event()
@@ -108,6 +118,11 @@ class Servers:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         for server in self.all:
+            # A load that was interrupted may have left it paused, and it may be somebody else's, too.
+            if server.loaded and not server.up and not server.asleep and self._processes is None:
+                with suppress(ServerError):
+                    await server.client.resume(self._health)
+            server.loaded = False
             self.drop(server)
             await server.client.close()
         if self._processes is not None:
@@ -138,6 +153,7 @@ class Servers:
         """An error that names all servers and says what went wrong last."""
         addresses = ", ".join(server.client.url for server in self.all)
         last = f"the last error: {errors[-1]}" if errors else "no server was up"
+        last += "".join(f"; {server.wrong}" for server in self.all if server.wrong)
         return EngineFailed(f"{what} ({addresses}); {last}", retryable=True)
 
     # -- weights -------------------------------------------------------------------------------
@@ -152,19 +168,38 @@ class Servers:
             self.version = version
             return
         async with self._loading:
-            await self.transfer.publish(version)
-            if self._processes is not None:
-                self._processes.release()
-            told = await asyncio.gather(*(self._tried(server, version) for server in self.up))
-            self.version, self.asleep = version, False
+            told = await self._bring(version)
         if not self.up:
             self._look.set()
             try:
                 async with asyncio.timeout(self._config.load_s):
-                    await self.wait()
+                    await self._wait_or_bring(version)
             except TimeoutError:
                 errors = [error for error in told if error is not None]
                 raise self.failure(f"no server took version {version}", errors) from None
+
+    async def _bring(self, version: int) -> list[ServerError | None]:
+        """Publish the learner's weights and give them to all that are well; what each said."""
+        assert self.transfer is not None
+        there = [server for server in self.all if server.up or server.waits]
+        clients = [server.client for server in there]
+        await self.transfer.publish(version, clients, self._config.load_s)
+        if self._processes is not None:
+            self._processes.release()
+        told = await asyncio.gather(*(self._tried(server, version) for server in there))
+        self.version, self.asleep = version, False
+        return told
+
+    async def _wait_or_bring(self, version: int) -> None:
+        """Until one is up; weights that nobody kept are sent again when one is well."""
+        assert self.transfer is not None
+        if self.transfer.keeps:
+            return await self.wait()
+        while not self.up:
+            async with self._changed:
+                await self._changed.wait_for(lambda: any(s.up or s.waits for s in self.all))
+            async with self._loading:
+                await self._bring(version)
 
     async def sleep(self) -> None:
         """All servers give back the memory of weights and cache, until the next `load`.
@@ -202,12 +237,22 @@ class Servers:
 
     async def _tried(self, server: Server, version: int) -> ServerError | None:
         """Give one server the published weights; when that fails it is down."""
+        server.waits = False
         try:
             await self._give(server, version)
         except ServerError as error:
             self.drop(server)
             return error
+        await self._take(server)
         return None
+
+    async def _take(self, server: Server) -> None:
+        """A server has the newest weights: it gets requests."""
+        if not server.up:
+            server.failures = 0
+            async with self._changed:
+                server.up = True
+                self._changed.notify_all()
 
     async def _give(self, server: Server, version: int) -> None:
         """The published weights for one server, which is awake then; raises ServerError."""
@@ -241,40 +286,23 @@ class Servers:
                         await asyncio.sleep(1.0)
         except TimeoutError:
             raise EngineFailed(f"{client.url} did not start: {error}", retryable=True) from error
-        await self._refuse_wrong(client)
+        await self._look_over(server)
 
-    async def _refuse_wrong(self, client: Client) -> None:
-        """Raise ValueError, with the flag, when a server was started in a way that cannot work."""
-        needs = {} if self.transfer is None else self.transfer.needs
-        settings: dict[str, Any] = {}
-        try:
-            models = await client.models(self._health)
-            await client.version(self._health)
-            if needs or self._sleeps:
-                settings = await client.settings(self._config.start_s)
-        except ServerError as error:
-            if error.status not in (403, 404):
-                raise EngineFailed(f"{error}", retryable=True) from error
-            raise ValueError(
-                f"{client.url} was started without its control endpoints ({error}): use `forge-train serve`, "
-                "or set VLLM_SERVER_DEV_MODE=1 and --enable-scale-out"
-            ) from None
-        longest = min((n for n in models.values() if n is not None), default=self._max_context)
-        if longest < self._max_context:
-            raise ValueError(
-                f"{client.url} takes {longest} tokens and rollout.max_context is {self._max_context}: lower "
-                f"that, or start the server with --max-model-len {self._max_context}"
-            )
-        for section, flag in needs.items():
-            if not settings.get(section):
-                raise ValueError(
-                    f"{client.url} was started without {flag}, which vllm.transfer needs: start it with that "
-                    'or set vllm.transfer = "folder"'
-                )
-        if self._sleeps and not settings.get("model_config", {}).get("enable_sleep_mode"):
-            raise ValueError(
-                f'{client.url} cannot sleep, which rollout.placement = "colocated" needs: start it with '
-                '--enable-sleep-mode (vLLM has none on a CPU), or set rollout.placement = "separate"'
+    async def _look_over(self, server: Server) -> None:
+        """Raise ValueError when it is none that this run can use; take it as its last user left it.
+
+        Who died while it loaded weights left it paused (loading resumes it), or asleep.
+        """
+        client = server.client
+        slow = self._config.start_s
+        await refuse_wrong(client, self._wanted, self.transfer, quick=self._health, slow=slow)
+        with suppress(ServerError):
+            server.asleep = await client.is_sleeping(self._health)
+        if self.transfer is None and await client.is_paused(self._health):
+            raise EngineFailed(
+                f"{client.url} is paused: who brings weights to it is at it now, or died of it; then it goes "
+                f"on with `curl -X POST {client.url}/resume`",
+                retryable=True,
             )
 
     async def _watch(self) -> None:
@@ -311,10 +339,27 @@ class Servers:
                 if named == NOTHING_LOADED:
                     return
             elif not server.loaded or server.asleep or named != str(self.version) or self._adapters():
+                anew = not server.loaded or named == NOTHING_LOADED
+                if anew and not await self._is_right(server):
+                    return
+                if not self.transfer.keeps:
+                    async with self._changed:
+                        server.waits = True
+                        self._changed.notify_all()
+                    return
                 await self._give(server, self.version)
             else:
                 await server.client.resume(self._health)
-        server.failures = 0
-        async with self._changed:
-            server.up = True
-            self._changed.notify_all()
+            await self._take(server)
+
+    async def _is_right(self, server: Server) -> bool:
+        """Whether one that answers again is still a server for this run; `wrong` says why not."""
+        try:
+            await self._look_over(server)
+        except (ValueError, EngineFailed) as error:
+            if server.wrong != str(error):
+                log.warning("%s", error)
+            server.wrong = str(error)
+            return False
+        server.wrong = ""
+        return True

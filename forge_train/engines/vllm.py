@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
@@ -21,10 +21,13 @@ from typing import NoReturn
 from forge_train.clock import Clock, in_line
 from forge_train.config import VLLMConfig
 from forge_train.engine import Completion, EngineFailed, Finish, Sampling, completion
+from forge_train.engines.checksums import complaints
+from forge_train.engines.server_check import Sizes
 from forge_train.engines.server_processes import ServerProcesses
 from forge_train.engines.servers import MISSES, Server, Servers
 from forge_train.engines.vllm_http import Generated, ServerError
 from forge_train.engines.weights import WeightTransfer
+from forge_train.seeds import derive_seed
 
 _PAUSE = 0.25
 """Seconds before the first retry; doubled each time, up to `_LONGEST`."""
@@ -53,10 +56,10 @@ class VLLMEngine:
 
     `transfer` brings the learner's weights to them. Without one, this engine only samples: somebody else
     loads weights, and completions carry the version the servers name. `processes`: those of the servers, if
-    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has
-    to say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called,
-    so that they must be able to. `vocab`: tokens that the model has; an answer with others is none. Call
-    `start` before anything else.
+    they are ours; one that hangs is started again and all end with `close`. `health`: seconds a server has to
+    say that it is well; its engine may be in the middle of a long step. `sleeps`: `sleep` will be called, so
+    that they must be able to. `vocab`: tokens that the model has; an answer with others is none. `sizes`: of
+    the model whose weights they are given (`sizes_of`). Call `start` before anything else.
     """
 
     reproducible = False
@@ -74,6 +77,7 @@ class VLLMEngine:
         health: float = 10.0,
         sleeps: bool = False,
         vocab: int | None = None,
+        sizes: Sizes | None = None,
     ) -> None:
         if not urls:
             raise ValueError("vllm.urls is empty: name at least one server")
@@ -90,9 +94,12 @@ class VLLMEngine:
             version=version,
             health=health,
             sleeps=sleeps,
+            sizes=sizes,
         )
         self._home: dict[str, Server] = {}
         self._deals = itertools.count(1)
+        self._digests: dict[str, dict[str, str]] = {}
+        """What each server's weights were when it was last asked."""
         self._closed = False
 
     @property
@@ -274,29 +281,62 @@ class VLLMEngine:
 
     # -- weights -------------------------------------------------------------------------------
 
-    async def prove(self, tokens: Sequence[int], sampling: Sampling, *, seed: int) -> dict[str, Completion]:
+    async def prove(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> dict[str, list[Completion]]:
         """See `Engine`; copies go by the address of their server. What else waits there is passed by."""
-        unproved = [server for server in self._servers.up if not server.proved]
-        sampling = self._bounded(sampling, len(tokens))
-        said = await asyncio.gather(*(self._proof(server, tokens, sampling, seed) for server in unproved))
-        return {s.client.url: one for s, one in zip(unproved, said, strict=True) if one is not None}
+        asked = [s for s in self._servers.up if (s.client.url in again if again else not s.proved)]
+        told = await asyncio.gather(*(self._proof(server, prompts, sampling, seed) for server in asked))
+        return {s.client.url: said for s, said in zip(asked, told, strict=True) if said is not None}
 
     async def _proof(
-        self, server: Server, tokens: Sequence[int], sampling: Sampling, seed: int
-    ) -> Completion | None:
-        """One action of one server; without an answer it is down."""
-        for _ in range(self._config.attempts):
-            try:
-                said = self._completion(await self._request(server, tokens, sampling, seed), sampling)
-            except ServerError as error:
-                if not server.up:
-                    return None
-                await asyncio.sleep(max(error.retry_after, _PAUSE))
-            else:
-                server.proved = True
-                return said
-        self._servers.drop(server)
-        return None
+        self, server: Server, prompts: Sequence[Sequence[int]], sampling: Sampling, seed: int
+    ) -> list[Completion] | None:
+        """What one server says; without all answers it is down, and gets its weights anew."""
+
+        async def one(tokens: Sequence[int], seed: int) -> Completion | None:
+            bounded = self._bounded(sampling, len(tokens))
+            for _ in range(self._config.attempts):
+                try:
+                    return self._completion(await self._request(server, tokens, bounded, seed), bounded)
+                except ServerError as error:
+                    if not server.up:
+                        return None
+                    await asyncio.sleep(max(error.retry_after, _PAUSE))
+            return None
+
+        said = await asyncio.gather(*(one(p, derive_seed(seed, i)) for i, p in enumerate(prompts)))
+        found = [completion for completion in said if completion is not None]
+        if len(found) < len(prompts):
+            server.proved = server.loaded = False
+            self._servers.drop(server)
+            return None
+        server.proved = True
+        return found
+
+    async def differing(self, names: Collection[str], *, doubted: bool) -> dict[str, str]:
+        """See `Checksummed`. Hashing all weights takes seconds, so one asks when in doubt, or by config.
+
+        A server that has no checksums is passed by, and so are adapters, which lie where there was room.
+        """
+        transfer = self._servers.transfer
+        if transfer is None or transfer.model(self.version) or not (doubted or self._config.checksums):
+            return {}
+        servers = [server for server in self._servers.up if server.client.url in names]
+        told = await asyncio.gather(
+            *(server.client.checksums(self._config.load_s) for server in servers), return_exceptions=True
+        )
+        for error in told:
+            if isinstance(error, BaseException) and not isinstance(error, ServerError):
+                raise error
+        now = {s.client.url: one for s, one in zip(servers, told, strict=True) if isinstance(one, dict)}
+        before, self._digests = self._digests, self._digests | now
+        return complaints(now, before)
 
     async def weights_changed(self, version: int) -> None:
         """Bring the learner's weights to all servers: see `Servers.load`."""

@@ -162,6 +162,14 @@ class Client:
             raise ServerError(self.url, f"/weight_info makes no sense: {answer!r:.200}")
         return str(answer["weight_version"])
 
+    async def checksums(self, timeout: float) -> dict[str, str]:
+        """Hashes of all tensors, as they lie in memory, by name. A server of an older vLLM has none."""
+        answer = await self._post("/weight_checker", {"action": "checksum"}, timeout=timeout)
+        found = answer.get("checksums") if isinstance(answer, dict) else None
+        if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+            raise ServerError(self.url, f"/weight_checker makes no sense: {answer!r:.200}", status=200)
+        return found
+
     async def name_version(self, version: str, timeout: float) -> None:
         """Call the weights `version` from now on."""
         await self._post("/update_weight_version", {"new_version": version}, timeout=timeout)
@@ -194,13 +202,31 @@ class Client:
         if part == "kv_cache" and (not isinstance(answer, dict) or answer.get("status") != "awake"):
             raise ServerError(self.url, f"it does not wake: {answer!r:.200}")
 
-    async def settings(self, timeout: float) -> dict[str, Any]:
-        """What it was started with, in vLLM's words. It may take a while: the server looks at its machine."""
+    async def info(self, timeout: float) -> dict[str, Any]:
+        """What it was started with, and where, in vLLM's words (`vllm_config`, `system_env`).
+
+        It may take a while: the server looks at its machine.
+        """
         answer = await self._get("/server_info?config_format=json", timeout=timeout)
-        try:
-            return dict(answer["vllm_config"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ServerError(self.url, f"/server_info makes no sense ({error!r}): {answer!r:.200}") from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("vllm_config"), dict):
+            raise ServerError(self.url, f"/server_info makes no sense: {answer!r:.200}")
+        return answer
+
+    async def modules(self, timeout: float) -> str:
+        """The model that it holds, as a tree of modules with their sizes, of one of its workers."""
+        answer = await self._post("/collective_rpc", {"method": "get_model_inspection"}, timeout=timeout)
+        told = answer.get("results") if isinstance(answer, dict) else None
+        return str(told[0]) if isinstance(told, list) and told else ""
+
+    async def is_sleeping(self, timeout: float) -> bool:
+        """Whether its memory was taken from it and not given back."""
+        answer = await self._get("/is_sleeping", timeout=timeout)
+        return isinstance(answer, dict) and answer.get("is_sleeping") is True
+
+    async def is_paused(self, timeout: float) -> bool:
+        """Whether it holds its requests."""
+        answer = await self._get("/is_paused", timeout=timeout)
+        return isinstance(answer, dict) and answer.get("is_paused") is True
 
     async def reload(self, folder: Path, timeout: float) -> None:
         """Overwrite the weights with those of a folder of safetensors that the server can read.

@@ -13,21 +13,19 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from forge_train.engines.vllm_http import Client
-from forge_train.learn.lora import gather_weights, weight_names
-from forge_train.record.checkpoint import quiet
-
-Weights = Callable[[], Mapping[str, Tensor]]
-"""The full weights by name, gathered when called."""
+from forge_train.engines.tied_head import refuse_stale_head
+from forge_train.engines.vllm_http import NOTHING_LOADED, Client
+from forge_train.learn.plain_weights import Weights, model_weights, weight_bytes
+from forge_train.record.model_files import quiet, tied_head, write_model
 
 _CONTROL = 30.0
 """Seconds for requests that move no weights."""
@@ -38,9 +36,18 @@ class WeightTransfer(Protocol):
 
     needs: Mapping[str, str]
     """Flags that servers must be started with, by the section of vLLM's configuration that they fill."""
+    keeps: bool
+    """Whether a published version can be had later too; else it goes to those who are there when it is."""
 
-    async def publish(self, version: int) -> None:
-        """Take the learner's weights as they are and call them `version`; the learner may go on after."""
+    def refuse(self, url: str, info: Mapping[str, Any]) -> None:
+        """Raise ValueError for a server that cannot take these weights; `info` as `Client.info` has it."""
+        ...
+
+    async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = _CONTROL) -> None:
+        """Take the learner's weights as they are and call them `version`; the learner may go on after.
+
+        `servers` are those that will load it at once.
+        """
         ...
 
     async def load(self, server: Client, version: int, timeout: float, *, asleep: bool = False) -> None:
@@ -65,13 +72,16 @@ class FolderTransfer:
 
     `folder`: where versions are written, by default in memory (/dev/shm) on this machine; on several
     machines a shared file system. `dtype`: that of the files; the server's own saves half the bytes.
-    `weights`: gathers the full weights, by default those of `model` with its adapters merged; it may be
-    replaced later, by `Learner.full_weights` where processes share a model.
+    `weights`: where they come from, by default `model` with its adapters merged; where processes share a
+    model, `Learner.weights`.
 
-    Only the newest version stays on disk. Tied embeddings are written under both names: see `save_policy`.
+    A bucket at a time is gathered and written, a file each. Only the newest version stays. In /dev/shm it is
+    main memory all the same: where that is short, name a disk. Tied embeddings are written under both names:
+    see `save_policy`.
     """
 
     needs: Mapping[str, str] = {}
+    keeps = True
 
     def __init__(
         self,
@@ -82,12 +92,16 @@ class FolderTransfer:
         weights: Weights | None = None,
     ) -> None:
         self._model = model
-        self.weights: Weights = weights or partial(plain_weights, model)
+        self.weights: Weights = weights or partial(model_weights, model)
         self._dtype = dtype
         self._scratch = Scratch(folder)
         self.folder = self._scratch.path
 
-    async def publish(self, version: int) -> None:
+    def refuse(self, url: str, info: Mapping[str, Any]) -> None:
+        """Any server of the model can read files; one with a packed head would not use all of them."""
+        refuse_stale_head(url, info.get("vllm_config", {}))
+
+    async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = _CONTROL) -> None:
         """Write the weights, in a thread; they are there whole or not at all.
 
         Raises ValueError when the folder has no room. Older ones go first: memory may not hold two.
@@ -99,12 +113,9 @@ class FolderTransfer:
         folder = self.path(version)
         if not folder.is_dir():  # asking for it anyway would end the server's engine
             raise ValueError(f"version {version} is not published: there is no {folder}")
-        if not asleep:
-            await server.pause(timeout)
-        await server.reload(folder, timeout)
-        await server.name_version(str(version), _CONTROL)
-        if not asleep:
-            await server.resume(_CONTROL)
+        async with paused(server, timeout, asleep=asleep):
+            await server.reload(folder, timeout)
+            await server.name_version(str(version), _CONTROL)
 
     def model(self, version: int) -> str | None:
         """A server has one model, of one version at a time."""
@@ -122,7 +133,7 @@ class FolderTransfer:
         for old in self.folder.iterdir():
             shutil.rmtree(old, ignore_errors=True)
         aside = self.folder / ".writing"
-        save_weights(self._model, self.weights(), aside, dtype=self._dtype, key="vllm.folder")
+        save_weights(self._model, self.weights, aside, dtype=self._dtype, key="vllm.folder")
         aside.rename(self.path(version))
 
 
@@ -136,18 +147,35 @@ class AdapterTransfer:
     """
 
     needs: Mapping[str, str] = {"lora_config": "--enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"}
+    keeps = True
 
-    def __init__(self, save: Callable[[Path], Any], folder: Path | None = None, *, keep: int = 2) -> None:
+    def __init__(
+        self, save: Callable[[Path], Any], folder: Path | None = None, *, keep: int = 2, rank: int = 1
+    ) -> None:
         if keep < 2:
             raise ValueError(f"keep={keep}: requests in flight need the version before; use 2 or more")
         self._save = save
-        self._keep = keep
+        self._keep, self._rank = keep, rank
         self._scratch = Scratch(folder)
         self.folder = self._scratch.path
         self._names: dict[int, str] = {}
         """Of the versions that are kept, the newest last."""
 
-    async def publish(self, version: int) -> None:
+    def refuse(self, url: str, info: Mapping[str, Any]) -> None:
+        """A server with room for smaller or fewer adapters; a run would find that out at its first load."""
+        lora = info["vllm_config"].get("lora_config") or {}
+        if lora.get("max_lora_rank", self._rank) < self._rank:
+            raise ValueError(
+                f"{url} takes adapters up to rank {lora['max_lora_rank']} and model.lora_rank is "
+                f"{self._rank}: start it with --max-lora-rank {self._rank} or more, or lower model.lora_rank"
+            )
+        if lora.get("max_loras", self._keep) < self._keep:
+            raise ValueError(
+                f"{url} holds {lora['max_loras']} adapters at once, and actions under way need {self._keep} "
+                f"with this rollout.max_lag: start it with --max-loras {self._keep}, or lower rollout.max_lag"
+            )
+
+    async def publish(self, version: int, servers: Sequence[Client] = (), timeout: float = _CONTROL) -> None:
         """Write the adapter."""
         # Never a name again: a server may serve another run's adapter, or older weights, under it.
         name = f"{_ADAPTER}{version:06d}-{secrets.token_hex(4)}"
@@ -183,6 +211,31 @@ class AdapterTransfer:
 _ADAPTER = "forge-adapter-"
 
 
+@asynccontextmanager
+async def paused(server: Client, timeout: float, *, asleep: bool = False) -> AsyncIterator[None]:
+    """A server that holds still while its weights change, and goes on however that ends.
+
+    When it ends badly, its weights are of no version. One that is `asleep` does neither.
+    """
+    try:
+        if not asleep:
+            await server.pause(timeout)
+        yield
+    except BaseException:
+        await give_back(server, timeout, asleep=asleep)
+        raise
+    if not asleep:
+        await server.resume(_CONTROL)
+
+
+async def give_back(server: Client, timeout: float, *, asleep: bool = False) -> None:
+    """After a load that failed: its weights are of no version, and it goes on for whoever else uses it."""
+    limit = min(timeout, _CONTROL)
+    steps = [server.name_version(NOTHING_LOADED, limit)]
+    steps += [] if asleep else [server.resume(limit)]
+    await asyncio.gather(*steps, return_exceptions=True)  # one that died has nothing to be given
+
+
 def save_policy(
     model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype, weights: Weights | None = None
 ) -> Path:
@@ -191,8 +244,8 @@ def save_policy(
     Tied embeddings are written as two matrices and the config says that they are not tied: vLLM 0.32 on a CPU
     packs a tied output head once and keeps it when weights are reloaded (mean gap 1.8 nats).
     """
-    gathered = (weights or partial(plain_weights, model))()
-    save_weights(model, gathered, folder, dtype=dtype, key="run.out (serve --logs)")
+    weights = weights or partial(model_weights, model)
+    save_weights(model, weights, folder, dtype=dtype, key="run.out (serve --logs)")
     with quiet():
         tokenizer.save_pretrained(folder)
     path = folder / "config.json"
@@ -200,34 +253,23 @@ def save_policy(
     return folder
 
 
-def plain_weights(model: nn.Module) -> dict[str, Tensor]:
-    """All weights of `model` under the plain model's names, adapters merged; not copies."""
-    return gather_weights(model, list(weight_names(model)))
-
-
-def save_weights(
-    model: Any, weights: Mapping[str, Tensor], folder: Path, *, dtype: torch.dtype, key: str
-) -> None:
+def save_weights(model: Any, weights: Weights, folder: Path, *, dtype: torch.dtype, key: str) -> None:
     """Write `weights` as safetensors under the names a checkpoint of `model` has, floats as `dtype`.
 
     An output head that shares its matrix with the embeddings is written too, as a matrix of its own. Raises
     ValueError when there is no room in `folder`, which is where the setting `key` says.
     """
-    cast = {n: w.detach().to("cpu", dtype if w.is_floating_point() else w.dtype) for n, w in weights.items()}
-    if getattr(model.config, "tie_word_embeddings", False):
-        pair = (model.get_input_embeddings(), model.get_output_embeddings())
-        names = [f"{name}.weight" for name, module in model.named_modules() if module in pair]
-        matrix = next(cast[name] for name in names if name in cast)
-        cast |= {name: matrix.clone() for name in names}  # where memory is shared, only one is written
     folder.mkdir(parents=True, exist_ok=True)
-    size, free = sum(w.nbytes for w in cast.values()), shutil.disk_usage(folder).free
+    size, free = sum(weight_bytes(model, dtype).values()), shutil.disk_usage(folder).free
+    if tied_head(model):
+        matrix = model.get_input_embeddings().weight
+        size += matrix.numel() * dtype.itemsize
     if size > free:
         raise ValueError(
             f"{folder}: {size / 1e9:.2f} GB of weights, and {free / 1e9:.2f} GB are free there; set {key} to "
             "a place with more room (in a container memory is small: docker run --shm-size)"
         )
-    with quiet():
-        model.save_pretrained(folder, state_dict=cast)
+    write_model(model, weights(dtype), folder, untied=True)
 
 
 class Scratch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from forge_train.engine import Completion, Engine, Sampling
 
@@ -40,10 +40,20 @@ class WrappedEngine:
         self.inner.forget(conversation)
 
     async def prove(
-        self, tokens: Sequence[int], sampling: Sampling, *, seed: int
-    ) -> Mapping[str, Completion]:
-        """One action from each copy of the weights that has proved nothing yet."""
-        return await self.inner.prove(tokens, sampling, seed=seed)
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> Mapping[str, Sequence[Completion]]:
+        """What each copy of the weights says that has proved nothing yet, or that is asked again."""
+        return await self.inner.prove(prompts, sampling, seed=seed, again=again)
+
+    async def differing(self, names: Collection[str], *, doubted: bool) -> Mapping[str, str]:
+        """What is wrong with these copies' weights, where the engine can tell; see `Checksummed`."""
+        ask = getattr(self.inner, "differing", None)
+        return await ask(names, doubted=doubted) if ask is not None else {}
 
     async def weights_changed(self, version: int) -> None:
         """The weights are now those of `version`."""

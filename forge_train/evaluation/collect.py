@@ -20,11 +20,11 @@ from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
-from forge_train.evaluation.folder import run_of
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
+from forge_train.play.hearing import renderer_of
 from forge_train.play.native_tools import refuse_hidden
-from forge_train.play.renderer import Message, renderer_for
+from forge_train.play.renderer import Message
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
@@ -188,9 +188,7 @@ async def collect_from(
         model, tokenizer = checkpoint.load_model(Path(by))
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            run = run_of(Path(by))
-            renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
-            player = TokenPlayer(engine, renderer, sampling)
+            player = TokenPlayer(engine, renderer_of(model, tokenizer, world), sampling)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import comb
 from statistics import fmean
 
@@ -21,6 +22,7 @@ from forge_train.play.episode import Player, gather, play
 from forge_train.play.world_pool import World
 from forge_train.record.evaluation_result import Estimate, Evaluation, TaskResult
 from forge_train.record.intervals import interval
+from forge_train.record.task_digest import digest_of, digest_of_all
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
@@ -69,7 +71,8 @@ async def evaluate(
 
     played = await gather(once(task, i) for task in tasks for i in range(repeats))
     by_task = [played[i : i + repeats] for i in range(0, len(played), repeats)]
-    return _summarize(world.name, tasks, by_task, ks)
+    found = _summarize(world.name, tasks, by_task, ks)
+    return replace(found, digest=digest_of_all({t: digest_of(world.content(t)) for t in tasks}))
 
 
 def verdict(trajectory: Trajectory) -> float:

@@ -10,7 +10,7 @@ from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import evaluate
 from forge_train.play.episode import TokenPlayer
-from forge_train.play.renderer import renderer_for
+from forge_train.play.hearing import renderer_of
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.evaluation_result import Evaluation
@@ -65,7 +65,7 @@ async def evaluate_model(
     context, action = limits(run, max_context, max_action)
     place = World(own[0].id if own else str(world), args)
     engine = LocalEngine(model.to(device), max_context=context)
-    renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
+    renderer = renderer_of(model, tokenizer, place)
     player = TokenPlayer(engine, renderer, Sampling(temperature=temperature, max_tokens=action))
     ids = place.tasks(split, tasks)
     try:

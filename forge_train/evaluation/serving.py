@@ -65,9 +65,7 @@ def copied(
     if not template and (not tokenizer.chat_template or (tools and not shows_tools(tokenizer))):
         if tokenizer.chat_template:
             _say("its chat template leaves tools out: served with one that shows them as training does")
-        run = run_of(folder)
-        renderer = renderer_for(tokenizer, run.model.renderer if run else "auto")
-        tokenizer.chat_template = served_template(tokenizer, renderer)
+        tokenizer.chat_template = served_template(tokenizer, renderer_for(tokenizer))
     scratch = Scratch(above)
     try:
         yield save_policy(policy, tokenizer, scratch.path, dtype=getattr(torch, dtype))

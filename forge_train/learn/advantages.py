@@ -1,61 +1,62 @@
 """Advantage estimators: how much better one trajectory did than the others of its group.
 
-One group in, numbers out. Statistics are over trajectories, never over turns or token rows, so a long
-episode does not count twice. The caller leaves out what must not enter the baseline (trajectories that
-are not `trainable`). All estimators here use the episode return and give every action of a trajectory
-the same advantage; an estimator that uses turn rewards says so in its name.
+One group in, numbers out. Statistics are over trajectories, never over turns or token rows, so a long episode
+does not count twice. The caller leaves out what must not enter the baseline (trajectories that are not
+`trainable`). All estimators here use the episode return and give every action of a trajectory the same
+advantage; those of `forge_train.learn.turn_credit` tell turns apart. What an update does to the advantages of
+all its groups together is `across`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Literal, Protocol
 
+from forge_train.config import AlgorithmConfig
+from forge_train.learn.comparing import (
+    DEFAULTS,
+    STD_FLOOR,
+    broadcast,
+    centred,
+    count_actions,
+    equal,
+    normalised,
+    size_of,
+)
+from forge_train.learn.turn_credit import gigpo, marshal, mt_grpo, turn_rloo
 from forge_train.trajectory import Trajectory
 
-ROUNDING = 1e-6
-"""What single precision loses of a sum of rewards; returns that differ by less of it are equal."""
-
-Estimator = Callable[[Sequence[Trajectory]], list[list[float]]]
-"""One group in; for each trajectory, one advantage per action out."""
+Group = Sequence[Trajectory]
 
 
-STD_FLOOR = 1e-6
-"""Added to the standard deviation, so that equal returns divide by something (verl, TRL)."""
+class Estimator(Protocol):
+    """One group in; for each trajectory, one advantage per action out."""
+
+    def __call__(self, group: Group, config: AlgorithmConfig, /) -> list[list[float]]:
+        """See above."""
+        ...
 
 
-def count_actions(trajectory: Trajectory) -> int:
-    """Number of actions the policy took, the last one included even when the world never answered it."""
-    written = max((a for s in trajectory.segments for a in s.action), default=-1) + 1
-    return max(written, len(trajectory.rewards))
+def grpo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
+    """Return minus the group's mean, over the group's standard deviation.
 
-
-def grpo(group: Sequence[Trajectory]) -> list[list[float]]:
-    """Return minus the group's mean, over the group's unbiased standard deviation.
-
-    A_i = (R_i - mean(R)) / (std(R) + 1e-6). DeepSeekMath (arXiv 2402.03300) §4.1.2; Klear-AgentForge
-    (arXiv 2511.05951) Eq. 5. The unbiased std (divisor G-1) is that of torch.std.
-
-    >>> [round(a, 6) for a, in grpo([Trajectory("g", rewards=[r]) for r in (1.0, 0.0, 0.0, 1.0)])]
-    [0.866024, -0.866024, -0.866024, 0.866024]
+    A_i = (R_i - mean(R)) / (std(R) + 1e-6). DeepSeekMath (arXiv 2402.03300) §4.1.2; Klear-AgentForge (arXiv
+    2511.05951) Eq. 5. The divisor of the variance is `algorithm.deviation`; unbiased (G-1) is torch.std's.
     """
-    centred = _centred(group)
-    if len(group) < 2:
-        return _broadcast(group, centred)
-    std = math.sqrt(math.fsum(c * c for c in centred) / (len(group) - 1))
-    return _broadcast(group, [c / (std + STD_FLOOR) for c in centred])
+    return broadcast(group, normalised(_returns(group), _size(group), config.deviation))
 
 
-def dr_grpo(group: Sequence[Trajectory]) -> list[list[float]]:
+def dr_grpo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
     """Return minus the group's mean: A_i = R_i - mean(R).
 
     Dr. GRPO (arXiv 2503.20783) §3.2: dividing by the standard deviation favours tasks that are nearly
     always or nearly never solved. Its other half is the "constant" denominator of the loss.
     """
-    return _broadcast(group, _centred(group))
+    return broadcast(group, centred(_returns(group), _size(group)))
 
 
-def rloo(group: Sequence[Trajectory]) -> list[list[float]]:
+def rloo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
     """Return minus the mean of the others: A_i = R_i - mean_{j != i}(R_j).
 
     REINFORCE leave-one-out (arXiv 2402.14740) Eq. 8; unbiased, because the baseline does not depend on
@@ -63,38 +64,122 @@ def rloo(group: Sequence[Trajectory]) -> list[list[float]]:
     """
     size = len(group)
     scale = size / (size - 1) if size > 1 else 0.0
-    return _broadcast(group, [scale * c for c in _centred(group)])
+    return broadcast(group, [scale * c for c in centred(_returns(group), _size(group))])
 
 
-def equal(numbers: Sequence[float], size: float) -> bool:
-    """Whether numbers are the same but for rounding, in single precision, of terms that add up to `size`.
+def opo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
+    """Return minus the mean weighted by length: A_i = R_i - sum(l R) / sum(l), l the tokens that i sampled.
 
-    The same mistake at another turn earns the same in another order. Dividing what rounding leaves by its own
-    deviation would make a lesson of it.
-
-    >>> equal([0.1 + 0.2 + 0.3, 0.3 + 0.2 + 0.1], 0.6), equal([0.6, 0.61], 0.6)
-    (True, False)
+    On-policy RL with optimal baseline (arXiv 2505.23585): the baseline of least variance where the squared
+    gradient of a trajectory grows as its length.
     """
-    return max(numbers) - min(numbers) <= ROUNDING * size
+    returns, lengths = _returns(group), [t.sampled or count_actions(t) for t in group]
+    if not group or equal(returns, _size(group)):
+        return broadcast(group, [0.0] * len(group))
+    baseline = math.fsum(n * r for n, r in zip(lengths, returns, strict=True)) / max(sum(lengths), 1)
+    return broadcast(group, [r - baseline for r in returns])
 
 
-def earned_the_same(group: Sequence[Trajectory]) -> bool:
-    """Whether the members of a group have equal returns, so that comparing them teaches nothing."""
-    size = max((math.fsum(map(abs, t.rewards)) for t in group), default=0.0)
-    return not group or equal([t.episode_return for t in group], size)
+def reinforce_pp(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
+    """The return itself, for the whole update to be its own baseline: REINFORCE++ (arXiv 2501.03262).
+
+    `algorithm.across` shifts and scales it by the mean and deviation of all trajectories of the update.
+    """
+    return broadcast(group, _returns(group))
 
 
-def _centred(group: Sequence[Trajectory]) -> list[float]:
-    """Returns minus their mean; exactly zero when all are equal."""
-    if earned_the_same(group):
-        return [0.0] * len(group)
-    returns = [t.episode_return for t in group]
-    mean = math.fsum(returns) / len(returns)
-    return [r - mean for r in returns]
+def max_k(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
+    """How much a member raises the best of k: what is maximised is the expected best return of k attempts.
+
+    A_i = k E_S[max(S + {R_i}) - max(S)], S a draw of k - 1 others without replacement: the unbiased gradient
+    of max@k with a baseline that leaves i out (arXiv 2505.15201), in closed form over the sorted others. With
+    returns of 0 and 1 it is pass@k: only members that succeed where most others fail are rewarded, and
+    failures are never punished. k is `algorithm.best_of`, or what a group has left.
+    """
+    returns, k = _returns(group), min(config.best_of, len(group))
+    if len(group) < 2 or equal(returns, _size(group)):
+        return broadcast(group, [0.0] * len(group))
+    return broadcast(
+        group, [k * _raised(r, sorted(returns[:i] + returns[i + 1 :]), k - 1) for i, r in enumerate(returns)]
+    )
 
 
-def _broadcast(group: Sequence[Trajectory], values: list[float]) -> list[list[float]]:
-    return [[v] * count_actions(t) for t, v in zip(group, values, strict=True)]
+def _raised(value: float, others: Sequence[float], k: int) -> float:
+    """Mean over draws of k of the sorted `others` by how much `value` exceeds the largest drawn."""
+    draws = math.comb(len(others), k)
+    return math.fsum(
+        math.comb(rank, k - 1) / draws * max(value - other, 0.0) for rank, other in enumerate(others)
+    )
 
 
-ESTIMATORS: dict[str, Estimator] = {"grpo": grpo, "dr_grpo": dr_grpo, "rloo": rloo}
+def gdpo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
+    """Outcome and each named reward part normalised over the group by itself, then added: GDPO (arXiv
+    2601.05242).
+
+    A_i = sum_m w_m (P_{i,m} - mean(P_m)) / std(P_m), w from `algorithm.parts` (1 where it names none): parts
+    of different sizes, or that differ in different members, do not drown each other. `algorithm.across` then
+    scales over the whole update, as the paper does.
+    """
+    outcomes = {"outcome": [t.outcome or 0.0 for t in group]}
+    found = [dict(t.info.get("parts", {})) for t in group]
+    names = dict.fromkeys(name for parts in found for name in parts)
+    signals = outcomes | {name: [float(parts.get(name, 0.0)) for parts in found] for name in names}
+    total = [0.0] * len(group)
+    for name, values in signals.items():
+        weight = config.parts.get(name, 0.0 if config.parts else 1.0)
+        most = max([*map(abs, values), _size(group) if name == "outcome" else 0.0], default=0.0)
+        for i, advantage in enumerate(normalised(values, most, config.deviation)):
+            total[i] += weight * advantage
+    return broadcast(group, total)
+
+
+def _returns(group: Group) -> list[float]:
+    return [t.episode_return for t in group]
+
+
+def _size(group: Group) -> float:
+    return max(map(size_of, group), default=0.0)
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "grpo": grpo,
+    "dr_grpo": dr_grpo,
+    "rloo": rloo,
+    "opo": opo,
+    "reinforce++": reinforce_pp,
+    "reinforce++_baseline": dr_grpo,
+    "max_k": max_k,
+    "gdpo": gdpo,
+    "turn_rloo": turn_rloo,
+    "mt_grpo": mt_grpo,
+    "marshal": marshal,
+    "gigpo": gigpo,
+}
+
+ACROSS: dict[str, Literal["whiten", "scale"]] = {
+    "reinforce++": "whiten",
+    "reinforce++_baseline": "whiten",
+    "gdpo": "whiten",
+}
+"""What `algorithm.across = "auto"` is for estimators whose papers say so; the others leave groups as they
+are."""
+
+
+def across(groups: list[list[list[float]]], config: AlgorithmConfig) -> list[list[list[float]]]:
+    """The advantages of all groups of an update, shifted and scaled together as `algorithm.across` says.
+
+    "scale" divides by the standard deviation (Lite PPO, arXiv 2508.08221: a group's mean, the update's
+    deviation), "whiten" subtracts the mean before. Each trajectory counts once, however many actions it has.
+    """
+    how = ACROSS.get(config.advantage, "none") if config.across == "auto" else config.across
+    rows = [row for group in groups for row in group if row]
+    if how == "none" or not rows:
+        return groups
+    means = [math.fsum(row) / len(row) for row in rows]
+    mean = math.fsum(means) / len(rows) if how == "whiten" else 0.0
+    spread = math.sqrt(
+        math.fsum(math.fsum((a - mean) ** 2 for a in row) / len(row) for row in rows) / len(rows)
+    )
+    if spread <= STD_FLOOR * max(1.0, max(abs(m) for m in means)):
+        mean, spread = (mean, 1.0) if how == "whiten" else (0.0, 1.0)
+    return [[[(a - mean) / (spread + STD_FLOOR) for a in row] for row in group] for group in groups]

@@ -47,7 +47,7 @@ def blocks_of(end_T: Tensor) -> tuple[Any, Any]:
     >>> partial, full = blocks_of(torch.tensor([400] * 400))
     >>> partial.astype(int).tolist()
     [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    >>> full.sum()
+    >>> int(full.sum())
     6
     """
     end, t = end_T.numpy(), len(end_T)

@@ -209,20 +209,27 @@ def shares(sizes: Sequence[int], parts: int) -> list[range]:
     return [range(low, high) for low, high in pairwise(cuts)]
 
 
-def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> None:
-    """Give every process rank 0's weights, in place: all of them, or with `shard` its part (FSDP2).
+def spread(model: Any, processes: Processes, *, copies: int, bfloat16: bool) -> None:
+    """Give each process rank 0's weights, in place: its part of one of `copies` (FSDP2), or, with 0, all.
 
     On rank 0 `model` is whole; on the others it may lie on the meta device. Parameters keep their dtype
     (float32 as master); with `bfloat16` they are gathered and computed with in bfloat16, gradients are
     summed in float32. Sums, not means: the weights of tokens already are those of the whole step.
-    A model that is spread is left as it is. Raises ValueError when it does not name its blocks.
+    A model that is spread is left as it is. ValueError when it does not name its blocks, and for copies that
+    cannot be equally many processes' each.
     """
     if getattr(model, "is_spread", False):
         return
+    shard = copies > 0
+    if shard and processes.size % copies:
+        raise ValueError(
+            f"optim.replicate = {copies}: {processes.size} processes do not make so many equal shares; use a "
+            "divisor of their number, usually the number of nodes"
+        )
     model.is_spread = True
     weights = {name: value.detach() for name, value in model.state_dict().items()} if processes.leads else {}
     if shard:
-        _shard(model, processes, bfloat16)
+        _shard(model, processes, copies, bfloat16)
     if processes.leads:
         model.to(processes.device)
     else:
@@ -237,12 +244,17 @@ def spread(model: Any, processes: Processes, *, shard: bool, bfloat16: bool) -> 
         dist.broadcast(value.detach(), src=0)
 
 
-def _shard(model: Any, processes: Processes, bfloat16: bool) -> None:
+def _shard(model: Any, processes: Processes, copies: int, bfloat16: bool) -> None:
     """FSDP2: one unit per block, one for what surrounds them, and those that `model.exact` names.
 
-    The latter compute with weights as they are.
+    The latter compute with weights as they are. With several copies (HSDP) the processes of one are
+    neighbours, which torchrun puts on one machine.
     """
-    mesh = init_device_mesh(processes.device.type, (processes.size,))
+    kind, each = processes.device.type, processes.size // copies
+    if copies > 1:
+        mesh = init_device_mesh(kind, (copies, each), mesh_dim_names=("copy", "part"))
+    else:
+        mesh = init_device_mesh(kind, (each,))
     half = torch.bfloat16 if bfloat16 else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32)
     # The outer unit too gives its weights back after a forward: scoring without gradient is followed by

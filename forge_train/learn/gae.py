@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from forge_train.config import AlgorithmConfig
-from forge_train.learn.advantages import STD_FLOOR, equal
+from forge_train.learn.comparing import STD_FLOOR, equal
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 
@@ -134,7 +134,8 @@ def targets_of(
 
     `returns_lambda` replaces lambda in the returns that the critic learns, A + V; apart from the policy's it
     can be 1 without bias from the values while the policy's is below (decoupled GAE, arXiv 2503.01491). With
-    `algorithm.whiten` the advantages, not the returns, get mean 0 and deviation 1 over all steps.
+    `algorithm.across` whiten (or auto) the advantages, not the returns, get mean 0 and deviation 1 over all
+    steps.
 
     Raises ValueError where values or rewards do not fit the tokens.
     """
@@ -152,7 +153,7 @@ def targets_of(
         here = [row[i] for i in at]
         returns = [a + v for a, v in zip(estimator(episode, critic), here, strict=True)]
         found.append(Targets(advantages if by_turn else TokenAdvantages(advantages), at, here, returns))
-    return _whitened(found) if algorithm.whiten else found
+    return _whitened(found, algorithm.across) if algorithm.across != "none" else found
 
 
 def _episode(trajectory: Trajectory, values: Sequence[float]) -> Episode:
@@ -179,14 +180,15 @@ def _episode(trajectory: Trajectory, values: Sequence[float]) -> Episode:
     return Episode(list(values), list(trajectory.rewards), ends)
 
 
-def _whitened(targets: list[Targets]) -> list[Targets]:
-    """Advantages shifted and scaled to mean 0 and deviation 1 over all steps of all trajectories."""
+def _whitened(targets: list[Targets], how: str) -> list[Targets]:
+    """Advantages shifted (not by "scale") and scaled to mean 0 and deviation 1 over all steps of all
+    trajectories."""
     steps = [a for e in targets for a in e.advantages]
     if not steps:
         return targets
     if equal(steps, max(map(abs, steps))):
         return [replace(e, advantages=type(e.advantages)([0.0] * len(e.advantages))) for e in targets]
-    mean = math.fsum(steps) / len(steps)
+    mean = math.fsum(steps) / len(steps) if how != "scale" else 0.0
     std = math.sqrt(math.fsum((a - mean) ** 2 for a in steps) / len(steps))
     return [
         replace(e, advantages=type(e.advantages)((a - mean) / (std + STD_FLOOR) for a in e.advantages))

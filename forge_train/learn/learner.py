@@ -16,14 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.advantages import count_actions
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
-from forge_train.learn.lora import adapter_state, gather_weights, weight_names
+from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
+from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
 from forge_train.learn.update_metrics import Tally
+from forge_train.record.model_files import write_model
 from forge_train.trajectory import Trajectory
 
 LOGITS_AT_ONCE = 2**24
@@ -133,22 +135,15 @@ class Learner(TrainedModel):
                 row[position] = value
         return filled
 
-    def weights(self, at_once: int = 2**26) -> Iterator[dict[str, Tensor]]:
-        """The plain model's weights by name, in buckets of about `at_once` numbers: see `gather`."""
-        bucket: list[str] = []
-        size = 0
-        for name, count in weight_names(self.model).items():
-            if bucket and size + count > at_once:
-                yield self.gather(bucket)
-                bucket, size = [], 0
-            bucket.append(name)
-            size += count
-        yield self.gather(bucket)
+    def weights(self, dtype: torch.dtype | None = None, at_once: int = BUCKET) -> Iterator[dict[str, Tensor]]:
+        """The plain model's weights by name, in buckets of about `at_once` bytes: see `plain_weights`."""
+        for names in buckets(self.model, dtype, at_once):
+            yield self.gather(names, dtype)
 
     @together("gathering weights")
-    def gather(self, names: list[str]) -> dict[str, Tensor]:
+    def gather(self, names: list[str], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """Some of the plain model's weights: whole, adapters merged, to be read before the next update."""
-        return gather_weights(self.model, names)
+        return gather_weights(self.model, names, dtype)
 
     def full_weights(self) -> dict[str, Tensor]:
         """All of `weights` at once, on the CPU."""
@@ -156,7 +151,7 @@ class Learner(TrainedModel):
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the plain model as transformers reads it."""
-        self.model.save_pretrained(folder, state_dict=self.full_weights())
+        write_model(self.model, self.weights(), folder)
 
     @together("gathering adapters")
     def adapter(self) -> dict[str, Tensor]:

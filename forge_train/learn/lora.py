@@ -26,7 +26,8 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> None:
     """Put adapters on every linear layer but the head, in place, and freeze everything else.
 
     The update of a layer is alpha / rank * B @ A; A is drawn from `seed`, B begins at 0, so that nothing
-    changes yet.
+    changes yet. Adapters are float32, whatever the model is: they alone are trained, and it may stay in
+    bfloat16, with half the bytes.
     Raises ValueError when peft is missing or adapters are there already.
     """
     if has_lora(model):
@@ -42,6 +43,9 @@ def add_lora(model: Any, *, rank: int, alpha: float, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model, adapter_name=NAME)
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:  # peft makes them like the layer, whose rounding would swallow small updates
+            parameter.data = parameter.data.float()
     model.lora = (rank, alpha)
 
 
@@ -84,38 +88,3 @@ def save_adapter(model: Any, state: Mapping[str, Tensor], folder: Path, *, base:
     config.save_pretrained(folder)
     plain = {f"base_model.model.{name.replace(f'.{NAME}.', '.')}": v.cpu() for name, v in state.items()}
     save_file(plain, folder / "adapter_model.safetensors")
-
-
-def weight_names(model: nn.Module) -> dict[str, int]:
-    """Names of the plain model's weights and their numbers of elements, in order; shared ones once."""
-    return {name: value.numel() for name, value in _plain(model).items()}
-
-
-def gather_weights(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    """The plain model's weights of these names, whole, adapters merged, without gradient.
-
-    With several processes all must call it, with the same names. Weights that are neither spread nor
-    adapted are the model's own, not copies: read them before the next update.
-    """
-    weights = _plain(model)
-    layers = dict(model.named_modules()) if has_lora(model) else {}
-    return {name: _merged(weights[name], layers.get(name.removesuffix(".weight"))) for name in names}
-
-
-def _plain(model: nn.Module) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, value in model.state_dict(keep_vars=True).items():
-        if ".lora_" not in name and id(value) not in seen:
-            seen.add(id(value))
-            found[name.replace(".base_layer.", ".")] = value.detach()
-    return found
-
-
-def _merged(weight: Tensor, layer: Any) -> Tensor:
-    """`weight`, with the adapter of its layer, if it has one, added."""
-    if not hasattr(layer, "lora_A"):
-        return gathered(weight)
-    a, b = gathered(layer.lora_A[NAME].weight.detach()), gathered(layer.lora_B[NAME].weight.detach())
-    scale: float = layer.scaling[NAME]
-    return gathered(weight) + scale * (b @ a)

@@ -49,7 +49,7 @@ def compare(group: Sequence[Trajectory], algorithm: AlgorithmConfig, least: int 
     members = [i for i, t in enumerate(group) if t.ending in compared]
     rows: list[list[float]] = [[] for _ in group]
     if len(members) >= least:
-        estimated = ESTIMATORS[algorithm.advantage]([group[i] for i in members])
+        estimated = ESTIMATORS[algorithm.advantage]([group[i] for i in members], algorithm)
         for i, advantages in zip(members, estimated, strict=True):
             rows[i] = advantages if group[i].ending in trained else []
     return rows

@@ -69,7 +69,8 @@ class TrainedModel:
         if optim.gradient_checkpointing:
             recompute_blocks(model)
         if processes:
-            spread(model, processes, shard=optim.shard, bfloat16=self.bfloat16)
+            copies = optim.replicate if optim.shard else 0
+            spread(model, processes, copies=copies, bfloat16=self.bfloat16)
         self.model: Any = model.to(self.device).eval()
         if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
             within(self.model, prepare, transformer)

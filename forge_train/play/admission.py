@@ -13,6 +13,15 @@ anybody waits for it, and what an update trains on does not depend on who finish
 has finished would keep the bound only by luck: as many groups start for every version as are trained, so
 one taken early leaves an older one over.) With `max_lag = 0` training is synchronous.
 
+With `spare` groups more are under way than an update takes: M of N, Klear-AgentForge (arXiv 2511.05951)
+§2.3. An update then takes the oldest of those that have finished, and slow ones are left over for the next.
+That is a bias, and it has a name and a bound: whoever finishes first is trained first, so an update leans
+towards short episodes of quick tasks, and slow ones are trained on older weights. But none is lost. A group
+left over is the oldest of the next update, one is waited for before it would be late by more than
+`max_lag + ceil(spare / groups)` updates, and the last updates start nothing that they would not train, so
+over a run every group that was started is trained exactly once. Throwing the slow ones away instead would
+never train a task that always takes long.
+
 There is no clock and no queue here: the trainer runs this code in real
 time and `forge_train.simulator.simulate` in virtual time.
 """
@@ -20,6 +29,7 @@ time and `forge_train.simulator.simulate` in virtual time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 
 class Admission:
@@ -37,6 +47,13 @@ class Admission:
     [0, 1]
     >>> a.room, a.updated(), a.room
     (0, 1, 2)
+    >>> b = Admission(groups=2, max_lag=0, spare=1)
+    >>> [b.start() for _ in range(b.room)]
+    [0, 1, 2]
+    >>> b.finish(2); b.finish(1); b.take()  # group 0 is left over
+    [1, 2]
+    >>> b.updated(), b.start(), b.start(), b.finish(3), b.finish(4), b.take()  # and now waited for
+    (1, 3, 4, None, None, None)
     """
 
     def __init__(
@@ -44,22 +61,26 @@ class Admission:
         groups: int,
         max_lag: int,
         *,
+        spare: int = 0,
         updates: int | None = None,
         version: int = 0,
         started: int = 0,
         waiting: Mapping[int, int] | None = None,
     ) -> None:
-        """`groups` of one update; nothing starts that would come after `updates`, the last.
+        """`groups` of one update, `spare` more under way; nothing starts that would come after `updates`.
 
         A run that continues has taken `version` updates and started `started` groups, of which those
         `waiting`, with the versions they started with, are not trained yet.
         """
-        if groups < 1 or max_lag < 0:
+        if groups < 1 or max_lag < 0 or spare < 0:
             raise ValueError(
-                f"groups={groups}, max_lag={max_lag}: at least one group, and a lag of 0 or more"
+                f"groups={groups}, max_lag={max_lag}, spare={spare}: at least one group, and 0 or more others"
             )
         self.groups = groups
         self.max_lag = max_lag
+        self.spare = spare
+        self.latest = max_lag - (-spare // groups)
+        """Most updates by which a group is ever late."""
         self.version = version
         """Updates so far, those whose weights the engine has."""
         self.started = started
@@ -72,9 +93,10 @@ class Admission:
     @property
     def room(self) -> int:
         """Groups that may start now."""
-        ahead = self.version + 1 + self.max_lag
-        last = ahead if self.updates is None else min(ahead, self.updates)
-        return max(0, last * self.groups - self._taken - len(self._began))
+        most = (self.version + 1 + self.max_lag) * self.groups + self.spare
+        if self.updates is not None:
+            most = min(most, self.updates * self.groups)
+        return max(0, most - self._taken - len(self._began))
 
     @property
     def playing(self) -> list[int]:
@@ -83,8 +105,8 @@ class Admission:
 
     @property
     def due(self) -> list[int]:
-        """The groups of the next update, as far as they have started."""
-        return sorted(self._began)[: self.groups]
+        """The groups of the next update, as far as they have started; with `spare`, have finished."""
+        return sorted(self._ready if self.spare else self._began)[: self.groups]
 
     def lag(self, index: int) -> int:
         """Updates since group `index` started."""
@@ -109,9 +131,24 @@ class Admission:
     def take(self) -> list[int] | None:
         """The groups of the next update, oldest first; None while they are still being played."""
         due = self.due
-        if len(due) < self.groups or not self._ready.issuperset(due):
+        if len(due) < self.groups or not self._ready.issuperset(due) or self._leaves_too_many(due):
             return None
         return self.take_these(due)
+
+    def _leaves_too_many(self, batch: list[int]) -> bool:
+        """Whether some group could not be in time for `latest` any more if the next update took `batch`.
+
+        For every k: of those that must be trained within k more updates, these can take k * groups. What they
+        cannot must be in the batch. Versions go up with the index, so that the oldest come first in both, and
+        nothing is better than to take the oldest.
+        """
+        if batch == sorted(self._began)[: self.groups]:
+            return False
+        taken = set(batch)
+        left = [0] * (self.latest + 1)
+        for index, began in self._began.items():
+            left[max(began + self.latest - self.version, 0)] += index not in taken
+        return any(count > k * self.groups for k, count in enumerate(accumulate(left)))
 
     def take_these(self, batch: list[int]) -> list[int]:
         """Take these finished groups, as an update that is being replayed once did."""

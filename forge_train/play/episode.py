@@ -19,8 +19,9 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from forge_train.clock import Clock
-from forge_train.engine import Engine, EngineFailed, Sampling
+from forge_train.engine import Completion, Engine, EngineFailed, Sampling
 from forge_train.play.renderer import Message, Renderer
+from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import Seat, World, WorldFailed
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Ending, Segment, Trajectory
@@ -228,7 +229,7 @@ class TokenPlayer:
 
 
 class TokenConversation:
-    """Tokens that only grow: heard, sampled, heard, sampled."""
+    """Tokens that only grow: heard, sampled, heard, sampled; rewritten where thoughts are dropped."""
 
     def __init__(self, player: TokenPlayer, messages: Sequence[Message], name: str, seed: int) -> None:
         self._player = player
@@ -236,33 +237,62 @@ class TokenConversation:
         self._seed = seed
         self.versions: list[int] = []
         self.spans: dict[int, list[tuple[int, int]]] = {}
-        self.segments = [Segment()]
-        self.segments[-1].hear(player.renderer.open(messages))
+        self._stretches = Stretches(player.renderer, messages)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What was heard and said so far."""
+        return self._stretches.segments
 
     async def act(self) -> str:
         """Sample the next action with a seed of (episode, turn): the draw knows nothing of its neighbours."""
-        engine, sampling, segment = self._player.engine, self._player.sampling, self.segments[-1]
-        turn = len(self.versions)
+        renderer, sampling, segment = self._player.renderer, self._player.sampling, self.segments[-1]
+        turn, start = len(self.versions), len(segment.tokens)
+        budget = renderer.thoughts.budget
+        said = await self._sample(segment, sampling, budget, turn)
+        if said.finish == "length" and 0 < budget == len(said.tokens) < sampling.max_tokens:
+            self._interrupt(segment, start)
+            rest = replace(sampling, max_tokens=sampling.max_tokens - budget)
+            said = await self._sample(segment, rest, 0, turn, after=said)
+        if said.finish == "length":
+            raise OutOfRoom("context" if len(segment.tokens) >= self._player.engine.max_context else "tokens")
+        assert said.tokens[-1] in sampling.stop
+        self._stretches.said(start)
+        return renderer.text(segment.tokens[start:])
+
+    def _interrupt(self, segment: Segment, start: int) -> None:
+        """End a thought whose budget is spent; nobody sampled these tokens, so nobody is trained on them."""
+        ending = self._player.renderer.interrupt(segment.tokens[start:])
+        if len(segment.tokens) + len(ending) >= self._player.engine.max_context:
+            raise OutOfRoom("context")
+        segment.hear(ending)
+
+    async def _sample(
+        self, segment: Segment, sampling: Sampling, most: int, turn: int, after: Completion | None = None
+    ) -> Completion:
+        """Sample at most `most` tokens (0: no such bound) of an action, which began with `after`."""
+        engine = self._player.engine
         room = engine.max_context - len(segment.tokens)
         if room < 1:
             raise OutOfRoom("context")
-        if room < sampling.max_tokens:
-            sampling = replace(sampling, max_tokens=room)
+        limit = min(room, sampling.max_tokens, most or room)
         said = await engine.complete(
-            segment.tokens, sampling, conversation=self._name, seed=derive_seed(self._seed, turn)
+            segment.tokens,
+            replace(sampling, max_tokens=limit),
+            conversation=self._name,
+            seed=derive_seed(self._seed, turn),
         )
         segment.act(said.tokens, said.logprobs, turn)
-        self.versions.append(said.version)
-        if said.spans:
-            self.spans[turn] = list(said.spans)
-        if said.finish == "length":
-            raise OutOfRoom("context" if room == sampling.max_tokens else "tokens")
-        assert said.tokens[-1] in sampling.stop
-        return self._player.renderer.text(said.tokens)
+        spans = [*(after.runs if after else ()), *said.runs]
+        if after is None:
+            self.versions.append(said.version)
+        if len({version for version, _ in spans}) > 1:
+            self.spans[turn] = spans
+        return said
 
     def hear(self, messages: Sequence[Message]) -> None:
         """Append the world's answer and the header of the next action."""
-        self.segments[-1].hear(self._player.renderer.extend(messages))
+        self._stretches.hear(messages)
 
     def close(self) -> None:
         """Let the engine drop what it kept for this conversation."""

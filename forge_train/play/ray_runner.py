@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 from forge_train.clock import Clock
 from forge_train.config import Config, VLLMConfig, WorldConfig
@@ -29,6 +29,7 @@ from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer, gather
+from forge_train.play.format import Kind
 from forge_train.play.local_runner import LocalRunner, group_seed
 from forge_train.play.renderer import renderer_for
 from forge_train.play.world_pool import World
@@ -65,7 +66,7 @@ async def vllm_player(
     urls: Sequence[str],
     config: VLLMConfig,
     tokenizer: Any,
-    renderer: Literal["auto", "chatml", "template"],
+    renderer: Kind,
     sampling: Sampling,
     max_context: int,
     vocab: int | None = None,

@@ -23,6 +23,7 @@ _TOOLS = [
     }
     for i in range(2)
 ]
+_RESULTS = ("A first result.", "A second result.")
 _RULE, _QUESTION = "A probing rule.", "A probing question."
 _SYSTEM: Message = {"role": "system", "content": _RULE}
 _USER: Message = {"role": "user", "content": _QUESTION}
@@ -46,7 +47,12 @@ def served_template(tokenizer: Any, renderer: Renderer) -> str:
     between, found_too, rest = rest.partition(second)
     after = rest.removesuffix(bare[start:])
     lead = shown([_USER]).partition("<|im_start|>user")[0]
+    answered = shown(_probes()[2]).rpartition("</tool_call><|im_end|>\n")[2]
+    answered = answered[: answered.find("<|im_start|>assistant")]
+    opens, _, rest = answered.partition(_RESULTS[0])
+    goes_on, _, closes = rest.partition(_RESULTS[1])
     words = {"BEFORE": before, "BETWEEN": between, "AFTER": after, "LEAD": lead}
+    words |= {"OPENS": opens, "GOES_ON": goes_on, "CLOSES": closes}
     template = _TEMPLATE
     for name, text in words.items():
         template = template.replace(name, json.dumps(text, ensure_ascii=False))
@@ -61,14 +67,14 @@ def served_template(tokenizer: Any, renderer: Renderer) -> str:
 
 
 def _probes() -> list[list[Message]]:
-    said = {"probe_0": {"text": "é", "numbers": [1, 2.5], "none": None}, "probe_1": {}}
+    given = {"probe_0": {"text": "é", "numbers": [1, 2.5], "none": None}, "probe_1": {}}
     calls = [
         {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-        for id, (name, arguments) in zip("ab", said.items(), strict=True)
+        for id, (name, arguments) in zip("ab", given.items(), strict=True)
     ]
     told: Message = {**_SYSTEM, "tools": _TOOLS}
     results: list[Message] = [
-        {"role": "tool", "tool_call_id": id, "content": f"A result {id}."} for id in ("a", "b")
+        {"role": "tool", "tool_call_id": id, "content": said} for id, said in zip("ab", _RESULTS, strict=True)
     ]
     prose: Message = {"role": "assistant", "content": "An answer."}
     return [
@@ -106,9 +112,9 @@ _TEMPLATE = r"""
 {%- for message in messages %}
 {%- set content = message.content or "" %}
 {%- if message.role == "tool" %}
-{%- if loop.first or messages[loop.index0 - 1].role != "tool" %}{{- "<|im_start|>user" }}{% endif %}
-{{- "\n<tool_response>\n" + content + "\n</tool_response>" }}
-{%- if loop.last or messages[loop.index0 + 1].role != "tool" %}{{- "<|im_end|>\n" }}{% endif %}
+{%- set first = loop.first or messages[loop.index0 - 1].role != "tool" %}
+{%- if first %}{{- OPENS }}{% else %}{{- GOES_ON }}{% endif %}
+{{- content }}{% if loop.last or messages[loop.index0 + 1].role != "tool" %}{{- CLOSES }}{% endif %}
 {%- else %}
 {{- "<|im_start|>" + message.role + "\n" + content }}
 {%- for call in message.tool_calls or [] %}

@@ -84,6 +84,19 @@ class World:
             return [f"seed:{first + i}" for i in range(n)]
         return list(self._borrow(lambda env: env.task_ids(split, n)))
 
+    def content(self, task: str) -> Any:
+        """All that the world knows of `task`, gold included; None where it does not tell (`env.find`)."""
+
+        def find(env: Any) -> Any:
+            if self._numbered or not hasattr(env, "find"):
+                return None
+            try:
+                return env.find(task)
+            except Exception:  # somebody else's `find` may mean anything
+                return None
+
+        return self._borrow(find)
+
     def gold(self, task: str) -> list[str]:
         """Actions that earn outcome 1.0 on `task`; ValueError where the world has none."""
         if not self.solved:
@@ -95,6 +108,14 @@ class World:
     def solution(self, task: str) -> Solution | None:
         """Gold of a task, how actions are read, which tools write; None where the world does not say."""
         return cast(Solution | None, self._borrow(lambda env: solution_of(env, task)))
+
+    def grammar(self) -> Any | None:
+        """How it reads actions (`name`, `parse`, `write`, `for_tools`); None where the world does not say."""
+        return self._borrow(lambda env: getattr(env, "grammar", None))
+
+    def grammars(self) -> list[Any]:
+        """All grammars that a world of its kind could read."""
+        return list(self._borrow(lambda env: getattr(env, "known_grammars", list)()))
 
     def start(self, task: str, seed: int) -> dict[str, Any]:
         """Keyword arguments of `reset`: a seeded world's task is its seed, so a group shares its opening."""

@@ -28,13 +28,14 @@ from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from forge_train.config.gguf import refuse_gguf
+from forge_train.record.model_files import quiet
 from forge_train.record.run_folder import sync_folder, write_atomic
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
+ADAPTER_CONFIG = "adapter_config.json"
 MOMENTS = "moments"
 """Folder of an optimizer's state, in a checkpoint or in the critic's part of it."""
 _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
@@ -91,9 +92,10 @@ def save(
     tokenizer: Any,
     state: Mapping[str, Any],
     keep: int = 2,
+    pinned: int | None = None,
     also: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write the checkpoint of `step` into `folder`, keep the `keep` newest, and return its path.
+    """Write the checkpoint of `step` into `folder`, keep the `keep` newest and that of `pinned`; its path.
 
     model, tokenizer: anything with `save_pretrained`. state: tensors, numbers, text, None, and
     dicts, lists and tuples of them, so that loading never runs code; ValueError for anything else.
@@ -125,7 +127,8 @@ def save(
         if (folder / replaced.name.removeprefix(".replaced-")).exists():
             _discard(replaced)
     for old in candidates(folder)[keep:]:
-        _discard(old.path)
+        if old.step != pinned:
+            _discard(old.path)
     return path
 
 
@@ -151,9 +154,14 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def oldest(folder: Path) -> int:
-    """Step of the oldest checkpoint that is kept, which a run may have to go back to; 0 without any."""
-    return min((checkpoint.step for checkpoint in candidates(folder)), default=0)
+def stands(folder: Path, step: int) -> bool:
+    """Whether there is a checkpoint of `step`."""
+    return any(checkpoint.step == step for checkpoint in candidates(folder))
+
+
+def oldest(folder: Path, keep: int) -> int:
+    """Step of the oldest of the `keep` newest, which a run may have to go back to; 0 without any."""
+    return min((checkpoint.step for checkpoint in candidates(folder)[:keep]), default=0)
 
 
 def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]:
@@ -215,6 +223,13 @@ def _model_folder(path: Path) -> Path:
             checkpoint = latest(holder)
             assert checkpoint is not None
             return checkpoint.path
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+        if not (path.parent / MANIFEST).is_file():
+            raise CheckpointError(
+                f"{path}: an adapter, not a model; merge it into its base (peft's merge_and_unload) and give "
+                "that folder"
+            )
+        path = path.parent  # one of ours: beside it lie the weights that have it merged
     if not (path / "config.json").is_file():
         hint = "the run has no checkpoint yet" if (path / "config.toml").exists() else "it has no config.json"
         raise CheckpointError(f"{path}: holds no model ({hint}); give a checkpoint or a model folder")
@@ -282,15 +297,3 @@ def _no_advice() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"torch\.distributed is .* in a single process")
         yield
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars of the library amid ours."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

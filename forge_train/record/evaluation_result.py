@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 
@@ -67,6 +68,27 @@ class Evaluation:
     usage: dict[str, int] = field(default_factory=dict)
     """Requests and tokens of all plays, failed ones included, as the endpoint counted them; {} for others."""
 
+    digest: str | None = None
+    """Of the tasks that were judged, ids and contents: see `forge_train.record.task_digest`."""
+
+    @property
+    def ungraded(self) -> int:
+        """Plays that a failing machine took away: they stand in no estimate."""
+        return sum(task.failed for task in self.tasks)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Success of a single play had all that is ungraded been lost, or won; None where all is graded.
+
+        Whoever is taken away may not be like the others: what breaks a machine is often the long episode.
+        """
+        if not self.ungraded:
+            return None
+        asked = [task.plays + task.failed for task in self.tasks]
+        low = fmean(task.successes / n for task, n in zip(self.tasks, asked, strict=True))
+        high = fmean((task.successes + task.failed) / n for task, n in zip(self.tasks, asked, strict=True))
+        return low, high
+
     @property
     def pass_1(self) -> Estimate | None:
         """Success rate of a single play: pass@1 and pass^1 are the same number."""
@@ -91,8 +113,11 @@ class Evaluation:
             "asked": len(self.tasks),
             "pass@k": {str(k): e.mean if e else None for k, e in self.pass_at.items()},
             "pass^k": {str(k): e.mean if e else None for k, e in self.pass_hat.items()},
+            "ungraded": self.ungraded,
+            "bounds": self.bounds,
             "turns": self.mean_turns,
             "endings": self.endings,
+            "digest": self.digest,
             "tasks": self.as_dict()["tasks"],
             **({"usage": self.usage} if self.usage else {}),
         }
@@ -101,12 +126,17 @@ class Evaluation:
         """Rows of (what, value) to show a person."""
         rows = [(f"pass@{k}", str(estimate)) for k, estimate in self.pass_at.items()]
         rows += [(f"pass^{k}", str(estimate)) for k, estimate in self.pass_hat.items() if k > 1]
+        if self.bounds is not None:
+            low, high = self.bounds
+            rows.append((f"with {self.ungraded} ungraded plays lost, or won", f"{low:.1%} to {high:.1%}"))
         if self.mean_verdict is not None:
             rows.append(("mean outcome", str(self.mean_verdict)))
         if self.mean_turns is not None:
             rows.append(("mean turns", f"{self.mean_turns:.1f}"))
         rows += [(f"ended: {ending}", str(count)) for ending, count in sorted(self.endings.items())]
         rows += [(name.replace("_", " "), f"{count:,}") for name, count in self.usage.items()]
+        if self.digest is not None:
+            rows.append(("digest of the tasks", self.digest))
         return rows
 
 

@@ -64,6 +64,8 @@ class Journal:
             and (i in spoken_for or version < self.replayed or (version == self.replayed and not exact))
         }
         """Groups that were started and not trained before the checkpoint: the version each started with."""
+        self.left_out = {i for _, rejected in self._recorded.values() for i in rejected}
+        """Groups that updates to be repeated left out as useless: those refills are spent on them."""
         self._taken = {k: groups + rejected for k, (groups, rejected) in self._recorded.items()}
         self.started = max([*gone, *self.began, -1]) + 1
         """Groups started so far; the index of the next one."""

@@ -91,6 +91,11 @@ class RunFolder:
         """Where checkpoint.py keeps its folders."""
         return self.path / "checkpoints"
 
+    @property
+    def began(self) -> float:
+        """When the run began, in seconds since 1970, however often it was taken up again."""
+        return float(next(iter(read_lines(self.path / "events.jsonl")))["time"])
+
     def event(self, event: str, **fields: Any) -> None:
         """Append one event; fields are JSON, `step` is the number of updates done where it applies."""
         _append(self._events, {"event": event, "time": round(time.time(), 3), **fields})

@@ -15,6 +15,7 @@ from forge_train.record.evaluation_result import shares
 from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
 from forge_train.record.step_metrics import learning_speed
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
+from forge_train.show.compare import ungraded, whole_way
 from forge_train.show.live import duration
 from forge_train.show.results import changed, spanned
 from forge_train.show.trace import trace
@@ -323,6 +324,7 @@ def _facts(
         str(w.get("name") or str(w.get("id", "")).split(":")[-1]) for w in config.get("worlds", [])
     )
     seconds = sum(v for v in _column(metrics, ("seconds", "total")) if v)
+    found = [e for e in events if e["event"] == "evaluation" and "world" in e and "pass@1" in e]
     facts = [
         ("world", worlds),
         ("model", str(model.get("path") or shape)),
@@ -332,6 +334,7 @@ def _facts(
         ("time in updates", duration(seconds) if seconds else ""),
         ("seed", str(config.get("run", {}).get("seed", ""))),
     ]
+    facts += [*whole_way(found), *ungraded(found)]
     times = [e["time"] for e in events if isinstance(e.get("time"), int | float)]
     if times:
         facts.append(("begun", datetime.fromtimestamp(times[0], UTC).strftime("%Y-%m-%d %H:%M UTC")))

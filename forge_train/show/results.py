@@ -44,7 +44,13 @@ def show_run(folder: Path, console: Console | None = None) -> None:
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:
-    """How success changed between two evaluation events, on the tasks that both graded."""
+    """How success changed between two evaluation events, on the tasks that both graded.
+
+    None where the tasks themselves changed in between: what is called the same would not be.
+    """
+    digests = [e.get("digest") for e in (before or {}, after)]
+    if None not in digests and digests[0] != digests[1]:
+        return None
     return paired(shares(before.get("tasks") or ()), shares(after.get("tasks") or ())) if before else None
 
 

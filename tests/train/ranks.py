@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from forge_train.learn.lora import adapter_state, add_lora, load_adapter
 from forge_train.record import checkpoint
 from forge_train.tiny import train_tokenizer
 from forge_train.trajectory import Segment, Trajectory
+from tests.train.counting import LiveBytes
 
 VOCAB = 64
 OPTIM = {"lr": 1e-2, "eps": 1e-3, "grad_clip": 0.5, "micro_tokens": 40}
@@ -49,6 +51,8 @@ class Case:
     """Rank of the adapters."""
     chunked: bool = False
     """Few logits at a time."""
+    half: bool = False
+    """The frozen weights are bfloat16."""
 
 
 CASES = {
@@ -65,6 +69,7 @@ CASES = {
 }
 if find_spec("peft"):
     CASES["adapters"] = Case(lora=4)
+    CASES["adapters on half"] = Case(lora=4, dtype="bfloat16", half=True)
 
 
 CRITICS = {
@@ -116,6 +121,8 @@ def plays(count: int) -> tuple[list[Trajectory], list[list[float]]]:
 
 def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
     optim = OptimConfig(**(OPTIM | case.optim))
+    if case.half:
+        model.to(torch.bfloat16)
     if case.lora:
         add_lora(model, rank=case.lora, alpha=8.0, seed=0)
         # B begins at 0, where A has no gradient: a start from which both learn.
@@ -134,7 +141,7 @@ def figures(policy: Learner, case: Case) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "logprobs": policy.logprobs(group),
-        "weights": {n: w.clone() for bucket in policy.weights(1000) for n, w in bucket.items()},
+        "weights": {n: w.clone() for bucket in policy.weights(at_once=4000) for n, w in bucket.items()},
     }
 
 
@@ -198,6 +205,41 @@ def lead(folder: Path, processes: Processes) -> None:
     for start in ("saved at 1", "saved at 2"):
         torch.save(resume(folder / start, processes), folder / f"{start}, loaded at 2.pt")
     value(folder, processes)
+    transfer(folder, processes)
+
+
+AT_ONCE = 6200
+"""Bytes of a bucket: the largest weight of `model_of` has 4,096 in bfloat16, all together have 45,000."""
+GATHERED: list[tuple[int, int]] = []
+"""Of each bucket that was gathered here: the most bytes there were at one time, and those of the bucket."""
+
+
+def counted(gather: Any) -> Any:
+    """`Learner.gather`, counting."""
+
+    @wraps(gather)
+    def run(self: Learner, names: list[str], dtype: torch.dtype | None = None) -> Any:
+        with LiveBytes() as live:
+            found = gather(self, names, dtype)
+        GATHERED.append((live.peak, sum(w.nbytes for w in found.values())))
+        return found
+
+    return run
+
+
+def transfer(folder: Path, processes: Processes) -> None:
+    """The learner's weights on their way to a server, and what they took of memory on rank 0."""
+    for name in ("sharded", "adapters"):
+        policy = learner_of(CASES[name], model_of(), processes)
+        GATHERED.clear()
+        with LiveBytes() as live:
+            for bucket in policy.weights(torch.bfloat16, AT_ONCE):
+                del bucket
+        gathered, taken = list(GATHERED), dict[str, torch.Tensor]()
+        for bucket in policy.weights(torch.bfloat16, AT_ONCE):
+            taken |= bucket
+        found = {"taken": taken, "whole": policy.full_weights(), "peak": live.peak, "gathered": gathered}
+        torch.save(found, folder / f"transfer {name}.pt")
 
 
 def main(job: str, folder: Path) -> None:
@@ -208,12 +250,21 @@ def main(job: str, folder: Path) -> None:
         Learner.take_step = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
     if job == "hangs" and not processes.leads:
         Learner.take_step = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
+    Learner.gather = counted(Learner.gather)  # type: ignore[method-assign]
     try:
         if not processes.leads:
             follow(processes)
+            torch.save(GATHERED, folder / f"gathered by {processes.rank}.pt")
             return
         if job == "learns":
             lead(folder, processes)
+        elif job == "travels":
+            transfer(folder, processes)
+        elif job == "copies":
+            policy = learner_of(Case(optim={"replicate": 2}), model_of(), processes)
+            torch.save(figures(policy, Case()), folder / "two copies.pt")
+            save(policy, folder / "saved at 4")
+            torch.save(figures(policy, Case()), folder / "went on.pt")
         else:
             policy = learner_of(Case(), model_of(), processes)
             if job == "leader dies":

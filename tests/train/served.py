@@ -78,8 +78,9 @@ class Loaded(Served):
         super()._hear(asked)
 
     async def _answer(self, path: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        before = len(self.loads)
         answer = await super()._answer(path, body)
-        if path == "/collective_rpc" and not (self.stale and len(self.loads) > 1):
+        if len(self.loads) > before and not (self.stale and len(self.loads) > 1):
             model = AutoModelForCausalLM.from_pretrained(self.loads[-1], dtype="float32")
             self.engine = LocalEngine(model, max_context=4096)
         if path == "/update_weight_version":

@@ -113,3 +113,46 @@ def test_a_run_continues_where_it_stood() -> None:
 def test_impossible_settings_are_refused(groups: int, lag: int) -> None:
     with pytest.raises(ValueError, match=f"groups={groups}, max_lag={lag}"):
         Admission(groups, lag)
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(0, 3),
+    st.integers(0, 9),
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.3]),
+)
+def test_spare_groups_are_left_over_and_never_lost_or_too_late(groups, lag, spare, seed, useless) -> None:
+    a = Admission(groups, lag, spare=spare, updates=12)
+    batches = drive(a, 12, random.Random(seed), useless)
+    taken = [i for batch in batches for i, _ in batch]
+    assert len(set(taken)) == len(taken) == 12 * groups
+    assert max(late for batch in batches for _, late in batch) <= a.latest == lag + -(-spare // groups)
+    assert all(batch == sorted(batch) for batch in batches)
+    assert not a._began and not a.room, "every group that started has been trained or told to be useless"
+    if not useless:
+        assert sorted(taken) == list(range(12 * groups))
+
+
+def test_the_first_to_finish_are_taken_and_the_slow_one_comes_next() -> None:
+    a = Admission(groups=2, max_lag=0, spare=2)
+    assert [a.start() for _ in range(a.room)] == [0, 1, 2, 3]
+    a.finish(3), a.finish(1)
+    assert a.take() == [1, 3] and a.playing == [0, 2]
+    a.updated()
+    assert [a.start() for _ in range(a.room)] == [4, 5]
+    a.finish(4), a.finish(5), a.finish(2)
+    assert a.take() is None, "group 0 would be two updates late"
+    a.finish(0)
+    assert a.take() == [0, 2]
+    with pytest.raises(ValueError, match="spare=-1"):
+        Admission(1, 0, spare=-1)
+
+
+def test_a_run_that_continues_waits_for_what_was_left_over() -> None:
+    a = Admission(groups=2, max_lag=0, spare=1, version=1, started=3, waiting={0: 0})
+    assert [a.start() for _ in range(a.room)] == [3, 4]
+    a.finish(3), a.finish(4)
+    assert a.take() is None
+    a.finish(0)
+    assert a.take() == [0, 3]

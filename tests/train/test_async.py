@@ -46,7 +46,14 @@ class Desk:
     """A trainer on the coin world, with what a test wants to look at."""
 
     def __init__(
-        self, *, max_lag: int = 0, refill: int = 0, stale: bool = False, own: bool = True, seed: int = 0
+        self,
+        *,
+        max_lag: int = 0,
+        refill: int = 0,
+        spare: int = 0,
+        stale: bool = False,
+        own: bool = True,
+        seed: int = 0,
     ) -> None:
         self.world = World("Test/Coin-v0", {"turns": 1})
         tokenizer = tiny.train_tokenizer(["Task train/0. On. abc"] * 20, 300)
@@ -57,7 +64,7 @@ class Desk:
         self.learner = Learner(self.model, OptimConfig(lr=3e-3))
         self.renderer = renderer_for(tokenizer)
         self.played: Counter[str] = Counter()
-        self.max_lag, self.refill = max_lag, refill
+        self.max_lag, self.refill, self.spare = max_lag, refill, spare
 
     async def run_group(self, draw: Draw) -> list[Trajectory]:
         self.played[draw.group] += 1
@@ -68,10 +75,15 @@ class Desk:
         )  # fmt: skip
 
     def trainer(self, journal: Journal | None = None, step: int = 0) -> Trainer:
-        admission = Admission(GROUPS, self.max_lag)
+        admission = Admission(GROUPS, self.max_lag, spare=self.spare)
         if journal is not None:
             admission = Admission(
-                GROUPS, self.max_lag, version=step, started=journal.started, waiting=journal.began
+                GROUPS,
+                self.max_lag,
+                spare=self.spare,
+                version=step,
+                started=journal.started,
+                waiting=journal.began,
             )
         trainer = Trainer(
             runner=self.run_group,
@@ -162,6 +174,35 @@ def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
     asyncio.run(play())
 
 
+def test_with_a_spare_group_a_late_one_is_left_over_and_then_waited_for() -> None:
+    desk = Desk(spare=1)
+    trainer, verdict = desk.trainer(), asyncio.Event()
+    late = trainer.curriculum.draw(0).group
+
+    async def withheld(draw: Draw) -> list[Trajectory]:
+        group = await desk.run_group(draw)
+        if draw.group == late:
+            await verdict.wait()
+        return group
+
+    async def play() -> None:
+        trainer.runner = withheld
+        metrics, groups, _ = await trainer.step(0)
+        assert [g[0].group for g in groups] == [trainer.curriculum.draw(i).group for i in (1, 2)]
+        assert metrics["lag"]["group_max"] == 0
+        second = asyncio.create_task(trainer.step(1))
+        while set(trainer.finished) != {3, 4}:
+            await asyncio.sleep(0.001)
+        assert not second.done(), "it would be two updates late"
+        verdict.set()
+        metrics, groups, _ = await second
+        assert groups[0][0].group == late and metrics["lag"]["group_max"] == 1
+        await trainer.close()
+
+    asyncio.run(play())
+    assert set(desk.played.values()) == {1}, "nothing is played twice, nothing thrown away"
+
+
 def test_a_runner_that_raises_ends_the_step_with_its_error() -> None:
     desk = Desk()
     trainer = desk.trainer()
@@ -197,11 +238,11 @@ def weights(desk: Desk) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in desk.model.named_parameters()}
 
 
-@pytest.mark.parametrize(("lag", "refill"), [(0, 0), (0, 3), (2, 0), (2, 3)])
+@pytest.mark.parametrize(("lag", "refill", "spare"), [(0, 0, 0), (0, 3, 0), (2, 0, 0), (2, 3, 0), (0, 1, 2)])
 def test_a_killed_run_repeats_its_updates_without_playing_again(
-    tmp_path: Path, lag: int, refill: int
+    tmp_path: Path, lag: int, refill: int, spare: int
 ) -> None:
-    first = Desk(max_lag=lag, refill=refill)
+    first = Desk(max_lag=lag, refill=refill, spare=spare)
     with folder(tmp_path) as run_folder:
         journal = Journal(run_folder)
         saved: dict[str, Any] = {}
@@ -222,7 +263,7 @@ def test_a_killed_run_repeats_its_updates_without_playing_again(
         whole = asyncio.run(until_killed())
     at_five = weights(first)
 
-    again = Desk(max_lag=lag, refill=refill)
+    again = Desk(max_lag=lag, refill=refill, spare=spare)
     again.learner.load_state_dict(saved)
     with folder(tmp_path) as run_folder:
         journal = Journal(run_folder, step=2)
@@ -245,7 +286,7 @@ def test_a_killed_run_repeats_its_updates_without_playing_again(
     assert again.learner.version == 6
     for before, after in zip(whole[2:], told, strict=False):
         assert timeless(after) == timeless(before)
-    assert told[-1]["version"] == 5 and told[-1]["lag"]["group_max"] <= lag
+    assert told[-1]["version"] == 5 and told[-1]["lag"]["group_max"] <= lag + bool(spare)
 
 
 def test_a_damaged_group_is_played_again(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from forge_train.config import OptimConfig
 from forge_train.learn import learner
-from forge_train.learn.distributed import Processes, join, shares
+from forge_train.learn.distributed import Processes, join, shares, spread
 from forge_train.learn.kernels import blocks
 from forge_train.learn.learner import Learner
 from forge_train.record.checkpoint import CheckpointError
@@ -35,6 +36,7 @@ from tests.train.ranks import (
     valued,
 )
 
+ROOT = Path(__file__).parents[2]
 LIMIT = 280
 """Seconds that processes get before they are killed: more than any of their deadlines."""
 
@@ -47,7 +49,14 @@ def start(job: str, folder: Path, size: int = 2) -> list[subprocess.Popen[str]]:
     return [
         subprocess.Popen(
             [sys.executable, ranks.__file__, job, str(folder)],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                **place,
+                "PYTHONPATH": str(ROOT),
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "OMP_NUM_THREADS": "1",
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -126,8 +135,71 @@ class TestUpdate:
         off = max(float((w - whole[n]).abs().max()) for n, w in together["weights"].items())
         assert 0 < off < 5e-3 and gap < 5e-3
 
+    def test_adapters_on_half_a_base_learn_in_whole(self, folder, alone):
+        """The base is bfloat16 from end to end; together they learn what one learns, within its rounding."""
+        together, whole = torch.load(folder / "adapters on half.pt"), alone["adapters on half"]
+        before = dict(model_of().to(torch.bfloat16).named_parameters())
+        moved = 0
+        for name, weight in together["weights"].items():
+            assert weight.dtype == torch.bfloat16
+            assert torch.allclose(weight.float(), whole["weights"][name].float(), atol=2e-2), name
+            moved += not torch.equal(weight, before[name])
+        assert moved == 14, "the linear layers of two blocks, and nothing else"
+
+    @pytest.mark.parametrize("name", ["sharded", "adapters"])
+    def test_weights_travel_in_half_a_bucket_at_a_time(self, folder, name):
+        found = torch.load(folder / f"transfer {name}.pt")
+        assert found["taken"].keys() == found["whole"].keys()
+        for weight, whole in zip(found["taken"].values(), found["whole"].values(), strict=True):
+            assert torch.equal(weight, whole.to(torch.bfloat16).float())
+        merging = 0 if name == "sharded" else 3 * 4 * 32 * 64  # a stretch of a layer in float32
+        assert 0 < found["peak"] <= ranks.AT_ONCE + merging
+        total = sum(size for _, size in found["gathered"])
+        assert total == sum(2 * w.numel() for w in found["whole"].values())
+
+    def test_no_process_holds_more_than_the_bucket_it_gathers(self, folder):
+        """Rank 1, which sends nothing."""
+        gathered = torch.load(folder / "gathered by 1.pt")
+        ours = torch.load(folder / "transfer sharded.pt")["gathered"]
+        start = next(i for i in range(len(gathered)) if gathered[i : i + len(ours)] == ours)
+        assert all(0 < size <= peak <= ranks.AT_ONCE for peak, size in gathered[start : start + len(ours)])
+
     def test_tied_weights_are_gathered_once(self, folder):
         assert "lm_head.weight" not in torch.load(folder / "tied.pt")["weights"]
+
+
+class TestCopies:
+    @pytest.fixture(scope="class")
+    def left(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """What four processes left behind: two copies of the model, each split over two of them."""
+        place = tmp_path_factory.mktemp("copies")
+        processes = start("copies", place, size=4)
+        try:
+            for process in processes:
+                output, _ = process.communicate(timeout=LIMIT)
+                assert process.returncode == 0, output
+        finally:
+            for process in processes:
+                process.kill()
+        return place
+
+    def test_four_processes_do_what_one_does(self, left, alone):
+        close(torch.load(left / "two copies.pt"), alone["sharded"])
+
+    def test_their_checkpoint_continues_in_one(self, left):
+        close(resume(left / "saved at 4", None), torch.load(left / "went on.pt"))
+
+    def test_each_part_is_written_once(self, left):
+        written = [name for p in left.rglob("moments/*.safetensors") for name in load_file(p)]
+        assert len(written) == 2 * len(set(written)) > 0, "each half of each moment, once"
+
+    def test_copies_that_do_not_divide_the_processes_are_refused(self):
+        processes = object.__new__(Processes)
+        object.__setattr__(processes, "size", 8)
+        with pytest.raises(ValueError, match=r"optim\.replicate = 3: 8 processes.*divisor"):
+            spread(model_of(), processes, copies=3, bfloat16=False)
+        with pytest.raises(ValueError, match=r"replicate = 2: with shard = false"):
+            OptimConfig(replicate=2, shard=False)
 
 
 class TestCheckpoint:

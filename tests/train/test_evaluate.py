@@ -13,6 +13,7 @@ from forge_train.play.episode import GoldPlayer, TokenPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.intervals import wilson
+from forge_train.show.compare import ungraded
 from forge_train.show.results import changed, spanned
 from forge_train.trajectory import Trajectory
 from tests.train.tokens import Script, tokenizer
@@ -120,6 +121,10 @@ def test_machines_that_fail_are_counted_and_say_nothing_about_the_player():
 
     found = run(Flaky(ECHO, {"turns": 2}), GoldPlayer(RENDERER, world.gold), tasks)
     assert found.endings == {"terminated": 5, "failed": 7}
+    assert found.ungraded == 7 and found.bounds == (pytest.approx((1 + 0 + 1 / 4) / 3), 1.0)
+    assert ("with 7 ungraded plays lost, or won", "41.7% to 100.0%") in found.table()
+    (told,) = ungraded([found.as_event() | {"stage": "after RL"}])
+    assert told[1] == "7 plays ungraded: 41.7% had they been lost, 100.0% won"
     assert [(r.plays, r.failed) for r in found.tasks] == [(4, 0), (0, 4), (1, 3)]
     assert (found.pass_1.mean, found.pass_1.tasks, found.pass_hat[4].tasks) == (1.0, 2, 1)
     assert found.tasks[1].mean_verdict is None
@@ -162,7 +167,7 @@ def test_progress_sees_every_play_and_the_result_is_json():
     assert data["pass_hat"]["3"] == {
         "mean": 1.0, "low": wilson(1, 3)[0], "high": 1.0, "tasks": 3, "asked": 3,
     }  # fmt: skip
-    assert found.table() == [
+    assert found.table()[:-1] == [
         ("pass@1", "100.0% [43.9, 100.0]"),
         ("pass@3", "100.0% [43.9, 100.0]"),
         ("pass^3", "100.0% [43.9, 100.0]"),
@@ -170,6 +175,7 @@ def test_progress_sees_every_play_and_the_result_is_json():
         ("mean turns", "3.0"),
         ("ended: terminated", "12"),
     ]
+    assert found.table()[-1] == ("digest of the tasks", (found.digest or "")[:12])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from forge_train.trajectory import Segment, TokenAdvantages, Trajectory, by_acti
 NUMBERS = st.floats(-5, 5)
 UNIT = st.floats(0, 1)
 ROWS = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12)
-PLAIN = AlgorithmConfig(advantage="gae", whiten=False)
+PLAIN = AlgorithmConfig(advantage="gae", across="none")
 
 
 def played(*turns: tuple[int, float], heard: int = 2, segments: int = 1) -> Trajectory:
@@ -33,7 +33,7 @@ def played(*turns: tuple[int, float], heard: int = 2, segments: int = 1) -> Traj
 
 
 def one(trajectory: Trajectory, values: list[float], **algorithm: object) -> Targets:
-    config = AlgorithmConfig.model_validate({"advantage": "gae", "whiten": False} | algorithm)
+    config = AlgorithmConfig.model_validate({"advantage": "gae", "across": "none"} | algorithm)
     return targets_of([trajectory], [values], config)[0]
 
 
@@ -171,7 +171,7 @@ def test_whitening_is_over_all_steps_and_leaves_returns_alone(plays):
     trajectories = [played(*turns) for turns in plays]
     values = [[0.5] * (t.sampled + 1) for t in trajectories]
     plain = targets_of(trajectories, values, PLAIN)
-    white = targets_of(trajectories, values, PLAIN.model_copy(update={"whiten": True}))
+    white = targets_of(trajectories, values, PLAIN.model_copy(update={"across": "whiten"}))
     assert [e.returns for e in white] == [e.returns for e in plain]
     assert all(isinstance(e.advantages, TokenAdvantages) for e in white)
     before, after = ([a for e in es for a in e.advantages] for es in (plain, white))

@@ -131,13 +131,15 @@ def test_each_copy_is_asked_once_after_each_load(tmp_path: Path) -> None:
     async def play() -> None:
         servers = [Loaded() for _ in range(3)]
         async with desk(tmp_path, servers) as at:
-            prove = lambda: at.engine.prove([5, 6], Sampling(max_tokens=4), seed=0)  # noqa: E731
+            prove = lambda **again: at.engine.prove([[5, 6], [5]], Sampling(max_tokens=4), seed=0, **again)  # noqa: E731
             first = await prove()
-            assert list(first) == at.engine.urls and {said.version for said in first.values()} == {0}
-            assert len({tuple(said.tokens) for said in first.values()}) == 1, "the same draw"
+            assert list(first) == at.engine.urls
+            assert {one.version for said in first.values() for one in said} == {0}
+            assert len({str([one.tokens for one in said]) for said in first.values()}) == 1, "the same draw"
             assert await prove() == {}
+            assert list(await prove(again=at.engine.urls[1:2])) == at.engine.urls[1:2]
             await at.engine.weights_changed(1)
-            assert {said.version for said in (await prove()).values()} == {1}
+            assert {one.version for said in (await prove()).values() for one in said} == {1}
 
     asyncio.run(play())
 
@@ -204,7 +206,7 @@ def test_without_an_opening_there_is_nothing_to_ask(tmp_path: Path) -> None:
     async def play() -> None:
         async with desk(tmp_path, [Loaded()]) as at:
             assert await probe(at.engine, at.learner, [[Trajectory("g")]], 1.0, TOLERANCE) == 0.0
-            assert len(await at.engine.prove([5], Sampling(max_tokens=2), seed=0)) == 1, (
+            assert len(await at.engine.prove([[5]], Sampling(max_tokens=2), seed=0)) == 1, (
                 "it still owes a proof"
             )
 

@@ -99,3 +99,39 @@ class TestPaired:
             change = paired(*({str(i): float(v) for i, v in enumerate(p)} for p in plays))
             held += change.low <= -0.1 <= change.high
         assert held / 400 > 0.9
+
+
+def resampled(changes, rng, times=300):
+    """The percentile bootstrap over tasks, which is what most would do."""
+    means = changes[rng.integers(len(changes), size=(times, len(changes)))].mean(1)
+    return np.quantile(means, [0.025, 0.975])
+
+
+@pytest.mark.parametrize(("tasks", "plays"), [(5, 1), (5, 4), (20, 1), (40, 4)])
+@pytest.mark.parametrize("start", [(1, 1), (1, 19)], ids=["from anywhere", "from near nothing"])
+def test_a_difference_of_pairs_covers_where_resampling_them_does_not(start, tasks, plays):
+    rng, times = np.random.default_rng(3), 300
+    grown = lambda chance: np.minimum(chance * (0.8 if start == (1, 1) else 3.0), 1.0)  # noqa: E731
+    many = rng.beta(*start, size=200_000)
+    truth, held, bootstrap = (grown(many) - many).mean(), 0, 0
+    for _ in range(times):
+        chance = rng.beta(*start, size=tasks)
+        before, after = rng.binomial(plays, chance) / plays, rng.binomial(plays, grown(chance)) / plays
+        change = paired(*({str(i): float(v) for i, v in enumerate(p)} for p in (before, after)))
+        held += change.low - 1e-12 <= truth <= change.high + 1e-12
+        low, high = resampled(after - before, rng)
+        bootstrap += low - 1e-12 <= truth <= high + 1e-12
+    assert held > 0.9 * times
+    if (tasks, plays) == (5, 1):
+        assert bootstrap < 0.75 * times
+
+
+@pytest.mark.parametrize("tasks", [2, 3])
+@pytest.mark.parametrize("truth", [0.0, 0.01, 0.5, 0.99, 1.0])
+def test_few_tasks_say_little_and_never_too_much(truth, tasks):
+    def chances(rng):
+        return np.full(tasks, truth) if truth in (0.0, 1.0) else rng.beta(truth, 1 - truth, size=tasks)
+
+    assert covers(chances, 4, truth, tries=400) > 0.95, "without Student's correction 84 in 100"
+    low, high = interval([float(round(truth))] * tasks, 4 * tasks)
+    assert high - low > 0.5, "two or three tasks that agree are no proof"

@@ -248,7 +248,7 @@ def test_chatml_is_the_template_of_qwen_where_there_are_no_tool_schemas(user, re
 
 def test_stops_of_prose_and_of_calls_may_differ():
     renderer = template("gemma4")
-    prose, call = renderer.encode_action("hi"), renderer.encode_action("<tool_call>{}</tool_call>")
+    prose, call = renderer.encode_action("hi"), renderer.encode_action("<|tool_call>call:look{}<tool_call|>")
     assert prose[-1] != call[-1] and {prose[-1], call[-1]} == set(renderer.stop)
     assert renderer.text(prose) == "hi"
 

@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 
 def odd(folder: Path, *more: str) -> Config:
-    return load(DEMO, [*ODD, "run.checkpoint_every=1", f'run.out="{folder}"', *more])
+    return load(DEMO, [*ODD, "run.checkpoint_every=1", "run.keep_optimizer=1", f'run.out="{folder}"', *more])
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,11 @@ def test_a_lora_checkpoint_has_the_adapter_apart_too(tmp_path: Path) -> None:
         saved.path / name for name in (f"{ADAPTER}/adapter_model.safetensors", "model.safetensors")
     )
     assert 0 < small.stat().st_size < whole.stat().st_size
+    merged, beside = (checkpoint.load_model(folder)[0] for folder in (saved.path, small.parent))
+    assert all(torch.equal(a, b) for a, b in zip(merged.parameters(), beside.parameters(), strict=True))
+    shutil.copytree(small.parent, tmp_path / "alone")
+    with pytest.raises(checkpoint.CheckpointError, match="an adapter, not a model; merge it"):
+        checkpoint.load_model(tmp_path / "alone")
 
 
 def test_a_run_is_judged_within_its_own_limits(run: Path) -> None:

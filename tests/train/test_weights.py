@@ -21,7 +21,8 @@ from forge_train.config import Config
 from forge_train.engines.build import vllm_engine
 from forge_train.engines.nccl import NCCLTransfer
 from forge_train.engines.vllm_http import NOTHING_LOADED, Client, ServerError
-from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Scratch, plain_weights, save_policy
+from forge_train.engines.weights import AdapterTransfer, FolderTransfer, Scratch, save_policy
+from forge_train.learn.plain_weights import full_weights
 from tests.train.tokens import tokenizer
 
 SIZE = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "head_dim": 4, "vocab_size": 16}
@@ -131,7 +132,7 @@ def test_what_a_killed_process_left_in_memory_is_removed_by_the_next(tmp_path: P
 
 
 def test_weights_may_come_from_elsewhere(folder: FolderTransfer) -> None:
-    folder.weights = lambda: {name: torch.zeros_like(w) for name, w in plain_weights(tiny()).items()}
+    folder.weights = lambda dtype: iter([{n: torch.zeros_like(w) for n, w in full_weights(tiny()).items()}])
     asyncio.run(folder.publish(0))
     assert not any(w.any() for w in read(folder.path(0)).values())
 
@@ -186,26 +187,27 @@ def test_nccl_links_once_sends_while_the_server_receives_and_links_anew_after_a_
     transfer = NCCLTransfer(model, device="cpu", dtype=torch.float32, link=link, unique_id=lambda: b"u" * 128)
 
     async def play() -> None:
-        await transfer.publish(1)
+        await transfer.publish(1, [server], 5.0)
         published = model.lm_head.weight.detach().clone()
-        with torch.no_grad():
-            model.lm_head.weight += 1.0  # the learner has gone on
         await transfer.load(server, 1, 5.0)
         init = server.calls.index("/init_weight_transfer_engine")
         update = ["/start_weight_update", "/update_weights", "/finish_weight_update", "/resume"]
         assert server.calls[0] == "/pause" and server.calls[init + 1 :] == update
         assert server.named == "1" and torch.equal(wires[0].sent[0]["lm_head.weight"], published)
-        await transfer.publish(2)
+        await transfer.publish(2, [server], 5.0)
         await transfer.load(server, 2, 5.0)
         assert len(wires) == 1 and len(wires[0].sent) == 2
         server.named = NOTHING_LOADED  # it was started anew
-        await transfer.load(server, 2, 5.0)
+        await transfer.publish(3, [server], 5.0)
+        await transfer.load(server, 3, 5.0)
         assert len(wires) == 2 and wires[0].aborted and len(wires[1].sent) == 1
         wires[1].fails = True
+        await transfer.publish(4, [server], 5.0)
         with pytest.raises(ServerError, match="http://one: NCCL"):
-            await transfer.load(server, 2, 5.0)
-        assert wires[1].aborted
-        await transfer.load(server, 2, 5.0)
+            await transfer.load(server, 4, 5.0)
+        assert wires[1].aborted and server.named == NOTHING_LOADED and server.calls[-1] == "/resume"
+        await transfer.publish(5, [server], 5.0)
+        await transfer.load(server, 5, 5.0)
         assert len(wires) == 3 and wires[2].sent
         transfer.close()
         assert wires[2].aborted

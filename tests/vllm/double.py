@@ -26,7 +26,7 @@ class Double:
     `faults` are requests of control that fail, by path and query, and `fatal` those it dies of; `drowsy` says
     yes and goes on sleeping.
     `settings` are what it says it was started with, `heard` the requests of control so far, `adapters` the
-    folders of those it serves, by name.
+    folders of those it serves, by name. `checksums` are those of its weights; without, it is an older vLLM.
     Its policy says 7 until `max_tokens`, the last of which is the first stop token, if there is one.
     """
 
@@ -39,12 +39,16 @@ class Double:
         self.paused = False
         self.sleep_mode = self.drowsy = False
         self.settings: dict[str, Any] = {"lora_config": {"max_loras": 2}, "weight_transfer_config": None}
+        self.packages = "numpy==2.3.5"
         self.sleeping: set[str] = set()
         self.faults: set[str] = set()
         self.fatal: set[str] = set()
         self.heard: list[str] = []
         self.loads: list[str] = []
         self.adapters: dict[str, str] = {}
+        self.checksums: dict[str, str] | None = None
+        self.modules = ""
+        """The tree of the model that it says it holds."""
         self.asked: list[dict[str, Any]] = []
         self.at_once = self.most_at_once = 0
         self.port = 0
@@ -96,7 +100,8 @@ class Double:
                     self.heard.append(asked)
                     status, extra, body = 500, "", b'{"error": {"message": "CUDA error: out of memory"}}'
                 else:
-                    self._hear(asked)
+                    if b"get_model_inspection" not in raw:
+                        self._hear(asked)
                     status, extra, body = await self._answer(
                         asked.split("?")[0], json.loads(raw) if raw else {}
                     )
@@ -109,7 +114,7 @@ class Double:
     def _hear(self, asked: str) -> None:
         """Sleep mode, as vLLM has it: what sleeps is paused, and goes on when every part is awake."""
         path, _, query = asked.partition("?")
-        if path not in ("/health", "/inference/v1/generate"):
+        if path not in ("/health", "/inference/v1/generate", "/is_paused", "/is_sleeping", "/server_info"):
             self.heard.append(asked)
         if path == "/sleep":
             self.sleeping = {"weights", "kv_cache"}
@@ -134,19 +139,29 @@ class Double:
             assert not self.sleeping, "it samples without a cache"
             self.paused = False
             self._going.set()
+        elif path == "/collective_rpc" and body["method"] == "get_model_inspection":
+            return said({"results": [self.modules]})
         elif path == "/collective_rpc":
             assert self.paused or self.sleeping, "weights change while it samples"
             assert "weights" not in self.sleeping, "there is no memory for them"
             self.loads.append(body["kwargs"]["weights_path"])
         elif path == "/update_weight_version":
             self.version = body["new_version"]
+        elif path == "/is_paused":
+            return said({"is_paused": self.paused})
+        elif path == "/is_sleeping":
+            return said({"is_sleeping": bool(self.sleeping)})
         elif path == "/weight_info":
             return said({"weight_version": self.version})
+        elif path == "/weight_checker" and self.checksums is not None:
+            assert body == {"action": "checksum"}
+            return said({"checksums": self.checksums})
         elif path in ("/sleep", "/wake_up"):
             return said({"status": "sleeping" if self.sleeping else "awake"})
         elif path == "/server_info":
-            model = {"model_config": {"enable_sleep_mode": self.sleep_mode}}
-            return said({"vllm_config": self.settings | model})
+            model = self.settings.get("model_config", {}) | {"enable_sleep_mode": self.sleep_mode}
+            told = {"vllm_config": self.settings | {"model_config": model}}
+            return said(told | {"system_env": {"pip_packages": self.packages}})
         elif path == "/v1/models":
             return said({"data": [{"id": name, "max_model_len": 64} for name in ("m", *self.adapters)]})
         elif path == "/v1/load_lora_adapter":
@@ -207,14 +222,20 @@ def main(argv: list[str]) -> None:
         sys.exit("error: unrecognized arguments: --wrong")
     worker = subprocess.Popen(["sleep", "1000"])
     segment = _segment() if "--shared" in argv else None
-    told = {name: os.environ.get(name) for name in ("VLLM_CPU_OMP_THREADS_BIND", "CUDA_VISIBLE_DEVICES")}
-    note = {"argv": argv, "worker": worker.pid, "env": told, "segment": segment and segment.name}
+    note = {
+        "argv": argv,
+        "worker": worker.pid,
+        "env": dict(os.environ),
+        "segment": segment and segment.name,
+    }
     Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
 
     async def serve() -> None:
         double = Double()
         double.port = int(argv[argv.index("--port") + 1])
         double.sleep_mode = "--enable-sleep-mode" in argv
+        if "--max-loras" in argv:
+            double.settings["lora_config"] = {"max_loras": int(argv[argv.index("--max-loras") + 1])}
         double.faults = {"/sleep?level=2&mode=abort"} if "--sleepless" in argv else set()
         await double.start()
         await asyncio.Event().wait()

@@ -71,6 +71,7 @@ def test_an_action_under_way_keeps_its_adapter_for_as_many_updates_as_it_may_be_
 ) -> None:
     async def play() -> None:
         double = await Double().start()
+        double.settings["lora_config"] = {"max_loras": keep}
         async with run(tmp_path, double, keep=keep) as engine:
             double.mood = "held"
             asking = asyncio.create_task(ask(engine))

@@ -62,7 +62,7 @@ def test_workers_that_never_join_cost_the_timeout_and_no_more(others: threading.
         transfer = NCCLTransfer(
             tiny(), device="cpu", dtype=torch.float32, link=link, unique_id=lambda: b"u" * 128
         )
-        await transfer.publish(0)
+        await transfer.publish(0, [Peer("http://one")], 0.2)
         with pytest.raises(ServerError, match=r"http://one: NCCL: not done within 0\.2 s"):
             await transfer.load(Peer("http://one"), 0, 0.2)
         transfer.close()
@@ -83,7 +83,7 @@ def test_what_a_link_raises_is_the_servers_error(others: threading.Event) -> Non
 
     async def play() -> None:
         transfer = NCCLTransfer(tiny(), device="cpu", link=Broken, unique_id=lambda: b"u" * 128)
-        await transfer.publish(0)
+        await transfer.publish(0, [Peer("http://one")], 60.0)
         with pytest.raises(ServerError, match="NCCL: unhandled system error"):
             await transfer.load(Peer("http://one"), 0, 60.0)
 

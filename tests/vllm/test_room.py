@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
-from forge_train.engines.weights import FolderTransfer, plain_weights, save_policy
+from forge_train.engines.weights import FolderTransfer, save_policy
+from forge_train.learn.plain_weights import full_weights
 from tests.train.tokens import tokenizer
 from tests.vllm.test_engine import tiny
 
@@ -35,9 +37,9 @@ def test_one_version_at_a_time_needs_room(tmp_path: Path) -> None:
     transfer = FolderTransfer(tiny(), tmp_path)
     beside: list[list[Path]] = []
 
-    def weights() -> dict[str, torch.Tensor]:
-        beside.append(list(transfer.folder.iterdir()))
-        return plain_weights(tiny())
+    def weights(dtype: torch.dtype | None) -> Iterator[Mapping[str, torch.Tensor]]:
+        beside.append(list(transfer.folder.glob("version-*")))
+        yield full_weights(tiny())
 
     transfer.weights = weights
     for version in (1, 2, 2):

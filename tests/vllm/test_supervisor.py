@@ -70,6 +70,38 @@ def test_they_are_started_as_a_trainer_needs_them_and_all_end(tmp_path: Path, py
     scene(play)
 
 
+TORCHRUN = {
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+    "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT",
+    "TORCHELASTIC_MAX_RESTARTS", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE",
+    "TORCHELASTIC_ERROR_FILE", "TORCHELASTIC_SOMETHING_NEW", "PET_NNODES",
+}  # fmt: skip
+"""What `torchrun` of torch 2.13 tells each of its processes, and what a later one may."""
+
+
+def test_they_know_nothing_of_a_torchrun_that_started_us(
+    tmp_path: Path, python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in TORCHRUN:
+        monkeypatch.setenv(name, "1")
+    kept = {"NCCL_SOCKET_IFNAME": "eth0", "HF_HOME": "/hub", "RANKING": "by age", "MASTER_PLAN": "x"}
+    for name, value in kept.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # torchrun's, not a person's
+
+    async def play() -> None:
+        house = servers(tmp_path, python, env={"MASTER_PORT": "4"})
+        await house.start()
+        await house.stop()
+        [note] = notes(tmp_path)
+        assert {name: note["env"].get(name) for name in TORCHRUN if name in note["env"]} == {
+            "MASTER_PORT": "4"
+        }, "what a config says wins"
+        assert kept.items() <= note["env"].items() and "OMP_NUM_THREADS" not in note["env"]
+
+    scene(play)
+
+
 def test_a_killed_one_is_started_again_and_its_workers_are_not_left(tmp_path: Path, python: Path) -> None:
     async def play() -> None:
         house = servers(tmp_path, python)

@@ -1,0 +1,43 @@
+"""The segments of one conversation: it grows, and begins anew where thoughts are dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forge_train.play.encoding import Message
+from forge_train.play.renderer import Renderer
+from forge_train.trajectory import Segment
+
+
+class Stretches:
+    """What was heard and said; an action stands as the policy's in the segment alone where it was sampled."""
+
+    def __init__(self, renderer: Renderer, messages: Sequence[Message]) -> None:
+        self._renderer = renderer
+        self.segments = [Segment()]
+        self.segments[-1].hear(renderer.open(messages))
+        self._settled = 0
+        """Tokens of the last segment that stand as they will be remembered."""
+        self._turns: list[tuple[int, int, int]] = []
+        """Since then: where each prompt begins, where its action begins, and where that ends."""
+
+    def said(self, start: int) -> None:
+        """An action is whole, which begins at `start` of the last segment."""
+        begin = self._turns[-1][2] if self._turns else self._settled
+        self._turns.append((begin, start, len(self.segments[-1].tokens)))
+
+    def hear(self, messages: Sequence[Message]) -> None:
+        """Append the world's answer; first leave out the thoughts that are not remembered beyond it.
+
+        What is remembered is heard in the new segment: the policy spoke it, but not there.
+        """
+        if self._turns and self._renderer.thoughts.forgets(messages):
+            tokens = self.segments[-1].tokens
+            kept = tokens[: self._settled]
+            for begin, start, end in self._turns:
+                kept += self._renderer.remembered(tokens[begin:start], tokens[start:end])
+            if kept != tokens:
+                self.segments.append(Segment())
+                self.segments[-1].hear(kept)
+            self._settled, self._turns = len(kept), []
+        self.segments[-1].hear(self._renderer.extend(messages))
