@@ -1,4 +1,4 @@
-"""One update with shared prefixes forwarded once, optim.packing = "tree", against a row each, "padded".
+"""One update with shared prefixes forwarded once where that pays, optim.packing = "auto", against "padded".
 
     python benchmarks/tree_packing.py [--quick] [--rounds 3] [--threads 1] [--rollouts runs/demo/rollouts]
 
@@ -6,7 +6,7 @@ Loads, in tokens; members of a group play turns of 30 sampled and 90 observed to
 - long: one group of 8, 5 turns after an opening of 2,700, which is what the full-size retail world says first
   (policy and tool schemas). A member goes along with an earlier one for 0 to 4 turns, then forks off.
 - short: the same after an opening of 200, in 4 groups.
-- alone: 16 episodes that share nothing: what the tree costs where it cannot gain.
+- alone: 16 episodes that share nothing: here the planner declines, and only its own time is lost.
 - demo: with --rollouts, 16 groups that the demo stored (run.keep_groups) from its 60th step on, or its last.
 
 Both sides are the learner's whole `update` (sorting and packing, forward, backward, optimizer step) on the
@@ -129,7 +129,7 @@ def update(model: Qwen3ForCausalLM, load: Load, packing: str) -> tuple[float, di
 
 
 def logprob_gap(model: Qwen3ForCausalLM, load: Load) -> float:
-    found = [learner(model, packing).logprobs(load[0]) for packing in ("tree", "padded")]
+    found = [learner(model, packing).logprobs(load[0]) for packing in ("auto", "padded")]
     flat = [torch.tensor([v for rows in side for row in rows for v in row]) for side in found]
     return float((flat[0] - flat[1]).abs().max())
 
@@ -137,25 +137,25 @@ def logprob_gap(model: Qwen3ForCausalLM, load: Load) -> float:
 def compare(name: str, load: Load, hidden: int, layers: int, rounds: int) -> dict[str, Any]:
     model = tiny_qwen3(hidden, layers)
     gap = logprob_gap(model, load)  # warms both up, too
-    seconds: dict[str, list[float]] = {"tree": [], "padded": []}
+    seconds: dict[str, list[float]] = {"auto": [], "padded": []}
     figures, gradients = {}, {}
     for _ in range(rounds):
         for packing, taken in seconds.items():
             spent, figures[packing], gradients[packing] = update(model, load, packing)
             taken.append(spent)
-    error = float((gradients["tree"] - gradients["padded"]).norm() / gradients["padded"].norm())
+    error = float((gradients["auto"] - gradients["padded"]).norm() / gradients["padded"].norm())
     if not (gap <= 1e-5 and error <= 1e-5):
         raise SystemExit(f"{name}: logprobs differ by {gap:.1e}, gradients by {error:.1e} of their norm")
     positions = {p: round(f["amplification"] * f["tokens_unique"]) for p, f in figures.items()}
     row = {
         "load": name,
         "episodes": len(load[0]),
-        "tokens_unique": round(figures["tree"]["tokens_unique"]),
+        "tokens_unique": round(figures["auto"]["tokens_unique"]),
         "positions": positions,
         "amplification": {p: round(f["amplification"], 3) for p, f in figures.items()},
         "processor_seconds": {p: round(statistics.median(s), 3) for p, s in seconds.items()},
-        "tree_is_faster_by": round(
-            statistics.median(p / t for t, p in zip(seconds["tree"], seconds["padded"], strict=True)), 2
+        "auto_is_faster_by": round(
+            statistics.median(p / t for t, p in zip(seconds["auto"], seconds["padded"], strict=True)), 2
         ),
         "logprobs_differ_by": gap,
         "gradients_differ_by": error,

@@ -45,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `check --all` checks what can be checked here; a world whose machine or library is missing is named.
     """
+    parser = _parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        return 2
     try:
-        args = _parser().parse_args(argv)
+        args = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has said what was wrong, or printed help
         return int(stop.code or 0)
     if "" not in sys.path and os.getcwd() not in sys.path:

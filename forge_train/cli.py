@@ -7,7 +7,6 @@ interrupted; whatever stopped it, the same command continues a run.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -16,47 +15,50 @@ from pathlib import Path
 from typing import Any
 
 from forge_train import commands as more
-from forge_train.engine import EngineFailed
+from forge_train import interrupt
+from forge_train.refusals import refusal
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 BLIND = "go on although the endpoint does not show the model its tools (openai:)"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
-EXTRAS = {"httpx2", "jinja2", "rich", "safetensors", "tokenizers", "tomli_w", "torch", "transformers"}
-"""What the light install lacks of the trainer."""
+GOES_ON = "the same command goes on where it stopped"
+NOTHING = "nothing is kept without --out"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command line; returns the exit code."""
     ours, for_vllm = _cut(sys.argv[1:] if argv is None else argv)
-    args = _parser().parse_args(ours, argparse.Namespace(flags=for_vllm))
+    parser = _parser()
+    if not ours:
+        parser.print_help(sys.stderr)
+        return 2
+    args = parser.parse_args(ours, argparse.Namespace(flags=for_vllm))
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does: module:World-v0 may lie in the folder one is in
     try:
         return int(args.command(args))
     except KeyboardInterrupt:
-        print("interrupted; the same command continues the run", file=sys.stderr)
+        kept = args.command is not evaluate or args.out is not None
+        print(f"interrupted; {GOES_ON if kept else NOTHING}", file=sys.stderr)
         return 130
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRAS:
+    except Exception as error:
+        told = refusal(error)
+        if told is None:
             raise
-        print(f"forge-train: {error}: pip install 'forge-envs[train]'", file=sys.stderr)
-        return 2
-    except ValueError as error:
-        print(f"forge-train: {error}", file=sys.stderr)
-        return 2
-    except (RuntimeError, EngineFailed, TimeoutError) as error:
-        print(f"forge-train: stopped: {error}", file=sys.stderr)
-        return 1
+        print(f"forge-train: {told[0]}", file=sys.stderr)
+        return told[1]
 
 
 def train(args: argparse.Namespace) -> int:
     """Run or continue the stages of a config."""
-    from forge_train import run
     from forge_train.config import load
+
+    config = load(args.config, args.set)  # before torch: whoever mistyped a key waits for nothing
+
+    from forge_train import run
     from forge_train.show.compare import compared
     from forge_train.show.results import show_run
 
-    config = load(args.config, args.set)
     report = run.train(config)
     if report is None:  # another process of several: rank 0 tells
         return 0
@@ -86,7 +88,7 @@ def evaluate(args: argparse.Namespace) -> int:
         from forge_train.evaluation.endpoint import evaluate_endpoint
 
         limits = {"in_flight": args.in_flight, "deadline": args.deadline, "blind": args.blind}
-        evaluation = asyncio.run(
+        evaluation = interrupt.run(
             evaluate_endpoint(
                 args.engine, **common, **limits, max_action=args.max_action or 2048, out=args.out
             )
@@ -99,13 +101,20 @@ def evaluate(args: argparse.Namespace) -> int:
             raise ValueError("--out is for --engine; a run's own evaluations are in its report")
         model = best_checkpoint(args.model) if args.best else args.model
         room = {"max_context": args.max_context, "max_action": args.max_action}
-        evaluation = asyncio.run(evaluate_model(model, **common, **room, device=args.device))
+        evaluation = interrupt.run(evaluate_model(model, **common, **room, device=args.device))
     if args.json:
         print(json.dumps(evaluation.as_dict(), indent=2))
     else:
         show_evaluation(evaluation)
     if args.out is not None:
         print(f"report: {args.out / 'report.html'}", file=sys.stderr)
+    if not evaluation.counts:
+        print(
+            f"forge-train: {evaluation.stopped} of {evaluation.plays} episodes were stopped by a machine or "
+            "the clock, so the number says little; the reasons stand in the table",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
@@ -121,7 +130,7 @@ def collect(args: argparse.Namespace) -> int:
     context, action = limits(run, args.max_context, longest)
     world = World(args.world, dict(_argument(text) for text in args.arg))
     try:
-        counts = asyncio.run(
+        counts = interrupt.run(
             collect_from(
                 args.player,
                 world,
@@ -180,7 +189,7 @@ def serve(args: argparse.Namespace) -> int:
             gpus=args.gpus,
             start_s=args.start_s,
         )
-        asyncio.run(keep_serving(servers, args.model, name, tools=tools))
+        interrupt.run(keep_serving(servers, args.model, name, tools=tools))
     return 0
 
 
@@ -231,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
-    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
     judge.add_argument(
         "--max-action", type=int, help="tokens of one action; the run's, else 256 (2048 with --engine)"
     )
@@ -292,7 +301,7 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--seed", type=int, default=0)
     gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else 2048")
+    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
     gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
     gather.add_argument("--device", default="cpu")
     gather.add_argument("--blind", action="store_true", help=BLIND)

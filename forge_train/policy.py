@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
 from forge_train.agents.build import agent_reader
@@ -29,7 +29,9 @@ from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint
+from forge_train.record.pretrained import load_pretrained
 from forge_train.seeds import derive_seed
+from forge_train.trajectory import Trajectory
 
 TOKENIZER_EPISODES = 512
 """Gold episodes whose text a tiny model's tokenizer is trained on."""
@@ -50,6 +52,16 @@ def gold(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
         )
     ]
+
+
+def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[list[Trajectory]]:
+    """The batches of supervised training: stored episodes, or gold ones of the worlds."""
+    if config.sft.path:
+        stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
+    else:
+        stored = gold(config, worlds, config.sft.episodes)
+    episodes = sft.trajectories(stored, renderer, worlds.values())
+    return list(sft.batches(episodes, config.sft, seed=config.run.seed))
 
 
 def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:
@@ -74,8 +86,7 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         model, tokenizer = checkpoint.load_model(saved.path)
     elif settings.path:
         dtype = getattr(torch, settings.dtype) if settings.lora_rank else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(settings.path, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(settings.path)
+        model, tokenizer = load_pretrained(settings.path, dtype=dtype)
     else:
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)

@@ -8,19 +8,20 @@ Each stage continues from the newest whole checkpoint, so a run that was killed 
 from __future__ import annotations
 
 import asyncio
-import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from forge_train import sft
+from forge_train import interrupt
 from forge_train.agents.build import Agents
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
+from forge_train.engines.devices import visible_devices, with_devices
 from forge_train.engines.placement import placement_of
-from forge_train.evaluation.evaluate import evaluate
+from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
@@ -31,35 +32,46 @@ from forge_train.play.curriculum import Curriculum
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
+from forge_train.play.room import refuse_cramped_run, with_room
 from forge_train.play.run_tasks import check_tasks
+from forge_train.play.tally import Tally
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, gold, make_engine, make_policy, make_renderer, plain_model
+from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import best, checkpoint, retention
 from forge_train.record.evaluation_result import Evaluation
+from forge_train.record.idle import why_idle
 from forge_train.record.journal import Journal
 from forge_train.record.profile import profiled
-from forge_train.record.run_folder import RunFolder, read_lines, rollout_record
+from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
-from forge_train.show.results import evaluations
+from forge_train.show.results import evaluations, seconds_before
+from forge_train.show.watched import watched
 from forge_train.trainer import Runner, Trainer
 
 
 def train(config: Config) -> Path | None:
     """Run or continue all stages of `config`; returns the path of the report.
 
-    Under torchrun rank 0 does; the other processes help it to learn, until it is done, and return None.
-    Raises ValueError for what a user can mend: a config, a world, a folder, a checkpoint.
+    Under torchrun rank 0 does; the others help it to learn and return None. Raises ValueError for what a user
+    can mend: a config, a world, a folder, a checkpoint.
     """
+    learners = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    placed = with_devices(config, visible_devices(torch.cuda.device_count()), learners=learners)
     processes = join(device=config.model.device, idle=config.idle)
     if processes and not processes.leads:
         torch.set_num_threads(config.run.threads)
         follow(processes)
         return None
     with RunFolder.create(config) as folder, followed(config, folder):
-        report = asyncio.run(Run(config, folder, processes).all())
+        try:
+            run = Run(placed, folder, processes)
+        except ValueError:
+            folder.disown()
+            raise
+        report = interrupt.run(run.all())
     if processes:
         dismiss(processes)
     return report
@@ -81,6 +93,7 @@ class Run:
         check_tasks(config, folder, self.worlds, self.judged)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
+        self.config = config = with_room(config, self.model)
         self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
@@ -105,12 +118,15 @@ class Run:
             if self.agents is not None:
                 await self.agents.start()
             began = time.perf_counter()
+            if self.agents is None:  # a program shows its policy what it likes
+                with interrupt.at_once():
+                    refuse_cramped_run(config, self.worlds, self.judged, self.renderer, self.model)
             if self.saved is None:
                 await self.evaluate("untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
                 if config.sft.episodes:
                     await placement_of(config, self.engine).learn()
-                    self.supervise()
+                    await self.supervise()
                     await placement_of(config, self.engine, self.current.learner).play()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
@@ -127,18 +143,14 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    def supervise(self) -> None:
+    async def supervise(self) -> None:
         """Imitate gold episodes of the train split."""
         config = self.config
         own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
         learner = self.learner(config.optim.model_copy(update=own))
         start = self._load(learner, self.folder.path / "sft")
-        if config.sft.path:
-            stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
-        else:
-            stored = gold(config, self.worlds, config.sft.episodes)
-        episodes = sft.trajectories(stored, self.renderer, self.worlds.values())
-        batches = list(sft.batches(episodes, config.sft, seed=config.run.seed))
+        with interrupt.at_once():
+            batches = lessons(config, self.worlds, self.renderer)
         objective = LossConfig(objective="nll")
         with Progress("supervised", total=len(batches) - start) as progress:
             for step, batch in enumerate(batches):
@@ -147,6 +159,11 @@ class Run:
                 stats = learner.update(batch, [[1.0] * len(t.versions) for t in batch], objective)
                 self.folder.event("sft", step=0, batch=step, loss=stats["loss"], lr=stats["lr"])
                 progress.advance(loss=stats["loss"])
+                try:
+                    await interrupt.breathe()
+                except asyncio.CancelledError:
+                    self.save(self.folder.path / "sft", step + 1, learner)
+                    raise
                 if self._due(step + 1):
                     self.save(self.folder.path / "sft", step + 1, learner)
 
@@ -161,9 +178,10 @@ class Run:
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
-        began, saving = time.perf_counter() - self._spent(start), 0.0
+        began, saving = time.perf_counter() - seconds_before(self.folder.path, start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
-            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers)
+            tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
+            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers or self.here(tally))
             try:
                 await trainer.update_engine()
                 await self._begin_judging(start, learner, began)
@@ -171,11 +189,17 @@ class Run:
                     for step in range(start, config.run.steps):
                         if self.stopped:
                             break
-                        with profiled(config.run, step, live.note):
-                            metrics, groups, credit = await trainer.step(step)
+                        async with watched(live, trainer, tally, per_step):
+                            with profiled(config.run, step, live.note):
+                                metrics, groups, credit = await trainer.step(step)
+                        if metrics.get("idle"):
+                            live.note(why_idle(step, groups, trainer.compared(groups)))
                         metrics["seconds"]["checkpoint"] = saving  # the one after the step before
                         metrics["seconds"]["total"] += saving
-                        self.folder.rollouts(step, self._stored(groups, credit))
+                        keep = config.run.keep_groups
+                        self.folder.rollouts(
+                            step, group_records(groups[:keep], credit[:keep], self.tokenizer.decode)
+                        )
                         self.folder.metrics(step, metrics)
                         live.step(metrics)
                         saving = await self._after(step + 1, trainer, journal, began)
@@ -197,7 +221,9 @@ class Run:
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
-            if trainer.engine.version != done:  # while updates are repeated it is not given theirs
+            if (
+                trainer.engine.version != trainer.learner.version
+            ):  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
             await self._keep_best(trainer.learner)
@@ -246,6 +272,7 @@ class Run:
             self.folder.event(
                 "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
             )
+            refuse_silent(results[name])
         return results
 
     def trainer(
@@ -296,23 +323,24 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> LocalRunner:
-        """Plays groups in this process."""
+    def here(self, tally: Tally | None = None) -> LocalRunner:
+        """Plays groups in this process, and counts them."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
         return LocalRunner(
             self.worlds,
-            self.player(sampling),
+            self.player(sampling, tally),
             seed=self.config.run.seed,
             group_size=rollout.group_size,
             deadline=rollout.deadline_s,
             in_flight=rollout.in_flight,
+            ended=tally.ended if tally else None,
         )
 
-    def player(self, sampling: Sampling) -> Player:
-        """The policy by itself, or an agent program that asks it."""
+    def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:
+        """The policy by itself, or an agent program that asks it; by `engine`, or the run's own."""
         player = TokenPlayer if self.agents is None else self.agents.player
-        return player(self.engine, self.renderer, sampling)
+        return player(engine or self.engine, self.renderer, sampling)
 
     def learner(self, optim: OptimConfig) -> Learner:
         """One for this stage; with several processes each gets one."""
@@ -384,15 +412,6 @@ class Run:
         torch.set_rng_state(state["rng"])
         return saved.step
 
-    def _stored(self, groups: list[Any], credit: list[Any]) -> list[dict[str, Any]]:
-        """The episodes a step keeps for the report: those of its first groups."""
-        keep = self.config.run.keep_groups
-        return [
-            rollout_record(trajectory, advantages, self.tokenizer.decode)
-            for group, rows in zip(groups[:keep], credit[:keep], strict=True)
-            for trajectory, advantages in zip(group, rows, strict=True)
-        ]
-
     def _due(self, done: int) -> bool:
         every = self.config.run.checkpoint_every
         return bool(every) and done % every == 0
@@ -400,8 +419,3 @@ class Run:
     def _before(self, start: int) -> list[dict[str, Any]]:
         """Metrics of the steps before `start`."""
         return [line for line in read_lines(self.folder.path / "metrics.jsonl") if line["step"] < start]
-
-    def _spent(self, start: int) -> float:
-        """Seconds of supervised training and of the steps before `start`: a resumed run's clock goes on."""
-        supervised = [e["seconds"] for e in evaluations(self.folder.path) if e["stage"] == "after SFT"]
-        return math.fsum(supervised[-1:] + [line["seconds"]["total"] for line in self._before(start)])

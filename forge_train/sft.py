@@ -15,8 +15,8 @@ from typing import Any
 
 from forge_train.config import SFTConfig
 from forge_train.play.chat_messages import text_of
-from forge_train.play.encoding import arguments_of, content_of
-from forge_train.play.hearing import Call, reads
+from forge_train.play.encoding import Call, arguments_of, content_of
+from forge_train.play.hearing import reads
 from forge_train.play.renderer import Renderer
 from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import World
@@ -36,7 +36,9 @@ def gold_episodes(world: World, tasks: Sequence[str]) -> list[Messages]:
             observation, _ = env.reset(seed=0, options={"task": task})
             messages: Messages = [dict(message) for message in observation]
             outcome = None
-            for action in world.gold(task):
+            actions, said = world.gold(task), 0
+            for action in actions:
+                said += 1
                 messages.append({"role": "assistant", "content": action})
                 observation, _, terminated, truncated, info = env.step(action)
                 messages.extend(dict(message) for message in observation)
@@ -44,13 +46,23 @@ def gold_episodes(world: World, tasks: Sequence[str]) -> list[Messages]:
                 if terminated or truncated:
                     break
             if outcome != 1.0:
-                raise ValueError(
-                    f"{world.name}: gold of task {task!r} earned {outcome}, not 1.0; run forge-envs check"
-                )
+                raise ValueError(_unsolved(world, task, outcome, actions=len(actions), said=said))
             episodes.append(messages)
     finally:
         world.release(env)
     return episodes
+
+
+def _unsolved(world: World, task: str, outcome: float | None, *, actions: int, said: int) -> str:
+    """Why gold did not earn 1, and what to do: most often the world was told to end episodes too soon."""
+    earned = f"{world.name}: gold of task {task!r} earned {outcome}, not 1.0"
+    limit = world.args.get("max_turns")
+    if limit is not None and (said < actions or said >= limit):
+        return (
+            f"{earned}: it takes {actions} actions and the world's argument max_turns = {limit} ends the "
+            f"episode after {said}; raise max_turns, or leave it out"
+        )
+    return f"{earned}; run forge-envs check"
 
 
 def openings(world: World, tasks: Sequence[str]) -> list[Messages]:

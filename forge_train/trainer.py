@@ -72,6 +72,8 @@ class Trainer:
     playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     finished: dict[int, Group] = field(default_factory=dict)
     rejected: dict[int, Group] = field(default_factory=dict)
+    learning: bool = False
+    """Whether the learner works, so that one waits for it and not for episodes."""
     bugs: int = 0
     """Episodes of this run so far that failed by a bug in a world."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -88,6 +90,9 @@ class Trainer:
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
+        if self.critic is None and not any(teaches(self.credit(group)) for group in groups):
+            return self.idle(step, groups, useless, group_lags, collected - began)
+        self.learning = True
         await self.placement.learn()
         placed = time.perf_counter()
         credit, valuing = await self.beside(partial(self.assign_credit, groups))
@@ -109,9 +114,10 @@ class Trainer:
         updated = time.perf_counter()
         self.note("update", step=step, seconds=round(updated - placed, 4))
 
-        await self.hand_over(groups)
+        await self.hand_over(step, groups)
+        self.learning = False
         ended = time.perf_counter()
-        self.note("weights", step=self.learner.version, seconds=round(ended - updated, 4))
+        self.note("weights", step=step + 1, seconds=round(ended - updated, 4))
         scoring = stats.pop("logprob_seconds")
         metrics = {
             **summary(groups + useless),
@@ -132,6 +138,33 @@ class Trainer:
                 "update": updated - valued - scoring,
                 "weights": ended - updated,
                 "total": ended - began,
+            },
+        }
+        return metrics, groups, credit
+
+    def idle(
+        self, step: int, groups: list[Group], useless: list[Group], group_lags: list[int], seconds: float
+    ) -> tuple[Metrics, list[Group], list[Credit]]:
+        """A step in which no group teaches: the weights stay as they are, so nothing is counted or sent.
+
+        Nobody is put to sleep for it either. Returns what `step` does.
+        """
+        self.note("update", step=step, seconds=0.0)
+        self.admission.updated()
+        credit = [self.credit(group) for group in groups]
+        metrics = {
+            **summary(groups + useless),
+            "version": self.learner.version,
+            "lag": lags([], self.learner.version, group_lags),
+            "idle": 1,
+            "trained": sum(bool(rows) for group in credit for rows in group),
+            "masked": masked_share(groups, self.trained_endings),
+            "zero_groups": len(useless) + len(groups),
+            "refilled": len(useless),
+            "bugs": self.bugs,
+            "seconds": {
+                **time_to_groups(seconds, groups, overlapped=self.admission.max_lag > 0),
+                "total": seconds,
             },
         }
         return metrics, groups, credit
@@ -240,9 +273,9 @@ class Trainer:
         await self.placement.play()
         await self.engine.weights_changed(self.learner.version)
 
-    async def hand_over(self, groups: Sequence[Group]) -> None:
-        """The engine gets the new weights, and shows that it has them."""
-        repeated = self.journal is not None and self.journal.recorded(self.learner.version) is not None
+    async def hand_over(self, step: int, groups: Sequence[Group]) -> None:
+        """After `step` the engine gets the new weights, and shows that it has them."""
+        repeated = self.journal is not None and self.journal.recorded(step + 1) is not None
         if not repeated:
             await self.update_engine()
             await self.prove(groups)
@@ -255,6 +288,16 @@ class Trainer:
         """
         if not self.engine.shares_weights and self.engine.version == self.learner.version:
             await probe(self.engine, self.learner, groups, self.temperature, self.identity_tolerance)
+
+    @property
+    def ready(self) -> int:
+        """Episodes of groups that are whole and wait, to be trained or to be counted as left out."""
+        return sum(len(group) for group in (*self.finished.values(), *self.rejected.values()))
+
+    def compared(self, groups: Sequence[Group]) -> list[list[bool]]:
+        """Of each group which members have a verdict that counts."""
+        endings = self.trained_endings
+        return [[t.ending in endings for t in group] for group in groups]
 
     def check_bugs(self, groups: Sequence[Group]) -> None:
         """Stop the run when worlds raised more often than `max_bugs`."""

@@ -43,6 +43,9 @@ class Endpoint:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if not self.path.endswith("/chat/completions"):
+                    self.tell(Raw(status=404))
+                    return
                 with endpoint.lock:
                     endpoint.asked.append(body)
                     endpoint.headers.append({k.lower(): v for k, v in self.headers.items()})

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from forge_envs.grammars.bash import BASH
 from forge_envs.grammars.deepseek import DEEPSEEK
+from forge_envs.grammars.gemma import GEMMA
 from forge_envs.grammars.glm import GLM
 from forge_envs.grammars.grammar import Grammar
 from forge_envs.grammars.harmony import HARMONY
 from forge_envs.grammars.hermes import HERMES
 from forge_envs.grammars.kimi import KIMI
+from forge_envs.grammars.lfm2 import LFM2
 from forge_envs.grammars.llama import LLAMA
 from forge_envs.grammars.mistral import MISTRAL
 from forge_envs.grammars.qwen_xml import QWEN_XML
@@ -31,17 +33,19 @@ from forge_envs.grammars.registry import (
     register_grammar,
 )
 
-for _grammar in (HERMES, BASH, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI):
+for _grammar in (HERMES, BASH, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI, GEMMA, LFM2):
     register_grammar(_grammar)
 
 __all__ = [
     "BASH",
     "DEEPSEEK",
+    "GEMMA",
     "GLM",
     "GRAMMARS",
     "HARMONY",
     "HERMES",
     "KIMI",
+    "LFM2",
     "LLAMA",
     "MISTRAL",
     "MOST_CALLS",

@@ -17,7 +17,7 @@ from forge_envs.grammars.reading import (
     require_reversible,
     without_end,
 )
-from forge_envs.grammars.registry import prose_action, tag_family
+from forge_envs.grammars.registry import foreign, prose_action, tag_family
 from forge_envs.grammars.thoughts import Span, without_thoughts
 from forge_envs.messages import Action, ToolCall
 
@@ -104,7 +104,8 @@ class Marked(ABC):
 
     def _said(self, prose: str, calls: tuple[ToolCall, ...]) -> Action:
         """The action, unless the prose holds what is left of a call."""
-        if self.shard is not None and (shard := self.shard.search(prose)):
+        foreigner = not calls and foreign(prose, self.name) is not None
+        if not foreigner and self.shard is not None and (shard := self.shard.search(prose)):
             reason = f"{shard[0]!r} stands outside a call: its value ended before, or it was not opened"
             return Action(prose[: shard.start()].strip(), error=f"{reason}; write {self.example}")
         return Action(prose.strip(), calls) if calls else prose_action(prose, self)

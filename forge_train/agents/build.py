@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from forge_train.config.sections import AgentConfig
 from forge_train.engine import Engine, Sampling
 from forge_train.play.chat_messages import text_of, with_native_calls
-from forge_train.play.encoding import arguments_of
-from forge_train.play.hearing import Call, Reader
+from forge_train.play.encoding import Call, arguments_of
+from forge_train.play.hearing import Reader
 from forge_train.play.renderer import Renderer
 
 if TYPE_CHECKING:

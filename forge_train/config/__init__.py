@@ -26,6 +26,7 @@ from forge_train.config.hyperparameters import (
     CriticConfig,
     LossConfig,
     OptimConfig,
+    Packing,
     SFTConfig,
 )
 from forge_train.config.section import Section
@@ -53,6 +54,7 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "Packing",
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
@@ -200,7 +202,10 @@ _FREE = frozenset(
         "agent": ("host", "port", "grace_s"),
         "eval": ("patience",),
         "model": ("kernels", "device"),
-        "optim": ("gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "peak_tflops"),
+        "optim": (
+            "gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "head_mb",
+            "peak_tflops",
+        ),
     }.items()
     for key in keys
 )  # fmt: skip

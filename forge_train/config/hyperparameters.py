@@ -15,6 +15,10 @@ All others compare the members of a group: with one member nothing is left to le
 """
 
 
+Packing = Literal["auto", "tree", "padded"]
+"""Ways to forward sequences together; see `OptimConfig.packing`."""
+
+
 class LossConfig(Section):
     """From advantages to one gradient."""
 
@@ -158,9 +162,16 @@ class OptimConfig(Section):
     """Optimizer steps until the rate is 0. Apart from run.steps, so that a run can be prolonged."""
     micro_tokens: PositiveInt = 4096
     """Positions of one forward pass; bounds memory and never changes a gradient."""
-    packing: Literal["tree", "padded"] = "tree"
+    packing: Packing = "auto"
     """How sequences are forwarded together. tree: what they share, once. padded: each in a row of its own,
-    for models whose attention is not plain and full."""
+    for models whose attention is not plain and full. auto: whichever costs least, for some one, for others
+    the other."""
+    head_mb: PositiveFloat | None = None
+    """Megabytes for the logits of a forward and backward pass: tokens go through the output head in chunks
+    that fit. By default 320, on a GPU 2048. Never changes a gradient."""
+    head_dtype: Literal["auto", "float32"] = "auto"
+    """float32: the output head multiplies in float32 under model.dtype = "bfloat16" too. Logprobs of likely
+    tokens then keep more than three digits (MiniMax-M1, arXiv 2506.13585, sec. 3.2)."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True

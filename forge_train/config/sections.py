@@ -198,8 +198,9 @@ class RolloutConfig(Section):
     else on one started here; they reach the engine over HTTP."""
     worker_count: PositiveInt = 4
     """Ray actors; `in_flight` is shared among them."""
-    max_context: int = Field(default=2048, ge=2)
-    """Longest episode in tokens, the world's words included."""
+    max_context: NonNegativeInt = 0
+    """Longest episode in tokens, the world's words included; 0 is what the model, and servers that run
+    already, take at most."""
     max_action: PositiveInt = 128
     """Longest action in tokens, the stop token included."""
     temperature: PositiveFloat = 1.0
@@ -267,7 +268,7 @@ class RolloutConfig(Section):
             raise ValueError(
                 f"min_members = {self.min_members}: a group has only {self.group_size} (group_size)"
             )
-        if self.max_action >= self.max_context:
+        if self.max_context and self.max_action >= self.max_context:
             raise ValueError(
                 f"max_action = {self.max_action}: it must be below max_context ({self.max_context}), "
                 "or no prompt fits before the first action"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -282,11 +283,23 @@ class Servers:
                         await client.health(self._health)
                         server.up = True
                     except ServerError as again:
+                        if error is None:
+                            self._tell_wait(again)
                         error = again
                         await asyncio.sleep(1.0)
         except TimeoutError:
-            raise EngineFailed(f"{client.url} did not start: {error}", retryable=True) from error
+            raise EngineFailed(
+                f"{client.url} did not answer within vllm.start_s = {self._config.start_s:g} s: {error}; "
+                "start it (forge-train serve), or mend vllm.urls",
+                retryable=True,
+            ) from error
         await self._look_over(server)
+
+    def _tell_wait(self, error: ServerError) -> None:
+        """Say once what a start waits for and until when: minutes of silence look like a bug."""
+        seconds = self._config.start_s
+        until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        log.warning("waiting for a server until %s (vllm.start_s = %g): %s", until, seconds, error)
 
     async def _look_over(self, server: Server) -> None:
         """Raise ValueError when it is none that this run can use; take it as its last user left it.

@@ -16,15 +16,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from forge_train.engine import Sampling
+from forge_train.engines.devices import refuse_missing, visible_devices
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
+from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
 from forge_train.play.hearing import renderer_of
 from forge_train.play.native_tools import refuse_hidden
+from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
 from forge_train.play.renderer import Message
+from forge_train.play.room import context_of, model_limit, refuse_cramped
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
@@ -179,16 +185,32 @@ async def collect_from(
         if by == "gold":
             return await collect(world, Speaker(world.gold), ids, folder, **options)
         if by.startswith("openai:"):
-            chat = ChatPlayer(ChatEndpoint.parse(by), sampling)
+            endpoint = ChatEndpoint.parse(by)
+            with at_once():
+                refuse_unreachable(endpoint)
+                refuse_cramped_endpoint(endpoint, world, ids, action=sampling.max_tokens)
+            chat = ChatPlayer(endpoint, sampling, world.grammar())
             try:
                 await refuse_hidden(chat.endpoint, world, ids[0], blind=blind)
                 return await collect(world, chat, ids, folder, **options)
             finally:
                 await chat.close()
+        refuse_missing(device, visible_devices(torch.cuda.device_count()), "--device")
         model, tokenizer = checkpoint.load_model(Path(by))
+        renderer = renderer_of(model, tokenizer, world)
+        max_context = context_of(max_context, model, "--max-context")
+        refuse_cramped(
+            world,
+            ids,
+            lambda messages: len(renderer.open(messages)),
+            context=max_context,
+            action=sampling.max_tokens,
+            key="--max-context",
+            most=model_limit(model.config),
+        )
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            player = TokenPlayer(engine, renderer_of(model, tokenizer, world), sampling)
+            player = TokenPlayer(engine, renderer, sampling)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()

@@ -13,20 +13,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import comb
 from statistics import fmean
 
 from forge_train.play.episode import Player, gather, play
 from forge_train.play.world_pool import World
-from forge_train.record.evaluation_result import Estimate, Evaluation, TaskResult
+from forge_train.record.evaluation_result import Estimate, Evaluation, TaskResult, reasons
 from forge_train.record.intervals import interval
 from forge_train.record.task_digest import digest_of, digest_of_all
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
 SUCCESS = 1 - 1e-6
+
+
+class NothingPlayed(RuntimeError):
+    """No episode had a turn; the text says how they ended."""
 
 
 async def evaluate(
@@ -40,11 +44,13 @@ async def evaluate(
     deadline: float,
     ks: Sequence[int] | None = None,
     progress: Callable[[Trajectory], None] | None = None,
+    played_before: Mapping[int, Trajectory] | None = None,
 ) -> Evaluation:
     """Play every task `repeats` times, at most `in_flight` plays at once.
 
-    `ks` are the k of pass@k and pass^k (default: 1, 2, 4, ... up to `repeats`); `progress` is called
-    with each trajectory as it finishes. Seeds depend on (seed, task, repetition) alone.
+    `ks` are the k of pass@k and pass^k (default: 1, 2, 4, ... up to `repeats`); `progress` is called with
+    each trajectory as it finishes. Seeds depend on (seed, task, repetition) alone; `played_before` holds
+    plays by their seed, which are not played again.
     """
     if not tasks or len(set(tasks)) < len(tasks):
         raise ValueError(f"{len(tasks)} tasks, {len(set(tasks))} different: give at least one and none twice")
@@ -56,12 +62,15 @@ async def evaluate(
     limit = asyncio.Semaphore(in_flight)
 
     async def once(task: str, repetition: int) -> Trajectory:
+        number = derive_seed(seed, task, repetition)
+        if played_before is not None and number in played_before:
+            return played_before[number]
         async with limit:
             trajectory = await play(
                 world,
                 player,
                 task,
-                seed=derive_seed(seed, task, repetition),
+                seed=number,
                 group=f"eval/{world.name}/{task}",
                 deadline=deadline,
             )
@@ -73,6 +82,19 @@ async def evaluate(
     by_task = [played[i : i + repeats] for i in range(0, len(played), repeats)]
     found = _summarize(world.name, tasks, by_task, ks)
     return replace(found, digest=digest_of_all({t: digest_of(world.content(t)) for t in tasks}))
+
+
+def refuse_silent(found: Evaluation) -> None:
+    """Raise NothingPlayed when nobody said a word: then there is nothing to be judged or learned from."""
+    if found.silent == found.plays:
+        why = ", ".join(f"{count} by {reason}" for reason, count in found.reasons.items())
+        raise NothingPlayed(f"{found.world}: none of {found.plays} episodes had a turn: {why}")
+
+
+def _is_silent(played: Trajectory) -> bool:
+    """Whether the player said nothing that the world heard, or began to say."""
+    said = played.info["messages"][played.info["opening"] :]
+    return not played.sampled and all(message["role"] != "assistant" for message in said)
 
 
 def verdict(trajectory: Trajectory) -> float:
@@ -137,6 +159,8 @@ def _summarize(
         mean_verdict=over_tasks([r.mean_verdict for r in results], plays),
         mean_turns=fmean(turns) if turns else None,
         endings=dict(Counter(t.ending for plays in by_task for t in plays)),
+        silent=sum(_is_silent(t) for plays in by_task for t in plays),
+        reasons=reasons([t for plays in by_task for t in plays]),
         tasks=results,
         usage=dict(sum((Counter(t.info.get("usage", {})) for plays in by_task for t in plays), Counter())),
     )

@@ -5,19 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from forge_train.config import Config, load
 from forge_train.engine import Sampling
+from forge_train.engines.devices import refuse_missing, visible_devices
 from forge_train.engines.local import LocalEngine
-from forge_train.evaluation.evaluate import evaluate
+from forge_train.evaluation.evaluate import evaluate, refuse_silent
+from forge_train.interrupt import at_once
 from forge_train.play.episode import TokenPlayer
 from forge_train.play.hearing import renderer_of
+from forge_train.play.room import context_of, model_limit, refuse_cramped
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.show.live import Progress
 
-MAX_CONTEXT, MAX_ACTION = 2048, 256
-"""Tokens of an episode and of an action, where neither a person nor a run says."""
+MAX_ACTION = 256
+"""Tokens of an action, where neither a person nor a run says."""
 
 
 def run_of(path: Path) -> Config | None:
@@ -31,8 +36,11 @@ def run_of(path: Path) -> Config | None:
 
 
 def limits(run: Config | None, max_context: int | None, max_action: int | None) -> tuple[int, int]:
-    """Tokens of an episode and of an action: as asked for, else those of the run, else ours."""
-    context, action = (run.rollout.max_context, run.rollout.max_action) if run else (MAX_CONTEXT, MAX_ACTION)
+    """Tokens of an episode and of an action: as asked for, else those of the run, else ours.
+
+    0 tokens of an episode are as many as the model takes.
+    """
+    context, action = (run.rollout.max_context, run.rollout.max_action) if run else (0, MAX_ACTION)
     return max_context or context, max_action or action
 
 
@@ -56,21 +64,33 @@ async def evaluate_model(
     name, gets the arguments it is judged with there; `world_args` win over them. Limits that are None are the
     run's. Raises ValueError.
     """
+    refuse_missing(device, visible_devices(torch.cuda.device_count()), "--device")
     run = run_of(path)
-    model, tokenizer = checkpoint.load_model(path)
     if world is None and run is None:
         raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
+    model, tokenizer = checkpoint.load_model(path)
     own = [w for w in run.worlds if world in (None, w.id, w.label)] if run else []
     args = {**own[0].args, **own[0].eval_args, **world_args} if own else dict(world_args)
     context, action = limits(run, max_context, max_action)
     place = World(own[0].id if own else str(world), args)
-    engine = LocalEngine(model.to(device), max_context=context)
+    context = context_of(context, model, "--max-context")
     renderer = renderer_of(model, tokenizer, place)
-    player = TokenPlayer(engine, renderer, Sampling(temperature=temperature, max_tokens=action))
     ids = place.tasks(split, tasks)
+    with at_once():
+        refuse_cramped(
+            place,
+            ids,
+            lambda messages: len(renderer.open(messages)),
+            context=context,
+            action=action,
+            key="--max-context",
+            most=model_limit(model.config),
+        )
+    engine = LocalEngine(model.to(device), max_context=context)
+    player = TokenPlayer(engine, renderer, Sampling(temperature=temperature, max_tokens=action))
     try:
         with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
-            return await evaluate(
+            found = await evaluate(
                 place,
                 player,
                 ids,
@@ -83,3 +103,5 @@ async def evaluate_model(
     finally:
         await engine.close()
         place.close()
+    refuse_silent(found)
+    return found

@@ -13,11 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from forge_train.learn.tree import Ints, Tree, Trie, cut, grow, trie_of
+from forge_train.learn.tree import Ints, Tree, grow, pad, trie_of
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 Denominator = Literal["token", "turn", "trajectory", "constant"]
-Packing = Literal["tree", "padded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,43 +199,30 @@ def _mean_of_means(units: Sequence[Sequence[tuple[int, int]]]) -> list[Tensor]:
     return [torch.tensor([1 / (sizes[unit] * len(sizes)) for unit in row]) for row in units]
 
 
-def microbatches(samples: Sequence[Sample], max_tokens: int, packing: Packing = "padded") -> list[Batch]:
-    """Cut samples into batches of at most `max_tokens` positions, padding included.
-
-    "padded": longest first, so that rows of a batch have similar lengths; ties keep their order. "tree":
-    sorted by tokens, so that samples with a common prefix meet; where a tree must be cut, its prefix is
-    forwarded again (`forge_train.learn.tree.cut`). Either way the result is a function of the input alone,
-    and a sample longer than `max_tokens` gets a batch of its own.
-    """
-    if max_tokens < 1:
-        raise ValueError(f"max_tokens={max_tokens}: a micro-batch needs room for at least one token")
-    if packing == "tree":
-        trie = _trie(samples)
-        return [_tree(samples, trie, run) for run in cut(trie, max_tokens)]
-    order = sorted(range(len(samples)), key=lambda i: -samples[i].forwarded)
-    batches: list[Batch] = []
-    rows: list[int] = []
-    for i in order:
-        if rows and (len(rows) + 1) * samples[rows[0]].forwarded > max_tokens:
-            batches.append(_rows(samples, rows))
-            rows = []
-        rows.append(i)
-    if rows:
-        batches.append(_rows(samples, rows))
-    return batches
-
-
 def unique_tokens(samples: Sequence[Sample]) -> int:
     """Positions that any packing must forward: tokens that differ in themselves or in what precedes them."""
-    return _trie(samples).size
+    return trie_of([seen(s) for s in samples]).size
 
 
-def _trie(samples: Sequence[Sample]) -> Trie:
-    return trie_of([_seen(s) for s in samples])
-
-
-def _seen(sample: Sample) -> Ints:
+def seen(sample: Sample) -> Ints:
+    """The tokens that are forwarded."""
     return sample.tokens[:-1].numpy()
+
+
+def batch_of(
+    samples: Sequence[Sample], chosen: Sequence[int], shared: Sequence[int] | None, size: int | None = None
+) -> Batch:
+    """Forward the `chosen` samples together: a row each, or with `shared` (see `Trie`) as one tree.
+
+    The chosen of a tree stand in the order of their trie. It is padded to `size` positions.
+    """
+    if shared is None:
+        return _rows(samples, chosen)
+    tree = grow([seen(samples[i]) for i in chosen], shared)
+    real = len(tree.tokens_T)
+    tree = tree if size is None else pad(tree, size)
+    at = [path[samples[i].at_N - 1] for i, path in zip(chosen, tree.paths, strict=True)]
+    return _collate(samples, chosen, tree.tokens_T[None], at, real, tree)
 
 
 def _rows(samples: Sequence[Sample], rows: Sequence[int]) -> Batch:
@@ -247,13 +233,6 @@ def _rows(samples: Sequence[Sample], rows: Sequence[int]) -> Batch:
         row_T[: s.forwarded] = s.tokens[:-1]
     at = [s.at_N - 1 + row * width for row, s in enumerate(chosen)]
     return _collate(samples, rows, tokens_BT, at, sum(s.forwarded for s in chosen))
-
-
-def _tree(samples: Sequence[Sample], trie: Trie, run: slice) -> Batch:
-    rows = trie.order[run]
-    tree = grow([_seen(samples[i]) for i in rows], trie.shared[run])
-    at = [path[samples[i].at_N - 1] for i, path in zip(rows, tree.paths, strict=True)]
-    return _collate(samples, rows, tree.tokens_T[None], at, len(tree.tokens_T), tree)
 
 
 def _collate(

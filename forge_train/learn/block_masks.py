@@ -32,13 +32,11 @@ def block_mask_of(end_T: Tensor, device: torch.device) -> Any:
 
     partial, full = blocks_of(end_T)
     t = len(end_T)
-    mask = BlockMask.from_kv_blocks(
-        *(x.to(device) for x in (*_listed(partial), *_listed(full))),
-        BLOCK_SIZE=BLOCK,
-        mask_mod=seen,
-        seq_lengths=(t, t),
+    some, some_at = (x.to(device) for x in _listed(partial))
+    whole, whole_at = (x.to(device) for x in _listed(full))
+    return BlockMask.from_kv_blocks(
+        some, some_at, whole, whole_at, BLOCK_SIZE=BLOCK, mask_mod=seen, seq_lengths=(t, t)
     )
-    return mask
 
 
 def blocks_of(end_T: Tensor) -> tuple[Any, Any]:

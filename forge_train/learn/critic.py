@@ -183,7 +183,9 @@ class Critic(TrainedModel):
 
     def _forward(self, batch: Batch) -> Tensor:
         """Values [N], float32, of the states that end before each of the batch's targets."""
-        inputs = {"input_ids": batch.tokens_BT} if batch.tree is None else inputs_of(batch.tree, self.device)
+        inputs: dict[str, Any] = {"input_ids": batch.tokens_BT}
+        if batch.tree is not None:
+            inputs = inputs_of(batch.tree, self.device, batch.at_N)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.backbone(**inputs, use_cache=False)
             hidden_NH = output.last_hidden_state.flatten(0, 1).index_select(0, batch.at_N)

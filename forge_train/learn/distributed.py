@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -32,8 +31,9 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from forge_train.config import OptimConfig
-from forge_train.learn.batch import Batch, Sample, microbatches
+from forge_train.learn.batch import Batch, Sample
 from forge_train.learn.kernels import blocks
+from forge_train.learn.packing import Prices, collated, deal_packs, microbatches, packs
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,10 +98,6 @@ class Processes:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value)
         return found
-
-    def share(self, sizes: Sequence[int]) -> range:
-        """Which of the items with these sizes are this process's: see `shares`."""
-        return shares(sizes, self.size)[self.rank]
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up the gradients of whole copies. All must call it."""
@@ -188,27 +184,6 @@ def together(what: str) -> Callable[[F], F]:
     return mark
 
 
-def shares(sizes: Sequence[int], parts: int) -> list[range]:
-    """Cut items into `parts` stretches of nearly equal total size; some may be empty.
-
-    Stretches, not a better balanced deal, because neighbours share prefixes (the members of a group),
-    and what they share is computed once where they are together.
-
-    >>> shares([4, 4, 1, 1, 1, 5], 2)
-    [range(0, 2), range(2, 6)]
-    """
-    total, before = sum(sizes), 0
-    cuts = [0] * (parts + 1)
-    for size in sizes:
-        # An item belongs to the part in which its middle lies.
-        part = min(int((before + size / 2) * parts / total), parts - 1) if total else 0
-        cuts[part + 1] += 1
-        before += size
-    for part in range(parts):
-        cuts[part + 1] += cuts[part]
-    return [range(low, high) for low, high in pairwise(cuts)]
-
-
 def spread(model: Any, processes: Processes, *, copies: int, bfloat16: bool) -> None:
     """Give each process rank 0's weights, in place: its part of one of `copies` (FSDP2), or, with 0, all.
 
@@ -290,21 +265,25 @@ def gathered(value: Tensor) -> Tensor:
 
 
 def shared_batches(
-    found: Sequence[Sample], optim: OptimConfig, processes: Processes | None, device: torch.device
+    found: Sequence[Sample],
+    optim: OptimConfig,
+    prices: Prices,
+    processes: Processes | None,
+    device: torch.device,
 ) -> Iterator[tuple[list[Sample], Batch]]:
     """This process's micro-batches of `found`, each with its samples. All must call it.
 
-    As many as any other process has, with idle ones at the end: in each forward all gather weights.
+    Every process plans for all, so none has to be asked. As many as any other process has, with an idle one
+    at the end where it has one less: in each forward all gather weights.
     """
-    mine = found
-    if processes:
-        mine = [found[i] for i in processes.share([s.forwarded for s in found])]
-    batches = microbatches(mine, optim.micro_tokens, optim.packing) if mine else []
-    most = max(processes.gather(len(batches))) if processes else len(batches)
-    for batch in batches:
-        yield [mine[i] for i in batch.samples], batch.to(device)
-    for _ in range(most - len(batches)):
-        yield [IDLE], microbatches([IDLE], 1, optim.packing)[0].to(device)
+    planned = packs(found, optim.micro_tokens, optim.packing, prices)
+    hands = deal_packs(planned, processes.size if processes else 1, prices)
+    mine = hands[processes.rank if processes else 0]
+    for pack in mine:
+        batch = collated(found, pack, optim.micro_tokens, prices)
+        yield [found[i] for i in batch.samples], batch.to(device)
+    for _ in range(max(map(len, hands)) - len(mine)):
+        yield [IDLE], microbatches([IDLE], 1, "padded")[0].to(device)
 
 
 def _is_exchange(error: RuntimeError) -> bool:

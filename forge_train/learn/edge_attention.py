@@ -18,6 +18,7 @@ Shapes: T positions, h query heads = k kv heads x r, d head_dim; n queries and s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -29,7 +30,7 @@ from torch import Tensor
 SMALL = 96
 """Positions up to which subtrees share a masked square."""
 
-LONGEST = 256
+LONGEST = 512
 """Positions of an edge, longer ones are cut: a square is computed whole, above its diagonal too."""
 
 
@@ -60,6 +61,8 @@ class Edges:
     """They cover all positions, each once."""
     rectangles: tuple[tuple[int, int, int], ...]
     """(a, b, e): queries b to e see keys a to b."""
+    read: Tensor | None = None
+    """int64, ascending: the positions whose last hidden state is read; None: all."""
 
     def parts(self) -> list[tuple[int, int, int, int, Square | None]]:
         """First and last query and key of each, and the square where it is one."""
@@ -67,8 +70,10 @@ class Edges:
         return [*squares, *((b, e, a, b, None) for a, b, e in self.rectangles)]
 
 
-def edges_of(end_T: Tensor, small: int = SMALL, longest: int = LONGEST) -> Edges:
+def edges_of(end_T: Tensor, small: int = SMALL, longest: int = LONGEST, read: Tensor | None = None) -> Edges:
     """Plan the attention of a tree, on the CPU; `end_T` as in `forge_train.learn.tree.Tree`.
+
+    `small` and `longest` as SMALL and LONGEST, `read` as in `Edges`.
 
     >>> edges_of(torch.tensor([5, 5, 3, 5, 5]), small=1).rectangles
     ((0, 2, 5),)
@@ -93,7 +98,7 @@ def edges_of(end_T: Tensor, small: int = SMALL, longest: int = LONGEST) -> Edges
             edge += 1
         alone = edge - first == 1
         squares.append(Square(start, starts[edge], None if alone else _mask(end, start, starts[edge])))
-    return Edges(tuple(squares), tuple(rectangles))
+    return Edges(tuple(squares), tuple(rectangles), read)
 
 
 def _cuts(start: int, stop: int, longest: int) -> list[int]:
@@ -108,9 +113,15 @@ def _mask(end: Any, start: int, stop: int) -> Tensor:
     return torch.from_numpy(np.where(seen, np.float32(0), np.float32("-inf")))[None, None]
 
 
-def attend_edges(query: Tensor, key: Tensor, value: Tensor, scale: float | None, edges: Edges) -> Tensor:
-    """query [1, h, T, d], key and value [1, k, T, d], of one precision; returns [1, T, h, d]."""
-    out: Tensor = _EdgeAttention.apply(query, key, value, scale, edges)  # type: ignore[no-untyped-call]
+def attend_edges(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None, edges: Edges, *, last: bool = False
+) -> Tensor:
+    """query [1, h, T, d], key and value [1, k, T, d], of one precision; returns [1, T, h, d].
+
+    In the `last` layer queries whose output nobody reads are left out: theirs is 0.
+    """
+    at = edges.read if last else None
+    out: Tensor = _EdgeAttention.apply(query, key, value, scale, edges, at)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -119,87 +130,92 @@ class _EdgeAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float | None, edges: Edges
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scale: float | None,
+        edges: Edges,
+        at: Tensor | None,
     ) -> Tensor:
-        _, h, t, d = query.shape
         query_T, key_T, value_T = _by_kv_head(query, key, value)
-        out_T = query.new_empty((*query_T.shape[:2], t, d), dtype=torch.float32)
-        normalizer_T = query.new_empty(query_T.shape[:3], dtype=torch.float32)
-        for square in edges.squares:
-            own = slice(square.start, square.stop)
-            out_T[:, :, own], normalizer_T[:, :, own] = _part(
-                query_T[:, :, own], key_T[:, :, own], value_T[:, :, own], square, scale
+        query_n = query_T if at is None else query_T.index_select(2, at)
+        out_n = query.new_empty(query_n.shape, dtype=torch.float32)
+        normalizer_n = query.new_empty(query_n.shape[:3], dtype=torch.float32)
+        for rows, keys, mask, square in _parts(edges, at):
+            part, normalizer = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                query_n[:, :, rows],
+                key_T[:, :, keys],
+                value_T[:, :, keys],
+                0.0,
+                square and mask is None,
+                attn_mask=mask,
+                scale=scale,
             )
-        for a, b, e in edges.rectangles:
-            out_n, normalizer_n = _part(query_T[:, :, b:e], key_T[:, :, a:b], value_T[:, :, a:b], None, scale)
-            before_n = normalizer_T[:, :, b:e]
-            # Shares of the two parts in the joint softmax: sigmoids of the difference of their normalizers.
-            share_n = torch.sigmoid(normalizer_n - before_n)
-            out_T[:, :, b:e].lerp_(out_n.float(), share_n[..., None])
-            normalizer_T[:, :, b:e] = torch.logaddexp(before_n, normalizer_n)
-        joined = out_T.to(query.dtype)
-        ctx.save_for_backward(query, key, value, joined, normalizer_T)
+            if square:  # the first part of each query
+                out_n[:, :, rows], normalizer_n[:, :, rows] = part, normalizer
+                continue
+            before = normalizer_n[:, :, rows]
+            # A part's share in the joint softmax: a sigmoid of the difference of normalizers.
+            out_n[:, :, rows].lerp_(part.float(), torch.sigmoid(normalizer - before)[..., None])
+            normalizer_n[:, :, rows] = torch.logaddexp(before, normalizer)
+        out_n = out_n.to(query.dtype)
+        ctx.save_for_backward(query, key, value, out_n, normalizer_n, at)
         ctx.scale, ctx.edges = scale, edges
-        return joined.reshape(1, h, t, d).transpose(1, 2)
+        out_T = out_n if at is None else out_n.new_zeros(query_T.shape).index_copy_(2, at, out_n)
+        return out_T.reshape(query.shape).transpose(1, 2)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        query, key, value, out_T, normalizer_T = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, normalizer, read = ctx.saved_tensors
         query_T, key_T, value_T = _by_kv_head(query, key, value)
-        grad_T = grad.transpose(1, 2).reshape(out_T.shape)
+        kept = [query_T, grad.transpose(1, 2).reshape(query_T.shape)]
+        if read is not None:
+            kept = [x.index_select(2, read) for x in kept]
         # Queries without a gradient, in the last layer all that predict nothing trained, add nothing.
-        at = grad_T.abs().amax((0, 1, 3)).nonzero().squeeze(1)
-        whole = len(at) == len(query_T[0, 0])
-        queries = [x if whole else x.index_select(2, at) for x in (query_T, out_T, normalizer_T, grad_T)]
+        some = kept[1].abs().amax((0, 1, 3)).nonzero().squeeze(1)
+        at = some if read is None else read[some]
+        queries = [x.index_select(2, some) for x in (*kept, out, normalizer)]
         # Summed in float32, whatever the parts are in.
         dq_n = torch.zeros(queries[0].shape, dtype=torch.float32)
         dk_T, dv_T = (torch.zeros(x.shape[1:], dtype=torch.float32) for x in (key, value))
-        places = at.numpy()
-        for q0, q1, k0, k1, square in ctx.edges.parts():
-            rows = slice(*np.searchsorted(places, (q0, q1)).tolist())
-            if rows.start == rows.stop:
-                continue
-            mask = None if square is None else square.mask_of(places[rows])
-            query_n, out_n, normalizer_n, grad_n = (x[:, :, rows] for x in queries)
+        for rows, keys, mask, square in _parts(ctx.edges, at):
+            query_n, grad_n, out_n, normalizer_n = (x[:, :, rows] for x in queries)
             part = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 grad_n,
                 query_n,
-                key_T[:, :, k0:k1],
-                value_T[:, :, k0:k1],
+                key_T[:, :, keys],
+                value_T[:, :, keys],
                 out_n,
                 normalizer_n,
                 0.0,
-                square is not None and mask is None,
+                square and mask is None,
                 attn_mask=mask,
                 scale=ctx.scale,
             )
             dq_n[:, :, rows] += part[0]
-            dk_T[:, k0:k1] += part[1].sum(1)
-            dv_T[:, k0:k1] += part[2].sum(1)
-        dq_T = dq_n if whole else dq_n.new_zeros(query_T.shape).index_copy_(2, at, dq_n)
-        dtype = query.dtype
-        return dq_T.view(query.shape).to(dtype), dk_T[None].to(dtype), dv_T[None].to(dtype), None, None
+            dk_T[:, keys] += part[1].sum(1)
+            dv_T[:, keys] += part[2].sum(1)
+        dq_T = dq_n.new_zeros(query_T.shape).index_copy_(2, at, dq_n)
+        dq, dk, dv = (x.to(query.dtype) for x in (dq_T.view(query.shape), dk_T[None], dv_T[None]))
+        return dq, dk, dv, None, None, None
+
+
+def _parts(edges: Edges, at: Tensor | None) -> Iterator[tuple[slice, slice, Tensor | None, bool]]:
+    """Queries, keys, mask of each part, and whether it is a square; the queries as indices into `at`."""
+    places = None if at is None else at.numpy()
+    for q0, q1, k0, k1, square in edges.parts():
+        rows, mask = slice(q0, q1), None if square is None else square.mask
+        if places is not None:
+            rows = slice(*np.searchsorted(places, (q0, q1)).tolist())
+            mask = None if square is None else square.mask_of(places[rows])
+        if rows.start < rows.stop:
+            yield rows, slice(k0, k1), mask, square is not None
 
 
 def _by_kv_head(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """[k, r, T, d] each: query heads of one kv head read it in place, nothing is copied."""
     k, r, (t, d) = key.shape[1], query.shape[1] // key.shape[1], query.shape[2:]
-    grouped = query.reshape(k, r, t, d)
-    return grouped, *(x[0, :, None].expand(k, r, t, d) for x in (key, value))
-
-
-def _part(
-    query: Tensor, key: Tensor, value: Tensor, square: Square | None, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """Output [k, r, n, d] and normalizer [k, r, n] (log of the sum of exponentiated scores) of one part."""
-    out, normalizer = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query,
-        key,
-        value,
-        0.0,
-        square is not None and square.mask is None,
-        attn_mask=None if square is None else square.mask,
-        scale=scale,
-    )
-    return out, normalizer
+    key_T, value_T = (x[0, :, None].expand(k, r, t, d) for x in (key, value))
+    return query.reshape(k, r, t, d), key_T, value_T

@@ -162,7 +162,7 @@ def windows(config: Any) -> list[int | None]:
 def lengths_of(chosen: Sequence[Sample], batch: Batch) -> Tensor:
     """Keys before each position of a batch that is not padding, int64."""
     if batch.tree is not None:
-        return batch.tree.depth_T
+        return batch.tree.depth_T[: batch.real]
     return torch.cat([torch.arange(sample.forwarded) for sample in chosen])
 
 

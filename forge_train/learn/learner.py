@@ -9,16 +9,17 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
 from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
+from forge_train.learn.head import Head
 from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
@@ -28,8 +29,6 @@ from forge_train.learn.update_metrics import Tally
 from forge_train.record.model_files import write_model
 from forge_train.trajectory import Trajectory
 
-LOGITS_AT_ONCE = 2**24
-"""Most logits (tokens x vocabulary) that exist at one time: 64 MB in float32."""
 TOKEN_IDS = 2**32
 """More than any vocabulary has, to write a position and a token as one number."""
 
@@ -58,6 +57,7 @@ class Learner(TrainedModel):
                     f"({model.config.model_type}) changes logits after it; use one that does not"
                 )
         super().__init__(model, model, optim, device=torch.device(device), dtype=dtype, processes=processes)
+        self.head = Head(self.model, optim, self.device)
 
     @together("in an update")
     def update(
@@ -206,43 +206,16 @@ class Learner(TrainedModel):
         sight, and without a mask SDPA takes its causal kernel. The head runs only where the next token is
         trained, once for a token that several members of a tree wrote.
         """
-        inputs = {"input_ids": batch.tokens_BT} if batch.tree is None else inputs_of(batch.tree, self.device)
+        inputs: dict[str, Any] = {"input_ids": batch.tokens_BT}
+        if batch.tree is not None:
+            inputs = inputs_of(batch.tree, self.device, batch.at_N)
         pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
         at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.base_model(**inputs, use_cache=False)
             hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)
-            logprobs_U, entropy_U = self._score(hidden_UH, target_U, temperature)
+            logprobs_U, entropy_U = self.head(hidden_UH, target_U, temperature)
         return logprobs_U.index_select(0, of_N), entropy_U.index_select(0, of_N)
-
-    def _score(self, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        """`score`, a chunk at a time where all logits at once would be too large."""
-        head = self.model.get_output_embeddings()
-        rows = max(LOGITS_AT_ONCE // head.weight.shape[0], 1)
-        if len(hidden_NH) <= rows:
-            return score(head, hidden_NH, target_N, temperature)
-        # The backward computes each chunk's logits again, so that only one chunk's exist.
-        pieces = [
-            checkpoint(score, head, hidden_CH, target_C, temperature, use_reentrant=False)
-            for hidden_CH, target_C in zip(
-                torch.split(hidden_NH, rows), torch.split(target_N, rows), strict=True
-            )
-        ]
-        return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
-
-
-def score(head: nn.Module, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Logprobs of the targets, float32 with gradient, and entropies of the distributions, without."""
-    logits_NV = head(hidden_NH).float()
-    if temperature != 1.0:
-        logits_NV = logits_NV / temperature
-    normalizer_N = logits_NV.logsumexp(-1)
-    logprobs_N = logits_NV.gather(-1, target_N[:, None]).squeeze(-1) - normalizer_N
-    with torch.no_grad():
-        # H = log Z - sum(p * logit)
-        probs_NV = (logits_NV - normalizer_N[:, None]).exp_()
-        entropy_N = normalizer_N - probs_NV.mul_(logits_NV).sum(-1)
-    return logprobs_N, entropy_N
 
 
 def deal(count: int, parts: int, *, seed: int) -> list[set[int]]:

@@ -29,6 +29,7 @@ from forge_train.learn.distributed import (
 from forge_train.learn.flops import Work, peak_of
 from forge_train.learn.kernels import recompute_blocks
 from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
+from forge_train.learn.packing import Prices
 from forge_train.learn.tree_attention import prepare
 
 
@@ -62,6 +63,7 @@ class TrainedModel:
         self.optim = optim
         self.bfloat16 = dtype == "bfloat16"
         self.processes = processes
+        self.prices = Prices.of(transformer, self.device)
         self.work = Work(model, recomputes=optim.gradient_checkpointing)
         peak = peak_of(optim, self.device, bfloat16=self.bfloat16)
         self.peak = peak and peak * (processes.size if processes else 1)
@@ -72,7 +74,7 @@ class TrainedModel:
             copies = optim.replicate if optim.shard else 0
             spread(model, processes, copies=copies, bfloat16=self.bfloat16)
         self.model: Any = model.to(self.device).eval()
-        if optim.packing == "tree":  # it tries the model, which only now has weights everywhere
+        if optim.packing != "padded":  # it tries the model, which only now has weights everywhere
             within(self.model, prepare, transformer)
         self.optimizer = adamw(self.model, optim)
         self.version = 0
@@ -80,7 +82,7 @@ class TrainedModel:
 
     def batches(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
         """This process's micro-batches of `found`, each with its samples. All processes must call it."""
-        for chosen, batch in shared_batches(found, self.optim, self.processes, self.device):
+        for chosen, batch in shared_batches(found, self.optim, self.prices, self.processes, self.device):
             if IDLE not in chosen:
                 self.work.forward(chosen, batch)
             yield chosen, batch

@@ -30,10 +30,10 @@ Plan = Edges | Tiles | Any
 """On CUDA FlexAttention's BlockMask."""
 
 
-def plan_of(end_T: Tensor, device: torch.device) -> Plan:
-    """How a tree is attended to on `device`; `end_T` as in `Tree`, on the CPU."""
+def plan_of(end_T: Tensor, device: torch.device, read: Tensor | None = None) -> Plan:
+    """How a tree is attended to on `device`; `end_T` as in `Tree`, on the CPU, `read` as in `inputs_of`."""
     if device.type == "cpu":
-        return edges_of(end_T)
+        return edges_of(end_T, read=None if read is None else torch.unique(read))
     return block_mask_of(end_T, device) if device.type == "cuda" else to_device(tiles_of(end_T), device)
 
 
@@ -80,8 +80,14 @@ def attend(
     for name in ("sliding_window", "softcap", "s_aux", "position_bias"):
         if options.get(name) is not None:
             raise ValueError(f"{type(module).__name__} wants {name}, which trees do not have: {FIX}")
-    run = {Edges: attend_edges, Tiles: attend_tiles}.get(type(tree), attend_flex)
-    return run(*_alike(query, key, value), scaling, tree), None
+    query, key, value = _alike(query, key, value)
+    if isinstance(tree, Edges):
+        config = getattr(module, "config", None)
+        last = getattr(module, "layer_idx", -1) + 1 == getattr(config, "num_hidden_layers", None)
+        return attend_edges(query, key, value, scaling, tree, last=last), None
+    if isinstance(tree, Tiles):
+        return attend_tiles(query, key, value, scaling, tree), None
+    return attend_flex(query, key, value, scaling, tree), None
 
 
 def _alike(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
@@ -92,8 +98,11 @@ def _alike(query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
     return [x.to(dtype) for x in (query, key, value)]
 
 
-def inputs_of(tree: Tree, device: torch.device) -> dict[str, Any]:
-    """What a prepared model's forward needs to run `tree`, beside use_cache=False."""
+def inputs_of(tree: Tree, device: torch.device, read: Tensor | None = None) -> dict[str, Any]:
+    """What a prepared model's forward needs to run `tree`, beside use_cache=False.
+
+    `read` are the positions of which the last hidden state is looked at; those of others may be wrong.
+    """
     end_T = tree.end_T.to(device)
     return {
         "input_ids": tree.tokens_T[None].to(device),
@@ -101,7 +110,7 @@ def inputs_of(tree: Tree, device: torch.device) -> dict[str, Any]:
         # Four dimensions, so that transformers makes no mask of its own; and integers, so that attention
         # which is not ours raises instead of using it.
         "attention_mask": end_T[None, None, None],
-        "tree": plan_of(tree.end_T, device),
+        "tree": plan_of(tree.end_T, device, read),
     }
 
 
@@ -128,10 +137,12 @@ def prepare(model: PreTrainedModel) -> None:
     try:
         model.set_attn_implementation(NAME)
         found = _as_tree(model, rows)
+        ends = _as_tree(model, rows, ends_only=True)
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
         model.set_attn_implementation(before)
         raise ValueError(f"{name} cannot run trees ({error}): {FIX}") from error
     gap = max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
+    gap = max(gap, *(float((a[-1] - b[-1]).abs().max()) for a, b in zip(ends, expected, strict=True)))
     scale = max(float(e.abs().max()) for e in expected)
     # Eight bits of bfloat16 are the least that any weights have.
     if not gap <= 0.05 * scale:
@@ -147,10 +158,12 @@ def _plain(model: PreTrainedModel, row: list[int]) -> Tensor:
 
 
 @torch.no_grad()
-def _as_tree(model: PreTrainedModel, rows: list[list[int]]) -> list[Tensor]:
+def _as_tree(model: PreTrainedModel, rows: list[list[int]], *, ends_only: bool = False) -> list[Tensor]:
     sequences = [np.array(row, dtype=np.int64) for row in rows]
     trie = trie_of(sequences)
     tree = grow([sequences[i] for i in trie.order], trie.shared)
-    hidden = model.base_model(**inputs_of(tree, model.device), use_cache=False).last_hidden_state[0].float()
+    read = torch.stack([path[-1] for path in tree.paths]) if ends_only else None
+    inputs = inputs_of(tree, model.device, read)
+    hidden = model.base_model(**inputs, use_cache=False).last_hidden_state[0].float()
     by_row = dict(zip(trie.order, tree.paths, strict=True))
     return [hidden[by_row[i].to(hidden.device)] for i in range(len(rows))]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from forge_train.play.encoding import Call, arguments_of
 
 _TAG = re.compile(r"<(?=[/|｜]?[A-Za-z_])|\[(?=/?[A-Z_]+\])")
 """Where a tag of a call, of a thought or of a template may begin, in the format of any family."""
@@ -49,6 +51,20 @@ def read_reply(answer: Any, turn: int) -> Reply:
     usage = {name: int(used.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
     message = {"role": "assistant", **message}
     return Reply(message, action, choice.get("finish_reason") == "length", usage)
+
+
+def in_grammar(reply: Reply, grammar: Any) -> Reply:
+    """A reply whose native calls are written as a world's grammar reads them; else in Hermes."""
+    calls = [Call(*arguments_of(call)) for call in reply.message.get("tool_calls") or ()]
+    if grammar is None or grammar.name == "hermes" or not calls:
+        return reply
+    prose = text_of(reply.message).rpartition("</think>")[2].strip()
+    for beside in (prose, beside_calls(prose), ""):  # tags in the text are text, and calls always run
+        try:
+            return replace(reply, action=grammar.write(beside, calls))
+        except (ValueError, TypeError, AttributeError):  # no words for it, or arguments that are none
+            continue
+    return reply
 
 
 def text_of(message: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ import httpx2
 from forge_train.clock import in_line
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.engines.vllm_http import Client, ServerError
-from forge_train.play.chat_messages import Reply, read_reply, with_native_calls
+from forge_train.play.chat_messages import Reply, in_grammar, read_reply, with_native_calls
 from forge_train.play.chat_requests import NEEDED, backoff, hopeless, rejected, without
 from forge_train.play.episode import OutOfRoom
 from forge_train.play.renderer import Message
@@ -56,6 +56,9 @@ class ChatEndpoint:
     attempts: int | None = None
     """Most answers that may fail before an action is given up, None: as many as the deadline has room for. A
     full server is waited for, not counted."""
+    special_tokens: int = 0
+    """1 asks a server of vLLM or SGLang to leave special tokens in its text: calls that it does not hear
+    itself may be spelled with them, as Mistral's."""
     without: str = ""
     """Parameters, and fields of messages, that are not sent, by comma, e.g. `temperature,reasoning_content`.
     Parameters that a model refuses by name are left out from then on anyway; without `max_completion_tokens`,
@@ -107,13 +110,17 @@ class ChatEndpoint:
 
 
 class ChatPlayer:
-    """A `Player` whose actions an endpoint writes. Use it within one event loop; close it at the end."""
+    """A `Player` whose actions an endpoint writes. Use it within one event loop; close it at the end.
 
-    def __init__(self, endpoint: ChatEndpoint, sampling: Sampling) -> None:
+    `grammar` is that of the world, in which native calls are written for it; without one it is Hermes.
+    """
+
+    def __init__(self, endpoint: ChatEndpoint, sampling: Sampling, grammar: Any = None) -> None:
         if sampling.top_k or sampling.stop:
             raise ValueError(f"{sampling}: chat endpoints take temperature, top_p and max_tokens alone")
         self.endpoint = endpoint
         self.sampling = sampling
+        self._grammar = grammar
         self._left_out = endpoint.left_out
         """Of requests: what the endpoint's settings name, and what the model has refused."""
         key = endpoint.key and os.environ[endpoint.key]
@@ -139,6 +146,8 @@ class ChatPlayer:
             "max_completion_tokens": self.sampling.max_tokens,
             "seed": derive_seed(seed, turn) % 2**31,
         }
+        if self.endpoint.special_tokens:
+            body["skip_special_tokens"] = False
         if tools:
             body["tools"] = list(tools)
         ends = time.monotonic() + self.endpoint.deadline
@@ -182,7 +191,7 @@ class ChatPlayer:
                 status = code if isinstance(code, int) and code >= 400 else 502
                 what = f"status {status} in an answer: {error!r:.200}"
                 raise ServerError(self.endpoint.url, what, status=status, told=str(error))
-            return read_reply(answer, turn)
+            return in_grammar(read_reply(answer, turn), self._grammar)
         except (KeyError, TypeError, IndexError, ValueError, AttributeError, RecursionError) as error:
             what = f"an answer that makes no sense ({error!r:.200}): {answer!r:.200}"
             raise ServerError(self.endpoint.url, what, status=200) from None
@@ -221,7 +230,7 @@ class ChatConversation:
         for name, count in reply.usage.items():
             self.usage[name] += count
         if reply.cut:
-            raise OutOfRoom("tokens")
+            raise OutOfRoom("tokens", said=reply.action)
         self._say(reply.message)
         return reply.action
 

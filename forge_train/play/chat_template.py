@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forge_train.play.encoding import Message, arguments_of
+from forge_train.play.encoding import Message, arguments_of, to_json
 from forge_train.play.format import Format
 
 REFUSAL = "this chat template cannot carry an episode"
@@ -40,22 +40,29 @@ class ChatTemplate:
             raise ValueError("a chat template shows tools of the first message only: use kind='chatml'")
         tools = messages[0].get("tools") if messages else None
         try:
-            rendered = self._tokenizer.apply_chat_template(
-                _numbered(messages),
-                tools=tools or None,
-                chat_template=self.source,
-                tokenize=False,
-                add_generation_prompt=prompt,
-                **self._args,
-            )
+            try:
+                rendered = self._rendered(_numbered(messages), tools, prompt)
+            except TypeError:  # some templates want arguments as JSON
+                rendered = self._rendered(_numbered(messages, as_json=True), tools, prompt)
         except Exception as error:  # whatever its code runs into
             roles = ", ".join(message["role"] for message in messages)
             raise ValueError(f"{REFUSAL}: it cannot render {roles} ({error}). {FIX}") from error
+        return rendered
+
+    def _rendered(self, messages: list[dict[str, Any]], tools: Any, prompt: bool) -> str:
+        rendered = self._tokenizer.apply_chat_template(
+            messages,
+            tools=tools or None,
+            chat_template=self.source,
+            tokenize=False,
+            add_generation_prompt=prompt,
+            **self._args,
+        )
         assert isinstance(rendered, str)
         return rendered
 
 
-def _numbered(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _numbered(messages: Sequence[Message], *, as_json: bool = False) -> list[dict[str, Any]]:
     """Messages as templates take them: arguments as objects, each call and its result with one id."""
     plain: list[dict[str, Any]] = []
     waiting: list[str] = []
@@ -70,6 +77,8 @@ def _numbered(messages: Sequence[Message]) -> list[dict[str, Any]]:
             waiting, calls = [], []
             for call in bare["tool_calls"]:
                 name, arguments = arguments_of(call)
+                if as_json and not isinstance(arguments, str):
+                    arguments = to_json(arguments)
                 waiting.append(
                     call.get("id") or f"call{count:05d}"
                 )  # nine letters and digits, as Mistral wants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,15 @@ from tokenizers import Tokenizer
 
 Message = Mapping[str, Any]
 """One message in the OpenAI form; tool schemas ride on its "tools" key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call, as grammars take and give them."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
 
 Encoder = Callable[[str], tuple[int, ...]]
 

@@ -63,6 +63,7 @@ async def play(
                 conversation.hear(messages)
     except OutOfRoom as out:
         ending = out.ending
+        record.cut(out.said)
     except WorldFailed as failure:
         ending = "failed"
         record.failed(failure.error)
@@ -95,15 +96,20 @@ async def play_group(
     seed: int,
     deadline: float,
     limit: asyncio.Semaphore | None = None,
+    ended: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play `task` `size` times from the same opening, each member with a seed of its own.
 
-    All members come back, the failed ones too. `limit` bounds how many plays are in flight.
+    All members come back, the failed ones too. `limit` bounds how many plays are in flight; `ended` is called
+    when one is over.
     """
 
     async def member(i: int) -> Trajectory:
         async with limit or nullcontext():
-            return await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+            one = await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+        if ended is not None:
+            ended()
+        return one
 
     members = await gather(member(i) for i in range(size))
     openings = [t.info["messages"][: t.info["opening"]] for t in members if t.info["opening"]]
@@ -132,9 +138,11 @@ async def gather(plays: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 class OutOfRoom(Exception):
     """The policy cannot finish an action: no context or no tokens are left for it."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, said: str = "") -> None:
         super().__init__(ending)
         self.ending: Ending = ending
+        self.said = said
+        """What of the action had been said by then, where it is not kept as tokens."""
 
 
 class AgentFailed(Exception):
@@ -299,51 +307,6 @@ class TokenConversation:
         self._player.engine.forget(self._name)
 
 
-class GoldPlayer:
-    """Says a fixed list of actions, so that known solutions become trajectories to imitate.
-
-    Its logprobs are 0.0 and its version 0: nothing was sampled.
-    """
-
-    def __init__(self, renderer: Renderer, actions_of: Callable[[str], Sequence[str]]) -> None:
-        self.renderer = renderer
-        self.actions_of = actions_of
-
-    def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> GoldConversation:
-        """Begin an episode."""
-        return GoldConversation(self, messages, task)
-
-
-class GoldConversation:
-    """The actions of one task, one after the other."""
-
-    def __init__(self, player: GoldPlayer, messages: Sequence[Message], task: str) -> None:
-        self._renderer = player.renderer
-        self._task = task
-        self._actions = list(player.actions_of(task))
-        self.versions: list[int] = []
-        self.spans: dict[int, list[tuple[int, int]]] = {}
-        self.segments = [Segment()]
-        self.segments[-1].hear(player.renderer.open(messages))
-
-    async def act(self) -> str:
-        """Say the next action; ValueError when the episode outlives the list."""
-        turn = len(self.versions)
-        if turn == len(self._actions):
-            raise ValueError(f"task {self._task!r} goes on after its {turn} gold actions")
-        tokens = self._renderer.encode_action(self._actions[turn])
-        self.segments[-1].act(tokens, [0.0] * len(tokens), turn)
-        self.versions.append(0)
-        return self._actions[turn]
-
-    def hear(self, messages: Sequence[Message]) -> None:
-        """Append the world's answer and the header of the next action."""
-        self.segments[-1].hear(self._renderer.extend(messages))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 # ---------------------------------------------------------------------------------------------- record
 
 
@@ -378,6 +341,11 @@ class _Record:
     def said(self, action: str | None) -> None:
         if action is not None:
             self._messages.append({"role": "assistant", "content": action})
+
+    def cut(self, action: str) -> None:
+        """An action that did not end: the world never heard it, and people should see it."""
+        if action:
+            self._messages.append({"role": "assistant", "content": action, "cut": True})
 
     def answered(
         self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any], *, turn: int

@@ -13,18 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from forge_train.play.encoding import Message
+from forge_train.play.encoding import Call, Message
 from forge_train.play.format import Format, carries_format, settle
 from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call, as grammars take and give them."""
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 class Grammar(Protocol):

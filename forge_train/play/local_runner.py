@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
@@ -24,13 +24,18 @@ class LocalRunner:
         group_size: int,
         deadline: float,
         in_flight: int,
+        ended: Callable[[], None] | None = None,
     ) -> None:
-        """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time."""
+        """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time.
+
+        `ended` is called whenever one has ended.
+        """
         self.worlds = worlds
         self.player = player
         self.seed = seed
         self.group_size = group_size
         self.deadline = deadline
+        self._ended = ended
         self._limit = asyncio.Semaphore(in_flight)
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
@@ -44,6 +49,7 @@ class LocalRunner:
             seed=group_seed(self.seed, draw),
             deadline=self.deadline,
             limit=self._limit,
+            ended=self._ended,
         )
 
 

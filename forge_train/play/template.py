@@ -153,14 +153,19 @@ class Template:
         before = self._exchange(names)
         role = "tool" if names else "user"
         follow: Message = {"role": role, "name": names[0] if names else "probe", "content": "Probe follow 0."}
-        alone = self.template(before, prompt=False).rstrip()
-        text = self.template([*before, follow], prompt=True)
+        alone, text = self.template(before, prompt=False), self.template([*before, follow], prompt=True)
+        ends = self._spelling.pattern.findall(alone, max(alone.rfind(probes.SAID), 0))
         found = self._spelling.pattern.finditer(text, max(text.rfind(probes.SAID), 0))
-        ends = [e.end() for e in found if e.end() <= len(alone)]
-        if not ends or not text.startswith(alone[: ends[-1]]):
+        at = next((f.end() for f in found if ends and f[0] == ends[-1]), None)
+        if at is None:
             kind = "a tool call" if names else "an answer"
-            raise ValueError(f"{REFUSAL}: no special token ends {kind}, so an action could not stop. {FIX}")
-        return text[: ends[-1]]
+            why = (
+                f"{kind} ends with {ends[-1]} only while nothing follows"
+                if ends
+                else f"no special token ends {kind}"
+            )
+            raise ValueError(f"{REFUSAL}: {why}, so an action could not stop. {FIX}")
+        return text[:at]
 
     def _without_end(self, text: str, at: int) -> str:
         """A text without the token that ends the action which begins at `at`, and what stands behind it."""

@@ -23,15 +23,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from forge_train.config.gguf import refuse_gguf
 from forge_train.record.model_files import quiet
+from forge_train.record.pretrained import NoModel, load_pretrained
 from forge_train.record.run_folder import sync_folder, write_atomic
+from forge_train.refusals import first_line
 
 STATE = "trainer.pt"
 MANIFEST = "manifest.json"
@@ -43,6 +45,10 @@ _NAME = re.compile(r"(?P<replaced>\.replaced-)?step-(?P<step>\d+)")
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message says which, why, and what to do."""
+
+
+class NotWritten(RuntimeError):
+    """A checkpoint could not be written, for example to a full disk; older ones are as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +116,14 @@ def save(
         shutil.rmtree(leftover, ignore_errors=True)
     aside, path = folder / f".tmp-step-{step:06d}", folder / f"step-{step:06d}"
     aside.mkdir()
-    with quiet():
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-    torch.save(dict(state), aside / STATE)
-    if also is not None:
-        also(aside)
-    _seal(aside, step)
+    with _written(aside, step):
+        with quiet():
+            model.save_pretrained(aside)
+            tokenizer.save_pretrained(aside)
+        torch.save(dict(state), aside / STATE)
+        if also is not None:
+            also(aside)
+        _seal(aside, step)
     if path.exists():
         # A full folder cannot be replaced in one go; under its new name `latest` still finds it.
         _discard(folder / f".replaced-{path.name}")
@@ -171,22 +178,11 @@ def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]
     Raises CheckpointError naming the path and what is wrong with it.
     """
     folder = _model_folder(Path(path).expanduser())
-    options = {"dtype": getattr(torch, dtype)} if dtype else {}
     try:
         with quiet():
-            model, info = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True, **options
-            )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:
-        # transformers raises many kinds for a broken folder; all mean the same to a person.
-        raise CheckpointError(f"{folder}: no model could be loaded from it ({error})") from error
-    if info["missing_keys"]:
-        some = ", ".join(sorted(info["missing_keys"])[:3])
-        raise CheckpointError(
-            f"{folder}: {len(info['missing_keys'])} weights are missing, e.g. {some}; "
-            "they would be random, so use a complete copy of the model"
-        )
+            model, tokenizer = load_pretrained(folder, dtype=getattr(torch, dtype) if dtype else None)
+    except NoModel as error:
+        raise CheckpointError(str(error)) from error
     return model.eval(), tokenizer
 
 
@@ -259,6 +255,21 @@ def _seal(folder: Path, step: int) -> None:
         files[file.relative_to(folder).as_posix()] = {"bytes": file.stat().st_size, "sha256": _checksum(file)}
     text = json.dumps({"step": step, "files": files}, indent=1)
     write_atomic(folder / MANIFEST, text.encode())
+
+
+@contextmanager
+def _written(aside: Path, step: int) -> Iterator[None]:
+    """What cannot be written gives its space back, and says that nothing older is lost."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError, CheckpointException) as error:
+        free = shutil.disk_usage(aside).free / 2**20
+        shutil.rmtree(aside, ignore_errors=True)
+        raise NotWritten(
+            f"checkpoint of step {step} could not be written to {aside.parent} ({first_line(error)}; "
+            f"{free:,.0f} MB were free); what was saved before is whole: free some, and the same command "
+            "goes on from there"
+        ) from error
 
 
 def _discard(path: Path) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
+
+from forge_train.trajectory import Trajectory
+
+STOPPED = ("failed", "deadline", "cancelled")
+"""Endings that machines or the clock decided, and not the player."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,10 @@ class Evaluation:
     endings: dict[str, int]
     """Every play by how it ended, failed ones included."""
     tasks: list[TaskResult] = field(repr=False)
+    silent: int = 0
+    """Plays in which the player did not say a word."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Of the plays that machines or the clock stopped: why, and how many."""
     usage: dict[str, int] = field(default_factory=dict)
     """Requests and tokens of all plays, failed ones included, as the endpoint counted them; {} for others."""
 
@@ -94,6 +104,21 @@ class Evaluation:
         """Success rate of a single play: pass@1 and pass^1 are the same number."""
         return self.pass_at.get(1)
 
+    @property
+    def plays(self) -> int:
+        """All plays, however they ended."""
+        return sum(self.endings.values())
+
+    @property
+    def stopped(self) -> int:
+        """Plays that machines or the clock stopped."""
+        return sum(self.endings.get(ending, 0) for ending in STOPPED)
+
+    @property
+    def counts(self) -> bool:
+        """Whether at least half of the plays came to an end of their own."""
+        return self.pass_1 is not None and 2 * self.stopped <= self.plays
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         data = asdict(self)
@@ -117,6 +142,7 @@ class Evaluation:
             "bounds": self.bounds,
             "turns": self.mean_turns,
             "endings": self.endings,
+            "reasons": self.reasons,
             "digest": self.digest,
             "tasks": self.as_dict()["tasks"],
             **({"usage": self.usage} if self.usage else {}),
@@ -134,10 +160,44 @@ class Evaluation:
         if self.mean_turns is not None:
             rows.append(("mean turns", f"{self.mean_turns:.1f}"))
         rows += [(f"ended: {ending}", str(count)) for ending, count in sorted(self.endings.items())]
+        rows += [(f"stopped by {reason}", str(count)) for reason, count in self.reasons.items()]
         rows += [(name.replace("_", " "), f"{count:,}") for name, count in self.usage.items()]
         if self.digest is not None:
             rows.append(("digest of the tasks", self.digest))
         return rows
+
+
+def reasons(played: Iterable[Trajectory]) -> dict[str, int]:
+    """Why plays were stopped that did not end by themselves, the most frequent reason first."""
+    found: Counter[str] = Counter()
+    for trajectory in played:
+        if trajectory.ending == "failed":
+            error = trajectory.info.get("error") or {}
+            told = str(error.get("message") or "").strip().splitlines()
+            where = f"{error.get('kind', 'failure')} in {error.get('stage', 'play')}"
+            found[f"{where}: {told[0][:160]}" if told else where] += 1
+        elif trajectory.ending not in ("terminated", "max_turns"):
+            found[ENDED.get(trajectory.ending, trajectory.ending)] += 1
+    return dict(found.most_common())
+
+
+ENDED = {
+    "deadline": "the deadline (a longer --deadline or rollout.deadline_s)",
+    "context": "max_context (a longer --max-context or rollout.max_context)",
+    "tokens": "max_action (a longer --max-action or rollout.max_action)",
+}
+"""What stopped a play, and what gives it more room."""
+
+
+def lost_of(event: Mapping[str, Any]) -> str:
+    """Plays of an evaluation event that machines or the clock stopped; nothing when there are none.
+
+    >>> lost_of({"endings": {"terminated": 30, "deadline": 8, "failed": 2}})
+    '10 of 40'
+    """
+    endings = event.get("endings") or {}
+    stopped = sum(endings.get(ending, 0) for ending in STOPPED)
+    return f"{stopped} of {sum(endings.values())}" if stopped else ""
 
 
 def shares(tasks: Iterable[Mapping[str, Any]]) -> dict[str, float]:

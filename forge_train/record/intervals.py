@@ -39,14 +39,14 @@ def student(freedom: int) -> float:
     where a task counts once anyway.
 
     >>> [round(student(n), 2) for n in (4, 19, 99)]
-    [2.76, 2.09, 1.98]
+    [2.77, 2.09, 1.98]
     """
     terms = (
         (Z**3 + Z) / 4,
         (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96,
         (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384,
     )
-    return Z + sum(term / freedom**k for k, term in enumerate(terms, 1))
+    return Z + math.fsum(term / float(freedom) ** k for k, term in enumerate(terms, 1))
 
 
 def worth(shares: Sequence[float], plays: int) -> float:
@@ -75,7 +75,7 @@ def interval(values: Sequence[float], plays: int) -> Interval | None:
     if len(values) < 2:
         return None
     if min(values) >= 0 and max(values) <= 1:
-        # The scatter of few tasks is a guess: as much less as Student's interval is wider than the normal's.
+        # The scatter of few tasks is a guess, and worth as much less as Student's interval is wider.
         known = worth(values, plays) * (Z / student(len(values) - 1)) ** 2
         return wilson(fmean(values), max(known, len(values)))
     error = math.sqrt(variance(values) / len(values))

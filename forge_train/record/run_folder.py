@@ -98,7 +98,7 @@ class RunFolder:
 
     def event(self, event: str, **fields: Any) -> None:
         """Append one event; fields are JSON, `step` is the number of updates done where it applies."""
-        _append(self._events, {"event": event, "time": round(time.time(), 3), **fields})
+        append(self._events, {"event": event, "time": round(time.time(), 3), **fields})
         for listener in self.listeners:
             listener(event, fields)
 
@@ -108,7 +108,7 @@ class RunFolder:
             raise ValueError(
                 f"metrics of step {step}: step {self._last} is already written; rewind({step}) first"
             )
-        _append(self._metrics, {"step": step, **values})
+        append(self._metrics, {"step": step, **values})
         self._last = step
         for listener in self.listeners:
             listener("metrics", {"step": step, **values})
@@ -134,6 +134,12 @@ class RunFolder:
             if step_of(path) >= step:
                 path.unlink()
         self.event("resume", step=step)
+
+    def disown(self) -> None:
+        """Forget the config of a run that could not begin, so that a mended one may have the folder."""
+        if not self.resumed:
+            for name in ("metrics.jsonl", "events.jsonl", "config.toml"):
+                (self.path / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""
@@ -161,6 +167,19 @@ def rollout_record(
         "advantages": by_action(trajectory, advantages),
         "pieces": [token_pieces(segment.tokens, decode) for segment in trajectory.segments],
     }
+
+
+def group_records(
+    groups: Iterable[Iterable[Trajectory]],
+    credit: Iterable[Iterable[Sequence[float]]],
+    decode: Callable[[list[int]], str],
+) -> list[dict[str, Any]]:
+    """The records of groups, with the advantages of each member."""
+    return [
+        rollout_record(trajectory, advantages, decode)
+        for group, rows in zip(groups, credit, strict=True)
+        for trajectory, advantages in zip(group, rows, strict=True)
+    ]
 
 
 def token_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
@@ -356,7 +375,7 @@ def _take_lock(path: Path) -> BinaryIO:
     return lock
 
 
-def _append(file: BinaryIO, record: Mapping[str, Any]) -> None:
+def append(file: BinaryIO, record: Mapping[str, Any]) -> None:
     """One write, so that a kill tears at most this line."""
     data = _line(record).encode()
     if file.write(data) != len(data):

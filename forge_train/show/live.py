@@ -12,7 +12,9 @@ from rich.console import Console, Group
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.text import Text
+
+from forge_train.show.fitting import table_of
 
 ROWS = 16
 """Steps that stay visible in the table."""
@@ -33,6 +35,10 @@ _COLUMNS = (
     ("other", "other"),
 )
 """Heading and metric; |dlogp| is how far engine and learner are apart on what was sampled."""
+_IMPORTANCE = [0, 1, 8, 2, 4, 6, 7, 9, 10, 3, 5, 11, 12]
+"""Columns by index: in a narrow terminal the last ones go first."""
+_SAY_EVERY = 30.0
+"""Seconds between lines about a step under way, where there is no terminal."""
 
 
 class Live:
@@ -55,6 +61,8 @@ class Live:
         )
         self._task = self._bar.add_task("steps", total=total, completed=done, eta="")
         self._live = RichLive(console=self._console, auto_refresh=False, transient=False)
+        self._doing = ""
+        self._began = self._told = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -75,17 +83,32 @@ class Live:
         rate = metrics.get("sampled_tokens", 0) / seconds["total"] if seconds.get("total") else None
         played = [seconds[key] for key in ("generate", "world", "wait") if key in seconds]
         values = {**metrics, **seconds, "play": sum(played) if played else None, "tokens_per_second": rate}
+        values.setdefault("step", self._done - 1)
         cells = [_cell(values.get(key), key) for _, key in _COLUMNS]
+        self._doing, self._began, self._told = "", time.monotonic(), time.monotonic()
         if self._console.is_terminal:
             self._rows.append(cells)
             self._bar.update(self._task, completed=self._done, eta=f"{self.eta} left")
-            self._live.update(Group(self._table(), self._bar), refresh=True)
+            self._refresh()
         else:
             pairs = zip((name for name, _ in _COLUMNS), cells, strict=True)
             line = "  ".join(f"{name} {cell}" for name, cell in pairs if name != "step" and cell)
             self._console.out(
                 f"step {cells[0]} ({self._done}/{self._total})  {line}  eta {self.eta}", highlight=False
             )
+
+    def under_way(self, episodes: int, total: int, tokens: int, *, learning: bool) -> None:
+        """How far the step is: episodes that have ended, and tokens sampled since it began."""
+        now = time.monotonic()
+        spent = max(now - self._began, 1e-3)
+        doing = "learning" if learning else f"playing, {min(episodes, total)} of {total} episodes"
+        rate = f", {tokens:,} tokens, {tokens / spent:,.0f} a second" if tokens and not learning else ""
+        self._doing = f"step {self._done}: {doing}{rate}, {duration(spent)}"
+        if self._console.is_terminal:
+            self._refresh()
+        elif now - self._told >= _SAY_EVERY:
+            self._told = now
+            self._console.out(self._doing, highlight=False)
 
     def note(self, text: str) -> None:
         """A line of its own, above the table."""
@@ -98,13 +121,13 @@ class Live:
             return ""
         return duration(sum(self._seconds) / len(self._seconds) * max(self._total - self._done, 0))
 
-    def _table(self) -> Table:
-        table = Table(title=self._title or None, title_justify="left", box=None, pad_edge=False, expand=False)
-        for name, _ in _COLUMNS:
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in self._rows:
-            table.add_row(*row)
-        return table
+    def _refresh(self) -> None:
+        headings = [name for name, _ in _COLUMNS]
+        table = table_of(headings, list(self._rows), _IMPORTANCE, self._console, title=self._title or None)
+        # Before the first step there are no rows, and a table of headings alone would only be noise.
+        shown = [table] if self._rows else [Text(self._title)] if self._title else []
+        doing = [Text(self._doing, style="dim", overflow="ellipsis", no_wrap=True)] if self._doing else []
+        self._live.update(Group(*shown, *doing, self._bar), refresh=True)
 
 
 class Progress:
@@ -114,7 +137,7 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int, *, console: Console | None = None):
-        self._console = console or Console()
+        self._console = console or Console(stderr=True)  # what is printed is the result alone
         self._what, self._total, self._done = what, total, 0
         self._began = time.monotonic()
         self._bar: RichProgress | None = None

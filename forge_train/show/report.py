@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from forge_train.record.evaluation_result import shares
+from forge_train.record.evaluation_result import lost_of, shares
 from forge_train.record.run_folder import read_lines, rollout_files, standing, step_of, write_atomic
 from forge_train.record.step_metrics import learning_speed
 from forge_train.show.charts import Chart, Format, Number, Point, Series, draw, tell
@@ -71,6 +73,8 @@ def gather(folder: Path) -> dict[str, Any]:
     charts = [draw(c) for c in [*_curves(metrics, evaluations, worlds), _supervised(events)] if not c.empty]
     others = [draw(c) for c in _other_curves(metrics)]
     return {
+        "again": again(config),
+        "judged": judged(config),
         "name": str(config.get("run", {}).get("name", folder.name)),
         "folder": folder.resolve().name,
         "config": text,
@@ -85,6 +89,27 @@ def gather(folder: Path) -> dict[str, Any]:
         "environment": _environment(events),
         "resumes": sum(e["event"] == "open" for e in events),
     }
+
+
+def judged(config: Mapping[str, Any]) -> bool:
+    """Whether the folder is that of an evaluation, which trains nothing: it has no number of steps."""
+    return "steps" not in config.get("run", {}) and "tasks" in config.get("eval", {})
+
+
+def again(config: Mapping[str, Any]) -> str:
+    """The command that does it again, into another folder."""
+    if not judged(config):
+        return "forge-train train run.toml run.out=runs/again"
+    asked, rollout, worlds = config["eval"], config.get("rollout", {}), config.get("worlds") or [{}]
+    words = ["forge-train", "eval", "--engine", str(config.get("model", {}).get("path", ""))]
+    words += ["--world", str(worlds[0].get("id", ""))]
+    for key, value in (worlds[0].get("args") or {}).items():
+        words += ["--arg", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    words += [f"--{key}={asked[key]}" for key in ("split", "tasks", "repeats", "temperature") if key in asked]
+    words += [f"--seed={config.get('run', {}).get('seed', 0)}"]
+    names = {"max_action": "max-action", "in_flight": "in-flight", "deadline_s": "deadline"}
+    words += [f"--{flag}={rollout[key]}" for key, flag in names.items() if key in rollout]
+    return shlex.join([*words, "--out", "runs/again"])
 
 
 # -- results -------------------------------------------------------------------------------------------
@@ -110,6 +135,8 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
             "high": None if high is None else float(high),
             "span": spanned(event),
             "hat": {int(k): v for k, v in (event.get("pass^k") or {}).items() if int(k) > 1},
+            "lost": lost_of(event),
+            "reasons": list((event.get("reasons") or {}).items()),
             "turns": event.get("turns"),
             "seconds": event.get("seconds"),
             "tasks": event.get("tasks") or [],
@@ -323,6 +350,13 @@ def _facts(
     worlds = ", ".join(
         str(w.get("name") or str(w.get("id", "")).split(":")[-1]) for w in config.get("worlds", [])
     )
+    asked = config.get("eval", {})
+    if judged(config):
+        plays = f"{asked['tasks']} of {asked.get('split', 'test')}, {asked.get('repeats', 1)} plays each"
+        what = [("tasks", plays), ("temperature", str(asked.get("temperature", "")))]
+        facts = [("world", worlds), ("model", str(model.get("path") or shape)), *what]
+        facts += [("seed", str(config.get("run", {}).get("seed", "")))]
+        return [(key, value) for key, value in [*facts, *_begun(events)] if value]
     seconds = sum(v for v in _column(metrics, ("seconds", "total")) if v)
     found = [e for e in events if e["event"] == "evaluation" and "world" in e and "pass@1" in e]
     facts = [
@@ -335,10 +369,12 @@ def _facts(
         ("seed", str(config.get("run", {}).get("seed", ""))),
     ]
     facts += [*whole_way(found), *ungraded(found)]
+    return [(key, value) for key, value in [*facts, *_begun(events)] if value]
+
+
+def _begun(events: Sequence[Line]) -> list[tuple[str, str]]:
     times = [e["time"] for e in events if isinstance(e.get("time"), int | float)]
-    if times:
-        facts.append(("begun", datetime.fromtimestamp(times[0], UTC).strftime("%Y-%m-%d %H:%M UTC")))
-    return [(key, value) for key, value in facts if value]
+    return [("begun", datetime.fromtimestamp(times[0], UTC).strftime("%Y-%m-%d %H:%M UTC"))] if times else []
 
 
 def _environment(events: Sequence[Line]) -> list[tuple[str, str]]:

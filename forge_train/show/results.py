@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,9 +10,10 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.table import Table
 
-from forge_train.record.evaluation_result import Evaluation, shares
+from forge_train.record.evaluation_result import Evaluation, lost_of, shares
 from forge_train.record.intervals import Difference, paired
 from forge_train.record.run_folder import read_lines, standing
+from forge_train.show.fitting import table_of
 
 
 def evaluations(folder: Path) -> list[dict[str, Any]]:
@@ -19,18 +21,33 @@ def evaluations(folder: Path) -> list[dict[str, Any]]:
     return [e for e in standing(read_lines(folder / "events.jsonl")) if e["event"] == "evaluation"]
 
 
+def seconds_before(folder: Path, step: int) -> float:
+    """Seconds of supervised training and of the steps before `step`: a resumed run's clock goes on."""
+    supervised = [e["seconds"] for e in evaluations(folder) if e["stage"] == "after SFT"]
+    lines = (line for line in read_lines(folder / "metrics.jsonl") if line["step"] < step)
+    return math.fsum([*supervised[-1:], *(line["seconds"]["total"] for line in lines)])
+
+
 def show_run(folder: Path, console: Console | None = None) -> None:
     """One row per stage and world: held-out success, how it changed on the same tasks, turns, seconds so far.
 
     Both with intervals of 95%. Where machines took tasks away, it says how many were counted.
     """
-    table = Table(title=f"{folder}: held-out tasks", title_justify="left", box=None, pad_edge=False)
-    for name in ("stage", "world", "success", "95% interval", "change in points", "turns", "seconds"):
-        table.add_column(name, justify="left" if name in ("stage", "world") else "right")
+    headings = (
+        "stage",
+        "world",
+        "success",
+        "95% interval",
+        "change in points",
+        "turns",
+        "seconds",
+        "not graded",
+    )
+    rows = []
     before: dict[str, dict[str, Any]] = {}
     for e in evaluations(folder):
         change = changed(before.get(e["world"]), e)
-        table.add_row(
+        row = (
             e["stage"],
             e["world"],
             "–" if e["pass@1"] is None else f"{e['pass@1']:.1%}",
@@ -38,9 +55,15 @@ def show_run(folder: Path, console: Console | None = None) -> None:
             "" if change is None else str(change).replace(" points", ""),
             "–" if e["turns"] is None else f"{e['turns']:.1f}",
             f"{e['seconds']:.0f}",
+            lost_of(e),
         )
+        rows.append(row)
         before[e["world"]] = e
-    (console or Console()).print(table)
+    console = console or Console()
+    worlds, lost = len({row[1] for row in rows}) > 1, any(row[7] for row in rows)
+    order = [0, 2, *([1] if worlds else []), 3, *([7] if lost else []), 4, 5, 6, *([] if worlds else [1])]
+    title = f"{folder}: held-out tasks"
+    console.print(table_of(headings, rows, order, console, title=title, left=(0, 1)))
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:

@@ -82,6 +82,7 @@ def lines(record: Record) -> list[dict[str, Any]]:
         text = _text(message.get("content"))
         own = bool(message.get("sampled")) if shown else role == "assistant" and i >= opening
         line: dict[str, Any] = {"role": role, "own": own, "name": message.get("name")}
+        line["cut"] = bool(message.get("cut"))
         if role == "assistant":
             line["parts"] = said(text) + [
                 _call(c.get("function", c)) for c in message.get("tool_calls") or []

@@ -1,6 +1,8 @@
 """The oracle of a grammar is its family's chat template: what that writes for a call is read back equal."""
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from forge_envs.grammars import grammar_of
 from forge_envs.messages import ToolCall
-from tests.envs.grammar_cases import ARGUMENTS, NAMES, WORDS, as_json, schemas_of
+from tests.envs.grammar_cases import ARGUMENTS, NAMES, WORDS, schemas_of
 
 TRL = Path(importlib.util.find_spec("trl").submodule_search_locations[0]) / "chat_templates"
 CHATML, LLAMA = "<|im_start|>assistant\n", "<|start_header_id|>assistant<|end_header_id|>\n\n"
@@ -26,6 +28,8 @@ FAMILIES = {
     "llama3_2.jinja": ("llama", LLAMA),
     "deepseekv3_training.jinja": ("deepseek", "<｜Assistant｜>"),
     "gptoss.jinja": ("harmony", "<|start|>assistant"),
+    "gemma4_v5.jinja": ("gemma", "<|turn>model\n"),
+    "lfm2_v2.jinja": ("lfm2", CHATML),
 }
 """Templates that TRL ships: the grammar that reads what they write, and what the prompt ends with."""
 ONE_CALL = {"llama", "harmony"}
@@ -40,6 +44,18 @@ THOUGHTS = WORDS | st.sampled_from(
         "<tool_call>",
     ]
 )
+
+
+def canonical(calls):
+    """Calls to compare; some templates sort arguments."""
+    return json.dumps([(call.name, call.arguments) for call in calls], sort_keys=True)
+
+
+def plain_keys(value):
+    """Whether all keys are words."""
+    if isinstance(value, dict):
+        return all(re.fullmatch(r"\w+", key) for key in value) and all(map(plain_keys, value.values()))
+    return all(map(plain_keys, value)) if isinstance(value, list) else True
 
 
 def written(template, message):
@@ -63,6 +79,7 @@ def test_what_the_family_template_writes_is_read_back(template, prose, calls, th
     name = FAMILIES[template][0]
     # The two formats of bare text have no words for their own closing tags in a row.
     assume(not any("</arg_value>" in str(call) and "</tool_call>" in str(call) for call in calls))
+    assume(name != "gemma" or all(map(plain_keys, (call.arguments for call in calls))))  # it quotes no key
     calls = calls[:1] if name in ONE_CALL else calls
     message = {"role": "assistant", "content": prose, "reasoning_content": thought}
     if calls:
@@ -73,4 +90,4 @@ def test_what_the_family_template_writes_is_read_back(template, prose, calls, th
     said = "" if calls and name in ONE_CALL else prose
     for action in (text, text.removeprefix("<think>"), text.removeprefix("\n<think>")):  # in the prompt
         read = grammar.parse(action)
-        assert (read.error, read.prose, as_json(read.calls)) == (None, said, as_json(calls)), action
+        assert (read.error, read.prose, canonical(read.calls)) == (None, said, canonical(calls)), action

@@ -47,7 +47,7 @@ def test_the_renderer_writes_what_the_models_own_template_writes(smollm2: Path) 
     tokenizer = AutoTokenizer.from_pretrained(smollm2)
     renderer = renderer_for(tokenizer)
     system = {"role": "system", "content": "You serve a shop's customers.\n\nBe brief: 2 + 2 = 4."}
-    user = {"role": "user", "content": "What is the status of order #W3909440?"}
+    user = {"role": "user", "content": "  What is the status of order #W3909440?\n"}
     answer, more = "It was delivered on 12 May.", {"role": "user", "content": "Thanks – bye! é 数"}
 
     def theirs(*messages: dict[str, str]) -> list[int]:
@@ -55,6 +55,7 @@ def test_the_renderer_writes_what_the_models_own_template_writes(smollm2: Path) 
 
     opened = renderer.open([system, user])
     assert opened == theirs(system, user)
+    assert renderer.open([user]) == theirs(user), "the template brings a system message of its own"
     said = renderer.encode_action(answer)
     went_on = [*opened, *said, *renderer.extend([more])]
     assert went_on == theirs(system, user, {"role": "assistant", "content": answer}, more)

@@ -21,7 +21,6 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from forge_train.config import AlgorithmConfig, CriticConfig, LossConfig, OptimConfig, TinyConfig
-from forge_train.learn import learner
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, RankFailed, join
 from forge_train.learn.gae import targets_of
@@ -49,8 +48,6 @@ class Case:
     """Trajectories of an update."""
     lora: int = 0
     """Rank of the adapters."""
-    chunked: bool = False
-    """Few logits at a time."""
     half: bool = False
     """The frozen weights are bfloat16."""
 
@@ -62,7 +59,7 @@ CASES = {
     "recomputed": Case(optim={"gradient_checkpointing": True}),
     "tied": Case(tied=True),
     "tied copies": Case(tied=True, optim={"shard": False}),
-    "chunked": Case(chunked=True),
+    "chunked": Case(optim={"head_mb": 0.004}),
     "one trajectory": Case(count=1),
     "minibatches": Case(loss={"minibatches": 3}),
     "bfloat16": Case(dtype="bfloat16"),
@@ -194,9 +191,7 @@ def resume(folder: Path, processes: Processes | None) -> dict[str, Any]:
 
 def lead(folder: Path, processes: Processes) -> None:
     """Everything that is compared with one process, in one go: starting processes is slow."""
-    at_once = learner.LOGITS_AT_ONCE
     for name, case in CASES.items():
-        learner.LOGITS_AT_ONCE = VOCAB * 3 if case.chunked else at_once
         policy = learner_of(case, model_of(case.tied), processes)
         torch.save(figures(policy, case), folder / f"{name}.pt")
         if name == "sharded":

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.learn.batch import microbatches, samples, token_weights
+from forge_train.learn.batch import samples, token_weights
+from forge_train.learn.packing import microbatches
 from forge_train.trajectory import WORLD, Segment, Trajectory
 
 # One segment: alternating lengths of what the world and the policy wrote.

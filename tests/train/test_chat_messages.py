@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_envs.grammars import HERMES
+from forge_envs.grammars import HERMES, grammar_of
 from forge_train.engine import Sampling
 from forge_train.engines.vllm_http import retry_after
-from forge_train.play.chat_messages import beside_calls, read_reply, with_native_calls
+from forge_train.play.chat_messages import beside_calls, in_grammar, read_reply, with_native_calls
 from forge_train.play.chat_requests import rejected
 from forge_train.play.world_pool import World
 from tests.endpoint import Raw
@@ -284,3 +284,18 @@ def test_fields_of_messages_are_left_out_by_name() -> None:
 def test_answers_that_are_none_are_named(answer: Any, told: str) -> None:
     t, asked = run(lambda body: answer, attempts=2, sampling=Sampling(max_tokens=9))
     assert (t.ending, len(asked)) == ("failed", 2) and told in t.info["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "qwen_xml", "gemma", "deepseek", "hermes"])
+@pytest.mark.parametrize(
+    "text", [None, "I look.", "<think>Hm.</think>I look.", "[TOOL_CALLS]x <tool_call> {"]
+)
+def test_native_calls_are_written_as_the_world_reads_them(name: str, text: str | None) -> None:
+    function = {"name": "look", "arguments": json.dumps({"at": "é [ARGS]", "many": 2})}
+    message = {"content": text, "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+    grammar = grammar_of(name)
+    reply = in_grammar(read_reply({"choices": [{"message": message}]}, 0), grammar)
+    action = grammar.parse(reply.action)
+    assert action.error is None
+    assert [(c.name, c.arguments) for c in action.calls] == [("look", {"at": "é [ARGS]", "many": 2})]
+    assert reply.message["content"] == text, "what goes back is as it came"

@@ -251,13 +251,15 @@ def test_eval_of_an_endpoint_shows_pass_hat_k_and_writes_a_report(tmp_path, caps
         brief = ["--world", RETAIL, "--arg", "size=full", "--arg", "level=3", "--tasks", "4"]
         command = ["eval", "--engine", endpoint.spec(), *brief, "--out", str(out), "--json"]
         assert cli.main(command) == 0
-        shown = capsys.readouterr().out
-        told = json.loads(shown[shown.index("{\n") :])
+        told = json.loads(capsys.readouterr().out)
         assert [told["pass_hat"][k]["mean"] for k in "1234"] == [0.75] * 4
         assert [t["successes"] for t in told["tasks"]] == [0, 4, 4, 4]
         assert told["usage"]["completion_tokens"] == 3 * told["usage"]["requests"] > 0
         assert told == json.loads((out / "evaluation.json").read_text())
-        assert cli.main(command) == 2 and "not empty" in capsys.readouterr().err
+        asked = len(endpoint.asked)
+        assert cli.main(command) == 0 and json.loads(capsys.readouterr().out) == told
+        assert cli.main([*command, "--seed", "1"]) == 2 and "run.seed = 0 there" in capsys.readouterr().err
+        assert len(endpoint.asked) == asked + 1, "only whether its tools are shown"
     episodes = gzip.decompress((out / "rollouts" / "step-000000.jsonl.gz").read_bytes()).splitlines()
     assert len(episodes) == 16
     html = (out / "report.html").read_text()
@@ -270,7 +272,8 @@ def test_an_endpoint_that_answers_nothing_is_no_score(tmp_path, capsys):
         assert cli.main([*command, "--out", str(tmp_path / "none")]) == 1
     told = capsys.readouterr()
     assert "no episode was graded" in told.err and "status 401" in told.err and "pass@1" not in told.out
-    assert not (tmp_path / "none").exists()
+    html = (tmp_path / "none" / "report.html").read_text()
+    assert "2 of 2 episodes were stopped" in html and "status 401" in html
 
 
 @pytest.mark.parametrize(
@@ -287,3 +290,11 @@ def test_an_endpoint_that_answers_nothing_is_no_score(tmp_path, capsys):
 def test_what_cannot_be_judged_is_refused(arguments, told, capsys):
     assert cli.main(["eval", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_special_tokens_are_asked_for_where_the_server_can_leave_them():
+    answer = {"role": "assistant", "content": "Hello."}
+    _, asked = run(lambda body: answer, special_tokens=1)
+    assert asked[0]["skip_special_tokens"] is False
+    _, asked = run(lambda body: answer)
+    assert "skip_special_tokens" not in asked[0]

@@ -176,6 +176,9 @@ def test_wrong_paths_are_told_apart(tmp_path: Path) -> None:
     put(run / "checkpoints", 3)
     assert load_model(run)[1].eos_token_id == load_model(run / "checkpoints")[1].eos_token_id
     (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="a model without a tokenizer"):
+        load_model(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match="no model could be loaded"):
         load_model(tmp_path)
 

@@ -314,7 +314,7 @@ FREE = [
     "rollout.deadline_s=9.0", "model.device=cuda", "optim.gradient_checkpointing=true", "optim.shard=false",
     "optim.micro_tokens=512", "optim.packing=padded", "run.trackers=['wandb', 'tensorboard']",
     "run.tracker_args={tensorboard = {flush_secs = 9}}", "run.profile.steps=[1]", "run.profile.folder=here",
-    "optim.peak_tflops=9.0", "eval.patience=3",
+    "optim.peak_tflops=9.0", "optim.head_mb=64", "optim.replicate=2", "eval.patience=3",
 ]  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
-from forge_train.play.episode import GoldPlayer, OutOfRoom, TokenPlayer, gather, play, play_group
+from forge_train.play.episode import OutOfRoom, TokenPlayer, gather, play, play_group
+from forge_train.play.gold_player import GoldPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
 from forge_train.evaluation.evaluate import evaluate, over_tasks, pass_at_k, pass_hat_k, verdict
-from forge_train.play.episode import GoldPlayer, TokenPlayer
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.gold_player import GoldPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.intervals import wilson
@@ -174,6 +175,7 @@ def test_progress_sees_every_play_and_the_result_is_json():
         ("mean outcome", "100.0% [43.9, 100.0]"),
         ("mean turns", "3.0"),
         ("ended: terminated", "12"),
+        ("digest of the tasks", found.digest),
     ]
     assert found.table()[-1] == ("digest of the tasks", (found.digest or "")[:12])
 

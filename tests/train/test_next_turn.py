@@ -11,7 +11,8 @@ import pytest
 from forge_train import cli
 from forge_train.config import Config, dump, load
 from forge_train.play.curriculum import Curriculum
-from forge_train.play.episode import GoldPlayer, play, play_group
+from forge_train.play.episode import play, play_group
+from forge_train.play.gold_player import GoldPlayer
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import RunFolder, read_lines, rollout_files

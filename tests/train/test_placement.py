@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,34 @@ from forge_train.engine import EngineFailed
 from forge_train.learn.learner import Learner
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.run import Run
+from forge_train.tiny import train_tokenizer
 from tests.train import worlds  # noqa: F401  registers Test/...
+from tests.train.models import qwen3_of
 from tests.train.ranks import Case, figures, learner_of, model_of, plays
 from tests.train.served import Loaded
 
 SMALL = [
-    "run.steps=2", "run.threads=1", "worlds.0.id=Test/Echo-v0", "worlds.0.args={turns=1}",
-    "model.tiny.hidden=32", "model.tiny.layers=1", "model.tiny.vocab=300", "rollout.engine=vllm",
-    "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=8", "rollout.max_context=1024",
+    "run.steps=2", "run.threads=1", "worlds.0.id=Test/Varied-v0", "worlds.0.args={turns=1}",
+    "rollout.engine=vllm",
+    "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=24", "rollout.max_context=1024",
     'algorithm.masked=["deadline"]', "eval.tasks=2", "eval.repeats=1", "eval.k=[1]",
     "vllm.dtype=float32", "vllm.health_s=60.0", "optim.lr=1e-2",
 ]  # fmt: skip
 SLEEP = "/sleep?level=2&mode=abort"
 WEIGHTS, CACHE = "/wake_up?tags=weights", "/wake_up?tags=kv_cache"
 TAKE = ["park", WEIGHTS, "/collective_rpc", "/update_weight_version", CACHE]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A model that often ends what it says: a policy that never does has nothing to learn from."""
+    path = tmp_path_factory.mktemp("policy")
+    tokenizer = train_tokenizer(["Task train/0.", "On."], 300)
+    tokenizer.save_pretrained(path)
+    qwen3_of(tokenizer).save_pretrained(path)
+    SMALL.append(f'model.path="{path}"')
+    yield
+    SMALL.pop()
 
 
 class Log(list[str]):

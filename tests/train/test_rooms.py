@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "forge_train"
 
 FLOORS = [
-    {"engine", "trajectory", "seeds", "config", "clock"},
+    {"engine", "trajectory", "seeds", "config", "clock", "refusals", "interrupt"},
     {"record"},
     {"learn"},
     {"engines"},

@@ -22,9 +22,10 @@ from transformers import (
 
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.advantages import rloo
-from forge_train.learn.batch import microbatches, samples, unique_tokens
+from forge_train.learn.batch import samples, unique_tokens
 from forge_train.learn.edge_attention import attend_edges, edges_of
 from forge_train.learn.learner import Learner
+from forge_train.learn.packing import microbatches
 from forge_train.learn.tile_attention import attend_tiles, tiles_of
 from forge_train.learn.tree import cut, grow, pad, trie_of
 from forge_train.learn.tree_attention import attend, prepare

@@ -111,6 +111,15 @@ class Coin(Language):
         return ({"role": "user", "content": "On."},), won * done, done, False, info
 
 
+class Varied(Coin):
+    """Say anything: each text is worth something else, so that every group has something to compare."""
+
+    def step(self, action: str) -> Any:
+        messages, _, done, cut, info = super().step(action)
+        worth = zlib.crc32("".join(self.said).encode()) / 2**32
+        return messages, worth * done, done, cut, {"outcome": worth} if done else info
+
+
 class Foreign(Language):
     """Somebody else's world: no task ids, no outcome, only Gymnasium's own five values."""
 
@@ -126,6 +135,6 @@ class Foreign(Language):
         return ({"role": "user", "content": "on"},), 0.5, self.left == 0, False, {}
 
 
-for _name, _class in {"Echo": Echo, "Slow": Slow, "Coin": Coin, "Foreign": Foreign}.items():
+for _name, _class in {"Echo": Echo, "Slow": Slow, "Coin": Coin, "Varied": Varied, "Foreign": Foreign}.items():
     if f"Test/{_name}-v0" not in gym.registry:
         gym.register(f"Test/{_name}-v0", entry_point=_class)
