@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,39 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     again.add_argument("--json", action="store_true", help="print both as JSON")
     again.set_defaults(command=replay)
+
+    judge = commands.add_parser("rejudge", help="stored episodes judged again, after a grader has changed")
+    judge.add_argument("path", type=Path, help="a run folder, or a file: step-N.jsonl.gz, plays.jsonl")
+    judge.add_argument("--world", help="world id, module:Name-v0, where the file does not tell it")
+    judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
+    judge.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    judge.add_argument("--deadline", type=float, default=600.0, help="seconds of one episode")
+    judge.add_argument("--json", action="store_true", help="print every verdict as JSON")
+    judge.set_defaults(command=rejudge)
+
+
+def rejudge(args: argparse.Namespace) -> int:
+    """Judge stored episodes again and show whose outcome changed."""
+    from forge_train.evaluation.rejudge import rejudge as again
+    from forge_train.show.results import show_verdicts
+
+    given = {}
+    for text in args.arg:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--arg {text!r}: write it as key=value, e.g. --arg level=1")
+        try:
+            given[key] = json.loads(value)
+        except ValueError:
+            given[key] = value
+    limits = {"in_flight": args.in_flight, "deadline": args.deadline}
+    found, file = asyncio.run(again(args.path, args.world, given, **limits))
+    if args.json:
+        show(json.dumps([asdict(verdict) for verdict in found], indent=1))
+    else:
+        show_verdicts(found)
+    print(f"every episode with its new outcome: {file}", file=sys.stderr)
+    return 0
 
 
 def replay(args: argparse.Namespace) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -104,6 +104,49 @@ def show_replay(
         )
         table.add_row(name, *("–" if v is None else f"{v:.6g}" for v in (before, after)), told)
     (console or Console()).print(table)
+
+
+class Verdict(Protocol):
+    """An episode judged again: see `forge_train.evaluation.rejudge`."""
+
+    @property
+    def world(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> str: ...  # noqa: D102
+    @property
+    def before(self) -> float: ...  # noqa: D102
+    @property
+    def after(self) -> float | None: ...  # noqa: D102
+    @property
+    def exact(self) -> bool: ...  # noqa: D102
+    @property
+    def why(self) -> str: ...  # noqa: D102
+    @property
+    def changed(self) -> bool: ...  # noqa: D102
+
+
+def show_verdicts(found: Sequence[Verdict], console: Console | None = None) -> None:
+    """Outcomes that changed, a row each; counts; and what could not be played as it was."""
+    out = console or Console()
+    changed = [v for v in found if v.changed]
+    exact = [v for v in found if v.exact]
+    if changed:
+        table = Table(title="outcomes that changed", title_justify="left", box=None, pad_edge=False)
+        for name in ("world", "task", "was", "is"):
+            table.add_column(name, justify="right" if name in ("was", "is") else "left")
+        for v in changed:
+            table.add_row(v.world, v.task, f"{v.before:g}", "–" if v.after is None else f"{v.after:g}")
+        out.print(table)
+    out.print(f"{len(changed)} of {len(exact)} outcomes changed", highlight=False)
+    if exact:
+        means = (sum(v.before for v in exact) / len(exact), sum(v.after or 0.0 for v in exact) / len(exact))
+        out.print(f"mean outcome {means[0]:.3f} then, {means[1]:.3f} now", highlight=False)
+    others = [v for v in found if not v.exact]
+    if others:
+        out.print(
+            f"{len(others)} of {len(found)} episodes could not be played as they were, and do not count; "
+            f"the first: task {others[0].task}: {others[0].why}", highlight=False, markup=False,
+        )  # fmt: skip
 
 
 def show_evaluation(evaluation: Evaluation, console: Console | None = None) -> None:
