@@ -37,7 +37,7 @@ async def refuse_hidden(endpoint: ChatEndpoint, world: World, task: str, *, blin
     finally:
         await player.close()
     without, told = counts
-    if not without or told is None:
+    if not isinstance(without, int) or not without:
         return
     if isinstance(told, int) and (not told or told > without):
         return
@@ -55,7 +55,7 @@ async def refuse_hidden(endpoint: ChatEndpoint, world: World, task: str, *, blin
     print(f"{text}; played without them (--blind)", file=sys.stderr)
 
 
-async def _counted(player: ChatPlayer, tools: Sequence[Any]) -> int | str | None:
+async def _counted(player: ChatPlayer, tools: Sequence[Any]) -> int | str:
     """Prompt tokens of a short request, or why the request with tools was refused. Raises EngineFailed."""
     try:
         return int((await player.ask(_QUESTION, tools, 0, 0)).usage["prompt_tokens"])
