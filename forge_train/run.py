@@ -19,6 +19,7 @@ from forge_train import sft
 from forge_train.agents.build import Agents
 from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
 from forge_train.engine import Engine, Sampling
+from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
 from forge_train.evaluation.evaluate import evaluate
 from forge_train.learn.critic import Critic
@@ -32,6 +33,7 @@ from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.renderer import renderer_for
+from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.policy import Current, gold, make_engine, make_policy, plain_model
 from forge_train.record import checkpoint, retention
@@ -193,6 +195,8 @@ class Run:
             if trainer.engine.version != done:  # while updates are repeated it is not given theirs
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
+            if self.config.rollout.deterministic:  # what it left in the cache came about as it happened to
+                await trainer.update_engine()
         return saving
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
@@ -233,8 +237,12 @@ class Run:
         Groups are played by `runner`, or else here; `engine` is the run's or one around it.
         """
         config, rollout = self.config, self.config.rollout
+        waves = Waves(rollout.group_size) if rollout.deterministic else None
+        if waves and isinstance(self.engine, LocalEngine):
+            self.engine.turn = waves.turn
         trainer = Trainer(
-            runner=runner or self.here(),
+            runner=runner or self.here(waves),
+            waves=waves,
             engine=engine or self.engine,
             learner=learner,
             algorithm=config.algorithm,
@@ -266,7 +274,7 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self) -> LocalRunner:
+    def here(self, waves: Waves | None = None) -> LocalRunner:
         """Plays groups in this process."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
@@ -277,6 +285,7 @@ class Run:
             group_size=rollout.group_size,
             deadline=rollout.deadline_s,
             in_flight=rollout.in_flight,
+            waves=waves,
         )
 
     def player(self, sampling: Sampling) -> Player:

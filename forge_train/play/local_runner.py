@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
+from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
@@ -24,13 +25,18 @@ class LocalRunner:
         group_size: int,
         deadline: float,
         in_flight: int,
+        waves: Waves | None = None,
     ) -> None:
-        """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time."""
+        """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time.
+
+        With `waves` all that are begun play at once, in waves.
+        """
         self.worlds = worlds
         self.player = player
         self.seed = seed
         self.group_size = group_size
         self.deadline = deadline
+        self._waves = waves
         self._limit = asyncio.Semaphore(in_flight)
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
@@ -43,7 +49,7 @@ class LocalRunner:
             size=self.group_size,
             seed=group_seed(self.seed, draw),
             deadline=self.deadline,
-            limit=self._limit,
+            limit=self._waves.seat() if self._waves else self._limit,
         )
 
 
