@@ -20,6 +20,7 @@ from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfi
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.devices import with_devices
 from forge_train.engines.gpu_shares import local_ranks, visible_gpus
+from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.learn.critic import Critic
@@ -27,14 +28,15 @@ from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.learn.lora import ADAPTER, has_lora, save_adapter
-from forge_train.play.admission import Admission
-from forge_train.play.curriculum import Curriculum
+from forge_train.play.admission import admission_of
+from forge_train.play.curriculum import curriculum_of
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.room import refuse_cramped_run, with_room
 from forge_train.play.run_tasks import check_tasks
 from forge_train.play.tally import Tally
+from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import best, checkpoint, retention
@@ -180,7 +182,7 @@ class Run:
         began, saving = time.perf_counter() - seconds_before(self.folder.path, start), 0.0
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
-            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers or self.here(tally))
+            trainer = self.trainer(learner, journal, start, engine=engine, runner=workers, tally=tally)
             try:
                 await trainer.update_engine()
                 await self._begin_judging(start, learner, began)
@@ -220,12 +222,12 @@ class Run:
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
         if every and done % every == 0 and not last:
-            if (
-                trainer.engine.version != trainer.learner.version
-            ):  # while updates are repeated it is not given theirs
+            if trainer.engine.version != trainer.learner.version:  # it is not given those of repeated updates
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
             await self._keep_best(trainer.learner)
+            if self.config.rollout.deterministic:  # what it left in the cache came about as it happened to
+                await trainer.update_engine()
         return saving
 
     async def _begin_judging(self, start: int, learner: Learner, began: float) -> None:
@@ -282,31 +284,24 @@ class Run:
         *,
         engine: Engine | None = None,
         runner: Runner | None = None,
+        tally: Tally | None = None,
     ) -> Trainer:
         """The loop of `trainer.py` with what this run's config says, as it stood after `start` updates.
 
-        Groups are played by `runner`, or else here; `engine` is the run's or one around it.
+        Groups are played by `runner`, or else here and counted; `engine` is the run's or one around it.
         """
         config, rollout = self.config, self.config.rollout
+        waves = Waves(rollout.group_size) if rollout.deterministic else None
+        if waves and isinstance(self.engine, LocalEngine):
+            self.engine.turn = waves.turn
         trainer = Trainer(
-            runner=runner or self.here(),
+            runner=runner or self.here(tally, waves),
+            waves=waves,
             engine=engine or self.engine,
             learner=learner,
             algorithm=config.algorithm,
-            curriculum=Curriculum(
-                {w.label: self.worlds[w.label].tasks(w.split, w.tasks) for w in config.worlds},
-                {w.label: w.weight for w in config.worlds},
-                seed=config.run.seed,
-            ),
-            admission=Admission(
-                rollout.groups,
-                rollout.max_lag,
-                spare=rollout.spare,
-                updates=config.run.steps,
-                version=start,
-                started=journal.started,
-                waiting=journal.began,
-            ),
+            curriculum=curriculum_of(config, self.worlds),
+            admission=admission_of(config, start, started=journal.started, waiting=journal.began),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
             patience=config.patience,
@@ -322,7 +317,7 @@ class Run:
             trainer.settle(index, group, useful=useful)
         return trainer
 
-    def here(self, tally: Tally | None = None) -> LocalRunner:
+    def here(self, tally: Tally | None = None, waves: Waves | None = None) -> LocalRunner:
         """Plays groups in this process, and counts them."""
         rollout = self.config.rollout
         sampling = Sampling(temperature=rollout.temperature, max_tokens=rollout.max_action)
@@ -334,6 +329,7 @@ class Run:
             deadline=rollout.deadline_s,
             in_flight=rollout.in_flight,
             ended=tally.ended if tally else None,
+            waves=waves,
         )
 
     def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:

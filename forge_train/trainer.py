@@ -29,6 +29,7 @@ from forge_train.learn.learner import Learner
 from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
 from forge_train.record.step_metrics import Metrics, lags, summary, time_to_groups
 from forge_train.trajectory import Ending, Trajectory
@@ -66,6 +67,8 @@ class Trainer:
     """Groups of one update that may be played in place of ones whose members all earned the same."""
     max_bugs: int = 0
     journal: Journal | None = None
+    waves: Waves | None = None
+    """Keeps clocks out of what is trained, where the run asks for that."""
     critic: Critic | None = None
     """Judges instead of comparing members of a group, when the algorithm is PPO."""
     placement: Placement = field(default_factory=Separate)
@@ -199,6 +202,8 @@ class Trainer:
                     if batch is not None:
                         return batch, [late[i] for i in batch]
                     self._arrived.clear()
+                    if self.waves:
+                        self.waves.go()
                     await self._arrived.wait()
         except TimeoutError:
             waiting = ", ".join(self.curriculum.draw(i).group for i in self.admission.playing[:3])
@@ -220,6 +225,8 @@ class Trainer:
         """Group `index` starts to play."""
         if self.journal:
             self.journal.dispatch(index, self.admission.version)
+        if self.waves:
+            self.waves.begin()
         draw = self.curriculum.draw(index)
         self.playing[index] = asyncio.create_task(self.play(index, draw), name=draw.group)
 
@@ -227,6 +234,8 @@ class Trainer:
         """Play a group and put it where `collect` finds it; what it raises is raised there."""
         try:
             group = await self.runner(draw)
+            if self.waves:
+                await self.waves.ended(index)
             if self.journal:
                 self.journal.finish(index, self.admission.version, group)
             self.settle(index, group)

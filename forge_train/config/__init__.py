@@ -161,6 +161,11 @@ class Config(Section):
                 '[agent] with rollout.workers = "ray": agent programs run where the trainer runs; '
                 'set rollout.workers = "local"'
             )
+        if self.rollout.deterministic and self.agent.used:
+            raise ValueError(
+                "rollout.deterministic = true with [agent]: when a program asks is its own affair; set "
+                "deterministic = false"
+            )
         if self.rollout.placement == "colocated" and self.vllm.transfer == "nccl":
             raise ValueError(
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '

@@ -189,6 +189,10 @@ class RolloutConfig(Section):
     max_lag: NonNegativeInt = 0
     """Updates between the weights a group starts with and those it trains. 0 is synchronous; more lets
     groups be played while the learner works. Nothing is ever dropped for being late."""
+    deterministic: bool = False
+    """Play in waves, so that a run ends in the same weights to the bit however long worlds and sampling take,
+    also with max_lag: see docs/token_flow.md. A wave takes as long as its slowest world, and nothing is
+    sampled in an update. Only with engine = "local", and all groups that may play at once in flight."""
     min_members: int = Field(default=2, ge=2)
     """A group is trained on when so many of its members can be compared; failed machines leave theirs."""
     spare: NonNegativeInt = 0
@@ -236,6 +240,21 @@ class RolloutConfig(Section):
             places -= places % (self.worker_count * self.group_size)
         episodes = ((1 + self.max_lag) * self.groups + self.spare + self.refill) * self.group_size
         return slowest * (episodes / places + 2 + self.refill)
+
+    @model_validator(mode="after")
+    def _in_waves(self) -> Self:
+        at_once = ((1 + self.max_lag) * self.groups + self.refill) * self.group_size
+        if self.deterministic and self.engine != "local":
+            raise ValueError(
+                f'deterministic = true with engine = "{self.engine}": a server batches what comes when it '
+                'comes, and rounds accordingly; set engine = "local"'
+            )
+        if self.deterministic and self.in_flight < at_once:
+            raise ValueError(
+                f"deterministic = true: {at_once} episodes may play at once, and with in_flight = "
+                f"{self.in_flight} some wait for others; set in_flight = {at_once}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _reach(self) -> Self:

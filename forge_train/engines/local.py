@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,6 +81,8 @@ class LocalEngine:
         self._seats = list(range(slots))
         self._table = np.zeros((slots, -(-max_context // PAGE)), dtype=np.int64)
         self._loop: asyncio.Task[None] | None = None
+        self.turn: Callable[[str], AbstractAsyncContextManager[Any]] = nullcontext
+        """Each request is answered inside of this, by its conversation's name: it may be made to wait."""
         self._closed = False
 
     # ------------------------------------------------------------------------------------- requests
@@ -95,6 +99,12 @@ class LocalEngine:
         Raises ValueError when `tokens` is empty, leaves no room, holds an id the model does not have, or
         when `conversation` is already being continued; RuntimeError when the engine is closed.
         """
+        async with self.turn(conversation):
+            return await self._complete(tokens, sampling, conversation, seed)
+
+    async def _complete(
+        self, tokens: Sequence[int], sampling: Sampling, conversation: str, seed: int
+    ) -> Completion:
         if self._closed:
             raise RuntimeError("the engine is closed")
         prompt = list(tokens)

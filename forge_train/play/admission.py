@@ -31,6 +31,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import accumulate
 
+from forge_train.config import Config
+
 
 class Admission:
     """The books of one run: groups by index, in the order they were started.
@@ -163,3 +165,17 @@ class Admission:
         """The engine has the weights of one more update; returns their version."""
         self.version += 1
         return self.version
+
+
+def admission_of(config: Config, version: int, *, started: int, waiting: Mapping[int, int]) -> Admission:
+    """The books of a run of `config` that has taken `version` updates."""
+    rollout = config.rollout
+    return Admission(
+        rollout.groups,
+        rollout.max_lag,
+        spare=rollout.spare,
+        updates=config.run.steps,
+        version=version,
+        started=started,
+        waiting=waiting,
+    )

@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from forge_train.config import Config
+from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
 
 
@@ -67,3 +69,12 @@ class Curriculum:
             random.Random(derive_seed(self._seed, "epoch", world, epoch)).shuffle(order)
             self._orders[world] = order
         return Draw(index, world, self._orders[world][place], epoch)
+
+
+def curriculum_of(config: Config, worlds: Mapping[str, World]) -> Curriculum:
+    """The tasks of a run of `config`, whose worlds are given by label."""
+    return Curriculum(
+        {w.label: worlds[w.label].tasks(w.split, w.tasks) for w in config.worlds},
+        {w.label: w.weight for w in config.worlds},
+        seed=config.run.seed,
+    )

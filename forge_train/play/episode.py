@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -95,7 +95,7 @@ async def play_group(
     size: int,
     seed: int,
     deadline: float,
-    limit: asyncio.Semaphore | None = None,
+    limit: AbstractAsyncContextManager[Any] | None = None,
     ended: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play `task` `size` times from the same opening, each member with a seed of its own.

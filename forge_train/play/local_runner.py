@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
+from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
@@ -25,10 +26,11 @@ class LocalRunner:
         deadline: float,
         in_flight: int,
         ended: Callable[[], None] | None = None,
+        waves: Waves | None = None,
     ) -> None:
         """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time.
 
-        `ended` is called whenever one has ended.
+        `ended` is called whenever one has ended. With `waves` all that are begun play at once, in waves.
         """
         self.worlds = worlds
         self.player = player
@@ -36,6 +38,7 @@ class LocalRunner:
         self.group_size = group_size
         self.deadline = deadline
         self._ended = ended
+        self._waves = waves
         self._limit = asyncio.Semaphore(in_flight)
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
@@ -48,7 +51,7 @@ class LocalRunner:
             size=self.group_size,
             seed=group_seed(self.seed, draw),
             deadline=self.deadline,
-            limit=self._limit,
+            limit=self._waves.seat() if self._waves else self._limit,
             ended=self._ended,
         )
 
