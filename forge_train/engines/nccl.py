@@ -187,7 +187,9 @@ class NCCLTransfer:
 
     def _next(self, buckets: Iterator[Mapping[str, Tensor]]) -> dict[str, Tensor] | None:
         bucket = next(buckets, None)
-        return bucket and {n: w.to(self._device, self._dtype).contiguous() for n, w in bucket.items()}
+        if bucket is None:
+            return None
+        return {n: w.to(self._device, self._dtype).contiguous() for n, w in bucket.items()}
 
     async def _sent(self, one: _Receiver, bucket: Mapping[str, Tensor]) -> None:
         """One bucket to one server; raises what the server says when it stops receiving."""
@@ -270,7 +272,8 @@ def nccl_of(info: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 def _version() -> tuple[int, ...]:
     """The NCCL that torch has loaded."""
-    return tuple(torch.cuda.nccl.version())
+    version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+    return version
 
 
 def _on_a_thread_of_its_own(call: Callable[[], None]) -> asyncio.Future[None]:

@@ -18,7 +18,7 @@ from forge_train.engines.vllm import VLLMEngine
 from forge_train.engines.vllm_http import Client, ServerError
 from forge_train.engines.weights import AdapterTransfer, FolderTransfer
 from tests.vllm.double import Double
-from tests.vllm.test_engine import QUICK, scene, tiny, until
+from tests.vllm.test_engine import PATIENT, QUICK, scene, tiny, until
 
 TOLD = """Qwen3ForCausalLM()(
   (model): Qwen3Model()(
@@ -70,7 +70,9 @@ async def refusal(tmp_path: Path, model: Any = None, **double: Any) -> str:
         setattr(server, name, value)
     transfer = FolderTransfer(model or tiny(), tmp_path)
     sizes = None if model is None else sizes_of(model)
-    engine = VLLMEngine([server.url], VLLMConfig(**QUICK), max_context=32, transfer=transfer, sizes=sizes)
+    engine = VLLMEngine(
+        [server.url], VLLMConfig(**{**QUICK, **PATIENT}), max_context=32, transfer=transfer, sizes=sizes
+    )
     try:
         with pytest.raises(ValueError) as refused:
             await engine.start()
@@ -205,7 +207,7 @@ def test_who_only_samples_is_told_of_a_server_that_was_left_paused() -> None:
         client = Client(double.url)
         await client.pause(20.0)
         await client.close()
-        engine = VLLMEngine([double.url], VLLMConfig(**QUICK), max_context=32)
+        engine = VLLMEngine([double.url], VLLMConfig(**{**QUICK, **PATIENT}), max_context=32)
         with pytest.raises(EngineFailed, match=rf"{double.url} is paused.*POST {double.url}/resume"):
             await engine.start()
         await double.stop()
@@ -222,7 +224,10 @@ def test_one_that_was_left_paused_or_asleep_by_a_killed_run_is_taken_over(tmp_pa
             await (client.sleep(2, 20.0) if asleep else client.pause(20.0))
             await client.close()
             engine = VLLMEngine(
-                [double.url], VLLMConfig(**QUICK), max_context=32, transfer=FolderTransfer(tiny(), tmp_path)
+                [double.url],
+                VLLMConfig(**{**QUICK, **PATIENT}),
+                max_context=32,
+                transfer=FolderTransfer(tiny(), tmp_path),
             )
             await engine.start()
             assert engine.up and not double.paused and not double.sleeping and double.version == "0"
@@ -237,7 +242,7 @@ def test_one_that_comes_back_as_another_model_stays_down_and_says_why(tmp_path: 
         double = await Double().start()
         double.modules = TOLD
         engine = VLLMEngine(
-            [double.url], VLLMConfig(**QUICK), max_context=32, sizes=sizes_of(model_of()),
+            [double.url], VLLMConfig(**{**QUICK, **PATIENT}), max_context=32, sizes=sizes_of(model_of()),
             transfer=FolderTransfer(tiny(), tmp_path),
         )  # fmt: skip
         await engine.start()
@@ -246,10 +251,10 @@ def test_one_that_comes_back_as_another_model_stays_down_and_says_why(tmp_path: 
         await until(lambda: not engine.up)
         double.modules = TOLD.replace("embedding_dim=64", "embedding_dim=96")
         await double.start()
-        with pytest.raises(EngineFailed, match=r"hidden size 96 \(ours: 64\)"):
-            for version in range(1, 4):  # it is looked at between
-                await engine.weights_changed(version)
-        assert len(double.loads) == loads
+        [server] = engine._servers.all
+        await until(lambda: server.wrong)
+        assert "hidden size 96 (ours: 64)" in str(engine._servers.failure("no server", []))
+        assert len(double.loads) == loads and not engine.up
         await engine.close()
         await double.stop()
 
