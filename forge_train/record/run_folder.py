@@ -138,8 +138,9 @@ class RunFolder:
     def disown(self) -> None:
         """Forget the config of a run that could not begin, so that a mended one may have the folder."""
         if not self.resumed:
-            for name in ("metrics.jsonl", "events.jsonl", "config.toml"):
-                (self.path / name).unlink(missing_ok=True)
+            for file in self.path.iterdir():  # all of it is ours
+                if file.is_file() and file.name != LOCK:
+                    file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""
