@@ -60,8 +60,8 @@ class RunFolder:
     def create(cls, config: Config) -> RunFolder:
         """Begin the run of `config` in `config.run.folder`, or take it up again where it is there.
 
-        Raises ValueError when the folder cannot be written, holds something else, holds a run whose
-        config asks for other results, or is being written by another process.
+        Raises ValueError for a folder that cannot be written, holds something else or a run whose config asks
+        for other results, or is being written by another process.
         """
         path = config.run.folder
         try:
@@ -73,8 +73,7 @@ class RunFolder:
                 f"run folder {path} cannot be written ({error.strerror or error}); choose another run.out"
             ) from None
         try:
-            resumed = (path / "config.toml").exists()
-            if resumed:
+            if resumed := (path / "config.toml").exists():
                 _refuse_other_config(path, config)
             (path / "rollouts").mkdir(exist_ok=True)
             (path / "checkpoints").mkdir(exist_ok=True)
@@ -135,8 +134,9 @@ class RunFolder:
 
     def disown(self) -> None:
         """Forget the config of a run that could not begin, so that a mended one may have the folder."""
-        for name in () if self.resumed else ("metrics.jsonl", "events.jsonl", "config.toml"):
-            (self.path / name).unlink(missing_ok=True)
+        for file in () if self.resumed else self.path.iterdir():  # all of it is ours
+            if file.is_file() and file.name != LOCK:
+                file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""
