@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,13 @@ class Nobody:
         """It knows none."""
 
     async def prove(
-        self, tokens: Sequence[int], sampling: Sampling, *, seed: int
-    ) -> Mapping[str, Completion]:
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        seed: int,
+        again: Collection[str] = (),
+    ) -> Mapping[str, Sequence[Completion]]:
         """There is no copy of the weights."""
         return {}
 

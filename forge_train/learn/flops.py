@@ -144,7 +144,7 @@ def pair_flops(config: Any) -> float:
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     scored = getattr(config, "qk_head_dim", None) or width
     valued = getattr(config, "v_head_dim", None) or width
-    return 2.0 * heads * (scored + valued)
+    return 2.0 * heads * float(scored + valued)
 
 
 def windows(config: Any) -> list[int | None]:

@@ -117,7 +117,8 @@ def anchors(trajectory: Trajectory, *, whole: bool) -> list[tuple[int, ...]]:
     it."""
     states: list[tuple[int, ...]] = [()] * count_actions(trajectory)
     for segment in trajectory.segments:
-        at, said = 0, ()
+        at = 0
+        said: tuple[int, ...] = ()
         for action, run in groupby(segment.action):
             length = len(list(run))
             if action == WORLD:

@@ -54,7 +54,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         if kind not in self._writers:
-            self._writers[kind] = SummaryWriter(  # type: ignore[no-untyped-call]
+            self._writers[kind] = SummaryWriter(
                 str(self._folder / kind), purge_step=purge_step, flush_secs=self._flush_secs
             )
         return self._writers[kind]
