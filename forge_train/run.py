@@ -40,6 +40,7 @@ from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
 from forge_train.record import best, checkpoint, retention
+from forge_train.record.disown import disowned_on_error
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
 from forge_train.record.journal import Journal
@@ -67,11 +68,8 @@ def train(config: Config) -> Path | None:
         follow(processes)
         return None
     with RunFolder.create(config) as folder, followed(config, folder):
-        try:
+        with disowned_on_error(folder):
             run = Run(placed, folder, processes)
-        except ValueError:
-            folder.disown()
-            raise
         report = interrupt.run(run.all())
     if processes:
         dismiss(processes)

@@ -93,7 +93,7 @@ class RunFolder:
     @property
     def began(self) -> float:
         """When the run began, in seconds since 1970, however often it was taken up again."""
-        return float(next(iter(read_lines(self.path / "events.jsonl")))["time"])
+        return float(read_lines(self.path / "events.jsonl")[0]["time"])
 
     def event(self, event: str, **fields: Any) -> None:
         """Append one event; fields are JSON, `step` is the number of updates done where it applies."""
@@ -131,12 +131,6 @@ class RunFolder:
             if step_of(path) >= step:
                 path.unlink()
         self.event("resume", step=step)
-
-    def disown(self) -> None:
-        """Forget the config of a run that could not begin, so that a mended one may have the folder."""
-        for file in () if self.resumed else self.path.iterdir():  # all of it is ours
-            if file.is_file() and file.name != LOCK:
-                file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the files and of the lock. Calling it twice is fine."""
