@@ -406,8 +406,7 @@ class Run:
         return saved.step
 
     def _due(self, done: int) -> bool:
-        every = self.config.run.checkpoint_every
-        return bool(every) and done % every == 0
+        return bool(every := self.config.run.checkpoint_every) and done % every == 0
 
     def _before(self, start: int) -> list[dict[str, Any]]:
         """Metrics of the steps before `start`."""

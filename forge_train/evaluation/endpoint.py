@@ -29,8 +29,9 @@ from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
 from forge_train.play.world_pool import World
+from forge_train.record.environment import environment
 from forge_train.record.evaluation_result import Evaluation
-from forge_train.record.run_folder import append, environment, read_lines, repair, write_atomic
+from forge_train.record.run_folder import append, read_lines, repair, write_atomic
 from forge_train.show.live import Progress
 from forge_train.show.report import write_report
 from forge_train.trajectory import Trajectory
