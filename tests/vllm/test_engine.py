@@ -264,7 +264,7 @@ def test_no_server_at_all() -> None:
         double = await Double().start()
         await double.die()
         engine = VLLMEngine([double.url], VLLMConfig(**QUICK), max_context=32)
-        with pytest.raises(EngineFailed, match="did not start"):
+        with pytest.raises(EngineFailed, match="did not answer within"):
             await engine.start()
         with pytest.raises(RuntimeError, match="closed"):
             await ask(engine)
