@@ -369,7 +369,7 @@ def test_a_server_killed_mid_run_costs_no_rollout_and_comes_back(house: House) -
 def test_a_server_that_cannot_start_says_why(vllm_python: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     servers = ServerProcesses(tmp_path, python=vllm_python, logs=tmp_path / "logs", start_s=900.0)
-    with pytest.raises(ServersFailed, match=r"did not start(.|\n)*server-0\.log(.|\n)*[Ee]rror"):
+    with pytest.raises(ServersFailed, match=r"ended(.|\n)*server-0\.log(.|\n)*[Ee]rror"):
         asyncio.run(servers.start())
     assert list(servers.starts.values()) == [1], "a command that is wrong is not repeated"
 
