@@ -25,10 +25,10 @@ LIMIT = 900.0
 """Seconds for what takes half a minute on a machine with nothing else to do."""
 SMALL = [
     "run.threads=1", "run.checkpoint_every=1", "run.keep_checkpoints=2",
-    "worlds.0.id=tests.train.worlds:Test/Echo-v0", "worlds.0.args={turns=1}",
+    "worlds.0.id=tests.train.worlds:Test/Varied-v0", "worlds.0.args={turns=1}",
     "model.tiny.hidden=64", "model.tiny.layers=1", "model.tiny.heads=2", "model.tiny.kv_heads=1",
     "model.tiny.vocab=320", "rollout.engine=vllm", "rollout.groups=2", "rollout.group_size=4",
-    "rollout.max_action=8", "rollout.max_context=512", "algorithm.train_out_of_tokens=true", "optim.lr=1e-2",
+    "rollout.max_action=8", "rollout.max_context=512", 'algorithm.masked=["deadline"]', "optim.lr=1e-2",
     "eval.tasks=2", "eval.repeats=1", "eval.k=[1]", "vllm.count=2", 'vllm.gpus=["0", "0"]',
     "vllm.dtype=float32", 'vllm.flags=["--enforce-eager"]', "vllm.health_s=1.0",
     'vllm.env={VLLM_CPU_KVCACHE_SPACE = "1", OMP_NUM_THREADS = "1"}', "vllm.start_s=900",
