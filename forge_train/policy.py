@@ -90,7 +90,9 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
     else:
         texts = tiny.texts_of(heard(config, worlds))
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
-        model = tiny.tiny_model(tokenizer, settings.tiny, seed=derive_seed(config.run.seed, "model"))
+        seed = derive_seed(config.run.seed, "model")
+        positions = max(tiny.POSITIONS, config.rollout.max_context)
+        model = tiny.tiny_model(tokenizer, settings.tiny, seed=seed, positions=positions)
     if settings.chat_template:
         tokenizer.chat_template = read_template(settings.chat_template)
     if settings.lora_rank:

@@ -49,8 +49,17 @@ def train_tokenizer(texts: Iterable[str], vocab: int) -> PreTrainedTokenizerFast
     )
 
 
-def tiny_model(tokenizer: PreTrainedTokenizerFast, spec: TinyConfig, *, seed: int) -> Qwen3ForCausalLM:
-    """A Qwen3 with random weights and untied embeddings, fp32, on the CPU; the same for the same seed."""
+POSITIONS = 4096
+"""Tokens that it takes where nobody asks for more."""
+
+
+def tiny_model(
+    tokenizer: PreTrainedTokenizerFast, spec: TinyConfig, *, seed: int, positions: int = POSITIONS
+) -> Qwen3ForCausalLM:
+    """A Qwen3 with random weights and untied embeddings, fp32, on the CPU; the same for the same seed.
+
+    It takes `positions` tokens, which decides no weight.
+    """
     config = Qwen3Config(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=spec.hidden,
@@ -59,7 +68,7 @@ def tiny_model(tokenizer: PreTrainedTokenizerFast, spec: TinyConfig, *, seed: in
         num_attention_heads=spec.heads,
         num_key_value_heads=spec.kv_heads,
         head_dim=spec.hidden // spec.heads,
-        max_position_embeddings=4096,
+        max_position_embeddings=positions,
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
