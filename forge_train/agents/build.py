@@ -7,7 +7,7 @@ from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from forge_train.config.sections import AgentConfig
+from forge_train.config.agent_program import AgentConfig
 from forge_train.engine import Engine, Sampling
 from forge_train.play.chat_messages import text_of, with_native_calls
 from forge_train.play.encoding import Call, arguments_of

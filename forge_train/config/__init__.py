@@ -18,6 +18,7 @@ from typing import Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from forge_train.config.agent_program import AgentConfig
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -31,7 +32,6 @@ from forge_train.config.hyperparameters import (
 )
 from forge_train.config.section import Section
 from forge_train.config.sections import (
-    AgentConfig,
     EvalConfig,
     ModelConfig,
     RolloutConfig,

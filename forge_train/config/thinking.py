@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeInt
 
+from forge_train.config.agent_program import AgentConfig
 from forge_train.config.section import Section
-from forge_train.config.sections import AgentConfig, RolloutConfig
+from forge_train.config.sections import RolloutConfig
 
 EARLY_STOP = (
     "Considering the limited time by the user, I have to give the solution based on the thinking "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from forge_train.config.agent_program import AgentConfig
 from forge_train.config.explain import show
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
@@ -13,7 +14,7 @@ from forge_train.config.hyperparameters import (
     OptimConfig,
 )
 from forge_train.config.section import Section
-from forge_train.config.sections import AgentConfig, RolloutConfig, VLLMConfig
+from forge_train.config.sections import RolloutConfig, VLLMConfig
 
 STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts")
 """Keys of [vllm] about servers that we start."""

@@ -23,7 +23,7 @@ from tests.real.runs import config, newest, overrides, steps
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-FULL = ["run.steps=2", "optim.lr=1e-5"]
+FULL = ["run.steps=2", "optim.lr=1e-5", "run.keep_optimizer=1"]
 LORA = ["run.steps=2", "optim.lr=1e-3", "model.lora_rank=4", "model.lora_alpha=8"]
 
 
