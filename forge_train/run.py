@@ -177,7 +177,7 @@ class Run:
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
-        began, saving = time.perf_counter() - seconds_before(self.folder.path, start), 0.0
+        began, saving, done = time.perf_counter() - seconds_before(self.folder.path, start), 0.0, start
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
             trainer = self.trainer(learner, journal, start, engine=engine, runner=workers, tally=tally)
@@ -201,13 +201,14 @@ class Run:
                         )
                         self.folder.metrics(step, metrics)
                         live.step(metrics)
-                        saving = await self._after(step + 1, trainer, journal, began)
+                        done = step + 1
+                        saving = await self._after(done, trainer, journal, began)
             finally:
                 await trainer.close()
         judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
-        if ("after RL", learner.version) not in judged:
-            await self.evaluate("after RL", learner.version, time.perf_counter() - began)
-        await self._keep_best(learner)
+        if ("after RL", done) not in judged:
+            await self.evaluate("after RL", done, time.perf_counter() - began)
+        await self._keep_best(learner, done)
 
     async def _after(self, done: int, trainer: Trainer, journal: Journal, began: float) -> float:
         """Save and evaluate where the config says so, when `done` steps are; returns the seconds of saving.
@@ -223,7 +224,7 @@ class Run:
             if trainer.engine.version != trainer.learner.version:  # it is not given those of repeated updates
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
-            await self._keep_best(trainer.learner)
+            await self._keep_best(trainer.learner, done)
             if self.config.rollout.deterministic:  # what it left in the cache came about as it happened to
                 await trainer.update_engine()
         return saving
@@ -234,18 +235,17 @@ class Run:
         told = {e["step"] for e in evaluations(self.folder.path)}
         if every and start and start % every == 0 and start < self.config.run.steps and start not in told:
             await self.evaluate(f"step {start}", start, time.perf_counter() - began)
-        await self._keep_best(learner)
+        await self._keep_best(learner, start)
 
-    async def _keep_best(self, learner: Learner) -> None:
-        """The checkpoint that held-out tasks call best stays; and whether training has stopped helping."""
+    async def _keep_best(self, learner: Learner, done: int) -> None:
+        """Keep the checkpoint that held-out tasks call best; see, at `done`, whether training still helps."""
         if not self.config.run.eval_every:
             return
         scored, folder = best.scores(evaluations(self.folder.path)), self.folder.checkpoints
         self.stopped = best.stops(scored, self.config.eval.patience)
         first = best.best_of(scored)
-        wanted = {first, learner.version if self.stopped else first}
-        if learner.version in wanted and not checkpoint.stands(folder, learner.version):
-            await asyncio.to_thread(self.save, folder, learner.version, learner)
+        if (self.stopped or first == done) and not checkpoint.stands(folder, done):
+            await asyncio.to_thread(self.save, folder, done, learner)
         if first is not None:
             best.point_to(folder, first)
 

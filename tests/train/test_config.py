@@ -100,7 +100,6 @@ def test_sections_are_frozen() -> None:
         ("algorithm.importance_range=[1.5, 2]", ["importance_range = [1.5, 2.0]", "low must lie in [0, 1]"]),
         ("algorithm.sequence_range=[0.5, 0.9]", ["sequence_range = [0.5, 0.9]", "high be 1 or more"]),
         ('critic.bootstrap=["failed"]', ["critic.bootstrap.0", "'max_turns', 'context', 'tokens'"]),
-        ("rollout.max_action=2048", ["rollout.max_action = 2048", "below max_context (2048)"]),
         ("rollout.temperature=0.0", ["rollout.temperature = 0.0", "greater than 0"]),
         ("eval.repeats=2", ["eval.k = [1, 2, 4]", "set k = [1, 2] or repeats = 4"]),
         ("eval.split=train", ['eval.split = "train"', "worlds.0 trains on it", '"test"']),
@@ -122,6 +121,11 @@ def test_refusals_name_key_value_and_fix(override: str, words: list[str]) -> Non
     assert len(said.splitlines()) == 1
     for word in words:
         assert word in said
+
+
+def test_an_action_must_leave_room_for_a_prompt() -> None:
+    said = problem("rollout.max_context=2048", "rollout.max_action=2048")
+    assert "max_action = 2048" in said and "below max_context (2048)" in said
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -168,7 +168,7 @@ def test_progress_sees_every_play_and_the_result_is_json():
     assert data["pass_hat"]["3"] == {
         "mean": 1.0, "low": wilson(1, 3)[0], "high": 1.0, "tasks": 3, "asked": 3,
     }  # fmt: skip
-    assert found.table()[:-1] == [
+    assert found.table() == [
         ("pass@1", "100.0% [43.9, 100.0]"),
         ("pass@3", "100.0% [43.9, 100.0]"),
         ("pass^3", "100.0% [43.9, 100.0]"),
@@ -177,7 +177,6 @@ def test_progress_sees_every_play_and_the_result_is_json():
         ("ended: terminated", "12"),
         ("digest of the tasks", found.digest),
     ]
-    assert found.table()[-1] == ("digest of the tasks", (found.digest or "")[:12])
 
 
 @pytest.mark.parametrize(

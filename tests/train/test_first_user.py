@@ -236,7 +236,15 @@ def test_servers_that_do_not_answer_are_waited_for_aloud(caplog: pytest.LogCaptu
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     config = VLLMConfig(urls=(url,), start_s=1.5)
     servers = Servers(
-        [url], config, max_context=9, transfer=None, processes=None, version=0, health=1.0, sleeps=False
+        [url],
+        config,
+        max_context=9,
+        transfer=None,
+        processes=None,
+        version=0,
+        health=1.0,
+        sleeps=False,
+        sizes=None,
     )
     with pytest.raises(EngineFailed, match=r"did not answer within vllm\.start_s = 1\.5 s: .*; start it"):
         asyncio.run(servers.start())
