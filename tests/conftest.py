@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
         place.chmod(0o1777)
         os.environ["TMPDIR"] = tempfile.tempdir = str(place)
         config.add_cleanup(partial(shutil.rmtree, place, ignore_errors=True))
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as a terminal has it, here and in child processes: workers of a parallel run ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

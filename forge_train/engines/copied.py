@@ -65,7 +65,8 @@ class CopiedEngine(LocalEngine):
         self._proved = False
         with torch.no_grad():
             for bucket in self._weights():
-                for name, value in bucket.items():
+                while bucket:  # emptied, so that no two are held at a time
+                    name, value = bucket.popitem()
                     self._own[name].copy_(value)
-                del bucket, name, value  # one at a time
+                    del value
         await super().weights_changed(version)

@@ -68,6 +68,7 @@ def test_an_evaluation_that_the_clock_stopped_is_no_success(
     assert "2 of 3 episodes were stopped" in html and "a longer --deadline" in html
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_evaluation_goes_on_and_cut_answers_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from forge_train.config import load
 from forge_train.record.run_folder import read_lines
 from forge_train.run import train
 
+pytestmark = pytest.mark.usefixtures("interruptible")
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
