@@ -137,7 +137,7 @@ def test_a_resumed_run_continues_the_runs_of_its_trackers(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "trackers.json").read_text()) == ids
     # TensorBoard takes back what is repeated; the others hold it twice, equal.
     assert [step for step, _ in tensorboard(tmp_path)["train/success"]] == [0, 1, 2, 3, 4]
-    assert len({path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-run-*")}) == 1
+    assert len({path.name.split("-")[3] for path in (tmp_path / "wandb").glob("offline-run-*")}) == 1
     for library in ("wandb", "mlflow"):
         found = rounded(globals()[library](tmp_path)["train/success"])
         assert sorted({*found}) == [(step, step / 10) for step in range(5)]
@@ -198,7 +198,7 @@ def test_a_stranger_s_tracker_hears_a_whole_run_and_gets_the_report(tmp_path: Pa
     lines = read_lines(tmp_path / "run" / "metrics.jsonl")
     told = {step: values for step, values in odd.heard if "train/loss" in values}
     assert {step: values["train/loss"] for step, values in told.items()} == {
-        line["step"]: line["loss"] for line in lines
+        line["step"]: line["loss"] for line in lines if "loss" in line
     }
     assert sum("eval/Forge/Retail-v0/pass_1" in values for _, values in odd.heard) == 3
     assert odd.kept == ["report.html"] and odd.closed == [False]
