@@ -225,7 +225,13 @@ def test_workers_are_hired_as_the_config_says_and_reach_its_servers(
 ) -> None:
     run, _ = pool
     rollout = RolloutConfig(
-        workers="ray", engine="vllm", worker_count=2, group_size=SIZE, in_flight=4 * SIZE, max_action=8
+        workers="ray",
+        engine="vllm",
+        worker_count=2,
+        group_size=SIZE,
+        in_flight=4 * SIZE,
+        max_action=8,
+        max_context=2048,
     )
     wanted = draws("quick", 6)
 
