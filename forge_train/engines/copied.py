@@ -65,8 +65,10 @@ class CopiedEngine(LocalEngine):
         self._proved = False
         with torch.no_grad():
             for bucket in self._weights():
-                while bucket:  # emptied, so that no two are held at a time
-                    name, value = bucket.popitem()
-                    self._own[name].copy_(value)
-                    del value
+                self._take(bucket)
+                del bucket  # no two are held at a time
         await super().weights_changed(version)
+
+    def _take(self, bucket: Mapping[str, Tensor]) -> None:
+        for name, value in bucket.items():
+            self._own[name].copy_(value)
