@@ -306,10 +306,10 @@ def test_a_run_trains_on_them_and_its_journal_has_every_rollout_once(house: Hous
         [
             f'run.out="{folder}"', "run.steps=2", "run.threads=1", "optim.lr=1e-3",
             f'model.path="{house.tmp / "policy"}"', "model.renderer=chatml",
-            "worlds.0.id=tests.train.worlds:Test/Varied-v0", "worlds.0.args={turns=2}",
+            "worlds.0.id=tests.train.worlds:Test/Varied-v0", "worlds.0.args={turns=1}",
             "rollout.engine=vllm", f'vllm.urls=["{house.servers.urls[0]}"]', "vllm.dtype=float32",
             "vllm.attempt_s=300.0", "vllm.deadline_s=900.0", "rollout.deadline_s=900.0",
-            "rollout.max_lag=1", "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=8",
+            "rollout.max_lag=1", "rollout.groups=2", "rollout.group_size=3", "rollout.max_action=400",
             f"rollout.max_context={CONTEXT}", 'algorithm.masked=["deadline"]',
             "eval.tasks=1", "eval.repeats=1", "eval.k=[1]",
         ],
