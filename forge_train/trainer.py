@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -93,12 +93,13 @@ class Trainer:
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
-        if self.critic is None and not any(teaches(self.credit(group)) for group in groups):
-            return self.idle(step, groups, useless, group_lags, collected - began)
+        compared = None if self.critic else [self.credit(group) for group in groups]
+        if compared is not None and not any(map(teaches, compared)):
+            return self.idle(step, groups, useless, compared, group_lags, collected - began)
         self.learning = True
         await self.placement.learn()
         placed = time.perf_counter()
-        credit, valuing = await self.beside(partial(self.assign_credit, groups))
+        credit, valuing = await self.beside(partial(self.assign_credit, groups, compared))
         valued = time.perf_counter()
         trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
@@ -123,16 +124,10 @@ class Trainer:
         self.note("weights", step=step + 1, seconds=round(ended - updated, 4))
         scoring = stats.pop("logprob_seconds")
         metrics = {
-            **summary(groups + useless),
+            **self.told(groups, useless, credit, lags(trajectories, version, group_lags)),
             **stats,
             **valuing,
             "version": version,
-            "lag": lags(trajectories, version, group_lags),
-            "trained": len(trained),
-            "masked": masked_share(groups, self.trained_endings),
-            "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
-            "refilled": len(useless),
-            "bugs": self.bugs,
             "seconds": {
                 **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
                 "placement": placed - collected,
@@ -146,7 +141,13 @@ class Trainer:
         return metrics, groups, credit
 
     def idle(
-        self, step: int, groups: list[Group], useless: list[Group], group_lags: list[int], seconds: float
+        self,
+        step: int,
+        groups: list[Group],
+        useless: list[Group],
+        credit: list[Credit],
+        group_lags: list[int],
+        seconds: float,
     ) -> tuple[Metrics, list[Group], list[Credit]]:
         """A step in which no group teaches: the weights stay as they are, so nothing is counted or sent.
 
@@ -154,23 +155,30 @@ class Trainer:
         """
         self.note("update", step=step, seconds=0.0)
         self.admission.updated()
-        credit = [self.credit(group) for group in groups]
         metrics = {
-            **summary(groups + useless),
-            "version": self.learner.version,
-            "lag": lags([], self.learner.version, group_lags),
+            **self.told(groups, useless, credit, lags([], self.learner.version, group_lags)),
             "idle": 1,
-            "trained": sum(bool(rows) for group in credit for rows in group),
-            "masked": masked_share(groups, self.trained_endings),
-            "zero_groups": len(useless) + len(groups),
-            "refilled": len(useless),
-            "bugs": self.bugs,
+            "version": self.learner.version,
             "seconds": {
-                **time_to_groups(seconds, groups, overlapped=self.admission.max_lag > 0),
+                **time_to_groups(seconds, groups, overlapped=self.admission.latest > 0),
                 "total": seconds,
             },
         }
         return metrics, groups, credit
+
+    def told(
+        self, groups: list[Group], useless: list[Group], credit: list[Credit], lag: Mapping[str, float]
+    ) -> Metrics:
+        """What a step tells of its groups, whether they taught or not."""
+        return {
+            **summary(groups + useless),
+            "lag": lag,
+            "trained": sum(bool(rows) for group in credit for rows in group),
+            "masked": masked_share(groups, self.trained_endings),
+            "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
+            "refilled": len(useless),
+            "bugs": self.bugs,
+        }
 
     # -- groups --------------------------------------------------------------------------------
 
@@ -255,12 +263,16 @@ class Trainer:
 
     # -- learning ------------------------------------------------------------------------------
 
-    def assign_credit(self, groups: Sequence[Group]) -> tuple[list[Credit], Metrics]:
-        """Advantages of each group; a critic also learns, and tells how."""
-        if self.critic is not None:
-            credit, metrics = self.critic.assign_credit(groups, self.algorithm)
-            return credit, dict(metrics)
-        return across([self.credit(group) for group in groups], self.algorithm), {}
+    def assign_credit(
+        self, groups: Sequence[Group], compared: list[Credit] | None
+    ) -> tuple[list[Credit], Metrics]:
+        """Advantages of each group, from what comparing its members gave, or by a critic, which also
+        learns."""
+        if compared is not None:
+            return across(compared, self.algorithm), {}
+        assert self.critic is not None, "without one, members are compared"
+        credit, metrics = self.critic.assign_credit(groups, self.algorithm)
+        return credit, dict(metrics)
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

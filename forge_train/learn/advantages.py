@@ -16,12 +16,12 @@ from typing import Literal, Protocol
 from forge_train.config import AlgorithmConfig
 from forge_train.learn.comparing import (
     DEFAULTS,
-    STD_FLOOR,
     broadcast,
     centred,
     count_actions,
     equal,
     normalised,
+    scaled,
     size_of,
 )
 from forge_train.learn.turn_credit import gigpo, marshal, mt_grpo, turn_rloo
@@ -172,14 +172,8 @@ def across(groups: list[list[list[float]]], config: AlgorithmConfig) -> list[lis
     deviation), "whiten" subtracts the mean before. Each trajectory counts once, however many actions it has.
     """
     how = ACROSS.get(config.advantage, "none") if config.across == "auto" else config.across
-    rows = [row for group in groups for row in group if row]
-    if how == "none" or not rows:
+    if how == "none":
         return groups
-    means = [math.fsum(row) / len(row) for row in rows]
-    mean = math.fsum(means) / len(rows) if how == "whiten" else 0.0
-    spread = math.sqrt(
-        math.fsum(math.fsum((a - mean) ** 2 for a in row) / len(row) for row in rows) / len(rows)
-    )
-    if spread <= STD_FLOOR * max(1.0, max(abs(m) for m in means)):
-        mean, spread = (mean, 1.0) if how == "whiten" else (0.0, 1.0)
-    return [[[(a - mean) / (spread + STD_FLOOR) for a in row] for row in group] for group in groups]
+    rows = [row for group in groups for row in group]
+    found = iter(scaled(rows, [1 / len(row) if row else 0.0 for row in rows], whiten=how == "whiten"))
+    return [[next(found) for _ in group] for group in groups]

@@ -99,3 +99,24 @@ def returns_to_go(rewards: Sequence[float], gamma: float) -> list[float]:
         to_go = reward + gamma * to_go
         earned.append(to_go)
     return earned[::-1]
+
+
+def scaled(rows: Sequence[Sequence[float]], weights: Sequence[float], *, whiten: bool) -> list[list[float]]:
+    """Rows of numbers over the standard deviation of all of them and, with `whiten`, less their mean.
+
+    weights: how much each number of a row counts in mean and deviation. Numbers that are all equal (see
+    `equal`) have no deviation: whitened they are 0, else they stay as they are.
+
+    >>> found = scaled([[3.0], [1.0], [2.0, 2.0]], [1.0, 1.0, 0.5], whiten=True)
+    >>> [[round(n, 6) for n in row] for row in found]
+    [[1.224743], [-1.224743], [0.0, 0.0]]
+    """
+    flat = [n for row in rows for n in row]
+    if not flat or equal(flat, max(map(abs, flat))):
+        return [[0.0] * len(row) if whiten else list(row) for row in rows]
+    counted = [(w, n) for row, w in zip(rows, weights, strict=True) for n in row]
+    total = math.fsum(w for w, _ in counted)
+    mean = math.fsum(w * n for w, n in counted) / total
+    std = math.sqrt(math.fsum(w * (n - mean) ** 2 for w, n in counted) / total)
+    shift = mean if whiten else 0.0
+    return [[(n - shift) / (std + STD_FLOOR) for n in row] for row in rows]

@@ -13,13 +13,12 @@ of the state before that token, and one more of the state after the last, 0 wher
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 
 from forge_train.config import AlgorithmConfig
-from forge_train.learn.comparing import STD_FLOOR, equal
+from forge_train.learn.comparing import scaled
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 
@@ -153,7 +152,10 @@ def targets_of(
         here = [row[i] for i in at]
         returns = [a + v for a, v in zip(estimator(episode, critic), here, strict=True)]
         found.append(Targets(advantages if by_turn else TokenAdvantages(advantages), at, here, returns))
-    return _whitened(found, algorithm.across) if algorithm.across != "none" else found
+    if algorithm.across == "none":
+        return found
+    rows = scaled([e.advantages for e in found], [1.0] * len(found), whiten=algorithm.across != "scale")
+    return [replace(e, advantages=type(e.advantages)(row)) for e, row in zip(found, rows, strict=True)]
 
 
 def _episode(trajectory: Trajectory, values: Sequence[float]) -> Episode:
@@ -178,19 +180,3 @@ def _episode(trajectory: Trajectory, values: Sequence[float]) -> Episode:
             f"group {trajectory.group!r}: {len(trajectory.rewards)} rewards for {len(ends)} actions"
         )
     return Episode(list(values), list(trajectory.rewards), ends)
-
-
-def _whitened(targets: list[Targets], how: str) -> list[Targets]:
-    """Advantages shifted (not by "scale") and scaled to mean 0 and deviation 1 over all steps of all
-    trajectories."""
-    steps = [a for e in targets for a in e.advantages]
-    if not steps:
-        return targets
-    if equal(steps, max(map(abs, steps))):
-        return [replace(e, advantages=type(e.advantages)([0.0] * len(e.advantages))) for e in targets]
-    mean = math.fsum(steps) / len(steps) if how != "scale" else 0.0
-    std = math.sqrt(math.fsum((a - mean) ** 2 for a in steps) / len(steps))
-    return [
-        replace(e, advantages=type(e.advantages)((a - mean) / (std + STD_FLOOR) for a in e.advantages))
-        for e in targets
-    ]
