@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from forge_train.config import Config
-from forge_train.engines.gpu_shares import per_server, refuse_shares
+from forge_train.engines.gpu_shares import learning, per_server, refuse_shares
 
 
 def with_devices(config: Config, visible: Sequence[str], *, learners: int = 1) -> Config:
@@ -27,20 +27,17 @@ def with_devices(config: Config, visible: Sequence[str], *, learners: int = 1) -
     refuse_missing(device, visible, "model.device")
     if not device.startswith("cuda"):
         return config
-    _, _, number = device.partition(":")
-    wanted = [int(number)] if number else list(range(learners))
-    if wanted[-1] >= len(visible):
+    if learners > len(visible):
         raise ValueError(
             f"{learners} processes learn and this machine has {len(visible)} GPUs ({', '.join(visible)}); "
             "give torchrun --nproc-per-node as many"
         )
     if config.rollout.engine != "vllm" or config.vllm.urls:
         return config
-    learns, together = [visible[i] for i in wanted], config.rollout.placement == "colocated"
     if config.vllm.gpus:
-        ranks = {"WORLD_SIZE": str(learners), "LOCAL_WORLD_SIZE": str(learners)}
-        refuse_shares(config, visible, ranks)
+        refuse_shares(config, visible, learners)
         return config
+    learns, together = learning(device, visible, learners), config.rollout.placement == "colocated"
     gpus = _dealt(config, learns if together else [gpu for gpu in visible if gpu not in learns], learns)
     return config.model_copy(update={"vllm": config.vllm.model_copy(update={"gpus": gpus})})
 

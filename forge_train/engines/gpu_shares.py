@@ -13,16 +13,16 @@ _SPLIT = ("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "-
 """Flags by which a server takes several GPUs."""
 
 
-def refuse_shares(config: Config, visible: Sequence[str], environ: Mapping[str, str]) -> None:
+def refuse_shares(config: Config, visible: Sequence[str], ranks: int) -> None:
     """Raise ValueError, with keys and fix, for GPUs that two want, that are not there, or too few.
 
-    `visible`: the GPUs that this process sees, by the names CUDA_VISIBLE_DEVICES has for them.
-    Servers that run already (vllm.urls) are not ours to place.
+    `visible`: the GPUs that this process sees, by the names CUDA_VISIBLE_DEVICES has for them; `ranks`: how
+    many processes of this machine learn. Servers that run already (vllm.urls) are not ours to place.
     """
     vllm, device = config.vllm, config.model.device
     if config.rollout.engine != "vllm" or vllm.urls or not visible or not vllm.gpus:
         return
-    learn = learning(device, visible, environ)
+    learn = learning(device, visible, ranks)
     serve = [gpu.strip() for each in vllm.gpus for gpu in each.split(",") if gpu.strip()]
     gone = sorted(set(serve) - set(visible))
     if gone:
@@ -54,14 +54,12 @@ def refuse_shares(config: Config, visible: Sequence[str], environ: Mapping[str, 
             )
 
 
-def learning(device: str, visible: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The GPUs that learn: one for each process of torchrun on this machine, or the one that is named."""
+def learning(device: str, visible: Sequence[str], ranks: int) -> list[str]:
+    """The GPUs that learn: one for each of several processes on this machine, or the one that is named."""
     if not device.startswith("cuda"):
         return []
-    if int(environ.get("WORLD_SIZE", "1")) > 1:
-        return list(visible[: int(environ.get("LOCAL_WORLD_SIZE", "1"))])
-    _, _, index = device.partition(":")
-    return list(visible[int(index or 0) : int(index or 0) + 1])
+    first = 0 if ranks > 1 else int(device.partition(":")[2] or 0)
+    return list(visible[first : first + ranks])
 
 
 def visible_gpus(count: int, environ: Mapping[str, str] = os.environ) -> list[str]:

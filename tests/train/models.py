@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from forge_train.config import TinyConfig
-from forge_train.tiny import tiny_model
+from forge_train.tiny import tiny_model, train_tokenizer
 
 VOCAB = 64
 
@@ -39,3 +41,13 @@ def qwen3_of(tokenizer: PreTrainedTokenizerFast, seed: int = 0, ends: float = 0.
         model.lm_head.weight *= 4
         model.lm_head.weight[tokenizer.eos_token_id] = ends * common / shape.hidden**0.5
     return model
+
+
+def saved(folder: Path) -> Path:
+    """A model that takes 4,096 tokens, as a folder that any program can load."""
+    tokenizer = train_tokenizer(["Say 12. You repeat."], 300)
+    tokenizer.save_pretrained(folder)
+    tiny_model(tokenizer, TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1), seed=0).save_pretrained(
+        folder
+    )
+    return folder

@@ -149,10 +149,9 @@ def test_a_stale_load_is_caught_at_once() -> None:
         asyncio.run(run(Desk(max_lag=1, stale=True).trainer(), range(3)))
 
 
-def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
-    desk = Desk(max_lag=1)
-    trainer, verdict = desk.trainer(), asyncio.Event()
-    late = trainer.curriculum.draw(0).group
+def withhold_the_first(desk: Desk, trainer: Trainer) -> tuple[asyncio.Event, str]:
+    """Let the first group wait for its verdict; the event that brings it, and the group's name."""
+    verdict, late = asyncio.Event(), trainer.curriculum.draw(0).group
 
     async def withheld(draw: Draw) -> list[Trajectory]:
         group = await desk.run_group(draw)
@@ -160,8 +159,16 @@ def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
             await verdict.wait()
         return group
 
+    trainer.runner = withheld
+    return verdict, late
+
+
+def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
+    desk = Desk(max_lag=1)
+    trainer = desk.trainer()
+    verdict, late = withhold_the_first(desk, trainer)
+
     async def play() -> None:
-        trainer.runner = withheld
         step = asyncio.create_task(trainer.step(0))
         while set(trainer.finished) != {1, 2, 3}:
             await asyncio.sleep(0.001)
@@ -176,17 +183,10 @@ def test_a_verdict_that_comes_late_holds_up_no_other_group() -> None:
 
 def test_with_a_spare_group_a_late_one_is_left_over_and_then_waited_for() -> None:
     desk = Desk(spare=1)
-    trainer, verdict = desk.trainer(), asyncio.Event()
-    late = trainer.curriculum.draw(0).group
-
-    async def withheld(draw: Draw) -> list[Trajectory]:
-        group = await desk.run_group(draw)
-        if draw.group == late:
-            await verdict.wait()
-        return group
+    trainer = desk.trainer()
+    verdict, late = withhold_the_first(desk, trainer)
 
     async def play() -> None:
-        trainer.runner = withheld
         metrics, groups, _ = await trainer.step(0)
         assert [g[0].group for g in groups] == [trainer.curriculum.draw(i).group for i in (1, 2)]
         assert metrics["lag"]["group_max"] == 0

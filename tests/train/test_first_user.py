@@ -19,7 +19,7 @@ from rich.console import Console
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
 from forge_train import cli
-from forge_train.config import TinyConfig, VLLMConfig, load
+from forge_train.config import VLLMConfig, load
 from forge_train.engine import EngineFailed
 from forge_train.engines.servers import Servers
 from forge_train.record import checkpoint, pretrained
@@ -29,9 +29,9 @@ from forge_train.run import train
 from forge_train.show.live import Live
 from forge_train.show.report import write_report
 from forge_train.show.results import show_run
-from forge_train.tiny import tiny_model, train_tokenizer
 from forge_train.trajectory import Trajectory
 from tests.endpoint import Endpoint
+from tests.train.models import saved
 
 ECHO = "Test/Echo-v0"
 
@@ -157,11 +157,7 @@ def test_an_address_without_its_path_is_mended(capsys: pytest.CaptureFixture[str
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer(["Say 12. You repeat."], 300)
-    tokenizer.save_pretrained(path)
-    tiny_model(tokenizer, TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1), seed=0).save_pretrained(path)
-    return path
+    return saved(tmp_path_factory.mktemp("model"))
 
 
 def broken(model: Path, to: Path, how: str) -> Path:

@@ -16,11 +16,6 @@ EIGHT = [str(i) for i in range(8)]
 PAIRS = 'vllm.gpus=["4,5","6,7"]'
 
 
-def ranks(count: int) -> dict[str, str]:
-    """What torchrun tells so many processes of one machine."""
-    return {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
-
-
 def recipe(name: str, *more: str) -> Config:
     return load(RECIPES / f"{name}.toml", more)
 
@@ -42,46 +37,46 @@ def test_every_field_that_is_set_for_a_gpu_has_its_reason(name: str) -> None:
 
 def test_eight_gpus_are_shared_without_meeting() -> None:
     config = recipe("qwen3_8b")
-    assert learning(config.model.device, EIGHT, ranks(4)) == EIGHT[:4]
-    refuse_shares(config, EIGHT, ranks(4))
+    assert learning(config.model.device, EIGHT, 4) == EIGHT[:4]
+    refuse_shares(config, EIGHT, 4)
     assert config.vllm.gpus == ("4", "5", "6", "7") and not config.precise
 
 
 def test_one_gpu_is_had_in_turn() -> None:
     config = recipe("qwen3_8b_one_gpu")
-    refuse_shares(config, ["0"], {})
+    refuse_shares(config, ["0"], 1)
     with pytest.raises(ValueError, match=r"learner is on GPU 0, so 0 would be taken twice.*colocated"):
-        refuse_shares(recipe("qwen3_8b_one_gpu", "rollout.placement=separate"), ["0"], {})
+        refuse_shares(recipe("qwen3_8b_one_gpu", "rollout.placement=separate"), ["0"], 1)
 
 
 @pytest.mark.parametrize(
-    ("more", "visible", "environ", "said"),
+    ("more", "visible", "ranks", "said"),
     [
-        ([], EIGHT, ranks(8), "so 4, 5, 6, 7 would be taken twice; start fewer"),
-        ([], EIGHT, ranks(6), 'set vllm.gpus = ["6", "7"] and vllm.count = 2'),
-        ([], EIGHT[:6], ranks(4), "there is no GPU 6, 7 here; there are 0, 1, 2, 3, 4, 5"),
-        (['vllm.gpus=["4","5","5","6"]'], EIGHT, ranks(4), "two servers would take GPU 5"),
-        (['vllm.flags=["-tp=2"]'], EIGHT, ranks(4), 'a server takes 2 by vllm.flags, and "4" names 1'),
-        (["vllm.count=2", PAIRS], EIGHT, ranks(4), 'a server takes 1 by vllm.flags, and "4,5" names 2'),
+        ([], EIGHT, 8, "so 4, 5, 6, 7 would be taken twice; start fewer"),
+        ([], EIGHT, 6, 'set vllm.gpus = ["6", "7"] and vllm.count = 2'),
+        ([], EIGHT[:6], 4, "there is no GPU 6, 7 here; there are 0, 1, 2, 3, 4, 5"),
+        (['vllm.gpus=["4","5","5","6"]'], EIGHT, 4, "two servers would take GPU 5"),
+        (['vllm.flags=["-tp=2"]'], EIGHT, 4, 'a server takes 2 by vllm.flags, and "4" names 1'),
+        (["vllm.count=2", PAIRS], EIGHT, 4, 'a server takes 1 by vllm.flags, and "4,5" names 2'),
     ],
 )  # fmt: skip
 def test_gpus_that_collide_or_are_not_there_are_refused(
-    more: list[str], visible: list[str], environ: dict[str, str], said: str
+    more: list[str], visible: list[str], ranks: int, said: str
 ) -> None:
     with pytest.raises(ValueError) as refused:
-        refuse_shares(recipe("qwen3_8b", *more), visible, environ)
+        refuse_shares(recipe("qwen3_8b", *more), visible, ranks)
     assert said in str(refused.value)
 
 
 def test_servers_of_two_gpus_each_are_fine() -> None:
     more = ["vllm.count=2", PAIRS, 'vllm.flags=["--tensor-parallel-size","2"]']
-    refuse_shares(recipe("qwen3_8b", *more), EIGHT, ranks(4))
+    refuse_shares(recipe("qwen3_8b", *more), EIGHT, 4)
 
 
 def test_names_of_gpus_are_those_of_the_machine() -> None:
     """A job that was given GPUs 4 to 7 learns on the first of these."""
-    assert learning("cuda:1", EIGHT[4:], {}) == ["5"]
-    assert learning("cpu", EIGHT, ranks(4)) == []
+    assert learning("cuda:1", EIGHT[4:], 1) == ["5"]
+    assert learning("cpu", EIGHT, 4) == []
 
 
 def test_precision_follows_the_device_unless_it_is_said() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
 from forge_train import cli
-from forge_train.config import TinyConfig, load
+from forge_train.config import load
 from forge_train.play.room import context_of, model_limit, refuse_cramped, with_room
 from forge_train.play.world_pool import World
 from forge_train.run import train
-from forge_train.tiny import tiny_model, train_tokenizer
+from tests.train.models import saved
 from tests.train.test_run import SMALL
 
 ECHO = "tests.train.worlds:Test/Echo-v0"
@@ -23,11 +23,7 @@ ECHO = "tests.train.worlds:Test/Echo-v0"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that takes 4,096 tokens."""
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer(["Say 12. You repeat."], 300)
-    tokenizer.save_pretrained(path)
-    tiny_model(tokenizer, TinyConfig(hidden=16, layers=1, heads=2, kv_heads=1), seed=0).save_pretrained(path)
-    return path
+    return saved(tmp_path_factory.mktemp("model"))
 
 
 def words(messages: Any) -> int:
