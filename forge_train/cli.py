@@ -10,13 +10,14 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from forge_train import commands as more
 from forge_train import interrupt
-from forge_train.refusals import refusal
+from forge_train.refusals import refusal, told
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 BLIND = "go on although the endpoint does not show the model its tools (openai:)"
@@ -27,6 +28,7 @@ NOTHING = "nothing is kept without --out"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command line; returns the exit code."""
+    warnings.formatwarning = told
     ours, for_vllm = _cut(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     if not ours:
@@ -42,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"interrupted; {GOES_ON if kept else NOTHING}", file=sys.stderr)
         return 130
     except Exception as error:
-        told = refusal(error)
-        if told is None:
+        refused = refusal(error)
+        if refused is None:
             raise
-        print(f"forge-train: {told[0]}", file=sys.stderr)
-        return told[1]
+        print(f"forge-train: {refused[0]}", file=sys.stderr)
+        return refused[1]
 
 
 def train(args: argparse.Namespace) -> int:

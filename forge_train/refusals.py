@@ -7,6 +7,7 @@ that is none of these is a bug of ours, and keeps its traceback.
 from __future__ import annotations
 
 import errno
+import warnings
 
 from forge_train.engine import EngineFailed
 
@@ -54,3 +55,20 @@ def first_line(error: BaseException, most: int = 200) -> str:
     """
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+_AS_PYTHON = warnings.formatwarning
+
+
+def told(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning as a line for a person (`warnings.formatwarning`); those for developers as Python writes
+    them.
+
+    >>> told("two tasks are the same", UserWarning, "run.py", 92)
+    'forge-train: two tasks are the same\\n'
+    """
+    if issubclass(category, UserWarning):
+        return f"forge-train: {message}\n"
+    return _AS_PYTHON(message, category, filename, lineno, line)
