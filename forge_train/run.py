@@ -27,7 +27,6 @@ from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
-from forge_train.learn.lora import ADAPTER, has_lora, save_adapter
 from forge_train.play.admission import admission_of
 from forge_train.play.curriculum import curriculum_of
 from forge_train.play.episode import Player, TokenPlayer
@@ -47,6 +46,7 @@ from forge_train.record.journal import Journal
 from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
+from forge_train.saving import Parts, load, save
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
@@ -358,52 +358,12 @@ class Run:
 
     def save(self, folder: Path, step: int, learner: Learner, *, fresh: bool = False) -> float:
         """Write a checkpoint, `fresh` when its optimizer is not to go on; returns the seconds it took."""
-        began = time.perf_counter()
-
-        def beside(aside: Path) -> None:
-            if "adapter" in state:  # the weights have it merged: this is for those who want it apart
-                base = self.config.model.path
-                save_adapter(self.model, state["adapter"], aside / ADAPTER, base=base or None)
-            if fresh:
-                return
-            learner.save_moments(aside)
-            if self.critic is not None:
-                self.critic.save(aside)
-
-        state: dict[str, Any] = {"step": step, "rng": torch.get_rng_state()}
-        if not fresh:
-            state["learner"] = {"version": learner.version, "steps": learner.steps}
-        if has_lora(self.model):
-            state["adapter"] = learner.adapter()
-        if self.critic is not None:
-            state["critic"] = {"version": self.critic.version, "steps": self.critic.steps}
-        checkpoint.save(
-            folder,
-            step,
-            model=learner,
-            tokenizer=self.tokenizer,
-            state=state,
-            keep=self.config.run.keep_checkpoints,
-            pinned=best.pointed_to(folder),
-            also=beside,
-        )
-        retention.thin(folder, self.config.run.keep_optimizer)
-        told, seconds = step if folder == self.folder.checkpoints else 0, time.perf_counter() - began
-        self.folder.event("checkpoint", step=told, seconds=round(seconds, 4))
-        return seconds
+        parts = Parts(self.model, self.tokenizer, learner, self.critic)
+        return save(self.config, self.folder, folder, step, parts, fresh=fresh)
 
     def _load(self, learner: Learner, folder: Path) -> int:
         """Continue `learner` from the newest checkpoint of a stage; returns the step to go on with."""
-        saved = checkpoint.latest(folder)
-        if saved is None:
-            return 0
-        state = saved.state()
-        if "learner" in state:
-            learner.load_moments(saved.path, **state["learner"])
-        if self.critic is not None and "critic" in state:
-            self.critic.load(saved.path, **state["critic"])
-        torch.set_rng_state(state["rng"])
-        return saved.step
+        return load(folder, Parts(self.model, self.tokenizer, learner, self.critic))
 
     def _due(self, done: int) -> bool:
         return bool(every := self.config.run.checkpoint_every) and done % every == 0
