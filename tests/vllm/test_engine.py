@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,21 @@ def test_another_server_answers_instead(tmp_path: Path, mood: Mood) -> None:
             assert len(bad.asked) == 2
             assert engine.counters.failed == 0
             assert engine.counters.busy == (mood == "busy")
+
+    scene(play)
+
+
+def test_a_double_that_died_answers_nobody_who_had_just_connected() -> None:
+    async def play() -> None:
+        double = await Double().start()
+        line = socket.create_connection(("127.0.0.1", double.port))
+        reader, writer = await asyncio.open_connection(sock=line)
+        await asyncio.sleep(0)
+        await double.die()
+        writer.write(b"GET /health HTTP/1.1\r\n\r\n")
+        with suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
 
     scene(play)
 
