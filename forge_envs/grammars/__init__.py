@@ -19,6 +19,7 @@ from forge_envs.grammars.glm import GLM
 from forge_envs.grammars.grammar import Grammar
 from forge_envs.grammars.harmony import HARMONY
 from forge_envs.grammars.hermes import HERMES
+from forge_envs.grammars.invoke import DSML, MINIMAX, MUSE
 from forge_envs.grammars.kimi import KIMI
 from forge_envs.grammars.lfm2 import LFM2
 from forge_envs.grammars.llama import LLAMA
@@ -33,12 +34,15 @@ from forge_envs.grammars.registry import (
     register_grammar,
 )
 
-for _grammar in (HERMES, BASH, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI, GEMMA, LFM2):
+for _grammar in (
+    HERMES, BASH, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI, GEMMA, LFM2, DSML, MINIMAX, MUSE
+):  # fmt: skip
     register_grammar(_grammar)
 
 __all__ = [
     "BASH",
     "DEEPSEEK",
+    "DSML",
     "GEMMA",
     "GLM",
     "GRAMMARS",
@@ -47,8 +51,10 @@ __all__ = [
     "KIMI",
     "LFM2",
     "LLAMA",
+    "MINIMAX",
     "MISTRAL",
     "MOST_CALLS",
+    "MUSE",
     "QWEN_XML",
     "Grammar",
     "grammar_names",

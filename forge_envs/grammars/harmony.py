@@ -18,7 +18,7 @@ from forge_envs.grammars.reading import (
     skip_space,
     without_end,
 )
-from forge_envs.grammars.registry import prose_action
+from forge_envs.grammars.registry import foreign, prose_action
 from forge_envs.grammars.thoughts import without_thoughts
 from forge_envs.messages import Action, ToolCall
 
@@ -65,6 +65,8 @@ class Harmony:
             while at < len(text):
                 at = self._message(text, at, prose, calls)
         except Malformed as error:
+            if foreign(text, self.name):
+                return prose_action(text, self)
             return Action("\n".join(prose).strip(), error=f"{error}; write {self.example}")
         return Action("\n".join(prose).strip(), tuple(calls))
 

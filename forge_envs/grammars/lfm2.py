@@ -16,12 +16,18 @@ _KEY = re.compile(r"([A-Za-z_]\w{0,199})\s*=")
 _STRING = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
+_GOES_ON = r"\s*(?:,\s*[A-Za-z_]\w{0,199}\s*=|\)\s*[,\]])"
+_ON = re.compile(_GOES_ON)
+_RAW = {quote: re.compile(f"{quote}(?={_GOES_ON})") for quote in "'\""}
 _CONSTANT = re.compile(r"(True|False|None)\b")
 _CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 class Lfm2(Marked):
-    """`[name(key=value, …), …]` between two marks: strings in quotes, lists and objects as JSON.
+    """`[name(key=value, …), …]` between two marks: strings in quotes, lists and objects as JSON or as Python.
+
+    LFM2.5's template writes strings as they are: one that no Python is (with a line break in it, or the
+    quote that closes it) ends at the first quote after which the call goes on as it must.
 
     >>> print(LFM2.write(calls=[ToolCall("add", {"a": 1, "b": "it's", "c": None}), ToolCall("look", {})]))
     <|tool_call_start|>[add(a=1, b='it\\'s', c=None), look()]<|tool_call_end|>
@@ -88,15 +94,56 @@ def _after(text: str, at: int, closing: str) -> int:
 
 
 def _value(text: str, at: int) -> tuple[Any, int]:
+    """The value of an argument, and where it ends. Raises Malformed."""
+    string = _STRING.match(text, at)
+    if string is not None and "\n" not in string[0] and _ON.match(text, string.end()):
+        return _unescaped(string), string.end()
+    if text[at : at + 1] in _RAW and (closed := _RAW[text[at]].search(text, at + 1)):
+        return text[at + 1 : closed.start()], closed.end()
+    if string is None and text[at : at + 1] in ("[", "{"):
+        try:
+            return read_json(text, at, DEEPEST)
+        except Malformed:
+            return _literal(text, at, DEEPEST)
+    return _literal(text, at, DEEPEST)
+
+
+def _literal(text: str, at: int, levels: int) -> tuple[Any, int]:
+    """A value as Python writes it, and where it ends. Raises Malformed."""
     if string := _STRING.match(text, at):
-        held = string[1] if string[1] is not None else string[2]
-        return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), held), string.end()
+        return _unescaped(string), string.end()
     if constant := _CONSTANT.match(text, at):
         return _CONSTANTS[constant[1]], constant.end()
-    try:
-        return read_json(text, at, DEEPEST)
-    except Malformed as error:
-        raise Malformed(f"a value {error}", error.at) from None
+    opening = text[at : at + 1]
+    if opening not in ("[", "{"):
+        try:
+            return read_json(text, at, levels)
+        except Malformed as error:
+            raise Malformed(f"a value {error}", error.at) from None
+    if levels == 0:
+        raise Malformed(f"a value is nested more than {DEEPEST} deep", at)
+    items: list[Any] = []
+    pairs: dict[str, Any] = {}
+    closing = "]" if opening == "[" else "}"
+    at = skip_space(text, at + 1)
+    while not text.startswith(closing, at):
+        item, at = _literal(text, at, levels - 1)
+        if opening == "{":
+            at = skip_space(text, at)
+            if not isinstance(item, str) or not text.startswith(":", at):
+                raise Malformed("an object has a string, a colon and a value for each key", at)
+            if item in pairs:
+                raise Malformed(f"the key {item[:60]!r} stands twice in one object", at)
+            pairs[item], at = _literal(text, skip_space(text, at + 1), levels - 1)
+        else:
+            items.append(item)
+        at = _after(text, at, closing)
+    return pairs if opening == "{" else items, at + 1
+
+
+def _unescaped(string: re.Match[str]) -> str:
+    held = string[1] if string[1] is not None else string[2]
+    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), held)
 
 
 def _written(call: ToolCall) -> str:

@@ -20,10 +20,9 @@ GRAMMARS: dict[str, Grammar] = {}
 
 # Calls of families that no grammar here reads; they are no prose for a customer either.
 _UNREAD = (
-    "<|tool_call|>", "<invoke name=", "<minimax:tool_call>",
-    "<｜DSML｜", "<｜tool_calls_begin｜>", "<start_function_call>", "<|START_ACTION|>", "<|action_start|>",
-    "<|tools_prefix|>", "<function_calls>", "<TOOLCALL>", "<TOOL_CALL>", "<tool_call ", "```tool_code",
-    "```tool_call", "\nAction Input:",
+    "<|tool_call|>", "<｜tool_calls_begin｜>", "<start_function_call>", "<|START_ACTION|>",
+    "<|action_start|>", "<|tools_prefix|>", "<function_calls>", "<TOOLCALL>", "<TOOL_CALL>",
+    "<tool_call ", "```tool_code", "```tool_call", "\nAction Input:",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the two formats with tags around bare values share: how values and their ends are found."""
+"""What the formats with tags around bare values share: how values and their ends are found."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ class Tagged(Marked):
     def read_end(self, text: str, start: int, at: int) -> int:
         """Where the call that began at `start` ends, `at` being behind its last argument; -1 for nowhere."""
 
+    def kinds_at(self, found: re.Match[str], kinds: Kinds) -> Kinds:
+        """The types of the argument whose `key` was found, `kinds` those that the schema allows."""
+        return kinds
+
     def read(self, text: str, at: int) -> tuple[list[ToolCall], int]:
         """The call of one block. Raises Malformed."""
         start = at
@@ -59,7 +63,8 @@ class Tagged(Marked):
             if key in arguments:
                 raise Malformed(f"the argument {key[:60]!r} stands twice in one call", at)
             try:
-                arguments[key], at = self._value(text, found.end(), kinds.get(key, ANYTHING))
+                kind = self.kinds_at(found, kinds.get(key, ANYTHING))
+                arguments[key], at = self._value(text, found.end(), kind)
             except Malformed as error:
                 raise Malformed(f"the value of {key[:60]!r} {error}", error.at) from None
             at = skip_space(text, at)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from forge_train.play.encoding import Encoder, backend_of, cached_encoder, decode, unused
@@ -49,6 +49,8 @@ class Ends:
     prose: int
     call: int
     stop: tuple[int, ...]
+    later: Mapping[int, int] = field(default_factory=dict)
+    """What stands in earlier turns in the place of those that stand at the end of a conversation alone."""
 
 
 class ActionCodec:
@@ -103,11 +105,11 @@ class ActionCodec:
 
     def remembered(self, heard: Sequence[int], said: Sequence[int]) -> list[int]:
         """What stands in later turns for a prompt and the action after it, the thought left out."""
-        text = self.text(said)
+        text, later = self.text(said), self._ends.later
         if not self._header and self._thoughts.end not in text:
-            return [*heard, *said]
+            return [*heard, *said[:-1], later.get(said[-1], said[-1])]
         assert tuple(heard[len(heard) - len(self._header) :]) == self._header
         before = [*heard[: len(heard) - len(self._header)], *self._later_header]
         left = self._thoughts.lead + self._thoughts.left(text)
         end = said[-1] if said[-1] in self._ends.stop else self._ends.prose
-        return [*before, *self.tokens(left), end]
+        return [*before, *self.tokens(left), later.get(end, end)]

@@ -35,11 +35,13 @@ class Template:
         self.thoughts: Thoughts = thoughts_of(self.template, format)
         self._require_append_only()
         self._said = lru_cache(maxsize=256)(self._up_to_stop)
-        prose, call = (
-            self._spelling.ids[self._spelling.pattern.findall(self._said(names))[-1]]
-            for names in ((), ("probe",))
-        )
-        ends = Ends(prose, call, tuple(dict.fromkeys([prose, call, *format.ends])))
+        ids = self._spelling.ids
+        kinds: tuple[tuple[str, ...], ...] = (), ("probe",)
+        shown = [self._last(self._said(names)) for names in kinds]
+        prose, call = (ids[self._final(names) or later] for names, later in zip(kinds, shown, strict=True))
+        stop = tuple(dict.fromkeys([prose, call, *format.ends]))
+        later = {now: ids[then] for now, then in zip((prose, call), shown, strict=True) if now != ids[then]}
+        ends = Ends(prose, call, stop, later)
         self.stop: tuple[int, ...] = ends.stop
         spoken = [self.written(message) for message in probes.SPOKEN]
         head, found, _ = spoken[-1].partition("probe")
@@ -148,23 +150,43 @@ class Template:
                 return probes.exchange(names[:1])
         return whole
 
+    def _final(self, names: tuple[str, ...]) -> str:
+        """The token that ends the action of a probe exchange while nothing follows; "" where none does."""
+        alone = self.template(self._exchange(names), prompt=False)
+        last = self._last(alone, max(alone.rfind(probes.SAID), 0))
+        return last if last and alone.rstrip().endswith(last) else ""
+
+    def _last(self, text: str, at: int = 0) -> str:
+        """The last special token of a text from `at` on; "" where there is none."""
+        return next(reversed(self._spelling.pattern.findall(text, at)), "")
+
     def _up_to_stop(self, names: tuple[str, ...]) -> str:
-        """Text of a probe exchange up to and with the token that ends its action."""
+        """Text of a probe exchange up to and with the token that ends its action when something follows.
+
+        That is the one with which it ends while nothing does. Where nothing ends it then, as in GLM's, it is
+        the token with which the next message begins, if that stands right behind it. A template that has one
+        for the end of a conversation alone, as gpt-oss's, rewrites what was shown, as those do that drop
+        thoughts: it is taken where these are dropped.
+        """
         before = self._exchange(names)
         role = "tool" if names else "user"
         follow: Message = {"role": role, "name": names[0] if names else "probe", "content": "Probe follow 0."}
-        alone, text = self.template(before, prompt=False), self.template([*before, follow], prompt=True)
-        ends = self._spelling.pattern.findall(alone, max(alone.rfind(probes.SAID), 0))
-        found = self._spelling.pattern.finditer(text, max(text.rfind(probes.SAID), 0))
-        at = next((f.end() for f in found if ends and f[0] == ends[-1]), None)
+        end, text = self._final(names), self.template([*before, follow], prompt=True)
+        found = list(self._spelling.pattern.finditer(text, max(text.rfind(probes.SAID), 0)))
+        at = next((f.end() for f in found if f[0] == end), None)
+        if not end:
+            alone = self.template(before, prompt=False)
+            begun = self._spelling.pattern.match(text, len(alone)) if text.startswith(alone) else None
+            at = begun.end() if begun else None
+        elif at is None and found and self.thoughts.dropped:
+            at = found[0].end()
         if at is None:
             kind = "a tool call" if names else "an answer"
-            why = (
-                f"{kind} ends with {ends[-1]} only while nothing follows"
-                if ends
-                else f"no special token ends {kind}"
-            )
-            raise ValueError(f"{REFUSAL}: {why}, so an action could not stop. {FIX}")
+            why = f"no special token ends {kind}"
+            if end:
+                why = f"{kind} ends with {end} only while nothing follows"
+            fix = ' Set thinking.past = "drop".' if end and found else ""
+            raise ValueError(f"{REFUSAL}: {why}, so an action could not stop.{fix} {FIX}")
         return text[:at]
 
     def _without_end(self, text: str, at: int) -> str:

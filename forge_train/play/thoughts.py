@@ -15,8 +15,9 @@ TAGS = (
     ("[THINK]", "[/THINK]"),
     ("<|channel>thought", "<channel|>"),
     ("◁think▷", "◁/think▷"),
+    ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant"),
 )
-"""How families open and close a thought."""
+"""How families open and close a thought. The last, gpt-oss's, is a message by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class Thoughts:
     @property
     def interruption(self) -> str:
         """What ends a thought whose budget is spent."""
-        return f"\n\n{self.early_stop}\n{self.end}\n\n"
+        gap = "" if self.end == TAGS[-1][1] else "\n"
+        return f"\n\n{self.early_stop}{gap}{self.end}{gap * 2}"
 
     def closed(self, text: str) -> str:
         """An action to follow a prompt: one that closes no thought which the prompt opens closes it."""
@@ -101,6 +103,8 @@ def thoughts_of(render: ChatTemplate, format: Format) -> Thoughts:
         shared = min(shared, opened)
     opening, lead = prompt[shared:], later[shared:said]
     start, end = next((tags for tags in TAGS if tags[1] in render.source), TAGS[0])
+    if TAGS[-1][0] in render.source:
+        start, end = TAGS[-1]
     lead = lead if start in lead or end in lead else ""  # other words before prose belong to the action
     dropped = format.past == "drop"
     within = dropped and _keeps_within(render, start, end)
@@ -112,6 +116,7 @@ def _keeps_within(render: ChatTemplate, start: str, end: str) -> bool:
     for told in (
         {"reasoning_content": "Probe thought 8."},
         {"content": f"{start}\nProbe thought 8.\n{end}\n\n"},
+        {"thinking": "Probe thought 8."},
     ):
         said = {**probes.call("probe", {"text": "x"}), **told}
         result: Message = {"role": "tool", "name": "probe", "content": "Probe result 8."}

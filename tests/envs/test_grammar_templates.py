@@ -30,10 +30,14 @@ FAMILIES = {
     "gptoss.jinja": ("harmony", "<|start|>assistant"),
     "gemma4_v5.jinja": ("gemma", "<|turn>model\n"),
     "lfm2_v2.jinja": ("lfm2", CHATML),
+    "muse_glimmer.jinja": ("muse", "<|start|>assistant"),
 }
 """Templates that TRL ships: the grammar that reads what they write, and what the prompt ends with."""
 ONE_CALL = {"llama", "harmony"}
-"""Their templates write one call, and prose beside it not at all or as a thought."""
+"""Their templates write one call."""
+
+CALLS_ALONE = ONE_CALL | {"muse"}
+"""Their templates leave out prose beside a call."""
 
 CALLS = st.lists(st.builds(ToolCall, NAMES, ARGUMENTS), max_size=3, unique_by=lambda call: call.name)
 THOUGHTS = WORDS | st.sampled_from(
@@ -87,7 +91,7 @@ def test_what_the_family_template_writes_is_read_back(template, prose, calls, th
         message["tool_calls"] = [{"type": "function", "function": function} for function in functions]
     text = written(template, message)
     grammar = grammar_of(name).for_tools(schemas_of(calls))
-    said = "" if calls and name in ONE_CALL else prose
+    said = "" if calls and name in CALLS_ALONE else prose
     for action in (text, text.removeprefix("<think>"), text.removeprefix("\n<think>")):  # in the prompt
         read = grammar.parse(action)
         assert (read.error, read.prose, canonical(read.calls)) == (None, said, canonical(calls)), action

@@ -169,6 +169,7 @@ def test_several_templates_by_name_are_those_with_tools():
 @pytest.mark.parametrize(
     ("name", "grammar"),
     [("llama3_1", "llama"), ("llama3_2", "llama"), ("gemma4", "gemma"), ("lfm2_v2", "lfm2"),
+     ("lfm2_2_5", "lfm2"), ("muse_glimmer", "muse"),
      ("qwen3_5_think_training", "qwen_xml"), ("nemotron_3_nano", "qwen_xml"), ("qwen3", "hermes")],
 )  # fmt: skip
 def test_a_world_must_hear_what_the_template_writes(name, grammar):
@@ -181,8 +182,10 @@ def test_a_world_must_hear_what_the_template_writes(name, grammar):
 
 
 def test_a_template_that_no_grammar_reads_is_refused():
+    made = tokenizer_of("llama3_2")
+    made.chat_template = made.chat_template.replace('{"name": ', 'Calling {"tool": ')
     with pytest.raises(ValueError, match="no grammar that is known reads it"):
-        require_heard(renderer_for(tokenizer_of("muse_glimmer")), readers_of([World(RETAIL)]))
+        require_heard(renderer_for(made), readers_of([World(RETAIL)]))
 
 
 def test_a_model_to_be_judged_is_refused_with_the_argument_to_give():

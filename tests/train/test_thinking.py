@@ -12,6 +12,7 @@ from forge_train.engines.local import LocalEngine
 from forge_train.play.episode import OutOfRoom, TokenPlayer
 from forge_train.play.format import Format
 from forge_train.play.renderer import renderer_for
+from forge_train.play.stretches import Stretches
 from forge_train.play.template import Template
 from forge_train.trajectory import WORLD, Trajectory
 from tests.train.models import qwen3_of
@@ -208,3 +209,39 @@ def test_a_template_that_drops_thoughts_is_refused_unless_they_are_to_be_dropped
 def test_settings_that_contradict_each_other_are_refused(said, why):
     with pytest.raises(ConfigError, match=why):
         load(None, ["worlds.0.id=forge_envs:Forge/Retail-v0", *said])
+
+
+@pytest.mark.parametrize(
+    ("name", "thought", "ends"),
+    [("gptoss", "thinking", ["<|return|>", "<|call|>"]),
+     ("glm4moe", "reasoning_content", ["<|user|>", "<|observation|>"])],
+)  # fmt: skip
+def test_templates_that_rewrite_the_end_of_an_answer_are_followed_to_the_token(name, thought, ends):
+    """gpt-oss ends a conversation with a token of its own, GLM a message with the beginning of the next."""
+    made = tokenizer_of(name)
+    renderer = renderer_for(made, "auto", Format(past="drop"))
+    assert made.convert_ids_to_tokens(renderer.stop) == ends
+    look = {"type": "function", "id": "call00000", "function": {"name": "look", "arguments": {"at": "it"}}}
+    talk = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello.", thought: "Greet."},
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": "", thought: "At what?", "tool_calls": [look]},
+        {"role": "tool", "name": "look", "content": "found", "tool_call_id": "call00000"},
+        {"role": "assistant", "content": "It is found.", thought: "So."},
+        {"role": "user", "content": "Thanks."},
+    ]
+    stretches = Stretches(renderer, talk[:1])
+    for i in (1, 3, 5):
+        said = renderer.encode_action(renderer.written(talk[i]))
+        assert said[-1] == renderer.stop[i == 3] and talk[i][thought] in made.decode(said)
+        start = len(stretches.segments[-1].tokens)
+        stretches.segments[-1].hear(said)
+        stretches.said(start)
+        stretches.hear([talk[i + 1]])
+        assert decode(made, stretches.segments[-1].tokens) == renderer.template(talk[: i + 2], prompt=True)
+    assert len(stretches.segments) == 3  # thoughts stay while tools are called
+    if name == "gptoss":
+        assert renderer.thoughts.interruption.endswith("<|end|><|start|>assistant")
+        with pytest.raises(ValueError, match=r'<\|return\|> only while nothing follows.*past = "drop"'):
+            renderer_for(made, "auto", Format(past="keep"))
