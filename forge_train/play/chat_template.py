@@ -22,6 +22,9 @@ class ChatTemplate:
     Raises ValueError without any.
     """
 
+    plain = False
+    """Whether tools, calls and results are told in our words."""
+
     def __init__(self, tokenizer: Any, source: str | None = None, format: Format | None = None) -> None:
         format = format or Format()
         found = source or getattr(tokenizer, "chat_template", None)

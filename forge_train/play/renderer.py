@@ -16,6 +16,7 @@ from forge_train.play.chat_template import ChatTemplate
 from forge_train.play.chatml import ChatML
 from forge_train.play.encoding import Message, backend_of, cached_encoder
 from forge_train.play.format import Format, Kind, format_of
+from forge_train.play.plain_template import PlainTemplate, shows_no_tools
 from forge_train.play.template import Template
 from forge_train.play.thoughts import Thoughts, thoughts_of
 from forge_train.play.wording import END, START, FittedWording, OwnWording
@@ -63,19 +64,20 @@ class Renderer(Protocol):
 def renderer_for(tokenizer: Any, kind: Kind | None = None, format: Format | None = None) -> Renderer:
     """Renderer of a Hugging Face tokenizer, under the settings it carries unless others are given.
 
-    ChatML where it has the tokens and its own template, if any, is ChatML; else that template. Raises
-    ValueError with the fix for one that cannot carry an episode.
+    ChatML where it has the tokens and its own template, if any, is ChatML; else that template, and where it
+    shows no tools, our words for them on its plain lines. Raises ValueError with the fix for one that cannot
+    carry an episode.
     """
     format = format or format_of(tokenizer)
     kind = kind or format.renderer
     if kind == "template":
-        return Template(tokenizer, format=format)
+        return _template(tokenizer, format)
     if kind == "chatml":
         return _chatml(tokenizer, format, plain=(False, True))
     if kind != "auto":
         raise ValueError(f"renderer kind={kind!r}: choose 'auto', 'chatml' or 'template'")
     if not {START, END} <= tokenizer.get_vocab().keys():
-        return Template(tokenizer, format=format)
+        return _template(tokenizer, format)
     try:
         return _chatml(tokenizer, format, plain=(False,))
     except ValueError as unlike:
@@ -86,6 +88,16 @@ def renderer_for(tokenizer: Any, kind: Kind | None = None, format: Format | None
                 return _chatml(tokenizer, format, plain=(True,))
             except ValueError:
                 raise refused from unlike
+
+
+def _template(tokenizer: Any, format: Format) -> Template:
+    """The tokenizer's own template; one that shows no tools is told of them in our words."""
+    try:
+        return Template(tokenizer, format=format)
+    except ValueError:
+        if not shows_no_tools(ChatTemplate(tokenizer, format=format)):
+            raise
+        return Template(tokenizer, format=format, kind=PlainTemplate)
 
 
 def _chatml(tokenizer: Any, format: Format, plain: Sequence[bool]) -> ChatML:

@@ -26,21 +26,24 @@ class Template:
     """
 
     def __init__(
-        self, tokenizer: Any, chat_template: str | None = None, format: Format | None = None
+        self,
+        tokenizer: Any,
+        chat_template: str | None = None,
+        format: Format | None = None,
+        kind: type[ChatTemplate] = ChatTemplate,
     ) -> None:
         format = format or Format()
-        self.template = ChatTemplate(tokenizer, chat_template, format)
+        self.template = kind(tokenizer, chat_template, format)
         self._spelling = Spelling(tokenizer)
         self._tokenizer = self._spelling.tokenizer
         self.thoughts: Thoughts = thoughts_of(self.template, format)
         self._require_append_only()
         self._said = lru_cache(maxsize=256)(self._up_to_stop)
         ids = self._spelling.ids
-        kinds: tuple[tuple[str, ...], ...] = (), ("probe",)
-        shown = [self._last(self._said(names)) for names in kinds]
-        prose, call = (ids[self._final(names) or later] for names, later in zip(kinds, shown, strict=True))
+        final, shown = zip(*(self._ends(names) for names in ((), ("probe",))), strict=True)
+        prose, call = (ids[end] for end in final)
         stop = tuple(dict.fromkeys([prose, call, *format.ends]))
-        later = {now: ids[then] for now, then in zip((prose, call), shown, strict=True) if now != ids[then]}
+        later = {ids[now]: ids[then] for now, then in zip(final, shown, strict=True) if now != then}
         ends = Ends(prose, call, stop, later)
         self.stop: tuple[int, ...] = ends.stop
         spoken = [self.written(message) for message in probes.SPOKEN]
@@ -150,44 +153,51 @@ class Template:
                 return probes.exchange(names[:1])
         return whole
 
-    def _final(self, names: tuple[str, ...]) -> str:
-        """The token that ends the action of a probe exchange while nothing follows; "" where none does."""
-        alone = self.template(self._exchange(names), prompt=False)
-        last = self._last(alone, max(alone.rfind(probes.SAID), 0))
-        return last if last and alone.rstrip().endswith(last) else ""
+    def _ends(self, names: tuple[str, ...]) -> tuple[str, str]:
+        """The tokens that end the action of a probe exchange while nothing follows, and when something does.
 
-    def _last(self, text: str, at: int = 0) -> str:
-        """The last special token of a text from `at` on; "" where there is none."""
-        return next(reversed(self._spelling.pattern.findall(text, at)), "")
-
-    def _up_to_stop(self, names: tuple[str, ...]) -> str:
-        """Text of a probe exchange up to and with the token that ends its action when something follows.
-
-        That is the one with which it ends while nothing does. Where nothing ends it then, as in GLM's, it is
-        the token with which the next message begins, if that stands right behind it. A template that has one
+        Mostly one and the same, the last that both texts share; or the first, where no call is spelled with
+        such tokens. Where nothing ends an action, as in GLM's, it
+        is the token with which the next message begins, if that stands right behind it. A template with one
         for the end of a conversation alone, as gpt-oss's, rewrites what was shown, as those do that drop
-        thoughts: it is taken where these are dropped.
+        thoughts, and is taken where these are dropped.
         """
-        before = self._exchange(names)
+        alone, text = self._alone(names), self._followed(names)
+        said = max(alone.rfind(probes.SAID), 0)
+        shared = _shared(alone, text)
+        if found := self._spelling.pattern.findall(alone, said, shared):
+            end = found[0 if self.template.plain else -1]
+            return end, end
+        if text.startswith(alone) and (begun := self._spelling.pattern.match(text, len(alone))):
+            return begun[0], begun[0]
+        kind = "a tool call" if names else "an answer"
+        now, then = (self._spelling.pattern.search(one, said) for one in (alone, text))
+        if now is None or then is None:
+            raise ValueError(f"{REFUSAL}: no special token ends {kind}, so an action could not stop. {FIX}")
+        if not self.thoughts.dropped:
+            why = f"{kind} ends with {now[0]} only while nothing follows, so an action could not stop"
+            raise ValueError(f'{REFUSAL}: {why}. Set thinking.past = "drop". {FIX}')
+        return now[0], then[0]
+
+    def _alone(self, names: tuple[str, ...]) -> str:
+        """Text of a probe exchange that nothing follows."""
+        return self.template(self._exchange(names), prompt=False)
+
+    def _followed(self, names: tuple[str, ...]) -> str:
+        """Text of a probe exchange and what follows it."""
         role = "tool" if names else "user"
         follow: Message = {"role": role, "name": names[0] if names else "probe", "content": "Probe follow 0."}
-        end, text = self._final(names), self.template([*before, follow], prompt=True)
-        found = list(self._spelling.pattern.finditer(text, max(text.rfind(probes.SAID), 0)))
-        at = next((f.end() for f in found if f[0] == end), None)
-        if not end:
-            alone = self.template(before, prompt=False)
-            begun = self._spelling.pattern.match(text, len(alone)) if text.startswith(alone) else None
-            at = begun.end() if begun else None
-        elif at is None and found and self.thoughts.dropped:
-            at = found[0].end()
-        if at is None:
-            kind = "a tool call" if names else "an answer"
-            why = f"no special token ends {kind}"
-            if end:
-                why = f"{kind} ends with {end} only while nothing follows"
-            fix = ' Set thinking.past = "drop".' if end and found else ""
-            raise ValueError(f"{REFUSAL}: {why}, so an action could not stop.{fix} {FIX}")
-        return text[:at]
+        return self.template([*self._exchange(names), follow], prompt=True)
+
+    def _up_to_stop(self, names: tuple[str, ...]) -> str:
+        """Text of a probe exchange up to and with the token that ends its action when something follows."""
+        end, text = self._ends(names)[1], self._followed(names)
+        shared = _shared(self._alone(names), text)
+        said = max(text.rfind(probes.SAID), 0)
+        within = [f.end() for f in self._spelling.pattern.finditer(text, said, shared) if f[0] == end]
+        return text[
+            : within[0 if self.template.plain else -1] if within else text.index(end, said) + len(end)
+        ]
 
     def _without_end(self, text: str, at: int) -> str:
         """A text without the token that ends the action which begins at `at`, and what stands behind it."""
@@ -195,3 +205,9 @@ class Template:
             f for f in self._spelling.pattern.finditer(text, at) if self._spelling.ids[f[0]] in self.stop
         ]
         return text[: found[-1].start()] if found else text
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -16,6 +16,7 @@ from forge_train.play.format import Format, ends_of, format_of, read_template, s
 from forge_train.play.hearing import readers_of, renderer_of, require_heard
 from forge_train.play.renderer import renderer_for
 from forge_train.play.template import Template
+from forge_train.play.wording import OwnWording
 from forge_train.play.world_pool import World
 from forge_train.record.checkpoint import load_model
 from forge_train.run import train
@@ -179,6 +180,34 @@ def test_a_world_must_hear_what_the_template_writes(name, grammar):
     with pytest.raises(ValueError, match=rf'worlds\.1\.args\.grammar = "{grammar}"') as refusal:
         require_heard(renderer, readers_of([world, deaf]))
     assert "mistral" in str(refusal.value) and "one call" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "takes_system"),
+    [("phi3_5", True), ("gemma3", True), ("gemma", False), ("llama3", True), ("cohere2", True)],
+)  # fmt: skip
+def test_a_template_that_shows_no_tools_is_told_of_them_on_its_plain_lines(name, takes_system):
+    made = tokenizer_of(name)
+    renderer, theirs = renderer_for(made), made.apply_chat_template
+    require_heard(renderer, readers_of([World(RETAIL)]))
+    tools = OwnWording().section([SCHEMA])
+    assert '"name":"look"' in tools.replace(" ", "")
+    opening = [{"role": "system", "content": "Rules.", "tools": [SCHEMA]}, {"role": "user", "content": "Hi"}]
+    call = '<tool_call>\n{"name": "look", "arguments": {"at": "it"}}\n</tool_call>'
+    rules = f"Rules.\n\n{tools}"
+    plain = [{"role": "system", "content": rules}, {"role": "user", "content": "Hi"}]
+    if not takes_system:
+        plain = [{"role": "user", "content": f"{rules}\n\nHi"}]
+    tokens = renderer.open(opening)
+    result = {"role": "tool", "name": "look", "content": "found"}
+    turns = [
+        (call, [result, result], "<tool_response>\nfound\n</tool_response>\n" * 2),
+        ("It is there.", [{"role": "user", "content": "Thanks."}], "Thanks."),
+    ]
+    for said, heard, shown in turns:
+        tokens += renderer.encode_action(said) + renderer.extend(heard)
+        plain += [{"role": "assistant", "content": said}, {"role": "user", "content": shown.rstrip()}]
+        assert made.decode(tokens) == theirs(plain, tokenize=False, add_generation_prompt=True)
 
 
 def test_a_template_that_no_grammar_reads_is_refused():
