@@ -41,21 +41,25 @@ class ChatTemplate:
         """The text of a conversation, with the header of the next action if `prompt`. Raises ValueError."""
         if any("tools" in message for message in messages[1:]):
             raise ValueError("a chat template shows tools of the first message only: use kind='chatml'")
-        tools = messages[0].get("tools") if messages else None
-        try:
+        tools = (messages[0].get("tools") if messages else None) or None
+        # Some templates want arguments as JSON; some, made for tools alone, an empty list of these.
+        ways: list[tuple[bool, Any]] = [(False, tools), (True, tools)]
+        ways += [(False, []), (True, [])] if tools is None else []
+        errors: list[Exception] = []
+        for as_json, shown in ways:
             try:
-                rendered = self._rendered(_numbered(messages), tools, prompt)
-            except TypeError:  # some templates want arguments as JSON
-                rendered = self._rendered(_numbered(messages, as_json=True), tools, prompt)
-        except Exception as error:  # whatever its code runs into
-            roles = ", ".join(message["role"] for message in messages)
-            raise ValueError(f"{REFUSAL}: it cannot render {roles} ({error}). {FIX}") from error
-        return rendered
+                return self._rendered(_numbered(messages, as_json=as_json), shown, prompt)
+            except Exception as error:  # whatever its code runs into
+                errors.append(error)
+                if not isinstance(error, TypeError):
+                    break
+        roles = ", ".join(message["role"] for message in messages)
+        raise ValueError(f"{REFUSAL}: it cannot render {roles} ({errors[0]}). {FIX}") from errors[0]
 
     def _rendered(self, messages: list[dict[str, Any]], tools: Any, prompt: bool) -> str:
         rendered = self._tokenizer.apply_chat_template(
             messages,
-            tools=tools or None,
+            tools=tools,
             chat_template=self.source,
             tokenize=False,
             add_generation_prompt=prompt,

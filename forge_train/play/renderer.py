@@ -80,14 +80,14 @@ def renderer_for(tokenizer: Any, kind: Kind | None = None, format: Format | None
         return _template(tokenizer, format)
     try:
         return _chatml(tokenizer, format, plain=(False,))
-    except ValueError as unlike:
+    except ValueError:
         try:
             return Template(tokenizer, format=format)
-        except ValueError as refused:
+        except ValueError:
             try:
                 return _chatml(tokenizer, format, plain=(True,))
             except ValueError:
-                raise refused from unlike
+                return _template(tokenizer, format)
 
 
 def _template(tokenizer: Any, format: Format) -> Template:

@@ -152,8 +152,8 @@ def test_a_template_that_is_no_chatml_is_used_itself():
             "<|im_start|>assistant", "<|im_start|>from: assistant"
         )
     )
-    with pytest.raises(ValueError, match="leaves out 'Probe tool 0'"):
-        renderer_for(other)
+    opening = renderer_for(other).open([{"role": "user", "content": "Hi"}])
+    assert "<|im_start|>from: user\nHi" in other.decode(opening)
     with pytest.raises(ValueError, match="not what the model's own template writes"):
         renderer_for(other, "chatml")
 
@@ -180,6 +180,15 @@ def test_a_world_must_hear_what_the_template_writes(name, grammar):
     with pytest.raises(ValueError, match=rf'worlds\.1\.args\.grammar = "{grammar}"') as refusal:
         require_heard(renderer, readers_of([world, deaf]))
     assert "mistral" in str(refusal.value) and "one call" in str(refusal.value)
+
+
+def test_a_template_made_for_tools_alone_is_given_an_empty_list_of_them():
+    made = tokenizer_of("qwen3")
+    made.chat_template = "{% for tool in tools %}{% endfor %}" + made.chat_template
+    with pytest.raises(Exception, match="not iterable"):
+        made.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    hi = [{"role": "user", "content": "Hi"}]
+    assert renderer_for(made).open(hi) == renderer_for(tokenizer_of("qwen3")).open(hi)
 
 
 @pytest.mark.parametrize(
