@@ -22,6 +22,7 @@ from forge_envs.grammars.hermes import HERMES
 from forge_envs.grammars.invoke import DSML, MINIMAX, MUSE
 from forge_envs.grammars.kimi import KIMI
 from forge_envs.grammars.lfm2 import LFM2
+from forge_envs.grammars.listed import NEMOTRON, SEED, TOOL_CALLS
 from forge_envs.grammars.llama import LLAMA
 from forge_envs.grammars.mistral import MISTRAL
 from forge_envs.grammars.qwen_xml import QWEN_XML
@@ -35,7 +36,8 @@ from forge_envs.grammars.registry import (
 )
 
 for _grammar in (
-    HERMES, BASH, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI, GEMMA, LFM2, DSML, MINIMAX, MUSE
+    HERMES, BASH, SEED, QWEN_XML, LLAMA, MISTRAL, GLM, HARMONY, DEEPSEEK, KIMI, GEMMA, LFM2, DSML, MINIMAX,
+    MUSE, NEMOTRON, TOOL_CALLS,
 ):  # fmt: skip
     register_grammar(_grammar)
 
@@ -55,7 +57,10 @@ __all__ = [
     "MISTRAL",
     "MOST_CALLS",
     "MUSE",
+    "NEMOTRON",
     "QWEN_XML",
+    "SEED",
+    "TOOL_CALLS",
     "Grammar",
     "grammar_names",
     "grammar_of",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from forge_envs.grammars.literals import STRING, item_after, read_literal, unescaped
 from forge_envs.grammars.marked import Marked
 from forge_envs.grammars.reading import DEEPEST, Malformed, dump, read_json, require_few, skip_space
 from forge_envs.messages import ToolCall
@@ -13,14 +14,9 @@ from forge_envs.messages import ToolCall
 _START, _END = "<|tool_call_start|>", "<|tool_call_end|>"
 _NAME = re.compile(r"([A-Za-z_][\w.-]{0,199})\(")
 _KEY = re.compile(r"([A-Za-z_]\w{0,199})\s*=")
-_STRING = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""", re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _GOES_ON = r"\s*(?:,\s*[A-Za-z_]\w{0,199}\s*=|\)\s*[,\]])"
 _ON = re.compile(_GOES_ON)
 _RAW = {quote: re.compile(f"{quote}(?={_GOES_ON})") for quote in "'\""}
-_CONSTANT = re.compile(r"(True|False|None)\b")
-_CONSTANTS = {"True": True, "False": False, "None": None}
 
 
 class Lfm2(Marked):
@@ -51,7 +47,7 @@ class Lfm2(Marked):
             call, at = _call(text, at)
             calls.append(call)
             require_few(calls)
-            at = _after(text, at, "]")
+            at = item_after(text, at, "]")
         if not calls:
             raise Malformed("the list holds no call", at)
         end = skip_space(text, at + 1)
@@ -79,71 +75,23 @@ def _call(text: str, at: int) -> tuple[ToolCall, int]:
         if key[1] in arguments:
             raise Malformed(f"the argument {key[1][:60]!r} stands twice in one call", at)
         arguments[key[1]], at = _value(text, skip_space(text, key.end()))
-        at = _after(text, at, ")")
+        at = item_after(text, at, ")")
     return ToolCall(name[1], arguments), at + 1
-
-
-def _after(text: str, at: int, closing: str) -> int:
-    """Where the next item begins, or `closing` stands."""
-    at = skip_space(text, at)
-    if text.startswith(",", at):
-        return skip_space(text, at + 1)
-    if not text.startswith(closing, at):
-        raise Malformed(f"a comma or {closing} is missing", at)
-    return at
 
 
 def _value(text: str, at: int) -> tuple[Any, int]:
     """The value of an argument, and where it ends. Raises Malformed."""
-    string = _STRING.match(text, at)
+    string = STRING.match(text, at)
     if string is not None and "\n" not in string[0] and _ON.match(text, string.end()):
-        return _unescaped(string), string.end()
+        return unescaped(string), string.end()
     if text[at : at + 1] in _RAW and (closed := _RAW[text[at]].search(text, at + 1)):
         return text[at + 1 : closed.start()], closed.end()
     if string is None and text[at : at + 1] in ("[", "{"):
         try:
             return read_json(text, at, DEEPEST)
         except Malformed:
-            return _literal(text, at, DEEPEST)
-    return _literal(text, at, DEEPEST)
-
-
-def _literal(text: str, at: int, levels: int) -> tuple[Any, int]:
-    """A value as Python writes it, and where it ends. Raises Malformed."""
-    if string := _STRING.match(text, at):
-        return _unescaped(string), string.end()
-    if constant := _CONSTANT.match(text, at):
-        return _CONSTANTS[constant[1]], constant.end()
-    opening = text[at : at + 1]
-    if opening not in ("[", "{"):
-        try:
-            return read_json(text, at, levels)
-        except Malformed as error:
-            raise Malformed(f"a value {error}", error.at) from None
-    if levels == 0:
-        raise Malformed(f"a value is nested more than {DEEPEST} deep", at)
-    items: list[Any] = []
-    pairs: dict[str, Any] = {}
-    closing = "]" if opening == "[" else "}"
-    at = skip_space(text, at + 1)
-    while not text.startswith(closing, at):
-        item, at = _literal(text, at, levels - 1)
-        if opening == "{":
-            at = skip_space(text, at)
-            if not isinstance(item, str) or not text.startswith(":", at):
-                raise Malformed("an object has a string, a colon and a value for each key", at)
-            if item in pairs:
-                raise Malformed(f"the key {item[:60]!r} stands twice in one object", at)
-            pairs[item], at = _literal(text, skip_space(text, at + 1), levels - 1)
-        else:
-            items.append(item)
-        at = _after(text, at, closing)
-    return pairs if opening == "{" else items, at + 1
-
-
-def _unescaped(string: re.Match[str]) -> str:
-    held = string[1] if string[1] is not None else string[2]
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), held)
+            return read_literal(text, at)
+    return read_literal(text, at)
 
 
 def _written(call: ToolCall) -> str:

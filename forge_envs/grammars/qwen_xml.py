@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from forge_envs.grammars.reading import Malformed, skip_space
 from forge_envs.grammars.tagged import Tagged
 from forge_envs.grammars.values import write_value
 from forge_envs.messages import ToolCall
 
-_CALL = re.compile(r"<tool_call>|<function=")
 _FUNCTION = re.compile(r"<function=([^>\n]{1,200})>")
 
 
@@ -33,16 +33,17 @@ class QwenXml(Tagged):
     """
 
     name = "qwen_xml"
-    mark = "<tool_call>"
+    mark, closed = "<tool_call>", "</tool_call>"
+    opening = re.compile(r"<tool_call>|(?<!<seed:tool_call>)(?<!<seed:tool_call>\n)<function=")
     marks = ("<function=",)
     example = "<tool_call>\n<function=tool>\n<parameter=key>\nvalue\n</parameter>\n</function>\n</tool_call>"
-    ends = ("<|im_end|>", "<|endoftext|>")
+    ends: ClassVar[tuple[str, ...]] = ("<|im_end|>", "<|endoftext|>")
     joint = "\n\n"
     shard = re.compile(r"</parameter>\s*</function>")
 
     def find(self, text: str, at: int) -> int:
         """Where the next call begins, with its `<tool_call>` or without."""
-        found = _CALL.search(text, at)
+        found = self.opening.search(text, at)
         return -1 if found is None else found.start()
 
     key = re.compile(r"<parameter=([^>\n]{1,200})>(?:\r?\n)?")
@@ -54,11 +55,11 @@ class QwenXml(Tagged):
 
     def read_name(self, text: str, at: int) -> tuple[str, int]:
         """The tool's name, and where the arguments begin. Raises Malformed."""
-        wrapped = text.startswith("<tool_call>", at)
-        start = skip_space(text, at + len("<tool_call>")) if wrapped else at
+        wrapped = text.startswith(self.mark, at)
+        start = skip_space(text, at + len(self.mark)) if wrapped else at
         function = _FUNCTION.match(text, start)
         if function is None:
-            raise Malformed("a <tool_call> begins with <function=NAME>", start)
+            raise Malformed(f"a {self.mark} begins with <function=NAME>", start)
         return function[1].strip(), function.end()
 
     def read_end(self, text: str, start: int, at: int) -> int:
@@ -67,18 +68,18 @@ class QwenXml(Tagged):
             return -1
         at += len("</function>")
         outer = skip_space(text, at)
-        if text.startswith("</tool_call>", outer):
-            return outer + len("</tool_call>")
-        return -1 if text.startswith("<tool_call>", start) else at
+        if text.startswith(self.closed, outer):
+            return outer + len(self.closed)
+        return -1 if text.startswith(self.mark, start) else at
 
     def write_calls(self, calls: Sequence[ToolCall]) -> str:
         """A block for each."""
-        return "\n".join(map(_block, calls))
+        return "\n".join(f"{self.mark}\n{_function(call)}\n{self.closed}" for call in calls)
 
 
-def _block(call: ToolCall) -> str:
+def _function(call: ToolCall) -> str:
     values = (f"<parameter={k}>\n{write_value(v)}\n</parameter>\n" for k, v in call.arguments.items())
-    return f"<tool_call>\n<function={call.name}>\n{''.join(values)}</function>\n</tool_call>"
+    return f"<function={call.name}>\n{''.join(values)}</function>"
 
 
 QWEN_XML = QwenXml()

@@ -21,7 +21,7 @@ GRAMMARS: dict[str, Grammar] = {}
 # Calls of families that no grammar here reads; they are no prose for a customer either.
 _UNREAD = (
     "<|tool_call|>", "<｜tool_calls_begin｜>", "<start_function_call>", "<|START_ACTION|>",
-    "<|action_start|>", "<|tools_prefix|>", "<function_calls>", "<TOOLCALL>", "<TOOL_CALL>",
+    "<|action_start|>", "<|tools_prefix|>", "<function_calls>", "<TOOL_CALL>",
     "<tool_call ", "```tool_code", "```tool_call", "\nAction Input:",
 )  # fmt: skip
 

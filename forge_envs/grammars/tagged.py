@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from forge_envs.grammars.literals import read_literal
 from forge_envs.grammars.marked import Marked
 from forge_envs.grammars.reading import Malformed, read_json, skip_space
 from forge_envs.grammars.values import ANYTHING, TEXT, Kinds, fits, kinds_of_tools, read_value
@@ -76,7 +77,7 @@ class Tagged(Marked):
     def _value(self, text: str, at: int, kinds: Kinds) -> tuple[Any, int]:
         if kinds != TEXT and text.startswith(("{", "["), skip_space(text, at)):
             try:
-                value, end = read_json(text, at)
+                value, end = self._structure(text, at, kinds)
             except Malformed:
                 if "string" not in kinds:
                     raise
@@ -91,3 +92,15 @@ class Tagged(Marked):
         if text.startswith("\r\n", at - 2):  # whose lines end so, its last one too
             value = value.removesuffix("\r")
         return read_value(value, kinds), closed.end()
+
+    def _structure(self, text: str, at: int, kinds: Kinds) -> tuple[Any, int]:
+        """A list or an object; where it can be nothing else, also as Python writes it. Raises Malformed."""
+        try:
+            return read_json(text, at)
+        except Malformed as error:
+            if "string" in kinds:
+                raise
+            try:
+                return read_literal(text, skip_space(text, at))
+            except Malformed:
+                raise error from None

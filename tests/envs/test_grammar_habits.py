@@ -46,11 +46,10 @@ BARE = (
     'look{"item": "a"}',
     'look[ARGS]{"item": "a"}',
 )
-READ_BY = {"llama": {*BARE[:11]}, "mistral": {*BARE[-2:]}}
+READ_BY = {"tool_calls": {BARE[9]}, "llama": {*BARE[:11]}, "mistral": {*BARE[-2:]}}
 UNREAD = (
     f"<|tool_call|>[{CALL}]",
     f"<|action_start|><|plugin|>{CALL}<|action_end|>",
-    f"<TOOLCALL>[{CALL}]</TOOLCALL>",
     f"<TOOL_CALL>{CALL}</TOOL_CALL>",
     '<tool_call name="look">{"item": "a"}</tool_call>',
     '<function_calls>look(item="a")</function_calls>',
