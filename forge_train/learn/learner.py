@@ -21,11 +21,11 @@ from forge_train.learn.batch import Batch, Sample, samples, unique_tokens
 from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
-from forge_train.learn.lora import adapter_state, has_lora
+from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import PolicyLoss, holds, settled
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.ratios import Key, corrects_sequences, sequence_factors
-from forge_train.learn.reference import Reference, read_reference, write_adapters
+from forge_train.learn.reference import Reference, read_weights
 from forge_train.learn.step_loss import Known, StepLoss, crosses
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
@@ -169,21 +169,27 @@ class Learner(TrainedModel):
 
     @together("taking a reference")
     def take_reference(self, folder: Path) -> None:
-        """The model or the adapters in `folder`, as `save_reference` wrote them, become the reference.
+        """The model in `folder`, which transformers reads, becomes the reference; only rank 0 reads it.
 
-        Only rank 0 reads. Raises ValueError for those that are not like the policy.
+        Raises ValueError for one that is not like the policy.
         """
         reference = Reference(self.model)
         leads = self.processes is None or self.processes.leads
-        reference.take(read_reference(folder) if leads else {}, self.processes)
+        reference.take(read_weights(folder) if leads else {}, self.processes)
         self.reference = reference
 
+    @together("saving the reference")
     def save_reference(self, folder: Path) -> None:
-        """Write the weights as they are for `take_reference`: adapters alone, or the whole model."""
-        if has_lora(self.model):
-            write_adapters(self.adapter(), folder)
-        else:
-            self.save_pretrained(folder)
+        """Write the reference, each process its part."""
+        assert self.reference is not None, "remember or take one before"
+        self.reference.save(folder)
+
+    @together("loading the reference")
+    def load_reference(self, folder: Path) -> None:
+        """What `save_reference` wrote becomes the reference."""
+        reference = Reference(self.model)
+        reference.load(folder)
+        self.reference = reference
 
     def weights(self, dtype: torch.dtype | None = None, at_once: int = BUCKET) -> Iterator[dict[str, Tensor]]:
         """The plain model's weights by name, in buckets of about `at_once` bytes: see `plain_weights`."""

@@ -273,4 +273,5 @@ def turns(trajectory_N: Tensor, action_N: Tensor) -> Tensor:
     tensor([0, 1, 2, 2])
     """
     pair_N2 = torch.stack([trajectory_N, action_N], dim=1)
-    return torch.unique(pair_N2, dim=0, return_inverse=True)[1]
+    number_N: Tensor = torch.unique(pair_N2, dim=0, return_inverse=True)[1]
+    return number_N

@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoModelForCausalLM
 
 from forge_train.learn.distributed import Processes
+from forge_train.record.checkpoint import load_tensors, save_tensors
 from forge_train.refusals import first_line
 
 
@@ -27,8 +26,8 @@ class Reference:
     """A copy of the trained weights of `model`, as they are when it is made."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._kept = [_local(p).clone() for p in _trained(model).values()]
+        self._trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._kept = {name: p.detach().clone() for name, p in self._trained.items()}
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -41,52 +40,45 @@ class Reference:
 
     @torch.no_grad()
     def take(self, weights: Mapping[str, Tensor], processes: Processes | None) -> None:
-        """Become the model of these weights, by parameter name; rank 0 gives them, all must call it.
+        """Become a model of these weights, by parameter name; rank 0 gives them, all must call it.
 
         Raises ValueError where they are not those of a model like the policy.
         """
-        trained = _trained(self._model)
         if processes is None or processes.leads:
-            refuse_unlike(trained, weights)
-        for (name, parameter), kept in zip(trained.items(), self._kept, strict=True):
-            kept.copy_(_part(parameter, weights.get(name), processes))
+            refuse_unlike(self._trained, weights)
+        for name, kept in self._kept.items():
+            _local(kept).copy_(_part(kept, weights.get(name), processes))
 
-    def state(self) -> dict[str, Tensor]:
-        """A copy of this process's parts, by parameter name."""
-        return {n: kept.clone() for n, kept in zip(_trained(self._model), self._kept, strict=True)}
+    def save(self, folder: Path) -> None:
+        """Write it, each process its part; all must call it."""
+        save_tensors(folder, self._kept)
+
+    def load(self, folder: Path) -> None:
+        """Become what `save` wrote, by however many processes; all must call it."""
+        load_tensors(folder, self._kept)
 
     @torch.no_grad()
     def _change_places(self) -> None:
-        for parameter, kept in zip(_trained(self._model).values(), self._kept, strict=True):
-            own = _local(parameter)
+        for name, parameter in self._trained.items():
+            own, kept = _local(parameter.detach()), _local(self._kept[name])
             now = own.clone()
             own.copy_(kept)
             kept.copy_(now)
 
 
-ADAPTERS = "adapters.safetensors"
-
-
-def write_adapters(adapters: Mapping[str, Tensor], folder: Path) -> None:
-    """Write adapters, by parameter name, for `read_reference`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.cpu().contiguous() for name, value in adapters.items()}, folder / ADAPTERS)
-
-
-def read_reference(folder: Path) -> dict[str, Tensor]:
-    """The weights in a folder by parameter name: adapters, or those of a model that transformers reads."""
-    if (folder / ADAPTERS).is_file():
-        return load_file(folder / ADAPTERS)
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a model that transformers reads, by parameter name. ValueError where it is none."""
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except Exception as error:  # transformers raises many kinds for a broken model
         raise ValueError(
-            f"reference {folder}: no model could be loaded from it ({first_line(error)}); use a complete copy"
+            f'reference.path = "{folder}": no model could be loaded from it ({first_line(error)}); use a '
+            "complete copy"
         ) from error
     return dict(model.state_dict())
 
 
-def refuse_unlike(trained: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+def refuse_unlike(trained: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     """Raise ValueError unless `weights` has each of the policy's, in its shape."""
     for name, parameter in trained.items():
         given = weights.get(name)
@@ -98,24 +90,18 @@ def refuse_unlike(trained: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
             )
 
 
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What moves; a matrix that two names share, once."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def _local(parameter: Tensor) -> Tensor:
+def _local(value: Tensor) -> Tensor:
     """This process's part, not a copy."""
-    value = parameter.detach()
     return value.to_local() if isinstance(value, DTensor) else value
 
 
-def _part(parameter: Tensor, whole: Tensor | None, processes: Processes | None) -> Tensor:
+def _part(like: Tensor, whole: Tensor | None, processes: Processes | None) -> Tensor:
     """This process's part of a weight that only rank 0 has whole."""
     if whole is None:
-        whole = torch.empty(parameter.shape)
-    whole = whole.to(parameter.device, parameter.dtype)
-    if isinstance(parameter, DTensor):
-        return distribute_tensor(whole, parameter.device_mesh, parameter.placements).to_local()
+        whole = torch.empty(like.shape)
+    whole = whole.to(like.device, like.dtype).contiguous()
+    if isinstance(like, DTensor):
+        return distribute_tensor(whole, like.device_mesh, like.placements).to_local()
     if processes is not None:
         dist.broadcast(whole, src=0)
     return whole
