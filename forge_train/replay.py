@@ -225,7 +225,8 @@ def _changed(
     config: Config, learner: Learner, critic: Critic | None, aside: Path
 ) -> tuple[Learner, Critic | None]:
     """The same weights, moments and counters under other settings."""
-    state: dict[str, Any] = {"learner": {"version": learner.version, "steps": learner.steps}}
+    counters = {"version": learner.version, "steps": learner.steps, "forgot_at": learner.forgot_at}
+    state: dict[str, Any] = {"learner": counters}
     learner.save_moments(aside)
     if critic is not None:
         critic.save(aside)

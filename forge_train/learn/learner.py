@@ -165,7 +165,7 @@ class Learner(TrainedModel):
         """The weights as they are become the reference; with `forget_moments` the optimizer begins anew."""
         self.reference = Reference(self.model)
         if forget_moments:
-            self.optimizer.state.clear()
+            self.forget_moments()
 
     @together("taking a reference")
     def take_reference(self, folder: Path) -> None:
