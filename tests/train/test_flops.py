@@ -13,11 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn import tree_attention
-from forge_train.learn.batch import samples
+from forge_train.learn.batch import microbatches, samples
 from forge_train.learn.flops import expert_share, known_peak, lengths_of, pair_flops, visible_pairs, windows
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import add_lora
-from forge_train.learn.packing import microbatches
 from tests.train.models import qwen3
 from tests.train.test_learner import plays
 
