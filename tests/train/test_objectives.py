@@ -142,6 +142,13 @@ def test_gspo_token_is_gspo_where_a_unit_has_one_advantage(
         assert torch.allclose(whole[1], token[1], rtol=1e-4, atol=1e-6)
 
 
+def test_tokens_of_gspo_keep_advantages_of_their_own() -> None:
+    advantage = torch.tensor([1.0, -2.0, 0.5, 0.0])
+    for name, expected in (("gspo_token", advantage), ("gspo", torch.full((4,), -0.125))):
+        _, found = pushed(loss_of(name), OLD, OLD, advantage, ONE)
+        assert torch.allclose(found, -expected, atol=1e-6)
+
+
 def test_a_turn_is_no_trajectory() -> None:
     policy = loss_of("gspo_turn")
     assert not policy.of_trajectories and loss_of("gspo").of_trajectories
