@@ -21,6 +21,12 @@ OWN_SUMS = frozenset({"mt_grpo", "gdpo"})
 """Estimators that do not read the rewards of turns as they stand, but outcome and parts."""
 
 
+ONE_ADVANTAGE = frozenset({"gspo", "gmpo", *OPMD})
+"""Objectives that look at what a whole trajectory earned."""
+OF_TURNS = frozenset({"turn_rloo", "mt_grpo", "marshal", "gigpo", *CRITIC_ESTIMATORS})
+"""Estimators whose credit is of turns or tokens."""
+
+
 class ReferenceConfig(Section):
     """Whom algorithm.kl_weight holds the policy to. Costs the trained weights once more, and a forward pass
     of every update."""
@@ -48,10 +54,12 @@ class PTXConfig(Section):
 def refuse_regularisers(algorithm: AlgorithmConfig, reference: ReferenceConfig, lora_rank: int) -> None:
     """Raise ValueError for objectives and regularisers that cannot be had with the rest of the config."""
     advantage = algorithm.advantage
-    if algorithm.objective in OPMD and advantage in CRITIC_ESTIMATORS:
+    if algorithm.objective in ONE_ADVANTAGE and advantage in OF_TURNS:
+        instead = "gspo_turn" if algorithm.objective.startswith("gspo") else "clipped"
         raise ValueError(
-            f'algorithm.objective = "{algorithm.objective}": it compares what a whole trajectory earned with '
-            f'its group, and algorithm.advantage = "{advantage}" is of turns or tokens; use "dr_grpo"'
+            f'algorithm.objective = "{algorithm.objective}": it has one advantage for a whole trajectory, '
+            f'and algorithm.advantage = "{advantage}" tells its turns apart; use objective = "{instead}", or '
+            'advantage = "dr_grpo"'
         )
     if algorithm.kl_weight and algorithm.kl_in == "reward" and advantage in OWN_SUMS:
         raise ValueError(

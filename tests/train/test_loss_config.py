@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from forge_train.config import LossConfig, dump, load
+from forge_train.config import CRITIC_ESTIMATORS, LossConfig, dump, load
 from forge_train.config.explain import ConfigError
 from forge_train.config.objectives import OF_PAPER, OPMD, READS, SAMPLER, UNITS
+from forge_train.config.regularisers import OF_TURNS, ONE_ADVANTAGE, OWN_SUMS
+from forge_train.learn.advantages import ESTIMATORS
 from forge_train.learn.losses import AUTO, HOLDING, OBJECTIVES, UNIT_OBJECTIVES
 from forge_train.trajectory import Trajectory
 from tests.train.models import qwen3
@@ -37,7 +39,8 @@ def test_every_objective_can_be_asked_for_and_written_down(objective: str, tmp_p
 def test_the_tables_of_the_config_name_what_there_is() -> None:
     there = {*OBJECTIVES, *UNIT_OBJECTIVES, *AUTO}
     assert {*OF_PAPER, *SAMPLER, *UNITS}.union(*READS.values()) <= there
-    assert {*UNIT_OBJECTIVES} == UNITS and HOLDING == OPMD
+    assert {*UNIT_OBJECTIVES} == UNITS and HOLDING == OPMD and ONE_ADVANTAGE <= UNITS
+    assert OF_TURNS <= {*ESTIMATORS, *CRITIC_ESTIMATORS} and OWN_SUMS <= {*ESTIMATORS}
 
 
 def test_without_a_word_nothing_is_changed() -> None:
@@ -59,7 +62,8 @@ def test_without_a_word_nothing_is_changed() -> None:
         (["objective=opmd", "importance_level=sequence"], ["has no ratio to correct"]),
         (["objective=cispo", "importance_level=sequence", "old_policy=behaviour"], ["count twice"]),
         (["objective=opmd", "denominator=turn"], ['denominator = "turn"', "the square of what a whole"]),
-        (["objective=opmd", "advantage=gae"], ['algorithm.objective = "opmd"', 'use "dr_grpo"']),
+        (["objective=opmd", "advantage=gae"], ['algorithm.objective = "opmd"', 'advantage = "dr_grpo"']),
+        (["objective=gspo", "advantage=turn_rloo"], ["tells its turns apart", 'objective = "gspo_turn"']),
         (["objective=cispo", "tau=0.5"], ["algorithm.tau = 0.5", "does not read it"]),
         (["objective=sapo", "clip_low=0.1"], ["algorithm.clip_low = 0.1", "does not read it"]),
         (["objective=opmd", "importance_cap=5.0"], ["importance_cap = 5.0", "no weight on who sampled"]),
