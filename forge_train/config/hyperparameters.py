@@ -59,7 +59,7 @@ class LossConfig(Section):
     """For vespo: and of bad ones."""
     off_policy_delta: PositiveFloat | None = None
     """Bad tokens of trajectories that the policy has drifted from by more than so many nats a token are left
-    out (DeepSeek-V3.2, arXiv 2512.02556; TRL tries 0.5)."""
+    out, e.g. 0.5 (DeepSeek-V3.2, arXiv 2512.02556, Eq. 9)."""
     entropy_weight: NonNegativeFloat = 0.0
     """Bonus for the entropy of the distribution that each trained token was drawn from, in nats."""
     kl_weight: NonNegativeFloat = 0.0

@@ -255,7 +255,7 @@ def stale(
     """1 for tokens that are left out: bad ones of trajectories that the policy would hardly play any more.
 
     A_t < 0 and mean over the trajectory of log(pi_behaviour / pi_current) > delta: the off-policy sequence
-    mask of DeepSeek-V3.2 (arXiv 2512.02556). A policy learns from its own mistakes, and pushing down
+    mask of DeepSeek-V3.2 (arXiv 2512.02556) Eq. 9. A policy learns from its own mistakes, and pushing down
     what it no longer says disturbs it; good episodes are kept however old.
 
     >>> current_N, sampled_N = torch.tensor([-3.0, -1.0, -1.0]), torch.tensor([-1.0, -1.0, -1.0])
