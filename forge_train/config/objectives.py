@@ -51,7 +51,7 @@ def with_papers_values(told: Mapping[str, Any]) -> dict[str, Any]:
     >>> with_papers_values({"objective": "gspo", "clip_high": 0.01})["clip_high"]
     0.01
     >>> with_papers_values({"objective": "opmd", "denominator": "token"})
-    {'objective': 'opmd', 'denominator': 'token'}
+    {'denominator': 'token', 'objective': 'opmd'}
     """
     filled = {**OF_PAPER.get(str(told.get("objective")), {}), **told}
     if filled.get("denominator") != "constant" and "constant" not in told:
