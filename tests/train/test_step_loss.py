@@ -22,10 +22,12 @@ from forge_train.learn.losses import UNIT_OBJECTIVES
 from forge_train.learn.step_loss import divergence
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
+from tests.train.ranks import plays as told_anew
 from tests.train.test_learner import flat, gradient, made, plays, same
 
 WHOLE = [{"objective": name} for name in sorted(UNIT_OBJECTIVES)] + [{"off_policy_delta": 0.5}]
 """Losses of which a token's depends on its whole turn or trajectory."""
+HELD = {"kl_weight": 0.2, "entropy_weight": 0.1}
 PROBABILITIES = st.lists(st.floats(0.05, 1), min_size=3, max_size=3).map(
     lambda row: torch.tensor(row, dtype=torch.float64) / sum(row)
 )
@@ -81,6 +83,19 @@ class TestWholeTrajectories:
         assert len(whole) == 2 and all(step.norm() > 0 for step in whole)
         for other in (cut, rows):
             assert all(same(a, b) for a, b in zip(other, whole, strict=True))
+
+    @pytest.mark.parametrize("config", [*WHOLE, HELD], ids=lambda c: "-".join(map(str, c.values())))
+    def test_a_tree_gives_what_rows_give(self, config: dict[str, Any]) -> None:
+        """Segments that show the past again share all of it, and so do trajectories their opening."""
+        group, advantages = told_anew(5, apart=True)
+        advantages = [[row[0]] * len(row) for row in advantages]
+        found = []
+        for packing in ("tree", "padded"):
+            learner = made(packing=packing, micro_tokens=60)
+            learner.remember()
+            learner.model.load_state_dict(qwen3(seed=2).state_dict())  # away from it
+            found.append(steps(learner, group, advantages, LossConfig(**config))[0])
+        assert found[0].norm() > 0 and same(*found)
 
     def test_gspo_over_segments_is_its_formula(self) -> None:
         """Autograd through the plain forward: s is of all that a trajectory said, in whichever segment."""
@@ -316,10 +331,9 @@ class TestReference:
     def test_with_adapters_it_is_the_model_without_what_they_learned(self) -> None:
         pytest.importorskip("peft")
         from tests.train.ranks import Case, learner_of, model_of
-        from tests.train.ranks import plays as short_plays
 
         learner = learner_of(Case(lora=4), model_of(), None)
-        group, advantages = short_plays(4)
+        group, advantages = told_anew(4)
         before = learner.logprobs(group)
         learner.remember()
         learner.update(group, advantages, LossConfig())
