@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,22 @@ def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> 
         stored = gold(config, worlds, config.sft.episodes)
     episodes = sft.trajectories(stored, renderer, worlds.values())
     return list(sft.batches(episodes, config.sft, seed=config.run.seed))
+
+
+def imitated(
+    config: Config, worlds: Mapping[str, World], renderer: Renderer
+) -> Callable[[int], Sequence[Trajectory]] | None:
+    """What an update of each step imitates beside (`ptx`), a function of the seed; None where nothing."""
+    if not config.algorithm.ptx_weight:
+        return None
+    settings, seed = config.ptx, config.run.seed
+    if path := settings.path or config.sft.path:
+        stored = sft.read_episodes(Path(path).expanduser())[: settings.episodes]
+    else:
+        stored = gold(config, worlds, settings.episodes)
+    pool = sft.trajectories(stored, renderer, worlds.values())
+    count = min(settings.batch * config.algorithm.minibatches, len(pool))
+    return lambda step: random.Random(derive_seed(seed, "ptx", step)).sample(pool, count)
 
 
 def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:

@@ -31,6 +31,7 @@ from forge_train.record import checkpoint
 from forge_train.record.checkpoint import MOMENTS, Checkpoint
 from forge_train.record.run_folder import read_lines
 from forge_train.record.stored_steps import Group, StoredSteps
+from forge_train.reference_keeper import ReferenceKeeper
 from forge_train.trainer import Trainer
 
 FREE = ("algorithm.", "optim.", "critic.", "model.dtype", "model.device", "model.kernels", "run.threads",
@@ -109,16 +110,26 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
         raise ValueError(f"{path}: no run here (no config.toml); give the folder of a run, as in runs/demo")
     config, changed = load(path / "config.toml"), load(path / "config.toml", overrides)
     _refuse_idle(config, changed)
+    if config.algorithm.ptx_weight or changed.algorithm.ptx_weight:
+        raise ValueError(
+            f"algorithm.ptx_weight = {changed.algorithm.ptx_weight}: what was imitated beside is not stored "
+            "with the groups, so an update cannot be done again"
+        )
     stored = StoredSteps(path)
     saved = _before(path, step, stored)
     torch.set_num_threads(changed.run.threads)
     with tempfile.TemporaryDirectory() as aside, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         learner, critic = _loaded(config if saved.step < step else changed, saved)
+        keeper = _held(config, changed, path, learner, saved.step)
         for earlier in range(saved.step, step):
             _step(config, learner, critic, earlier, stored)
+            if keeper:
+                keeper.after(earlier + 1, save=False)
         if saved.step < step and changed != config:
+            reference = learner.reference
             learner, critic = _changed(changed, learner, critic, Path(aside))
+            learner.reference = reference  # of the same weights
         metrics = _step(changed, learner, critic, step, stored)
     lines = read_lines(path / "metrics.jsonl")
     recorded = next((line for line in lines if line["step"] == step), {})
@@ -156,6 +167,19 @@ def _onwards(step: int, stored: StoredSteps) -> list[int]:
         steps.append(step)
         step += 1
     return steps
+
+
+def _held(config: Config, changed: Config, path: Path, learner: Learner, step: int) -> ReferenceKeeper | None:
+    """The reference that the run had at `step`, where the update asks one."""
+    if not config.algorithm.kl_weight and not changed.algorithm.kl_weight:
+        return None
+    keeper = ReferenceKeeper(config, path, learner)
+    if not keeper.restore(step):
+        raise ValueError(
+            f"algorithm.kl_weight = {changed.algorithm.kl_weight}: {path} kept no reference of step {step}; "
+            "only a run that had one can be replayed with it"
+        )
+    return keeper
 
 
 def _refuse_idle(config: Config, changed: Config) -> None:
@@ -201,7 +225,8 @@ def _changed(
     config: Config, learner: Learner, critic: Critic | None, aside: Path
 ) -> tuple[Learner, Critic | None]:
     """The same weights, moments and counters under other settings."""
-    state: dict[str, Any] = {"learner": {"version": learner.version, "steps": learner.steps}}
+    counters = {"version": learner.version, "steps": learner.steps, "forgot_at": learner.forgot_at}
+    state: dict[str, Any] = {"learner": counters}
     learner.save_moments(aside)
     if critic is not None:
         critic.save(aside)

@@ -37,7 +37,15 @@ from forge_train.play.run_tasks import check_tasks
 from forge_train.play.tally import Tally
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
+from forge_train.policy import (
+    Current,
+    imitated,
+    lessons,
+    make_engine,
+    make_policy,
+    make_renderer,
+    plain_model,
+)
 from forge_train.record import best, checkpoint, retention
 from forge_train.record.disown import disowned_on_error
 from forge_train.record.evaluation_result import Evaluation
@@ -46,6 +54,7 @@ from forge_train.record.journal import Journal
 from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
+from forge_train.reference_keeper import ReferenceKeeper
 from forge_train.saving import Parts, load, save
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Live, Progress
@@ -96,6 +105,7 @@ class Run:
         self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
         self.agents = Agents(config.agent) if config.agent.used else None
         self.critic: Critic | None = None
+        self.reference: ReferenceKeeper | None = None
         self.stopped = False
         """Held-out tasks say that more training does not help: `eval.patience`."""
         self.current = Current()
@@ -174,6 +184,9 @@ class Run:
             self.critic = self.new_critic()
         learner = self.learner(config.optim)
         start = self._load(learner, self.folder.checkpoints)
+        if config.algorithm.kl_weight:
+            self.reference = ReferenceKeeper(config, self.folder.path, learner)
+            self.reference.begin(start)
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
@@ -216,6 +229,8 @@ class Run:
         Groups are played meanwhile. Nothing changes what a thread saves: the next update waits for it.
         """
         last, saving = done == self.config.run.steps, 0.0
+        if self.reference is not None:
+            await asyncio.to_thread(self.reference.after, done)
         if self._due(done) or last:
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
@@ -309,6 +324,7 @@ class Run:
             journal=journal,
             bugs=max((line.get("bugs", 0) for line in self._before(start)), default=0),
             critic=self.critic,
+            lessons=imitated(config, self.worlds, self.renderer),
             placement=placement_of(config, self.engine, learner, self.critic),
         )
         for index, group, useful in journal.finished():

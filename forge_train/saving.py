@@ -49,7 +49,11 @@ def save(
 
     state: dict[str, Any] = {"step": step, "rng": torch.get_rng_state()}
     if not fresh:
-        state["learner"] = {"version": learner.version, "steps": learner.steps}
+        state["learner"] = {
+            "version": learner.version,
+            "steps": learner.steps,
+            "forgot_at": learner.forgot_at,
+        }
     if has_lora(model):
         state["adapter"] = learner.adapter()
     if critic is not None:

@@ -25,7 +25,9 @@ from forge_train.engines.placement import Placement, Separate
 from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import in_thread
+from forge_train.learn.kl_reward import charged, in_reward
 from forge_train.learn.learner import Learner
+from forge_train.learn.losses import holds
 from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
@@ -71,6 +73,8 @@ class Trainer:
     """Keeps clocks out of what is trained, where the run asks for that."""
     critic: Critic | None = None
     """Judges instead of comparing members of a group, when the algorithm is PPO."""
+    lessons: Callable[[int], Sequence[Trajectory]] | None = None
+    """Episodes to be imitated beside, at each step: `algorithm.ptx_weight`."""
     placement: Placement = field(default_factory=Separate)
     playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     finished: dict[int, Group] = field(default_factory=dict)
@@ -93,8 +97,9 @@ class Trainer:
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
-        compared = None if self.critic else [self.credit(group) for group in groups]
-        if compared is not None and not any(map(teaches, compared)):
+        judged = self.critic is not None or in_reward(self.algorithm)
+        compared = None if judged else [self.credit(group) for group in groups]
+        if compared is not None and self.idles(compared):
             return self.idle(step, groups, useless, compared, group_lags, collected - began)
         self.learning = True
         await self.placement.learn()
@@ -111,6 +116,7 @@ class Trainer:
                 trajectories,
                 [a for _, a in trained],
                 self.algorithm,
+                self.lessons(step) if self.lessons else (),
                 temperature=self.temperature,
             )
         )
@@ -267,12 +273,23 @@ class Trainer:
         self, groups: Sequence[Group], compared: list[Credit] | None
     ) -> tuple[list[Credit], Metrics]:
         """Advantages of each group, from what comparing its members gave, or by a critic, which also
-        learns."""
-        if compared is not None:
-            return across(compared, self.algorithm), {}
-        assert self.critic is not None, "without one, members are compared"
+        learns; once each has paid for leaving the reference, where it does so in its rewards."""
+        figures: Metrics = {}
+        if in_reward(self.algorithm):
+            groups, told = charged(groups, self.learner, self.algorithm, self.temperature)
+            figures |= told
+        if self.critic is None:
+            compared = compared or [self.credit(group) for group in groups]
+            return across(compared, self.algorithm), figures
         credit, metrics = self.critic.assign_credit(groups, self.algorithm)
-        return credit, dict(metrics)
+        return credit, {**figures, **metrics}
+
+    def idles(self, compared: list[Credit]) -> bool:
+        """Whether nothing would move: no group teaches, and nothing else is learned from its members."""
+        if self.algorithm.ptx_weight:
+            return False
+        there = holds(self.algorithm) and any(row for rows in compared for row in rows)
+        return not there and not any(map(teaches, compared))
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

@@ -30,6 +30,12 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.regularisers import (
+    PTXConfig,
+    ReferenceConfig,
+    refuse_reference,
+    refuse_regularisers,
+)
 from forge_train.config.section import Section
 from forge_train.config.sections import (
     EvalConfig,
@@ -54,7 +60,9 @@ __all__ = [
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
+    "PTXConfig",
     "Packing",
+    "ReferenceConfig",
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
@@ -88,6 +96,10 @@ class Config(Section):
     """How a gradient changes the weights."""
     critic: CriticConfig = CriticConfig()
     """What PPO expects of the policy."""
+    reference: ReferenceConfig = ReferenceConfig()
+    """Whom the policy is held to."""
+    ptx: PTXConfig = PTXConfig()
+    """What it imitates beside."""
     sft: SFTConfig = SFTConfig()
     """What to learn from gold before."""
     eval: EvalConfig = EvalConfig()
@@ -171,6 +183,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_regularisers(self.algorithm, self.reference, self.model.lora_rank)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
@@ -275,6 +288,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError([where + problem for problem in explain(error, Config)]) from None
     _check_model_path(config.model.path)
     _check_template(config.model)
+    _check_reference(config)
     return config
 
 
@@ -298,6 +312,14 @@ def _check_model_path(path: str) -> None:
         raise ConfigError([f'model.path = "{path}": no such folder; give that of a model, or a hub name'])
     if path and folder.is_dir() and not (folder / "config.json").is_file():
         raise ConfigError([f'model.path = "{path}": the folder has no config.json, so it is not a model'])
+
+
+def _check_reference(config: Config) -> None:
+    """A reference is a model like the policy."""
+    try:
+        refuse_reference(config.reference, config.model.path)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
 
 
 def _check_template(model: ModelConfig) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from forge_train.config.objectives import refuse_objective, with_papers_values
 from forge_train.config.section import Section, known
 
 CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
@@ -22,17 +24,54 @@ Packing = Literal["auto", "tree", "padded"]
 class LossConfig(Section):
     """From advantages to one gradient."""
 
-    objective: Annotated[str, known("objective", "learn.losses.OBJECTIVES", "learn.losses.AUTO")] = "auto"
-    """Per-token loss, a name in `forge_train.learn.losses.OBJECTIVES`; auto is `clipped`, and `ppo` for
-    rollouts that are late: then the trust region must be around the policy that sampled."""
-    clip_low: float = Field(default=0.2, ge=0, lt=1)
-    """The ratio of current to proximal probability is clipped below 1 - clip_low."""
+    objective: Annotated[
+        str,
+        known("objective", "learn.losses.OBJECTIVES", "learn.losses.UNIT_OBJECTIVES", "learn.losses.AUTO"),
+    ] = "auto"
+    """Loss of each token, a name in `forge_train.learn.losses.OBJECTIVES`, or of whole turns and
+    trajectories, in `UNIT_OBJECTIVES`; auto is `clipped`, and `ppo` for rollouts that are late: then the
+    trust region must be around the policy that sampled. Keys that are not said follow it, as its paper has
+    them: docs/algorithms/objectives.md."""
+    clip_low: float = Field(default=0.2, ge=0, le=1)
+    """The ratio of current to proximal probability is clipped below 1 - clip_low; with 1, nowhere."""
     clip_high: NonNegativeFloat = 0.28
     """And above 1 + clip_high; a higher bound above keeps rare tokens alive (DAPO, arXiv 2503.14476)."""
     dual_clip: NonNegativeFloat = 3.0
     """Where the advantage is negative that bounds nothing, and a token that became likelier would push with
     its whole ratio: it pushes with at most this many times its advantage (dual-clip PPO, arXiv 1912.09729,
     whose value is 3). 0: no bound; else more than 1."""
+    old_policy: Literal["auto", "proximal", "behaviour"] = "auto"
+    """Whom the ratio is taken to: the learner before the update, and a weight corrects for the engine; or who
+    sampled. auto: the latter for rollouts that are late. `clipped` is always the former, `ppo` the latter."""
+    tau_good: PositiveFloat = 1.0
+    """For sapo: how fast the gate closes for good tokens (arXiv 2511.20347)."""
+    tau_bad: PositiveFloat = 1.05
+    """For sapo: and for bad ones; larger closes faster."""
+    beta_low: NonNegativeFloat = 1.0
+    """For gppo: what is left of the gradient of bad tokens that the clip decides on; ce_gppo: 0.75."""
+    beta_high: NonNegativeFloat = 1.0
+    """For gppo: and of good ones (arXiv 2509.20712)."""
+    tau: PositiveFloat = 0.1
+    """For opmd: how strongly a policy is pulled back to where it was. Kimi's papers do not say theirs."""
+    kernel_good: tuple[PositiveFloat, PositiveFloat] = Field(default=(2.0, 3.0), strict=False)
+    """For vespo: k and lambda of the kernel of good tokens (arXiv 2602.10693, values of TRL)."""
+    kernel_bad: tuple[PositiveFloat, PositiveFloat] = Field(default=(3.0, 2.0), strict=False)
+    """For vespo: and of bad ones."""
+    off_policy_delta: PositiveFloat | None = None
+    """Bad tokens of trajectories that the policy has drifted from by more than so many nats a token are left
+    out, e.g. 0.5 (DeepSeek-V3.2, arXiv 2512.02556, Eq. 9)."""
+    entropy_weight: NonNegativeFloat = 0.0
+    """Bonus for the entropy of the distribution that each trained token was drawn from, in nats."""
+    kl_weight: NonNegativeFloat = 0.0
+    """Penalty for leaving the reference ([reference]); 0: none."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """loss: a term beside the objective. reward: what an action's tokens cost is taken from its reward."""
+    kl: Literal["k1", "k2", "k3", "unbiased"] = "k3"
+    """Estimate of the divergence, see docs/algorithms/regularisers.md. unbiased: k3 times the ratio to who
+    sampled (DeepSeek-V3.2). In the reward only k1, which is then the default."""
+    ptx_weight: NonNegativeFloat = 0.0
+    """Weight of the mean negative log likelihood of episodes that are worth imitating ([ptx]), in each
+    optimizer step (Kimi K2, arXiv 2507.20534)."""
     importance_level: Literal["token", "sequence"] = "token"
     """The ratio of learner's to engine's probability is that of one token, or the product over a trajectory.
     The product is exact and soon far from 1; it costs a forward pass more."""
@@ -43,14 +82,23 @@ class LossConfig(Section):
     sequence_range: tuple[float, float] | None = Field(default=None, strict=False)
     """Trajectories whose geometric mean ratio lies outside [low, high], e.g. [0.999, 1.001], are left out; it
     costs a forward pass more."""
-    denominator: Literal["token", "turn", "trajectory", "constant"] = "token"
+    denominator: Literal["token", "turn", "segment", "trajectory", "constant"] = "token"
     """What the sum of token losses is divided by, over the whole optimizer step: all trained tokens, a mean
-    over the tokens of each turn or trajectory first, or `constant` times the trajectories."""
+    over the tokens of each turn, segment or trajectory first, or `constant` times the trajectories."""
     constant: PositiveFloat | None = None
     """With denominator = "constant": what the sum over one trajectory is divided by, before the mean over
     trajectories; usually the most tokens a trajectory may write (Dr. GRPO, arXiv 2503.20783)."""
     minibatches: PositiveInt = 1
     """Optimizer steps of one update; above 1 the clipping begins to matter."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_the_objective(cls, told: Any) -> Any:
+        """What is not said follows objective and kl_in."""
+        if not isinstance(told, Mapping):
+            return told
+        in_reward = {"kl": "k1"} if told.get("kl_in") == "reward" else {}
+        return {**in_reward, **with_papers_values(told)}
 
     @model_validator(mode="after")
     def _divisor(self) -> Self:
@@ -76,10 +124,11 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _once(self) -> Self:
-        if self.objective == "ppo" and self.importance_level == "sequence":
+        refuse_objective(self.objective, self.importance_level, self.old_policy, self.denominator)
+        if self.kl_in == "reward" and self.kl != "k1":
             raise ValueError(
-                'importance_level = "sequence": objective = "ppo" already holds the ratio to who sampled, so '
-                'it would count twice; use objective = "clipped", or importance_level = "token"'
+                f'kl = "{self.kl}": in the reward it is that of a token as it was sampled, k1; leave it out, '
+                'or set kl_in = "loss"'
             )
         return self
 

@@ -13,6 +13,8 @@ from forge_train.config.hyperparameters import (
     CriticConfig,
     OptimConfig,
 )
+from forge_train.config.objectives import OPMD, SAMPLER, unread
+from forge_train.config.regularisers import PTXConfig, ReferenceConfig
 from forge_train.config.section import Section
 from forge_train.config.sections import RolloutConfig, VLLMConfig
 
@@ -39,6 +41,8 @@ class Sections(Protocol):
     algorithm: AlgorithmConfig
     critic: CriticConfig
     optim: OptimConfig
+    ptx: PTXConfig
+    reference: ReferenceConfig
     rollout: RolloutConfig
     vllm: VLLMConfig
 
@@ -69,11 +73,8 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield "agent", ("env",), "agent.function runs in this process; use agent.command"
     if config.vllm.urls:
         yield "vllm", STARTED, "vllm.urls names servers that run, and none is started; drop vllm.urls"
-    if algorithm.objective == "nll":
-        weighs = () if algorithm.importance_level == "sequence" else ("importance_cap", "importance_range")
-        why = 'algorithm.objective = "nll" has no ratio of probabilities; use "clipped"'
-        yield "algorithm", ("clip_low", "clip_high", "dual_clip", *weighs), why
-    elif algorithm.objective == "ppo":
+    yield from _of_the_loss(config)
+    if algorithm.objective == "ppo":
         why = 'algorithm.objective = "ppo" is the ratio to who sampled, with no weight on it; use "clipped"'
         yield "algorithm", ("importance_cap",), why
     elif algorithm.objective == "auto" and lag and algorithm.importance_level == "token":
@@ -100,3 +101,35 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield "algorithm", TURN_CREDIT, f'{asked} has tokens for steps; use "turn_gae" or "bilevel_gae"'
     elif algorithm.advantage == "turn_gae":
         yield "algorithm", TOKEN_CREDIT, f'{asked} has turns for steps; use "gae" or "bilevel_gae"'
+
+
+def _of_the_loss(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The same for keys of other objectives, and of regularisers that are off."""
+    algorithm = config.algorithm
+    named = f'algorithm.objective = "{algorithm.objective}"'
+    if algorithm.objective == "nll":
+        weighs = () if algorithm.importance_level == "sequence" else ("importance_cap", "importance_range")
+        why = f'{named} has no ratio of probabilities; use "clipped"'
+        yield "algorithm", ("clip_low", "clip_high", "dual_clip", *weighs), why
+    yield (
+        "algorithm",
+        unread(algorithm.objective),
+        f"{named} does not read it (docs/algorithms/objectives.md)",
+    )
+    if algorithm.objective in OPMD:
+        yield "algorithm", ("importance_cap",), f"{named} puts no weight on who sampled"
+    elif algorithm.old_policy == "behaviour" and algorithm.objective not in SAMPLER:
+        why = 'algorithm.old_policy = "behaviour" is the ratio to who sampled already; use "proximal"'
+        yield "algorithm", ("importance_cap",), why
+    if not algorithm.kl_weight:
+        why = "algorithm.kl_weight = 0 asks no reference; set kl_weight"
+        yield "algorithm", ("kl", "kl_in"), why
+        yield "reference", tuple(type(config.reference).model_fields), why
+    elif not config.reference.refresh:
+        yield (
+            "reference",
+            ("reset_optimizer",),
+            "reference.refresh = 0 never makes a new reference; set refresh",
+        )
+    if not algorithm.ptx_weight:
+        yield "ptx", tuple(type(config.ptx).model_fields), "algorithm.ptx_weight = 0; set ptx_weight"

@@ -16,7 +16,7 @@ from torch import Tensor
 from forge_train.learn.tree import Ints, Tree, grow, pad, trie_of
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
-Denominator = Literal["token", "turn", "trajectory", "constant"]
+Denominator = Literal["token", "turn", "segment", "trajectory", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,8 @@ def token_weights(
       Long trajectories weigh more.
     - "turn": the mean over the tokens of an action, then over all actions of the step. Every action
       weighs the same, however long.
+    - "segment": the mean over the tokens of a segment, then over all segments of the step. What a trajectory
+      earned counts as often as it was told anew (ReSum-GRPO, arXiv 2509.13313: 1 / sum_g n_g).
     - "trajectory": the mean over a trajectory's trained tokens, all its segments together, then over
       trajectories. Every trajectory weighs the same (GRPO, arXiv 2402.03300, Eq. 3).
     - "constant": the sum over a trajectory's tokens, over `constant`, then the mean over trajectories. No
@@ -176,6 +178,8 @@ def token_weights(
             return [torch.full((s.at_N.numel(),), 1 / total) for s in samples]
         case "turn":
             return _mean_of_means([[(s.trajectory, a) for a in s.action_N.tolist()] for s in samples])
+        case "segment":
+            return _mean_of_means([[s.key] * s.at_N.numel() for s in samples])
         case "trajectory":
             return _mean_of_means([[(s.trajectory, 0)] * s.at_N.numel() for s in samples])
         case "constant":
@@ -187,7 +191,9 @@ def token_weights(
             total_constant = constant * len({s.trajectory for s in samples})
             return [torch.full((s.at_N.numel(),), 1 / total_constant) for s in samples]
         case _:
-            raise ValueError(f"denominator={denominator!r}: choose token, turn, trajectory or constant")
+            raise ValueError(
+                f"denominator={denominator!r}: choose token, turn, segment, trajectory or constant"
+            )
 
 
 def _mean_of_means(units: Sequence[Sequence[tuple[int, int]]]) -> list[Tensor]:

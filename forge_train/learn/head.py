@@ -38,14 +38,17 @@ class Head:
                 'set optim.head_dtype = "auto"'
             )
 
-    def __call__(self, hidden_NH: Tensor, target_N: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, hidden_NH: Tensor, target_N: Tensor, temperature: float, pushed: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """`score`, a chunk at a time where all logits at once would be too large."""
-        if len(hidden_NH) <= self.rows:
-            return score(self._logits, hidden_NH, target_N, temperature)
-        chunks = zip(torch.split(hidden_NH, self.rows), torch.split(target_N, self.rows), strict=True)
+        rows = max(self.rows // 2, 1) if pushed else self.rows
+        if len(hidden_NH) <= rows:
+            return score(self._logits, hidden_NH, target_N, temperature, pushed)
+        chunks = zip(torch.split(hidden_NH, rows), torch.split(target_N, rows), strict=True)
         # The backward computes each chunk's logits again, so that only one chunk's exist.
         pieces = [
-            checkpoint(score, self._logits, hidden_CH, target_C, temperature, use_reentrant=False)
+            checkpoint(score, self._logits, hidden_CH, target_C, temperature, pushed, use_reentrant=False)
             for hidden_CH, target_C in chunks
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
@@ -61,14 +64,24 @@ class Head:
 
 
 def score(
-    logits_of: Callable[[Tensor], Tensor], hidden_NH: Tensor, target_N: Tensor, temperature: float
+    logits_of: Callable[[Tensor], Tensor],
+    hidden_NH: Tensor,
+    target_N: Tensor,
+    temperature: float,
+    pushed: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Logprobs of the targets, float32 with gradient, and entropies of the distributions, without."""
+    """Logprobs of the targets, float32 with gradient, and entropies of the distributions, in nats.
+
+    These have a gradient where they are `pushed`, which takes twice the memory.
+    """
     logits_NV = logits_of(hidden_NH).float()
     if temperature != 1.0:
         logits_NV = logits_NV / temperature
     normalizer_N = logits_NV.logsumexp(-1)
     logprobs_N = logits_NV.gather(-1, target_N[:, None]).squeeze(-1) - normalizer_N
+    if pushed:
+        probs_NV = (logits_NV - normalizer_N[:, None]).exp()
+        return logprobs_N, normalizer_N - (probs_NV * logits_NV).sum(-1)
     with torch.no_grad():
         # H = log Z - sum(p * logit)
         probs_NV = (logits_NV - normalizer_N[:, None]).exp_()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.batch import Batch, Sample, samples, unique_tokens
 from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
 from forge_train.learn.lora import adapter_state
-from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
+from forge_train.learn.losses import PolicyLoss, holds, settled
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
+from forge_train.learn.ratios import Key, corrects_sequences, sequence_factors
+from forge_train.learn.reference import Reference, read_weights
+from forge_train.learn.step_loss import Known, StepLoss, crosses
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
 from forge_train.learn.update_metrics import Tally
@@ -58,6 +62,8 @@ class Learner(TrainedModel):
                 )
         super().__init__(model, model, optim, device=torch.device(device), dtype=dtype, processes=processes)
         self.head = Head(self.model, optim, self.device)
+        self.reference: Reference | None = None
+        """Whom the policy is held to, where anybody is."""
 
     @together("in an update")
     def update(
@@ -65,15 +71,17 @@ class Learner(TrainedModel):
         trajectories: Sequence[Trajectory],
         advantages: Sequence[Sequence[float]],
         loss: LossConfig,
+        lessons: Sequence[Trajectory] = (),
         *,
         temperature: float = 1.0,
     ) -> dict[str, float]:
         """One optimizer step per minibatch; the version goes up by one.
 
         `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
-        `temperature` is the one the behaviour logprobs were sampled at. Segments without a signal (all
-        advantages 0) are not forwarded but count in the denominators. A step whose gradient is not finite is
-        not taken.
+        `lessons`: episodes to be imitated beside, dealt over the minibatches (`ptx_weight`).
+        `temperature` is the one the behaviour logprobs were sampled at; lessons are learned at 1. Segments
+        without a signal (all advantages 0) are not forwarded but count in the denominators, unless the loss
+        `holds`. A step whose gradient is not finite is not taken.
 
         Returns `loss` and `grad_norm` (mean over steps, before clipping), `lr` (last step),
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
@@ -83,28 +91,32 @@ class Learner(TrainedModel):
         `seconds` and, of these, `logprob_seconds` before the first step; and, when anything was forwarded,
         the mean over trained tokens of `entropy` (nats) and of the objective's figures, with
         `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
-        `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), and the
-        figures of `sequence_correction` where the loss asks for it.
+        `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), the
+        figures of `sequence_correction` where the loss asks for it, `kl_reference` (k3) where it asks a
+        reference, and `ptx_nll` of lessons.
         """
         started = time.perf_counter()
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
-        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         found = samples(trajectories, advantages)
-        signal = {s.trajectory for s in found if not s.silent}
-        objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
-        by_trajectory = corrects_sequences(loss)
-        scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]
-        proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
-        # Steps after the first no longer have the weights from before the update.
-        if len(parts) > 1 or by_trajectory:
-            proximal = self._logprobs(scored, temperature)
-            if by_trajectory:
-                factors, figures = sequence_factors(scored, proximal, loss)
+        policy = PolicyLoss(
+            settled(loss, late=any(v < self.version for t in trajectories for v in t.versions))
+        )
+        live = forwarded(found, policy)
+        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
+        taught = samples(lessons, [[1.0] * count_actions(t) for t in lessons])
+        dealt = deal(len(lessons), len(parts), seed=self.version) if lessons else []
+        known, figures = self._known(found, live, policy, temperature, steps=len(parts))
         prepared = time.perf_counter()
-        for part in parts:
-            chosen = [s for s in found if s.trajectory in part]
-            self._step(chosen, proximal, factors, objective, loss, temperature, tally)
+        for i, part in enumerate(parts):
+            step_loss = StepLoss(policy, [s for s in found if s.trajectory in part], known, self.device)
+            chosen = [s for s in live if s.trajectory in part]
+            if policy.of_trajectories and crosses(live):
+                now = known.proximal if i == 0 else self._logprobs(chosen, temperature)
+                assert now is not None, "scored before the first step"
+                step_loss.spread(chosen, now)
+            beside = [s for s in taught if i < len(dealt) and s.trajectory in dealt[i]]
+            self._step(chosen, step_loss, beside, temperature, tally)
         self.version += 1
         tally.flops = self.work.taken()
         if self.processes:
@@ -114,7 +126,7 @@ class Learner(TrainedModel):
             **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
             "lr": self.learning_rate(max(self.steps - 1, 0)),
-            "skipped_trajectories": float(len(trajectories) - len(signal)),
+            "skipped_trajectories": float(len(trajectories) - len({s.trajectory for s in live})),
             "seconds": time.perf_counter() - started,
             "logprob_seconds": prepared - started,
         }
@@ -127,13 +139,57 @@ class Learner(TrainedModel):
 
         0.0 at the world's tokens, like `Segment.logprobs`.
         """
+        return self._by_segment(trajectories, partial(self._logprobs, temperature=temperature))
+
+    @staticmethod
+    def _by_segment(
+        trajectories: Sequence[Trajectory], score: Callable[[list[Sample]], dict[Key, Tensor]]
+    ) -> list[list[list[float]]]:
         found = samples(trajectories, [[0.0] * count_actions(t) for t in trajectories])
         filled = [[[0.0] * len(s.tokens) for s in t.segments] for t in trajectories]
-        for sample, logprobs_N in zip(found, self._logprobs(found, temperature).values(), strict=True):
+        for sample, logprobs_N in zip(found, score(found).values(), strict=True):
             row = filled[sample.trajectory][sample.segment]
             for position, value in zip(sample.at_N.tolist(), logprobs_N.tolist(), strict=True):
                 row[position] = value
         return filled
+
+    @together("scoring by the reference")
+    def reference_logprobs(
+        self, trajectories: Sequence[Trajectory], *, temperature: float = 1.0
+    ) -> list[list[list[float]]]:
+        """`logprobs` under the reference's weights. Raises ValueError where none is remembered."""
+        return self._by_segment(trajectories, partial(self._reference_logprobs, temperature=temperature))
+
+    @together("remembering a reference")
+    def remember(self, *, forget_moments: bool = False) -> None:
+        """The weights as they are become the reference; with `forget_moments` the optimizer begins anew."""
+        self.reference = Reference(self.model)
+        if forget_moments:
+            self.forget_moments()
+
+    @together("taking a reference")
+    def take_reference(self, folder: Path) -> None:
+        """The model in `folder`, which transformers reads, becomes the reference; only rank 0 reads it.
+
+        Raises ValueError for one that is not like the policy.
+        """
+        reference = Reference(self.model)
+        leads = self.processes is None or self.processes.leads
+        reference.take(read_weights(folder) if leads else {}, self.processes)
+        self.reference = reference
+
+    @together("saving the reference")
+    def save_reference(self, folder: Path) -> None:
+        """Write the reference, each process its part."""
+        assert self.reference is not None, "remember or take one before"
+        self.reference.save(folder)
+
+    @together("loading the reference")
+    def load_reference(self, folder: Path) -> None:
+        """What `save_reference` wrote becomes the reference."""
+        reference = Reference(self.model)
+        reference.load(folder)
+        self.reference = reference
 
     def weights(self, dtype: torch.dtype | None = None, at_once: int = BUCKET) -> Iterator[dict[str, Tensor]]:
         """The plain model's weights by name, in buckets of about `at_once` bytes: see `plain_weights`."""
@@ -158,49 +214,77 @@ class Learner(TrainedModel):
         """A copy of the adapters' weights, whole: for `load_adapter`, and `save_adapter`."""
         return adapter_state(self.model)
 
+    def _known(
+        self, found: list[Sample], live: list[Sample], policy: PolicyLoss, temperature: float, *, steps: int
+    ) -> tuple[Known, dict[str, float]]:
+        """What an update of so many steps must know before the first one, and figures of it."""
+        loss, whole = policy.config, policy.of_trajectories and crosses(live)
+        if not live:
+            return Known(), {}
+        proximal, factors, figures = None, dict[Key, Tensor](), dict[str, float]()
+        # Steps after the first no longer have the weights from before the update.
+        if steps > 1 or whole or corrects_sequences(loss):
+            signal = {s.trajectory for s in live}
+            scored = [s for s in found if s.trajectory in signal] if corrects_sequences(loss) else live
+            proximal = self._logprobs(scored, temperature)
+            if corrects_sequences(loss):
+                factors, figures = sequence_factors(scored, proximal, loss)
+        held = loss.kl_weight > 0 and loss.kl_in == "loss"
+        reference = self._reference_logprobs(live, temperature) if held else {}
+        return Known(proximal, factors, reference), figures
+
     def _step(
         self,
-        part: list[Sample],
-        proximal: dict[tuple[int, int], Tensor] | None,
-        factors: dict[tuple[int, int], Tensor],
-        objective: Objective,
-        loss: LossConfig,
+        live: list[Sample],
+        step_loss: StepLoss,
+        lessons: list[Sample],
         temperature: float,
         tally: Tally,
     ) -> None:
-        """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`."""
-        weight_of = token_weights(part, loss.denominator, loss.constant)
-        weights = {s.key: w_N * factors.get(s.key, 1.0) for s, w_N in zip(part, weight_of, strict=True)}
-        weights[IDLE.key] = torch.zeros(1)
-        live = [s for s in part if not s.silent]
-        if not live:
+        """One optimizer step on what is forwarded of one minibatch, and on `lessons`."""
+        if not live and not lessons:
             return
-        tally.unique += unique_tokens(live)
+        tally.unique += unique_tokens(live) if live else 0
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for chosen, batch in self.batches(live):
-            keys = [s.key for s in chosen]
-            weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
-            current_N, entropy_N = within(self.model, self._forward, batch, temperature)
+        config, total = step_loss.policy.config, 0.0
+        pushed = config.entropy_weight > 0
+        for chosen, batch in self.batches(live) if live else ():
+            current_N, entropy_N = within(self.model, self._forward, batch, temperature, pushed)
             current_N.retain_grad()
-            proximal_N = current_N.detach()
-            if proximal is not None:
-                proximal_N = torch.cat([proximal.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
-            loss_N, stats = objective(current_N, proximal_N, batch.behaviour_N, batch.advantage_N, loss)
-            summed = (weight_N * loss_N).sum()
+            summed, stats = step_loss(chosen, batch, current_N, entropy_N)
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
             if IDLE not in chosen:
                 assert current_N.grad is not None
-                tally.tokens({"entropy": entropy_N, **stats}, current_N.grad, batch.real, batch.positions)
+                tally.tokens(stats, current_N.grad, batch.real, batch.positions)
+        total += self._teach(lessons, config.ptx_weight, tally) if lessons else 0.0
         tally.step(total, *self.take_step())
 
-    def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
+    def _teach(self, lessons: list[Sample], weight: float, tally: Tally) -> float:
+        """The gradient of `weight` times the mean negative log likelihood of `lessons`; returns its share."""
+        count, total = sum(s.at_N.numel() for s in lessons), 0.0
+        for chosen, batch in self.batches(lessons):
+            current_N, _ = within(self.model, self._forward, batch, 1.0)
+            summed = -current_N.sum() * (0.0 if IDLE in chosen else weight / count)
+            summed.backward()  # type: ignore[no-untyped-call]
+            total += float(summed.detach())
+            if IDLE not in chosen:
+                tally.lesson(-float(current_N.detach().sum()), current_N.numel())
+        return total
+
+    def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[Key, Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
         return self.scored(found, lambda batch: self._forward(batch, temperature)[0])
 
-    def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
-        """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.
+    def _reference_logprobs(self, found: Sequence[Sample], temperature: float) -> dict[Key, Tensor]:
+        """The same under the reference."""
+        if self.reference is None:
+            raise ValueError("kl_weight asks a reference and none is remembered: call remember() before")
+        with self.reference.in_place():
+            return self._logprobs(found, temperature)
+
+    def _forward(self, batch: Batch, temperature: float, pushed: bool = False) -> tuple[Tensor, Tensor]:
+        """Logprobs [N] of the trained tokens, with gradient, and entropies [N], with it if they are `pushed`.
 
         Rows need no attention mask: padding stands on the right, where causal attention keeps it out of
         sight, and without a mask SDPA takes its causal kernel. The head runs only where the next token is
@@ -214,8 +298,19 @@ class Learner(TrainedModel):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.base_model(**inputs, use_cache=False)
             hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)
-            logprobs_U, entropy_U = self.head(hidden_UH, target_U, temperature)
+            logprobs_U, entropy_U = self.head(hidden_UH, target_U, temperature, pushed)
         return logprobs_U.index_select(0, of_N), entropy_U.index_select(0, of_N)
+
+
+def forwarded(found: Sequence[Sample], policy: PolicyLoss) -> list[Sample]:
+    """The samples that a loss learns from: those with a signal, the whole trajectory where it looks at all of
+    it, and every one where it `holds` the policy."""
+    if holds(policy.config):
+        return list(found)
+    if policy.of_trajectories:
+        signal = {s.trajectory for s in found if not s.silent}
+        return [s for s in found if s.trajectory in signal]
+    return [s for s in found if not s.silent]
 
 
 def deal(count: int, parts: int, *, seed: int) -> list[set[int]]:

@@ -45,6 +45,8 @@ class TrainedModel:
     """Updates behind the weights."""
     steps: int
     """Optimizer steps taken; drives the schedule. Several per update when it has minibatches."""
+    forgot_at: int
+    """What `steps` was when the optimizer last began anew."""
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class TrainedModel:
         self.optimizer = adamw(self.model, optim)
         self.version = 0
         self.steps = 0
+        self.forgot_at = 0
 
     def batches(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
         """This process's micro-batches of `found`, each with its samples. All processes must call it."""
@@ -129,10 +132,15 @@ class TrainedModel:
         save_moments(folder, self.model, self.optimizer)
 
     @together("loading")
-    def load_moments(self, folder: Path, *, version: int, steps: int) -> None:
+    def load_moments(self, folder: Path, *, version: int, steps: int, forgot_at: int = 0) -> None:
         """Continue from `save_moments` with the counters of that time; the weights are the model's."""
-        load_moments(folder, self.model, self.optimizer, steps)
-        self.version, self.steps = version, steps
+        load_moments(folder, self.model, self.optimizer, steps - forgot_at)
+        self.version, self.steps, self.forgot_at = version, steps, forgot_at
+
+    def forget_moments(self) -> None:
+        """The optimizer begins anew; the schedule of the learning rate goes on."""
+        self.optimizer.state.clear()
+        self.forgot_at = self.steps
 
     @together("parking the moments")
     def park(self) -> None:
@@ -155,6 +163,7 @@ class TrainedModel:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "version": self.version,
             "steps": self.steps,
+            "forgot_at": self.forgot_at,
             "rng": torch.get_rng_state(),
         }
 
@@ -165,6 +174,7 @@ class TrainedModel:
         self.optimizer.load_state_dict(state["optimizer"])
         self.version = state["version"]
         self.steps = state["steps"]
+        self.forgot_at = state["forgot_at"]
         torch.set_rng_state(state["rng"])
 
     def _refuse_many(self) -> None:

@@ -28,6 +28,8 @@ class Tally:
         self.losses: list[float] = []
         self.norms: list[float] = []
         self.skipped = 0
+        self.taught = 0.0
+        self.lessons = 0
         self.flops = Flops()
 
     def tokens(self, stats: Stats, push_N: Tensor, forwarded: int, positions: int) -> None:
@@ -46,6 +48,11 @@ class Tally:
         self.forwarded += forwarded
         self.positions += positions
 
+    def lesson(self, nll: float, tokens: int) -> None:
+        """Count a micro-batch of lessons: the negative log likelihood of so many tokens together."""
+        self.taught += nll
+        self.lessons += tokens
+
     def add(self, shares: Sequence[Tally]) -> None:
         """Become the sum of what all processes measured, this one included; steps were taken together."""
         names = {name: None for share in shares for name in share.sums}
@@ -55,6 +62,8 @@ class Tally:
         self.pushes = [push_N for share in shares for push_N in share.pushes]
         self.losses = [sum(parts) for parts in zip(*(share.losses for share in shares), strict=True)]
         self.trained = sum(share.trained for share in shares)
+        self.taught = sum(share.taught for share in shares)
+        self.lessons = sum(share.lessons for share in shares)
         self.forwarded = sum(share.forwarded for share in shares)
         self.positions = sum(share.positions for share in shares)
         self.flops = sum((share.flops for share in shares), Flops())
@@ -73,6 +82,8 @@ class Tally:
         found |= {name: float(torch.tensor(values).max()) for name, values in self.peaks.items()}
         if self.pushes:
             found["top_tokens_share"] = top_share(torch.cat(self.pushes))
+        if self.lessons:
+            found["ptx_nll"] = self.taught / self.lessons
         return {
             **found,
             "loss": sum(self.losses) / steps,

@@ -5,6 +5,7 @@
     metrics.jsonl                   one line per step
     rollouts/step-000012.jsonl.gz   some of the step's episodes
     checkpoints/                    see checkpoint.py
+    reference/                      whom the policy is held to, see reference_keeper.py
     forge.lock                      held by the one process that writes
 
 A process can be killed at any instant: lines are written whole, a torn last one is repaired on opening, and

@@ -50,8 +50,13 @@ class Case:
     """Rank of the adapters."""
     half: bool = False
     """The frozen weights are bfloat16."""
+    apart: bool = False
+    """Every turn stands in a segment of its own, so that a trajectory is dealt to several processes."""
+    held: bool = False
+    """The weights at the beginning are remembered as the reference, and there are lessons."""
 
 
+HELD = {"objective": "opmd", "kl_weight": 0.2, "entropy_weight": 0.1, "ptx_weight": 0.3}
 CASES = {
     "sharded": Case(),
     "padded": Case(optim={"packing": "padded"}),
@@ -63,8 +68,12 @@ CASES = {
     "one trajectory": Case(count=1),
     "minibatches": Case(loss={"minibatches": 3}),
     "bfloat16": Case(dtype="bfloat16"),
+    "whole trajectories": Case(loss={"objective": "gspo", "clip_low": 0.5, "minibatches": 2}, apart=True),
+    "held": Case(loss=HELD, held=True),
+    "held copies": Case(loss=HELD, held=True, optim={"shard": False}),
 }
 if find_spec("peft"):
+    CASES["held adapters"] = Case(loss=HELD, held=True, lora=4)
     CASES["adapters"] = Case(lora=4)
     CASES["adapters on half"] = Case(lora=4, dtype="bfloat16", half=True)
 
@@ -98,7 +107,7 @@ def model_of(tied: bool = False) -> Qwen3ForCausalLM:
     return Qwen3ForCausalLM(config)
 
 
-def plays(count: int) -> tuple[list[Trajectory], list[list[float]]]:
+def plays(count: int, *, apart: bool = False) -> tuple[list[Trajectory], list[list[float]]]:
     """Trajectories that share an opening, of very different lengths, and their advantages."""
     rng = random.Random(count)
     words = lambda low, high: [rng.randrange(VOCAB) for _ in range(rng.randint(low, high))]  # noqa: E731
@@ -111,9 +120,19 @@ def plays(count: int) -> tuple[list[Trajectory], list[list[float]]]:
             said = words(1, 6)
             segment.act(said, [rng.uniform(-6, -2) for _ in said], action)
             segment.hear(words(1, 9))
-        group.append(Trajectory("g", [segment], rewards=[0.0] * turns))
+        segments = [segment]
+        if apart:
+            ends = [i for i, a in enumerate(segment.action[:-1]) if a >= 0 > segment.action[i + 1]]
+            segments = [_seen_once(segment, turn, end + 1) for turn, end in enumerate(ends)]
+        group.append(Trajectory("g", segments, rewards=[0.0] * turns))
         advantages.append([rng.uniform(-1, 1) for _ in range(turns)])
     return group, advantages
+
+
+def _seen_once(segment: Segment, turn: int, end: int) -> Segment:
+    """All up to `end`, of which only the action of `turn` is the policy's."""
+    mine = [action if action == turn else -1 for action in segment.action[:end]]
+    return Segment(segment.tokens[:end], segment.logprobs[:end], mine)
 
 
 def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
@@ -131,8 +150,11 @@ def learner_of(case: Case, model: Any, processes: Processes | None) -> Learner:
 
 def figures(policy: Learner, case: Case) -> dict[str, Any]:
     """Two updates, then everything that can be asked of a learner."""
-    group, advantages = plays(case.count)
-    metrics = [policy.update(group, advantages, LossConfig(**case.loss)) for _ in range(2)]
+    group, advantages = plays(case.count, apart=case.apart)
+    if case.held:
+        policy.remember()
+    lessons = plays(5)[0] if case.held else []
+    metrics = [policy.update(group, advantages, LossConfig(**case.loss), lessons) for _ in range(2)]
     for each in metrics:
         del each["seconds"], each["logprob_seconds"]
     return {
@@ -194,6 +216,11 @@ def lead(folder: Path, processes: Processes) -> None:
     for name, case in CASES.items():
         policy = learner_of(case, model_of(case.tied), processes)
         torch.save(figures(policy, case), folder / f"{name}.pt")
+        if name.startswith("held"):
+            policy.save_reference(folder / f"reference {name}")
+        if name == "held":
+            policy.take_reference(folder / "another")
+            torch.save(policy.reference_logprobs(plays(4)[0]), folder / "by another.pt")
         if name == "sharded":
             save(policy, folder / "saved at 2")
             torch.save(figures(policy, case), folder / "went on.pt")

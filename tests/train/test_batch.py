@@ -134,7 +134,7 @@ class TestWeights:
             token_weights([], "constant", constant)
 
     def test_unknown_denominator(self):
-        with pytest.raises(ValueError, match="choose token, turn, trajectory or constant"):
+        with pytest.raises(ValueError, match="choose token, turn, segment, trajectory or constant"):
             token_weights([], "row")
 
     def test_nothing_to_weigh(self):

@@ -92,7 +92,7 @@ def test_sections_are_frozen() -> None:
         ("optim.lr=inf", ["optim.lr", "finite"]),
         ("optim=3", ["optim = 3", "must be a table"]),
         ("worlds=3", ["worlds = 3", "must be a list"]),
-        ("algorithm.denominator=tokn", ["'token', 'turn', 'trajectory' or 'constant'"]),
+        ("algorithm.denominator=tokn", ["'token', 'turn', 'segment', 'trajectory' or 'constant'"]),
         ("algorithm.denominator=constant", ["algorithm.denominator", "set constant"]),
         ("algorithm.constant=5.0", ["algorithm.constant = 5.0", 'denominator = "constant"']),
         ("rollout.group_size=1", ["rollout.group_size = 1", "grpo", "2 or more"]),

@@ -35,7 +35,7 @@ def test_every_key_is_there_with_a_type_and_a_line() -> None:
         ("worlds.N.id", "text", "", "must be set, not empty"),
         ("worlds.N.args", "table", "{}", ""),
         ("rollout.engine", '"local" or "vllm"', '"local"', ""),
-        ("algorithm.clip_low", "float", "0.2", "0 or more, below 1"),
+        ("algorithm.clip_low", "float", "0.2", "0 or more, at most 1"),
         ("algorithm.sequence_range", "[float, float]", "", ""),
         ("eval.k", "list of int", "[1, 2, 4]", "above 0"),
         ("optim.eps", "float", "1e-8", "above 0"),

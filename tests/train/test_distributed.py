@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forge_train.config import OptimConfig
+from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn.distributed import Processes, join, spread
 from forge_train.learn.kernels import blocks
 from forge_train.learn.learner import Learner
@@ -28,6 +28,7 @@ from tests.train.ranks import (
     figures,
     learner_of,
     model_of,
+    plays,
     resume,
     save,
     valued,
@@ -82,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     critic = critic_of(Case(), None)
     valued(critic, Case())
     critic.save(place / "critic saved at 1")
+    another().save_pretrained(place / "another")
     processes = start("learns", place)
     try:
         for process in processes:
@@ -91,6 +93,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     finally:
         for process in processes:
             process.kill()
+
+
+def another() -> torch.nn.Module:
+    """A model like the policy, with weights of its own."""
+    model = model_of()
+    with torch.no_grad():
+        model.lm_head.weight *= -1
+    return model
 
 
 def close(a: dict[str, Any], b: dict[str, Any], tolerance: float = 1e-5) -> None:
@@ -160,6 +170,24 @@ class TestUpdate:
 
     def test_tied_weights_are_gathered_once(self, folder):
         assert "lm_head.weight" not in torch.load(folder / "tied.pt")["weights"]
+
+
+class TestReference:
+    @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.held])
+    def test_kept_by_two_it_is_that_of_one(self, folder, name):
+        """Each process wrote its part; one process takes it and scores as it did when it began."""
+        case = CASES[name]
+        policy, group = learner_of(case, model_of(), None), plays(4)[0]
+        begun = policy.logprobs(group)
+        policy.update(*plays(case.count), LossConfig())
+        policy.load_reference(folder / f"reference {name}")
+        assert policy.reference_logprobs(group) == begun != policy.logprobs(group)
+
+    def test_another_model_is_read_by_one_and_dealt_to_all(self, folder):
+        expected = Learner(another(), OptimConfig()).logprobs(plays(4)[0])
+        for mine, theirs in zip(torch.load(folder / "by another.pt"), expected, strict=True):
+            for row, other in zip(mine, theirs, strict=True):
+                assert row == pytest.approx(other, abs=1e-5)
 
 
 class TestCopies:

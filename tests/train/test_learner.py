@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn import learner as module
 from forge_train.learn.advantages import rloo
-from forge_train.learn.learner import Learner, score
-from forge_train.learn.losses import OBJECTIVES
+from forge_train.learn.head import score
+from forge_train.learn.learner import Learner
+from forge_train.learn.losses import HOLDING, OBJECTIVES, UNIT_OBJECTIVES
 from forge_train.learn.trained_model import schedule
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.train.models import VOCAB, qwen3
@@ -121,11 +122,13 @@ class TestLogprobs:
 class TestGradient:
     @given(
         SEEDS,
-        st.sampled_from(["token", "turn", "trajectory", "constant"]),
-        st.sampled_from(sorted(OBJECTIVES)),
+        st.sampled_from(["token", "turn", "segment", "trajectory", "constant"]),
+        st.sampled_from(sorted([*OBJECTIVES, *UNIT_OBJECTIVES])),
     )
     @FEW
     def test_micro_batching_cannot_change_it(self, seed, denominator, objective):
+        if objective in HOLDING and denominator in ("turn", "segment"):
+            denominator = "token"  # the config refuses the others
         loss = LossConfig(
             objective=objective, denominator=denominator, constant=50.0 if denominator == "constant" else None
         )
@@ -144,7 +147,7 @@ class TestGradient:
         moved = gradient(made(), [group[i] for i in order], [advantages[i] for i in order], LossConfig())
         assert same(moved, gradient(made(), group, advantages, LossConfig()))
 
-    @given(SEEDS, st.sampled_from(["token", "turn", "trajectory", "constant"]))
+    @given(SEEDS, st.sampled_from(["token", "turn", "segment", "trajectory", "constant"]))
     @FEW
     def test_is_the_declared_mean_computed_directly(self, seed, denominator):
         """Autograd through the plain forward, with the definition of each denominator spelt out."""
@@ -152,11 +155,11 @@ class TestGradient:
         advantages = rloo(group)
         parts: dict[object, list[torch.Tensor]] = {}
         for i, (trajectory, row) in enumerate(zip(group, advantages, strict=True)):
-            for segment in trajectory.segments:
+            for j, segment in enumerate(trajectory.segments):
                 logprobs = learner.model(input_ids=torch.tensor([segment.tokens])).logits[0].log_softmax(-1)
                 for at, (token, action) in enumerate(zip(segment.tokens, segment.action, strict=True)):
                     if action != WORLD:
-                        unit = {"turn": (i, action), "trajectory": i}.get(denominator, 0)
+                        unit = {"turn": (i, action), "segment": (i, j), "trajectory": i}.get(denominator, 0)
                         parts.setdefault(unit, []).append(-row[action] * logprobs[at - 1, token])
         if denominator == "constant":
             expected = torch.stack(parts[0]).sum() / (50.0 * len(group))
