@@ -3,8 +3,8 @@
     headers -> do they match? -> plan -> shard by shard: read one weight of each, merge, write -> rename
 
 A merge that is killed leaves `.OUT.merging` beside OUT and nothing at OUT; the same command goes on with the
-first shard that is missing. What dropping by chance (DARE) draws depends on the seed and the weight's name, so
-that it does not matter where a merge was cut.
+first shard that is missing. What is dropped by chance (DARE) depends on the seed and the weight's name, so that
+it does not matter where a merge was cut.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def merge(
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
-    """Merge `experts`, all trained from `base`, into a new model folder `out`; returns what `merge.json` tells.
+    """Merge `experts`, all trained from `base`, into a new folder `out`; returns what `merge.json` tells.
 
     Weights are stored as `dtype`, by default as theirs were, the widest where they differ; merged in float32.
     Configs, tokenizer and template are those of the first expert. Raises ValueError for what does not match,
@@ -151,7 +151,12 @@ def merge(
             tally += Tally(**json.loads(record.read_text()))
     _copy_beside(found[0].folder, aside, planned)
     write_index(aside, shards)
-    result = {**asdict(recipe), "weights": _told_weights(recipe), "base": base and str(base)}
+    result = {
+        **asdict(recipe),
+        "density": recipe.kept,
+        "weights": _told_weights(recipe),
+        "base": base and str(base),
+    }
     result |= {"experts": [str(path) for path in experts], **tally.as_record(found)}
     write_atomic(aside / RECORD, json.dumps(result, indent=1).encode())
     for leftover in (aside / PLAN, *aside.glob(".*.json")):
@@ -174,13 +179,11 @@ def plan(sources: Sequence[Source], dtype: torch.dtype | None) -> list[Planned]:
 def _refuse(experts: Sequence[Path], out: Path, recipe: Recipe, base: Path | None) -> None:
     if base is None and recipe.method not in WITHOUT_BASE:
         raise ValueError(
-            f"{recipe.method} merges what experts changed: say of what with --base FOLDER, the model that they "
-            f"were trained from, or use {' or '.join(sorted(WITHOUT_BASE))}"
+            f"{recipe.method} merges what experts changed: say of what with --base FOLDER, the model that "
+            f"they were trained from, or use {' or '.join(sorted(WITHOUT_BASE))}"
         )
     if len(experts) < 2 and recipe.method != "task_arithmetic":
-        raise ValueError(
-            f"{len(experts)} experts: give at least two; only task_arithmetic scales a single one"
-        )
+        raise ValueError(f"{len(experts)} experts: give at least two; only task_arithmetic scales one")
     if len(recipe.weights) != len(experts):
         raise ValueError(f"{len(recipe.weights)} weights for {len(experts)} experts: give one each")
     if recipe.method in MEASURED and len(set(recipe.weights)) > 1:
@@ -199,7 +202,8 @@ def _hear_alike(experts: Sequence[Source]) -> None:
     for expert, template in zip(experts[1:], others, strict=True):
         if template != first:
             warnings.warn(
-                f"{expert.asked} has another chat template than {experts[0].asked}, whose the merged model gets",
+                f"{expert.asked} has another chat template than {experts[0].asked}; the merged model gets "
+                "the latter's",
                 stacklevel=3,
             )
 

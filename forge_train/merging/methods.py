@@ -1,8 +1,8 @@
 """How experts become one: pure functions of one weight at a time.
 
-Shapes: every tensor is one weight of the model, of any shape; `base` is that of the model all experts began as,
-`deltas` has theirs minus it (task vectors), one an expert, E of them, float32. Returned is what is added to
-`base`. Nothing here knows of other weights, so that a model of any size is merged weight by weight.
+Shapes: every tensor is about one weight of the model, of any shape. `deltas_E` has, for each of E experts, its
+weight minus that of the model all began as, the base (a task vector), in float32. Returned is what is added to
+the base's. Nothing here knows of other weights, so that a model of any size is merged weight by weight.
 
 Sources: task arithmetic arXiv 2212.04089, TIES 2306.01708, DARE 2311.03099, SCE 2408.07990 (FuseChat) and, as
 Klear-AgentForge prints it, 2511.05951 Eq. 9-11; where arcee-ai/mergekit 0.1.4 differs, it is said.
@@ -45,8 +45,8 @@ class Recipe:
     consensus: Consensus = "minority"
     """SCE as Klear prints it: what C stands for."""
     floor: float = 0.0
-    """SCE: experts whose mean squared entries add up to less weigh the same. mergekit has 1e-6, which the small
-    changes of reinforcement never reach: a weight that moved by 1e-4 everywhere has 1e-8."""
+    """SCE: experts whose mean squared entries add up to less weigh the same. mergekit has 1e-6, which the
+    small changes of reinforcement never reach: a weight that moved by 1e-4 everywhere has 1e-8."""
     seed: int = 0
     """DARE: which entries are dropped."""
 
@@ -91,9 +91,11 @@ def ties(deltas_E: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor
     """Trim, elect a sign, merge those that agree with it (arXiv 2306.01708, Algorithm 1).
 
     Each expert keeps its `density` largest entries; the sign of an entry is that of sum_i w_i D_i; its value
-    the weighted mean over experts whose entry has that sign. Where the sum is 0 the sign is +, as in mergekit.
+    the weighted mean over experts whose entry has that sign. Where the sum is 0 the sign is +, as in
+    mergekit.
 
-    >>> ties(torch.tensor([[1.0, -2.0, 0.1], [2.0, 1.0, 0.1]]), Recipe("ties", (1, 1), 1.0), torch.Generator())
+    >>> deltas_E = torch.tensor([[1.0, -2.0, 0.1], [2.0, 1.0, 0.1]])
+    >>> ties(deltas_E, Recipe("ties", (1, 1), 1.0), torch.Generator())
     tensor([ 1.5000, -2.0000,  0.1000])
     """
     trimmed_E = torch.stack([_largest(delta, recipe.kept) for delta in deltas_E])
@@ -140,8 +142,8 @@ def sce(deltas_E: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
 def sce_paper(deltas_E: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """SCE as Klear-AgentForge prints it (arXiv 2511.05951, Eq. 9-11): (sum_i w_i D_i) x C x M.
 
-    w_i = |D_i|^2 over the sum of these, of all entries; M keeps the k = int(entries x density) with the largest
-    variance; nothing is renormalised. C is "a sign-consensus mask" that the paper does not define:
+    w_i = |D_i|^2 over the sum of these, of all entries; M keeps the k = int(entries x density) with the
+    largest variance; nothing is renormalised. C is "a sign-consensus mask" that the paper does not define:
     "minority" erases, expert by expert, what has not the sign of the sum (SCE's own third step); "unanimous"
     keeps an entry where no two experts have opposite signs; "none" is C = 1.
 

@@ -1,7 +1,7 @@
 """Safetensors files written weight by weight: none is held but the one that is being written.
 
-The format is a length, a header with every weight's type, shape and place, and the bytes. Types and shapes are
-known before anything is computed, so that the header can stand first.
+The format is a length, a header with every weight's type, shape and place, and the bytes. Types and shapes
+are known before anything is computed, so that the header can stand first.
 """
 
 from __future__ import annotations
