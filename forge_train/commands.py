@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_train.merging import command as merging
+from forge_train.selection import command as selection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +53,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     judge.set_defaults(command=rejudge)
 
     merging.add(commands)
+    selection.add(commands)
 
 
 def rejudge(args: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
     headers -> do they match? -> plan -> shard by shard: read one weight of each, merge, write -> rename
 
 A merge that is killed leaves `.OUT.merging` beside OUT and nothing at OUT; the same command goes on with the
-first shard that is missing. What is dropped by chance (DARE) depends on the seed and the weight's name, so that
-it does not matter where a merge was cut.
+first shard that is missing. What is dropped by chance (DARE) depends on the seed and the weight's name, so
+that it does not matter where a merge was cut.
 """
 
 from __future__ import annotations

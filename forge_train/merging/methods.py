@@ -1,8 +1,8 @@
 """How experts become one: pure functions of one weight at a time.
 
-Shapes: every tensor is about one weight of the model, of any shape. `deltas_E` has, for each of E experts, its
-weight minus that of the model all began as, the base (a task vector), in float32. Returned is what is added to
-the base's. Nothing here knows of other weights, so that a model of any size is merged weight by weight.
+Shapes: every tensor is about one weight of the model, of any shape. `deltas_E` has, for each of E experts,
+its weight minus that of the model all began as, the base (a task vector), in float32. Returned is what is
+added to the base's. Nothing here knows of other weights, so that a model of any size is merged one by one.
 
 Sources: task arithmetic arXiv 2212.04089, TIES 2306.01708, DARE 2311.03099, SCE 2408.07990 (FuseChat) and, as
 Klear-AgentForge prints it, 2511.05951 Eq. 9-11; where arcee-ai/mergekit 0.1.4 differs, it is said.
