@@ -30,6 +30,7 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.optimizers import refuse_optimizer
 from forge_train.config.section import Section
 from forge_train.config.sections import (
     EvalConfig,
@@ -171,6 +172,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_optimizer(self.optim, self.model)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):

@@ -84,7 +84,7 @@ class Learner(TrainedModel):
         the mean over trained tokens of `entropy` (nats) and of the objective's figures, with
         `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
         `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), and the
-        figures of `sequence_correction` where the loss asks for it.
+        figures of `sequence_correction` where the loss asks for it, and of `QKClip.taken` with `qk_clip`.
         """
         started = time.perf_counter()
         self.work.taken()  # what was scored since the last update is no part of this one
@@ -113,6 +113,7 @@ class Learner(TrainedModel):
             **tally.metrics(),
             **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
+            **(self.qk_clip.taken() if self.qk_clip is not None else {}),
             "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len(signal)),
             "seconds": time.perf_counter() - started,
@@ -209,6 +210,8 @@ class Learner(TrainedModel):
         inputs: dict[str, Any] = {"input_ids": batch.tokens_BT}
         if batch.tree is not None:
             inputs = inputs_of(batch.tree, self.device, batch.at_N)
+        if self.qk_clip is not None:
+            self.qk_clip.look_at(batch)
         pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
         at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
