@@ -148,7 +148,7 @@ class OptimConfig(Section):
     """muon: matrices inside the model's blocks move by orthogonal updates (arXiv 2502.16982), all else by
     AdamW; at the same lr a matrix moves as far as with AdamW."""
     momentum: float = Field(default=0.95, ge=0, lt=1)
-    """Of Muon."""
+    """Share of what Muon remembers of gradients that stays at each step."""
     nesterov: bool = False
     """Muon looks ahead by a step of momentum: not so in Kimi K2 (arXiv 2507.20534), but in torch's
     default."""

@@ -23,7 +23,7 @@ from forge_train.engines.devices import refuse_missing
 from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
-from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, calls_made, select
+from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, calls_made, effect_of, select
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
@@ -37,7 +37,6 @@ from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
 from forge_train.seeds import derive_seed
-from forge_train.selection.candidates import effect_of
 from forge_train.show.live import Progress
 from forge_train.trajectory import WORLD, Segment, Trajectory
 

@@ -75,10 +75,10 @@ def merge(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told, indent=1))
         return 0
-    for expert, length in told["changes"].items():
+    for expert, length in told.get("changes", {}).items():
         print(f"{expert}: changed by {length:.4g}")
-    print(
-        f"merged: changed by {told['merged_change']:.4g}; experts oppose in {told['opposed']:.1%} of entries"
-    )
+    if "changes" in told:
+        changed, opposed = told["merged_change"], told["opposed"]
+        print(f"merged: changed by {changed:.4g}; experts oppose each other in {opposed:.1%} of entries")
     print(args.out)
     return 0

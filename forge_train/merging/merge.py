@@ -157,7 +157,7 @@ def merge(
         "weights": _told_weights(recipe),
         "base": base and str(base),
     }
-    result |= {"experts": [str(path) for path in experts], **tally.as_record(found)}
+    result |= {"experts": [str(path) for path in experts], **(tally.as_record(found) if base else {})}
     write_atomic(aside / RECORD, json.dumps(result, indent=1).encode())
     for leftover in (aside / PLAN, *aside.glob(".*.json")):
         leftover.unlink()

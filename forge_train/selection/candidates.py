@@ -5,8 +5,7 @@ Verdicts, reward parts and endings of a world stay apart in `Verdicts`, which on
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -97,12 +96,3 @@ def read_plays(folder: Path) -> tuple[list[list[Candidate]], Verdicts]:
         raise ValueError(f"{path} holds no play that came to an end; collect some")
     groups = [[found[i] for i in sorted(found)] for found in by_task.values()]
     return groups, verdicts
-
-
-def effect_of(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """Calls as text that is equal where they do the same, whatever order they were made in.
-
-    >>> effect_of([("pay", {"b": 1, "a": 2}), ("cancel", {})])
-    ['["cancel", {}]', '["pay", {"a": 2, "b": 1}]']
-    """
-    return sorted(json.dumps([name, dict(args)], sort_keys=True, ensure_ascii=False) for name, args in calls)

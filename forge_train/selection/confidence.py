@@ -73,7 +73,8 @@ def sliding(confidence: Sequence[float], window: int) -> npt.NDArray[np.float64]
     values = np.asarray(confidence, dtype=np.float64)
     width = min(window, len(values))
     summed = np.concatenate([[0.0], values.cumsum()])
-    return (summed[width:] - summed[:-width]) / width
+    means: npt.NDArray[np.float64] = (summed[width:] - summed[:-width]) / width
+    return means
 
 
 MEASURES: dict[str, Callable[[Sequence[float], Windows], float]] = {
