@@ -121,7 +121,7 @@ def _show(rows: Sequence[Any], ns: Sequence[int], tasks: int, plays: int) -> Non
     table.add_column("selector")
     for n in ns:
         table.add_column(f"N = {n}", justify="right")
-    table.add_column(f"gain over one play at N = {ns[-1]}", justify="right")
+    table.add_column(f"gain at N = {ns[-1]}", justify="right")
     for name in dict.fromkeys(row.selector for row in rows):
         mine = {row.n: row for row in rows if row.selector == name}
         cells = [str(mine[n].success) if n in mine else "" for n in ns]
