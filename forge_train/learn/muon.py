@@ -38,6 +38,12 @@ class MuonAdamW(torch.optim.AdamW):
     One state by parameter, one list of groups: what sets rates, saves or moves state need not know.
     """
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """AdamW looks for its counters of steps, which Muon has none of."""
+        groups = state["param_groups"]
+        super().__setstate__({**state, "param_groups": [group for group in groups if not group["muon"]]})
+        self.param_groups = groups
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Take one step of both."""

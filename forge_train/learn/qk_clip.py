@@ -49,9 +49,9 @@ class QKClip:
         config: Any = transformer.config
         self.heads, self.width = config.num_attention_heads, head_width(config)
         inner = config._attn_implementation
-        before = getattr(self.modules[0], "qk_clip", None)  # of an earlier stage
-        plain = inner in (NAME, "eager")  # a config may tell of a model that it was taken from
-        self._inner = before[0]._inner if before else AttentionInterface()["sdpa" if plain else inner]
+        earlier: Any = getattr(self.modules[0], "qk_clip", None) if inner == NAME else None  # another stage's
+        plain = inner in (NAME, "eager")  # a config may be that of a model that is looked at
+        self._inner = earlier[0]._inner if earlier else AttentionInterface()["sdpa" if plain else inner]
         AttentionInterface.register(NAME, watched)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         for module in self.modules:
