@@ -41,7 +41,8 @@ class MuonAdamW(torch.optim.AdamW):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """AdamW looks for its counters of steps, which Muon has none of."""
         groups = state["param_groups"]
-        super().__setstate__({**state, "param_groups": [group for group in groups if not group["muon"]]})
+        adamw = [group for group in groups if not group["muon"]]
+        super().__setstate__({**state, "param_groups": adamw})  # type: ignore[no-untyped-call]
         self.param_groups = groups
 
     @torch.no_grad()

@@ -55,7 +55,7 @@ class QKClip:
         AttentionInterface.register(NAME, watched)
         AttentionMaskInterface.register(NAME, sdpa_mask)
         for module in self.modules:
-            module.qk_clip = [self]  # type: ignore[assignment]  # in a list: it is no part of the model
+            module.qk_clip = [self]  # in a list: it is no part of the model
         transformer.set_attn_implementation(NAME)
         self._largest: dict[int, Tensor] = {}
         self._last_B: Tensor | None = None
@@ -81,7 +81,7 @@ class QKClip:
         at_T = torch.arange(length, device=query.device)
         key = key.repeat_interleave(shared, 1)
         largest_H = self._largest.get(id(module), query.new_full((query.shape[1],), -torch.inf))
-        for tile in at_T.split(TILE):
+        for tile in torch.split(at_T, TILE):
             logits = scale * query[:, :, tile] @ key.transpose(2, 3)
             seen = at_T[None, :] <= tile[:, None]
             if mask is not None and not mask.is_floating_point() and mask.dtype != torch.bool:
@@ -103,7 +103,7 @@ class QKClip:
             if not bool((gamma_H < 1).any()):
                 continue
             self.clipped += int((gamma_H < 1).sum())
-            query_H, key_K = factors(gamma_H, module.k_proj.out_features // self.width)  # type: ignore[union-attr,operator]
+            query_H, key_K = factors(gamma_H, module.k_proj.out_features // self.width)
             _scale(module.q_proj, query_H, self.width)
             _scale(module.k_proj, key_K, self.width)
 
@@ -123,7 +123,7 @@ def watched(
     **options: Any,
 ) -> Any:
     """Our entry in transformers' registry: look, then do what was done before. Scoring is not looked at."""
-    held: list[QKClip] | None = getattr(module, "qk_clip", None)  # type: ignore[assignment]
+    held: list[QKClip] | None = getattr(module, "qk_clip", None)
     if held is None:  # made from the config of a model that is looked at
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
     clip = held[0]

@@ -51,8 +51,8 @@ class Candidate:
 
     @property
     def result(self) -> tuple[str, ...]:
-        """What votes are counted by: the effect on the world, else the answer."""
-        return ("said", self.answer) if self.effect is None else ("did", *self.effect)
+        """What votes are counted by: the effect on the world, or the answer where none is known."""
+        return ("did", *self.effect) if self.effect else ("said", self.answer)
 
     @property
     def mean_logprob(self) -> float:

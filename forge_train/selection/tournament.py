@@ -96,8 +96,8 @@ class ModelReferee:
         key = hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
         if key not in self._known:
             reply = await self.chat.ask(messages, (), self.seed, 0)
-            line = {"key": key, "task": candidates[0].task, "answer": reply.action}
-            line["plays"] = [c.repetition for c in candidates]
+            compared = [c.repetition for c in candidates]
+            line = {"key": key, "task": candidates[0].task, "plays": compared, "answer": reply.action}
             with open(self._log, "ab", buffering=0) as file:
                 append(file, line)
             self._known[key] = line

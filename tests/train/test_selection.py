@@ -172,6 +172,8 @@ def test_votes_are_counted_by_what_was_done_where_that_is_known():
         candidate(2, "It is done.", effect=tuple(done)),
     ]
     assert chosen("majority", plays) == 1
+    asked = [candidate(0, "7", effect=()), candidate(1, "8", effect=()), candidate(2, "8 ", effect=())]
+    assert chosen("majority", asked) == 1, "of plays that only read, the answer counts"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 9)), min_size=1, max_size=8), st.randoms())
