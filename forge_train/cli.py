@@ -22,6 +22,7 @@ from forge_train.refusals import refusal, told
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 BLIND = "go on although the endpoint does not show the model its tools (openai:)"
 DEMO = Path(__file__).parent / "recipes" / "demo.toml"
+CONFIDENCE = "keep logprobs, and confidences over the K likeliest tokens, for forge-train select"
 GOES_ON = "the same command goes on where it stopped"
 NOTHING = "nothing is kept without --out"
 
@@ -139,7 +140,9 @@ def collect(args: argparse.Namespace) -> int:
                 args.split,
                 args.tasks,
                 args.out,
-                sampling=Sampling(temperature=args.temperature, max_tokens=action),
+                sampling=Sampling(
+                    temperature=args.temperature, max_tokens=action, top_logprobs=args.top_logprobs
+                ),
                 max_context=context,
                 device=args.device,
                 repeats=args.repeats,
@@ -305,6 +308,7 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
     gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
     gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
+    gather.add_argument("--top-logprobs", type=int, default=0, metavar="K", help=CONFIDENCE)
     gather.add_argument("--device", default="cpu")
     gather.add_argument("--blind", action="store_true", help=BLIND)
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")

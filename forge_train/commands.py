@@ -1,4 +1,4 @@
-"""More of what a person types: `forge-train config`, `replay` and `rejudge`."""
+"""More of what a person types: `forge-train config`, `replay`, `rejudge`, and what has a file of its own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from forge_train.merging import command as merging
+from forge_train.selection import command as selection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +51,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     judge.add_argument("--deadline", type=float, default=600.0, help="seconds of one episode")
     judge.add_argument("--json", action="store_true", help="print every verdict as JSON")
     judge.set_defaults(command=rejudge)
+
+    merging.add(commands)
+    selection.add(commands)
 
 
 def rejudge(args: argparse.Namespace) -> int:

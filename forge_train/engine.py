@@ -32,6 +32,8 @@ class Sampling:
     """Tokens of one action, the stop token included."""
     stop: tuple[int, ...] = ()
     """Token ids that end an action. The one that was sampled stays in the completion."""
+    top_logprobs: int = 0
+    """Tell each token's confidence over so many of the likeliest tokens, see `Completion`; 0: do not."""
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
@@ -42,6 +44,8 @@ class Sampling:
             raise ValueError(f"top_k={self.top_k}: it must be 0 (no limit) or more")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens={self.max_tokens}: an action needs at least one token")
+        if self.top_logprobs < 0:
+            raise ValueError(f"top_logprobs={self.top_logprobs}: it must be 0 (none) or more")
 
     @property
     def greedy(self) -> bool:
@@ -65,6 +69,10 @@ class Completion:
     """Number of optimizer steps behind the weights that sampled its first token."""
     spans: tuple[tuple[int, int], ...] = ()
     """(version, tokens) in order, when the weights changed under way; empty when they did not."""
+    confidence: tuple[float, ...] = ()
+    """Of each token, where `top_logprobs` = k asks for it: -1/k sum of the logprobs of the k likeliest tokens
+    there (DeepConf, arXiv 2508.15260, Eq. 2), in nats, after temperature and before top-p and top-k. The
+    surer the policy is of one token, the unlikelier are the others, and the larger is this."""
 
     @property
     def runs(self) -> tuple[tuple[int, int], ...]:
@@ -89,7 +97,11 @@ class EngineFailed(Exception):
 
 
 def completion(
-    tokens: list[int], logprobs: list[float], finish: Finish, versions: Sequence[int]
+    tokens: list[int],
+    logprobs: list[float],
+    finish: Finish,
+    versions: Sequence[int],
+    confidence: Sequence[float] = (),
 ) -> Completion:
     """A completion from the version of each of its tokens.
 
@@ -97,7 +109,8 @@ def completion(
     ((4, 2), (5, 1))
     """
     spans = tuple((version, sum(1 for _ in run)) for version, run in groupby(versions))
-    return Completion(tokens, logprobs, finish, versions[0], spans if len(spans) > 1 else ())
+    spans = spans if len(spans) > 1 else ()
+    return Completion(tokens, logprobs, finish, versions[0], spans, tuple(confidence))
 
 
 @runtime_checkable

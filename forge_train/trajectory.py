@@ -33,6 +33,9 @@ class Segment:
     """Behaviour logprob of each token; 0.0 where the world wrote it."""
     action: list[int] = field(default_factory=list)
     """Index of the action that wrote the token, `WORLD` (-1) for the world's."""
+    confidence: list[float] = field(default_factory=list)
+    """Of each token up to the last one of the policy's: see `Completion`; 0.0 where the world wrote it. Empty
+    when nobody asked for it."""
 
     def hear(self, tokens: list[int]) -> None:
         """Append tokens of the world."""
@@ -40,9 +43,14 @@ class Segment:
         self.logprobs += [0.0] * len(tokens)
         self.action += [WORLD] * len(tokens)
 
-    def act(self, tokens: list[int], logprobs: list[float], action: int) -> None:
+    def act(
+        self, tokens: list[int], logprobs: list[float], action: int, confidence: Sequence[float] = ()
+    ) -> None:
         """Append tokens that the policy sampled as its `action`-th action."""
         assert len(tokens) == len(logprobs)
+        if confidence:
+            assert len(tokens) == len(confidence)
+            self.confidence += [0.0] * (len(self.tokens) - len(self.confidence)) + list(confidence)
         self.tokens += tokens
         self.logprobs += logprobs
         self.action += [action] * len(tokens)
@@ -126,7 +134,9 @@ class Trajectory:
         return {
             "group": self.group,
             "segments": [
-                {"tokens": s.tokens, "logprobs": s.logprobs, "action": s.action} for s in self.segments
+                {"tokens": s.tokens, "logprobs": s.logprobs, "action": s.action}
+                | ({"confidence": s.confidence} if s.confidence else {})
+                for s in self.segments
             ],
             "rewards": self.rewards,
             "turn_rewards": self.turn_rewards,

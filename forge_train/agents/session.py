@@ -244,7 +244,9 @@ class Session:
             spans.append((version, min(count, left)))
             left -= spans[-1][1]
         kept = tuple(span for span in spans if span[1])
-        cut = Completion(said.tokens[:end], said.logprobs[:end], "stop", said.version, kept)
+        cut = Completion(
+            said.tokens[:end], said.logprobs[:end], "stop", said.version, kept, said.confidence[:end]
+        )
         return cut, text[: min(text.find(s) for s in stop if s in text)]
 
     def _take(
@@ -264,7 +266,7 @@ class Session:
         if cut is None:
             self._threads.append(thread)
         thread.segment.hear(prompt[cut.tokens if cut else 0 :])
-        thread.segment.act(said.tokens, said.logprobs, action)
+        thread.segment.act(said.tokens, said.logprobs, action, said.confidence)
         thread.messages += messages[len(thread.messages) :]
         thread.said.add(len(thread.messages))
         thread.messages.append(_as_sent(message))

@@ -30,6 +30,7 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.optimizers import refuse_optimizer
 from forge_train.config.regularisers import (
     PTXConfig,
     ReferenceConfig,
@@ -184,6 +185,7 @@ class Config(Section):
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
         refuse_regularisers(self.algorithm, self.reference, self.model.lora_rank)
+        refuse_optimizer(self.optim, self.model)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):

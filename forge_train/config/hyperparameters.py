@@ -191,7 +191,19 @@ class AlgorithmConfig(LossConfig):
 
 
 class OptimConfig(Section):
-    """AdamW and its schedule."""
+    """AdamW or Muon, and the schedule."""
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    """muon: matrices inside the model's blocks move by orthogonal updates (arXiv 2502.16982), all else by
+    AdamW; at the same lr a matrix moves as far as with AdamW."""
+    momentum: float = Field(default=0.95, ge=0, lt=1)
+    """Share of what Muon remembers of gradients that stays at each step."""
+    nesterov: bool = False
+    """Muon looks ahead by a step of momentum: not so in Kimi K2 (arXiv 2507.20534), but in torch's
+    default."""
+    qk_clip: NonNegativeFloat = 0.0
+    """Attention heads whose largest logit in a step exceeds this are scaled back to it (QK-Clip of Kimi K2,
+    which has 100); 0: none. Models that normalise queries and keys, as Qwen3 does, have no use for it."""
 
     lr: PositiveFloat = 3e-4
     """Learning rate at its peak. 3e-4 suits the tiny model; billions of weights want about 1e-6."""

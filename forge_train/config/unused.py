@@ -71,6 +71,8 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield "agent", tuple(type(config.agent).model_fields), "no program plays; set agent.command"
     elif config.agent.function:
         yield "agent", ("env",), "agent.function runs in this process; use agent.command"
+    if config.optim.kind != "muon":
+        yield "optim", ("momentum", "nesterov"), 'these are of optim.kind = "muon"; set that'
     if config.vllm.urls:
         yield "vllm", STARTED, "vllm.urls names servers that run, and none is started; drop vllm.urls"
     yield from _of_the_loss(config)

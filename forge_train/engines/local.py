@@ -25,7 +25,7 @@ from forge_train.engines.attention import Prefill, plan_decode, plan_prefill
 from forge_train.engines.decoder import Decoder, Ragged
 from forge_train.engines.pages import PAGE, Chain, Pages, common_prefix
 from forge_train.engines.requests import Counters, Request
-from forge_train.engines.sampler import sample, uniforms
+from forge_train.engines.sampler import confidences, sample, uniforms
 
 CACHE_BYTES = 4 << 30
 """Most memory that keys and values take unless the caller says otherwise."""
@@ -246,6 +246,11 @@ class LocalEngine:
             logits = self._decoder.forward(batch, self._pages)
             draws = uniforms([r.seed for r in ready], [len(r.tokens) for r in ready])
             said = sample(logits, [r.sampling for r in ready], draws) if ready else ([], [])
+            asked = [i for i, r in enumerate(ready) if r.sampling.top_logprobs]
+            if asked:
+                found = confidences(logits[asked], [ready[i].sampling for i in asked])
+                for i, value in zip(asked, found, strict=True):
+                    ready[i].confidence.append(value)
         self.counters.steps += 1
         for request, count in [(r, 1) for r in singles] + prefills:
             fed_back = request.chain.computed + count - max(request.prompt, request.chain.computed)
@@ -311,7 +316,9 @@ class LocalEngine:
             said = request.tokens[request.prompt :]
             self._leave(request)
             if not request.future.done():
-                request.future.set_result(completion(said, request.logprobs, finish, request.versions))
+                request.future.set_result(
+                    completion(said, request.logprobs, finish, request.versions, request.confidence)
+                )
 
     # ------------------------------------------------------------------------------------- admission
 

@@ -45,6 +45,8 @@ class Request:
     versions: list[int] = field(default_factory=list)
     """Weights version of each token sampled so far."""
     logprobs: list[float] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    """Of each token sampled so far, where it is asked for."""
     seat: int = -1
     clock: Clock | None = None
     """That of whoever waits for a seat, so long as it stands."""

@@ -71,6 +71,22 @@ def sample(
     return token[:, 0].tolist(), chosen[:, 0].tolist()
 
 
+def confidences(logits: torch.Tensor, samplings: Sequence[Sampling]) -> list[float]:
+    """The confidence of a token drawn from each row of `logits` [R, vocab]: see `Completion.confidence`.
+
+    >>> logits = torch.tensor([[0.7, 0.2, 0.1]]).log()
+    >>> [round(c, 6) for k in (2, 3) for c in confidences(logits, [Sampling(top_logprobs=k)])]
+    [0.983056, 1.422899]
+    """
+    temperature = torch.tensor([s.temperature or 1.0 for s in samplings], device=logits.device)
+    logprobs = torch.log_softmax(logits.float() / temperature[:, None], dim=-1)
+    k = torch.tensor([min(s.top_logprobs, logits.shape[1]) for s in samplings], device=logits.device)
+    likeliest = logprobs.topk(int(k.max()), dim=-1).values
+    beyond = torch.arange(likeliest.shape[1], device=logits.device) >= k[:, None]
+    sums = likeliest.double().masked_fill(beyond, 0.0).sum(-1)
+    return (-sums / k).tolist()
+
+
 def _truncate(logits: torch.Tensor, samplings: Sequence[Sampling]) -> torch.Tensor:
     """-inf outside the top-k, then outside the smallest set whose probability reaches top-p."""
     vocab = logits.shape[1]

@@ -68,7 +68,8 @@ class ScriptedEngine:
                 f"{sampling.stop} nor fills the {room} tokens there is room for"
             )
         finish: Finish = "stop" if said[-1] in sampling.stop else "length"
-        return Completion(said, [self.logprob] * len(said), finish, version)
+        confidence = (-self.logprob,) * len(said) if sampling.top_logprobs else ()
+        return Completion(said, [self.logprob] * len(said), finish, version, confidence=confidence)
 
     def forget(self, conversation: str) -> None:
         """The conversation is over; a new one of that name starts from the first action."""

@@ -15,7 +15,7 @@ import itertools
 import random
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from forge_train.clock import Clock, in_line
@@ -260,14 +260,15 @@ class VLLMEngine:
             server.requests.discard(request)
             request.cancel()
         if model is not None:  # an adapter is one version from end to end
-            return Generated(said.tokens, said.logprobs, [str(version)] * len(said.tokens))
+            return replace(said, versions=[str(version)] * len(said.tokens))
         if not all(named.isdigit() for named in said.versions):
             raise ServerError(server.client.url, f"its weights are of no version: {set(said.versions)}")
         return said
 
     def _completion(self, said: Generated, sampling: Sampling) -> Completion:
         finish: Finish = "stop" if said.tokens[-1] in sampling.stop else "length"
-        answer = completion(said.tokens, said.logprobs, finish, [int(version) for version in said.versions])
+        versions = [int(version) for version in said.versions]
+        answer = completion(said.tokens, said.logprobs, finish, versions, said.confidence)
         self.counters.answered += 1
         self.counters.sampled += len(said.tokens)
         self.counters.straddled += bool(answer.spans)

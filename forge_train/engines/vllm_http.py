@@ -78,12 +78,13 @@ class ServerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a server sampled for one request; all three lists are equally long."""
+    """What a server sampled for one request; all lists are equally long, `confidence` where asked for."""
 
     tokens: list[int]
     logprobs: list[float]
     versions: list[str]
     """What the server called the weights that sampled each token."""
+    confidence: tuple[float, ...] = ()
 
 
 class Client:
@@ -128,7 +129,7 @@ class Client:
                 "top_k": sampling.top_k,
                 "max_tokens": sampling.max_tokens,
                 "seed": seed,
-                "logprobs": 0,  # of the sampled token, and of no other
+                "logprobs": sampling.top_logprobs,  # 0: of the sampled token, and of no other
                 "stop_token_ids": list(sampling.stop),
                 "ignore_eos": True,  # only `stop` ends an action
                 "detokenize": False,
@@ -138,7 +139,7 @@ class Client:
             body["model"] = model
         answer = await self._post("/inference/v1/generate", body, timeout=timeout)
         try:
-            return generated(answer, most=sampling.max_tokens, vocab=vocab)
+            return generated(answer, most=sampling.max_tokens, vocab=vocab, top=sampling.top_logprobs)
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             what = f"an answer that makes no sense ({error!r}): {answer!r:.200}"
             raise ServerError(self.url, what, status=200) from None
@@ -293,10 +294,11 @@ class Client:
         return response
 
 
-def generated(answer: Any, *, most: int | None = None, vocab: int | None = None) -> Generated:
+def generated(answer: Any, *, most: int | None = None, vocab: int | None = None, top: int = 0) -> Generated:
     """What a server's answer says; raises one of the errors of wrong data when it says nothing sound.
 
-    That is one of at most `most` tokens, all below `vocab`, with a logprob and a version each.
+    That is one of at most `most` tokens, all below `vocab`, with a logprob and a version each, and with
+    those of the `top` likeliest tokens where these are asked for.
     """
     choice = answer["choices"][0]
     if choice["finish_reason"] not in ("stop", "length"):
@@ -313,7 +315,16 @@ def generated(answer: Any, *, most: int | None = None, vocab: int | None = None)
         raise ValueError(f"{len(tokens)} tokens, and {most} were asked for")
     if len(versions) != len(tokens) or "" in versions:
         raise ValueError("weight_versions do not cover the tokens")
-    return Generated(tokens, logprobs, versions)
+    confidence = tuple(_confidence(entry["top_logprobs"], top) for entry in told) if top else ()
+    return Generated(tokens, logprobs, versions, confidence)
+
+
+def _confidence(told: Any, top: int) -> float:
+    """Of the `top` likeliest: the sampled token stands first in the list, whether it is one or not."""
+    likeliest = sorted((_logprob(entry["logprob"]) for entry in told), reverse=True)[:top]
+    if len(likeliest) < top:
+        raise ValueError(f"logprobs of {len(likeliest)} tokens, and {top} were asked for")
+    return -math.fsum(likeliest) / top
 
 
 def _token(told: Any, vocab: int | None) -> int:

@@ -23,7 +23,7 @@ from forge_train.engines.devices import refuse_missing
 from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import verdict
-from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, select
+from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, calls_made, effect_of, select
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
 from forge_train.play.episode import Player, TokenPlayer, gather, play
@@ -32,12 +32,13 @@ from forge_train.play.native_tools import refuse_hidden
 from forge_train.play.reachable import refuse_cramped_endpoint, refuse_unreachable
 from forge_train.play.renderer import Message
 from forge_train.play.room import context_of, model_limit, refuse_cramped
+from forge_train.play.solution import Solution
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines, repair, write_atomic
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Progress
-from forge_train.trajectory import Segment, Trajectory
+from forge_train.trajectory import WORLD, Segment, Trajectory
 
 
 async def collect(
@@ -74,6 +75,7 @@ async def collect(
     who = {"world": world.name, "args": world.args, "seed": seed, "by": by}
     found = {(p["task"], p["repetition"]): p for p in _plays(path, who) if p["error"] is None}
     limit = asyncio.Semaphore(in_flight)
+    solution = lru_cache(maxsize=None)(world.solution)
     with open(path, "ab", buffering=0) as file:
 
         async def once(task: str, repetition: int) -> None:
@@ -82,7 +84,7 @@ async def collect(
                 trajectory = await play(
                     world, player, task, seed=number, group=f"collect/{task}", deadline=deadline
                 )
-            line = who | _line(trajectory, repetition)
+            line = who | _line(trajectory, repetition, solution(task))
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             found[task, repetition] = line
             if progress is not None:
@@ -91,7 +93,7 @@ async def collect(
         todo = [(task, i) for task in tasks for i in range(repeats) if (task, i) not in found]
         await gather(once(*one) for one in todo)
     wanted = [found[task, i] for task in tasks for i in range(repeats)]
-    kept, counts = select(wanted, filters, keep, lru_cache(maxsize=None)(world.solution))
+    kept, counts = select(wanted, filters, keep, solution)
     write(folder, kept, parquet)
     return counts
 
@@ -133,9 +135,9 @@ def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
     aside.replace(folder / "episodes.parquet")
 
 
-def _line(trajectory: Trajectory, repetition: int) -> Play:
+def _line(trajectory: Trajectory, repetition: int, solution: Solution | None) -> Play:
     info = trajectory.info
-    return {
+    line = {
         "task": info["task"],
         "repetition": repetition,
         "ending": trajectory.ending,
@@ -146,6 +148,21 @@ def _line(trajectory: Trajectory, repetition: int) -> Play:
         "usage": info.get("usage"),
         "opening": info["opening"],
         "messages": info["messages"],
+    }
+    if solution is not None:  # what it did to the world: see `forge_train.selection`
+        made = calls_made(line, solution)
+        line["effect"] = effect_of([call for call in made if call[0] in solution.writers])
+    return line | _sureness(trajectory)
+
+
+def _sureness(trajectory: Trajectory) -> dict[str, list[float]]:
+    """Logprobs and confidences of the policy's own tokens, where they were asked for."""
+    if not any(s.confidence for s in trajectory.segments):
+        return {}
+    own = [(s, i) for s in trajectory.segments for i, action in enumerate(s.action) if action != WORLD]
+    return {
+        "logprobs": [round(s.logprobs[i], 4) for s, i in own],
+        "confidence": [round(s.confidence[i], 4) for s, i in own],
     }
 
 
@@ -181,6 +198,13 @@ async def collect_from(
     """
     ids = world.tasks(split, tasks)
     name = by if by == "gold" else f"{by} temperature={sampling.temperature} max_tokens={sampling.max_tokens}"
+    if sampling.top_logprobs:
+        name += f" top_logprobs={sampling.top_logprobs}"
+        if by == "gold" or by.startswith("openai:"):
+            raise ValueError(
+                f"--top-logprobs {sampling.top_logprobs}: {by} tells no logprobs of its tokens; collect from "
+                "a model folder, or leave it out (votes and judges need none)"
+            )
     with Progress(f"{world.name} {split}", total=len(ids) * options.get("repeats", 1)) as progress:
         options |= {"by": name, "progress": progress.advance}
         if by == "gold":

@@ -13,6 +13,7 @@ readable, of tools that exist, with arguments that fit) and `unrefused` (the wor
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,6 +94,15 @@ def calls_made(play: Play, solution: Solution) -> Iterator[Call]:
         for call, answer in zip(solution.calls_in(message["content"]), answers, strict=False):
             if not answer.startswith("Error:"):
                 yield call
+
+
+def effect_of(calls: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """Calls as text that is equal where they do the same, whatever order they were made in.
+
+    >>> effect_of([("pay", {"b": 1, "a": 2}), ("cancel", {})])
+    ['["cancel", {}]', '["pay", {"a": 2, "b": 1}]']
+    """
+    return sorted(json.dumps([name, dict(args)], sort_keys=True, ensure_ascii=False) for name, args in calls)
 
 
 def _same(a: Any, b: Any) -> bool:

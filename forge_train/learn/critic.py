@@ -183,6 +183,8 @@ class Critic(TrainedModel):
 
     def _forward(self, batch: Batch) -> Tensor:
         """Values [N], float32, of the states that end before each of the batch's targets."""
+        if self.qk_clip is not None:
+            self.qk_clip.look_at(batch)
         inputs: dict[str, Any] = {"input_ids": batch.tokens_BT}
         if batch.tree is not None:
             inputs = inputs_of(batch.tree, self.device, batch.at_N)

@@ -93,7 +93,7 @@ class Learner(TrainedModel):
         `logprob_gap_max` for the largest |proximal - behaviour|, `ratio_max` for the largest ratio,
         `top_tokens_share` for the part of the gradient that 1% of the tokens hold (`top_share`), the
         figures of `sequence_correction` where the loss asks for it, `kl_reference` (k3) where it asks a
-        reference, and `ptx_nll` of lessons.
+        reference, `ptx_nll` of lessons, and those of `QKClip.taken` with `qk_clip`.
         """
         started = time.perf_counter()
         self.work.taken()  # what was scored since the last update is no part of this one
@@ -125,6 +125,7 @@ class Learner(TrainedModel):
             **tally.metrics(),
             **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
+            **(self.qk_clip.taken() if self.qk_clip is not None else {}),
             "lr": self.learning_rate(max(self.steps - 1, 0)),
             "skipped_trajectories": float(len(trajectories) - len({s.trajectory for s in live})),
             "seconds": time.perf_counter() - started,
@@ -293,6 +294,8 @@ class Learner(TrainedModel):
         inputs: dict[str, Any] = {"input_ids": batch.tokens_BT}
         if batch.tree is not None:
             inputs = inputs_of(batch.tree, self.device, batch.at_N)
+        if self.qk_clip is not None:
+            self.qk_clip.look_at(batch)
         pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
         at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):

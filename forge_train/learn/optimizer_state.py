@@ -1,4 +1,4 @@
-"""The optimizer's state on disk: both moments of every trained parameter, by name.
+"""The optimizer's state on disk: both moments of every trained parameter, by name; of Muon's matrices one.
 
 Each process writes the parts that it holds; any number of processes can read them, one included.
 """
@@ -6,14 +6,18 @@ Each process writes the parts that it holds; any number of processes can read th
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from forge_train.learn.muon import MOMENTUM
 from forge_train.record.checkpoint import MOMENTS, load_tensors, save_tensors
 
 KINDS = ("exp_avg", "exp_avg_sq")
+"""Of AdamW."""
 
 
 def save_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -39,8 +43,9 @@ def load_moments(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
         return
     for group in optimizer.param_groups:
         for p in group["params"]:
-            moments = {kind: torch.zeros_like(p, requires_grad=False) for kind in KINDS}
-            optimizer.state[p] = {"step": torch.tensor(float(steps), device=p.device), **moments}
+            moments = {kind: torch.zeros_like(p, requires_grad=False) for kind in kinds_of(group)}
+            counted = {} if group.get("muon") else {"step": torch.tensor(float(steps), device=p.device)}
+            optimizer.state[p] = counted | moments
     load_tensors(folder / MOMENTS, _moments(model, optimizer))
 
 
@@ -56,10 +61,16 @@ def move_moments(optimizer: torch.optim.Optimizer, device: torch.device | None) 
         torch.cuda.empty_cache()
 
 
+def kinds_of(group: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an optimizer remembers of the parameters of a group."""
+    return (MOMENTUM,) if group.get("muon") else KINDS
+
+
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    kinds = {id(p): kinds_of(group) for group in optimizer.param_groups for p in group["params"]}
     return {
         f"{name}.{kind}": optimizer.state[p][kind].detach()
         for name, p in model.named_parameters()
         if p.requires_grad
-        for kind in KINDS
+        for kind in kinds[id(p)]
     }

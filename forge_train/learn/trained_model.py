@@ -28,8 +28,10 @@ from forge_train.learn.distributed import (
 )
 from forge_train.learn.flops import Work, peak_of
 from forge_train.learn.kernels import recompute_blocks
+from forge_train.learn.muon import muon
 from forge_train.learn.optimizer_state import load_moments, move_moments, save_moments
 from forge_train.learn.packing import Prices
+from forge_train.learn.qk_clip import QKClip
 from forge_train.learn.tree_attention import prepare
 
 
@@ -72,13 +74,19 @@ class TrainedModel:
         """FLOP/s of all processes together; None where nobody knows."""
         if optim.gradient_checkpointing:
             recompute_blocks(model)
+        if processes and optim.qk_clip:
+            raise ValueError(
+                f"optim.qk_clip = {optim.qk_clip:g}: each of {processes.size} processes sees the logits of "
+                "its share alone; leave it out, or learn in one process"
+            )
         if processes:
             copies = optim.replicate if optim.shard else 0
             spread(model, processes, copies=copies, bfloat16=self.bfloat16)
         self.model: Any = model.to(self.device).eval()
         if optim.packing != "padded":  # it tries the model, which only now has weights everywhere
             within(self.model, prepare, transformer)
-        self.optimizer = adamw(self.model, optim)
+        self.qk_clip = QKClip(transformer, optim.qk_clip) if optim.qk_clip else None
+        self.optimizer = muon(self.model, optim) if optim.kind == "muon" else adamw(self.model, optim)
         self.version = 0
         self.steps = 0
         self.forgot_at = 0
@@ -117,6 +125,8 @@ class TrainedModel:
                 group["lr"] = self.learning_rate(self.steps)
             self.optimizer.step()
             self.steps += 1
+            if self.qk_clip is not None:
+                self.qk_clip.clip()
         self.optimizer.zero_grad(set_to_none=True)
         return norm, taken
 

@@ -290,7 +290,7 @@ class TokenConversation:
             conversation=self._name,
             seed=derive_seed(self._seed, turn),
         )
-        segment.act(said.tokens, said.logprobs, turn)
+        segment.act(said.tokens, said.logprobs, turn, said.confidence)
         spans = [*(after.runs if after else ()), *said.runs]
         if after is None:
             self.versions.append(said.version)

@@ -178,7 +178,7 @@ def load_model(path: Path | str, *, dtype: str | None = None) -> tuple[Any, Any]
     A run folder stands for its latest checkpoint. dtype: "float32", "bfloat16"; by default as saved.
     Raises CheckpointError naming the path and what is wrong with it.
     """
-    folder = _model_folder(Path(path).expanduser())
+    folder = model_folder(Path(path).expanduser())
     try:
         with quiet():
             model, tokenizer = load_pretrained(folder, dtype=getattr(torch, dtype) if dtype else None)
@@ -210,8 +210,8 @@ def load_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(f"{folder}: does not fit what is to be continued ({error})") from error
 
 
-def _model_folder(path: Path) -> Path:
-    """The folder with the weights that `path` stands for."""
+def model_folder(path: Path) -> Path:
+    """The folder with the weights that `path` stands for; CheckpointError where there are none."""
     refuse_gguf(path)
     if not path.is_dir():
         raise CheckpointError(f"{path}: no such folder; give a checkpoint, a run folder or a model folder")

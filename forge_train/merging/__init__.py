@@ -1,0 +1,1 @@
+"""Several checkpoints of one architecture become one: methods, files, and the command."""
