@@ -15,12 +15,12 @@ from forge_train.learn.comparing import (
     DEFAULTS,
     ROUNDING,
     by_turn,
+    centred,
     count_actions,
     normalised,
     returns_to_go,
     size_of,
 )
-from forge_train.learn.turn_credit import turn_rloo
 from forge_train.trajectory import Branch, Trajectory, branch_of
 
 Group = Sequence[Trajectory]
@@ -32,97 +32,85 @@ def branch(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]
     At a chosen turn t, in state s_t, K episodes go on with actions of their own. With G the discounted return
     from t on:
 
-    siblings: A_k = G_k - mean of the other siblings' G, leave-one-out as in `turn_rloo` (which it is, of the
-    group that begins in s_t). What the origin did there is one more sibling where the turn was chosen without
-    a look at it (`Branch.peer`). Given s_t all are drawn alike, so E[A_k | s_t, a_k] = Q(s_t, a_k) - V(s_t).
+    siblings: A_k = G_k - mean of the other siblings' G, one left out as in `rloo` (which it is, of the group
+    that begins in s_t). What the origin did there is one more sibling where the turn was chosen without a
+    look at it (`Branch.peer`). Given s_t all are drawn alike, so E[A_k | s_t, a_k] = Q(s_t, a_k) - V(s_t).
 
     values: from a chosen turn t to the next one t', A = r_t + ... + gamma^(t'-t) V(s_t') - V(s_t), V(s) the
     mean G of those that went on from s: VinePPO (arXiv 2410.01679) Eq. 7 where every turn is chosen. V(s_t')
     knows nothing of the action but its state, and V(s_t) nothing at all, so this is unbiased as well.
 
     The first turn is shared by the whole group: its members are each other's siblings there, and V is the
-    mean of the others. So it is for turns at which nobody branched, as in `turn_rloo`. Of the branches' own
-    actions, `branch_train` says which are trained: with "all" the later ones are compared turn by turn.
+    mean of the others. A comparison holds until the next one, for nothing in it depends on the actions after
+    its turn but what came of them; so without branches this is `rloo`. Which actions of the branches
+    themselves are trained is said by `branch_train`.
     """
     places = [branch_of(t, i) for i, t in enumerate(group)]
+    size = max(map(size_of, group), default=0.0)
+    rows = [[0.0] * count_actions(t) for t in group]
     roots = [i for i, place in enumerate(places) if place.root]
-    rows: list[list[float]] = [[0.0] * count_actions(t) for t in group]
-    for i, row in zip(roots, turn_rloo([group[i] for i in roots], config), strict=True):
-        rows[i] = row
+    for i, advantage in zip(
+        roots, _left_out([_followed(group[i], config) for i in roots], size), strict=True
+    ):
+        rows[i] = [advantage] * len(rows[i])
+    sets = _sets(places)
+    at = {place.id: i for i, place in enumerate(places)}
+    train = config.branch_train
+    if train == "auto":
+        train = "none" if config.branch_form == "values" else "all"
+    for (of, turn), members in sorted(sets.items()):
+        returns = [_followed(group[i], config) for i in members]
+        origin = at.get(of) if config.branch_form == "siblings" and places[members[0]].peer else None
+        if origin is not None:
+            returns.append(_followed(group[origin], config, turn))
+        compared = _left_out(returns, size)
+        for i, advantage in zip(members, compared, strict=False):
+            kept = {"none": 0, "first": 1, "all": len(rows[i])}[train]
+            rows[i][:kept] = [advantage] * kept
+        if origin is not None:
+            rows[origin][turn:] = [compared[-1]] * (len(rows[origin]) - turn)
+    if config.branch_form == "values":
+        for i in roots:
+            value = {t: _mean(_followed(group[j], config) for j in m) for (of, t), m in sets.items()
+                     if of == places[i].id}  # fmt: skip
+            others = [_followed(group[j], config) for j in roots if j != i]
+            if others:
+                rows[i] = _between_values(group[i], {0: _mean(others)} | value, size, config)
+    return rows
+
+
+def _sets(places: Sequence[Branch]) -> dict[tuple[int, int], list[int]]:
+    """Who went on from the same turn: by origin and turn, their places in the group."""
     sets: dict[tuple[int, int], list[int]] = {}
     for i, place in enumerate(places):
         if not place.root:
             sets.setdefault((place.of, place.turn), []).append(i)
-    at = {place.id: i for i, place in enumerate(places)}
-    values = config.branch_form == "values"
-    for (of, turn), members in sets.items():
-        origin = None
-        if not values and of in at and all(places[i].peer for i in members):
-            origin = after(group[at[of]], turn)
-        _siblings([group[i] for i in members], origin, members, rows, config)
-        if origin is not None:
-            compared = turn_rloo([*(group[i] for i in members), origin], config)
-            rows[at[of]][turn] = compared[-1][0]
-    if values:
-        _between_values(
-            group, roots, {k: [group[i] for i in m] for k, m in sets.items()}, places, rows, config
-        )
-    return rows
+    return sets
 
 
-def _siblings(
-    members: Group,
-    origin: Trajectory | None,
-    where: Sequence[int],
-    rows: list[list[float]],
-    config: AlgorithmConfig,
-) -> None:
-    """Put the advantages of branches from one state in their rows."""
-    train = config.branch_train
-    if train == "auto":
-        train = "none" if config.branch_form == "values" else "all"
-    compared = turn_rloo([*members, *([origin] if origin is not None else [])], config)
-    for i, row in zip(where, compared, strict=False):
-        kept = {"none": 0, "first": 1, "all": len(row)}[train]
-        rows[i] = [*row[:kept], *[0.0] * (len(row) - kept)]
+def _left_out(returns: Sequence[float], size: float) -> list[float]:
+    """Each minus the mean of the others; 0 where there are none, or all are equal."""
+    scale = len(returns) / (len(returns) - 1) if len(returns) > 1 else 0.0
+    return [scale * c for c in centred(returns, size)]
 
 
-def after(trajectory: Trajectory, turn: int) -> Trajectory:
-    """What an episode earned from a turn on, as an episode."""
-    return Trajectory(trajectory.group, rewards=by_turn(trajectory.rewards, trajectory)[turn:])
+def _followed(trajectory: Trajectory, config: AlgorithmConfig, turn: int = 0) -> float:
+    """Discounted return of a trajectory's own turns from `turn` on."""
+    returns = returns_to_go(by_turn(trajectory.rewards, trajectory)[turn:], config.turn_gamma)
+    return returns[0] if returns else 0.0
 
 
 def _between_values(
-    group: Group,
-    roots: Sequence[int],
-    sets: dict[tuple[int, int], list[Trajectory]],
-    places: Sequence[Branch],
-    rows: list[list[float]],
-    config: AlgorithmConfig,
-) -> None:
-    """Differences of values at the chosen turns of each root episode, in their rows."""
-    gamma, size = config.turn_gamma, max(map(size_of, group), default=0.0)
-    whole = {i: _return(group[i], gamma) for i in roots}
-    for i in roots:
-        others = [whole[j] for j in roots if j != i]
-        chosen = sorted(turn for of, turn in sets if of == places[i].id)
-        if not others:
-            continue
-        value = {0: _mean(others)} | {
-            turn: _mean(_return(t, gamma) for t in sets[places[i].id, turn]) for turn in chosen
-        }
-        rewards = by_turn(group[i].rewards, group[i])
-        for begin, end in zip([0, *chosen], [*chosen, len(rewards)], strict=True):
-            earned = math.fsum(gamma**k * r for k, r in enumerate(rewards[begin:end]))
-            difference = earned + gamma ** (end - begin) * value.get(end, 0.0) - value[begin]
-            rows[i][begin:end] = [0.0 if abs(difference) <= ROUNDING * size else difference] * (end - begin)
-
-
-def _return(trajectory: Trajectory, gamma: float) -> float:
-    """Discounted return of the trajectory's own turns."""
-    return (
-        returns_to_go(by_turn(trajectory.rewards, trajectory), gamma)[0] if count_actions(trajectory) else 0.0
-    )
+    trajectory: Trajectory, value: dict[int, float], size: float, config: AlgorithmConfig
+) -> list[float]:
+    """Differences of the values at an episode's chosen turns, for each of its actions."""
+    rewards, chosen, gamma = by_turn(trajectory.rewards, trajectory), sorted(value), config.turn_gamma
+    row: list[float] = []
+    for begin, end in zip(chosen, [*chosen[1:], len(rewards)], strict=True):
+        earned = math.fsum(gamma**k * r for k, r in enumerate(rewards[begin:end]))
+        difference = earned + gamma ** (end - begin) * value.get(end, 0.0) - value[begin]
+        row += [0.0 if abs(difference) <= ROUNDING * size else difference] * (end - begin)
+    return row
 
 
 def arpo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:

@@ -200,7 +200,7 @@ def forking_of(config: Config) -> Forking | None:
 
 
 def group_deadline(forking: Forking | None, deadline: float) -> float:
-    """Seconds that a group may take of whose episodes each may take `deadline`: branches come after others."""
+    """Seconds that a group may take, each of whose episodes may take `deadline`: branches come later."""
     return deadline * (1 if forking is None else 1 + forking.config.rounds)
 
 

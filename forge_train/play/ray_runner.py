@@ -235,14 +235,12 @@ class RayRunner:
         allowed, began = deadline + self.grace, time.monotonic()
         while True:
             try:
-                group: list[Trajectory] = await self._answer(ref, began + allowed - time.monotonic())
+                return list(await self._answer(ref, began + allowed - time.monotonic()))
             except Unanswered:
                 stood = await self._answer(worker.actor.stood.remote(draw.group), self.grace)
                 allowed = deadline + self.grace + stood
                 if time.monotonic() >= began + allowed:
                     raise
-            else:
-                return group
 
     async def weights_changed(self, version: int) -> None:
         """Tell every worker that the servers have the weights of `version`."""
