@@ -28,6 +28,7 @@ from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.play.admission import admission_of
+from forge_train.play.branching import forking_of, refuse_unbranched
 from forge_train.play.curriculum import curriculum_of
 from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
@@ -99,6 +100,7 @@ class Run:
             for w in config.worlds
         }
         check_tasks(config, folder, self.worlds, self.judged)
+        refuse_unbranched(config, self.worlds)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)
@@ -344,6 +346,7 @@ class Run:
             in_flight=rollout.in_flight,
             ended=tally.ended if tally else None,
             waves=waves,
+            forking=forking_of(self.config),
         )
 
     def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:

@@ -33,7 +33,7 @@ from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
-from forge_train.record.step_metrics import Metrics, lags, summary, time_to_groups
+from forge_train.record.step_metrics import Metrics, branches, lags, summary, time_to_groups
 from forge_train.trajectory import Ending, Trajectory
 
 T = TypeVar("T")
@@ -178,6 +178,7 @@ class Trainer:
         """What a step tells of its groups, whether they taught or not."""
         return {
             **summary(groups + useless),
+            **branches(groups, credit),
             "lag": lag,
             "trained": sum(bool(rows) for group in credit for rows in group),
             "masked": masked_share(groups, self.trained_endings),

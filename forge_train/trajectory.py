@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Ending = Literal["terminated", "max_turns", "context", "tokens", "deadline", "failed", "cancelled"]
@@ -154,6 +154,44 @@ class Trajectory:
         for action, version, count in data["spans"]:
             spans.setdefault(action, []).append((version, count))
         return cls(**{**data, "segments": [Segment(**s) for s in data["segments"]], "spans": spans})
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Where an episode of a group began.
+
+    >>> Branch(id=4, tree=0, of=0, turn=2).root, Branch(id=1, tree=1).root
+    (False, True)
+    """
+
+    id: int
+    """Its number in the group."""
+    tree: int
+    """The number of the episode that began at the beginning, and that it goes back to."""
+    of: int = -1
+    """The number of the episode that it began in; -1 for one that began at the beginning."""
+    turn: int = 0
+    """Turns before its own."""
+    earned: float = 0.0
+    """What these earned, undiscounted."""
+    peer: bool = False
+    """Whether what its origin did at that turn can be compared with what it did: the turn was chosen without
+    a look at what followed."""
+
+    @property
+    def root(self) -> bool:
+        """Whether it began at the beginning."""
+        return self.of < 0
+
+    def as_info(self) -> dict[str, Any]:
+        """How it stands in a trajectory's `info`, under "branch"."""
+        return asdict(self)
+
+
+def branch_of(trajectory: Trajectory, place: int) -> Branch:
+    """Where a trajectory began; one that says nothing of it, at `place` in its group, at the beginning."""
+    told = trajectory.info.get("branch")
+    return Branch(id=place, tree=place) if told is None else Branch(**told)
 
 
 class TokenAdvantages(list[float]):

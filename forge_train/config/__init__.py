@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.branching import BRANCHED, BranchingConfig, refuse_branching
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -51,9 +52,11 @@ from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
 __all__ = [
+    "BRANCHED",
     "CRITIC_ESTIMATORS",
     "AgentConfig",
     "AlgorithmConfig",
+    "BranchingConfig",
     "Config",
     "ConfigError",
     "CriticConfig",
@@ -93,6 +96,8 @@ class Config(Section):
     """Servers that sample, with rollout.engine = "vllm"."""
     algorithm: AlgorithmConfig = AlgorithmConfig()
     """How rewards become a gradient."""
+    branching: BranchingConfig = BranchingConfig()
+    """Where episodes branch, for the estimators that compare branches."""
     optim: OptimConfig = OptimConfig()
     """How a gradient changes the weights."""
     critic: CriticConfig = CriticConfig()
@@ -131,7 +136,8 @@ class Config(Section):
         deadline, and those in front of them have.
         """
         served = self.vllm.in_flight if self.rollout.engine == "vllm" else SERVED_AT_ONCE
-        return self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
+        rounds = 1 + (self.branching.rounds if self.algorithm.advantage in BRANCHED else 0)
+        return rounds * self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
 
     @model_validator(mode="after")
     def _across(self) -> Self:
@@ -187,6 +193,7 @@ class Config(Section):
         refuse_regularisers(self.algorithm, self.reference, self.model.lora_rank)
         refuse_optimizer(self.optim, self.model)
         refuse_thinking(self.thinking, self.rollout, self.agent)
+        refuse_branching(self)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:

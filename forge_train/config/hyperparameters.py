@@ -186,6 +186,15 @@ class AlgorithmConfig(LossConfig):
     """For gigpo: below 1, states that resemble each other so much (difflib's ratio) count as the same."""
     best_of: int = Field(default=4, ge=2)
     """For max_k: how many attempts the best is taken of."""
+    branch_form: Literal["siblings", "values"] = "siblings"
+    """For branch: what a turn is compared with. siblings: the other actions taken in its state, one left out.
+    values: the mean return of those that went on before it, and after it (VinePPO, arXiv 2410.01679)."""
+    branch_train: Literal["auto", "none", "first", "all"] = "auto"
+    """For branch: actions of the branches that are trained: none, the first of each, or all. auto: none with
+    values, as in VinePPO, else all."""
+    shared_prefix: Literal["sum", "mean"] = "sum"
+    """For arpo and tree_grpo: an action that several episodes share has the sum of their advantages, which is
+    what training each by itself adds up to ("soft" in ARPO, its default), or the mean ("hard")."""
     parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
 

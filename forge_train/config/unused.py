@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.branching import BRANCHED, BranchingConfig, unread_keys
 from forge_train.config.explain import show
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
@@ -23,13 +24,14 @@ STARTED = ("count", "python", "host", "port", "flags", "gpus", "env", "restarts"
 TOKEN_CREDIT = ("gamma", "gae_lambda")
 TURN_CREDIT = ("turn_gamma", "turn_lambda")
 """Keys of [algorithm] by which a critic's estimator carries credit, from token to token or turn to turn."""
-DISCOUNTING = ("turn_rloo", "gigpo")
+DISCOUNTING = ("turn_rloo", "gigpo", "branch")
 """Estimators without a critic that discount what a later turn earned."""
 OWN = {
     "gigpo": ("divide", "turn_share", "anchor", "anchor_similarity"),
     "mt_grpo": ("outcome_weight",),
     "max_k": ("best_of",),
     "gdpo": ("parts",),
+    "branch": ("branch_form", "branch_train"),
 }
 """Keys of [algorithm] that one estimator reads."""
 
@@ -39,6 +41,7 @@ class Sections(Protocol):
 
     agent: AgentConfig
     algorithm: AlgorithmConfig
+    branching: BranchingConfig
     critic: CriticConfig
     optim: OptimConfig
     ptx: PTXConfig
@@ -92,6 +95,13 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for estimator, keys in OWN.items():
         if algorithm.advantage != estimator:
             yield "algorithm", keys, f'{asked} does not read it; use "{estimator}"'
+    if algorithm.advantage not in BRANCHED - {"branch"}:
+        yield "algorithm", ("shared_prefix",), f'{asked} does not read it; use "arpo" or "tree_grpo"'
+    branching = config.branching
+    why = f"{asked} does not read it; use one of {', '.join(sorted(BRANCHED))}"
+    if algorithm.advantage in BRANCHED:
+        why = f'{asked} with branching.at = "{branching.at}" does not read it (docs/algorithms/branching.md)'
+    yield "branching", unread_keys(algorithm.advantage, branching), why
     if algorithm.advantage not in CRITIC_ESTIMATORS:
         why = f"{asked} asks no critic; use one of {', '.join(sorted(CRITIC_ESTIMATORS))}"
         turns = () if algorithm.advantage in DISCOUNTING else ("turn_gamma",)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from forge_train.config import AlgorithmConfig
+from forge_train.learn.branch_credit import arpo, branch, tree_grpo
 from forge_train.learn.comparing import (
     DEFAULTS,
     broadcast,
@@ -154,6 +155,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "mt_grpo": mt_grpo,
     "marshal": marshal,
     "gigpo": gigpo,
+    "branch": branch,
+    "arpo": arpo,
+    "tree_grpo": tree_grpo,
 }
 
 ACROSS: dict[str, Literal["whiten", "scale"]] = {

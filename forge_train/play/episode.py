@@ -14,9 +14,10 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 from forge_train.clock import Clock
 from forge_train.engine import Completion, Engine, EngineFailed, Sampling
@@ -30,17 +31,25 @@ T = TypeVar("T")
 
 
 async def play(
-    world: World, player: Player, task: str, *, seed: int, group: str, deadline: float
+    world: World,
+    player: Player,
+    task: str,
+    *,
+    seed: int,
+    group: str,
+    deadline: float,
+    seat: Seat | None = None,
 ) -> Trajectory:
     """Play `task` once, for at most `deadline` seconds, not counting those in which it waits in line.
 
+    `seat` is a place in the world that its caller chose, for example one in the middle of an episode.
     Whatever happens inside the world becomes the ending of the trajectory, and so does an engine that has
     no answer. What happens outside them (a bug, a cancellation) is raised, after everything borrowed was
     given back.
     """
     began = time.perf_counter()
     record = _Record(world, task, seed, group)
-    seat = Seat(world, task, seed)
+    seat = seat or Seat(world, task, seed)
     conversation: Conversation | None = None
     ending: Ending = "cancelled"
     try:
@@ -112,13 +121,18 @@ async def play_group(
         return one
 
     members = await gather(member(i) for i in range(size))
+    same_opening(world, task, members)
+    return members
+
+
+def same_opening(world: World, task: str, members: Sequence[Trajectory]) -> None:
+    """Raise ValueError where members of a group were not shown the same, so that they answer other tasks."""
     openings = [t.info["messages"][: t.info["opening"]] for t in members if t.info["opening"]]
     if any(opening != openings[0] for opening in openings):
         raise ValueError(
             f"world {world.name}, task {task!r}: members of a group were shown different openings. The "
             "opening may depend on the task only; let the seed decide what happens later"
         )
-    return members
 
 
 async def gather(plays: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -251,6 +265,13 @@ class TokenConversation:
     def segments(self) -> list[Segment]:
         """What was heard and said so far."""
         return self._stretches.segments
+
+    def fork(self, name: str, seed: int) -> Self:
+        """The conversation as it is now, to go on under another name and seed; its actions count from 0."""
+        other = copy(self)
+        other._name, other._seed, other._stretches = name, seed, self._stretches.fork()
+        other.versions, other.spans = [], {}
+        return other
 
     async def act(self) -> str:
         """Sample the next action with a seed of (episode, turn): the draw knows nothing of its neighbours."""

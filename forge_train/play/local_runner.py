@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
+from forge_train.play.branching import Forking, play_branched
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
 from forge_train.play.waves import Waves
@@ -27,10 +29,12 @@ class LocalRunner:
         in_flight: int,
         ended: Callable[[], None] | None = None,
         waves: Waves | None = None,
+        forking: Forking | None = None,
     ) -> None:
         """`seed` is the run's, `deadline` in seconds an episode; at most `in_flight` episodes at a time.
 
         `ended` is called whenever one has ended. With `waves` all that are begun play at once, in waves.
+        With `forking` some begin inside of others.
         """
         self.worlds = worlds
         self.player = player
@@ -39,11 +43,12 @@ class LocalRunner:
         self.deadline = deadline
         self._ended = ended
         self._waves = waves
+        self._play = partial(play_branched, forking=forking) if forking else play_group
         self._limit = asyncio.Semaphore(in_flight)
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
         """Play the group of `draw`; its seeds depend on the run's and on its name, on nothing else."""
-        return await play_group(
+        return await self._play(
             self.worlds[draw.world],
             self.player,
             draw.task,

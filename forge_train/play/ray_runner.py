@@ -27,6 +27,7 @@ from forge_train.config import Config, VLLMConfig, WorldConfig
 from forge_train.config.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_START_S
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
+from forge_train.play.branching import Forking, forking_of, group_deadline
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer, gather
 from forge_train.play.format import Kind
@@ -60,6 +61,7 @@ class Recipe:
     group_size: int
     deadline: float
     """Seconds one episode may take."""
+    forking: Forking | None = None
 
 
 async def vllm_player(
@@ -99,6 +101,7 @@ class Worker:
             group_size=recipe.group_size,
             deadline=recipe.deadline,
             in_flight=self._in_flight,
+            forking=recipe.forking,
         )
         return os.getpid()
 
@@ -228,17 +231,16 @@ class RayRunner:
         What members wait in line is no part of that, so it is asked for the time of that before it is lost.
         """
         ref = worker.actor.play.remote(draw)
-        allowed, began = self.recipe.deadline + self.grace, time.monotonic()
+        deadline = group_deadline(self.recipe.forking, self.recipe.deadline)
+        allowed, began = deadline + self.grace, time.monotonic()
         while True:
             try:
-                group: list[Trajectory] = await self._answer(ref, began + allowed - time.monotonic())
+                return list(await self._answer(ref, began + allowed - time.monotonic()))
             except Unanswered:
                 stood = await self._answer(worker.actor.stood.remote(draw.group), self.grace)
-                allowed = self.recipe.deadline + self.grace + stood
+                allowed = deadline + self.grace + stood
                 if time.monotonic() >= began + allowed:
                     raise
-            else:
-                return group
 
     async def weights_changed(self, version: int) -> None:
         """Tell every worker that the servers have the weights of `version`."""
@@ -407,6 +409,7 @@ async def hired(
         seed=config.run.seed,
         group_size=rollout.group_size,
         deadline=rollout.deadline_s,
+        forking=forking_of(config),
     )
     workers = RayRunner(recipe, rollout.worker_count, in_flight=rollout.in_flight)
     await workers.start()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 from forge_train.play.encoding import Message
 from forge_train.play.renderer import Renderer
@@ -20,6 +22,14 @@ class Stretches:
         """Tokens of the last segment that stand as they will be remembered."""
         self._turns: list[tuple[int, int, int]] = []
         """Since then: where each prompt begins, where its action begins, and where that ends."""
+
+    def fork(self) -> Self:
+        """The conversation as it is now, to go on apart; what was said until here is heard there."""
+        other = copy(self)
+        other.segments = [Segment()]
+        other.segments[-1].hear(list(self.segments[-1].tokens))
+        other._turns = list(self._turns)
+        return other
 
     def said(self, start: int) -> None:
         """An action is whole, which begins at `start` of the last segment."""

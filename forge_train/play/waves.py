@@ -92,6 +92,10 @@ class Waves:
             with in_line():
                 await wave.over.wait()
 
+    def joined(self, count: int) -> None:
+        """A group has so many episodes more, which are on their way."""
+        self._out += count
+
     def over(self) -> None:
         """An episode has ended."""
         self._out -= 1
@@ -133,6 +137,11 @@ class _Seat:
     def __init__(self, waves: Waves, left: int) -> None:
         self._waves = waves
         self._left = left
+
+    def more(self, count: int) -> None:
+        """So many members come yet; said by one that is not over."""
+        self._left += count
+        self._waves.joined(count)
 
     async def __aenter__(self) -> None:
         _PLAYING.set(True)

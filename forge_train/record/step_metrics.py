@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forge_train.trajectory import Ending, Trajectory
+from forge_train.trajectory import Ending, Trajectory, branch_of
 
 Metrics = dict[str, Any]
 
@@ -18,10 +18,12 @@ def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
 
     And the mean seconds that their episodes waited for the engine and for the world, which tell them apart
     also where the learner worked meanwhile: `time_to_groups` knows only how long it waited for groups.
+    Of episodes that began inside of others the tokens and endings count alone: they are no fresh samples.
     """
     everyone = [t for group in groups for t in group]
+    whole = [t for t in everyone if branch_of(t, 0).root]
     timed = [t for t in everyone if "world_seconds" in t.info]  # lost with its worker: nobody knows
-    graded = [t for t in everyone if t.trainable or t.ending in OUT_OF_ROOM]
+    graded = [t for t in whole if t.trainable or t.ending in OUT_OF_ROOM]
     by_world: dict[str, list[Trajectory]] = {}
     for t in graded:
         by_world.setdefault(t.info["world"], []).append(t)
@@ -32,11 +34,31 @@ def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
         "turns": _mean([float(len(t.versions)) for t in graded]),
         "tokens_per_episode": _mean([float(t.sampled) for t in graded]),
         "sampled_tokens": sum(t.sampled for t in everyone),
-        "episodes": len(everyone),
+        "episodes": len(whole),
         "generate_seconds": _mean([t.info["generate_seconds"] for t in timed]),
         "world_seconds": _mean([t.info["world_seconds"] for t in timed]),
         "endings": dict(Counter(t.ending for t in everyone)),
         "worlds": {name: {"success": _mean([t.outcome or 0.0 for t in ts])} for name, ts in by_world.items()},
+    }
+
+
+def branches(groups: Sequence[Sequence[Trajectory]], credit: Sequence[Sequence[Sequence[float]]]) -> Metrics:
+    """What branches cost and gave, under "branching"; {} where no episode began inside of another.
+
+    `episodes` and `sampled_tokens` of branches; over all actions that are trained or may be, the mean
+    |advantage|, and the share of those that have one (`signal`).
+    """
+    began = [t for group in groups for t in group if not branch_of(t, 0).root]
+    if not began:
+        return {}
+    sizes = [abs(a) for rows in credit for row in rows for a in row]
+    return {
+        "branching": {
+            "episodes": len(began),
+            "sampled_tokens": sum(t.sampled for t in began),
+            "advantage": _mean(sizes),
+            "signal": _mean([float(size > 0) for size in sizes]),
+        }
     }
 
 
