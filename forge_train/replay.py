@@ -23,6 +23,7 @@ from forge_train.engine import Completion, Sampling
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
+from forge_train.learn.mixture import mixture_of
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.world_pool import World
@@ -217,6 +218,7 @@ def _step(
     async def nobody(draw: Draw) -> Group:
         raise AssertionError(f"a replay plays nothing, not even {draw.group}")
 
+    back = range(step - config.curriculum.recalls, step)
     trainer = Replayed(
         runner=nobody,
         engine=Nobody(),
@@ -230,6 +232,7 @@ def _step(
         min_members=config.rollout.min_members,
         max_bugs=2**31,
         critic=critic,
+        mixture=mixture_of(config, {k: stored.groups(k)[0] for k in back if k in stored}),
         stored={step: stored.groups(step)},
     )
     metrics, _, _ = asyncio.run(trainer.step(step))

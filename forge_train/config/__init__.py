@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.curriculum import CurriculumConfig
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -30,6 +31,7 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.sampling_rules import refuse_sampling
 from forge_train.config.section import Section
 from forge_train.config.sections import (
     EvalConfig,
@@ -40,6 +42,8 @@ from forge_train.config.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.shaping import ShapingConfig
+from forge_train.config.temperature import TemperatureConfig
 from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
@@ -50,6 +54,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CriticConfig",
+    "CurriculumConfig",
     "EvalConfig",
     "LossConfig",
     "ModelConfig",
@@ -58,6 +63,8 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
+    "ShapingConfig",
+    "TemperatureConfig",
     "ThinkingConfig",
     "TinyConfig",
     "VLLMConfig",
@@ -78,6 +85,12 @@ class Config(Section):
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
     """How episodes are played."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """Which tasks are played when, and which groups are trained."""
+    shaping: ShapingConfig = ShapingConfig()
+    """What is added to rewards after the verdict."""
+    temperature: TemperatureConfig = TemperatureConfig()
+    """How the temperature of rollouts moves."""
     agent: AgentConfig = AgentConfig()
     """Who plays them, if it is a program of its own."""
     vllm: VLLMConfig = VLLMConfig()
@@ -182,6 +195,7 @@ class Config(Section):
                     'be one on unseen tasks; use another, e.g. "test"'
                 )
         refuse_unused(self)
+        refuse_sampling(self)
         return self
 
 

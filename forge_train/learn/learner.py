@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from forge_train.config import LossConfig, OptimConfig
-from forge_train.learn.batch import Batch, Sample, samples, token_weights, unique_tokens
+from forge_train.learn.batch import Batch, Sample, counted, samples, token_weights, unique_tokens
 from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
@@ -67,13 +67,15 @@ class Learner(TrainedModel):
         loss: LossConfig,
         *,
         temperature: float = 1.0,
+        weights: Sequence[float] | None = None,
     ) -> dict[str, float]:
         """One optimizer step per minibatch; the version goes up by one.
 
         `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
-        `temperature` is the one the behaviour logprobs were sampled at. Segments without a signal (all
-        advantages 0) are not forwarded but count in the denominators. A step whose gradient is not finite is
-        not taken.
+        `temperature` is the one the behaviour logprobs were sampled at, where a trajectory does not name its
+        own; `weights` says how often each trajectory counts, as if there were copies of it. Segments without
+        a signal (all advantages 0) are not forwarded but count in the denominators. A step whose gradient is
+        not finite is not taken.
 
         Returns `loss` and `grad_norm` (mean over steps, before clipping), `lr` (last step),
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
@@ -90,7 +92,7 @@ class Learner(TrainedModel):
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
-        found = samples(trajectories, advantages)
+        found = samples(trajectories, advantages, weights)
         signal = {s.trajectory for s in found if not s.silent}
         objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
         by_trajectory = corrects_sequences(loss)
@@ -170,6 +172,7 @@ class Learner(TrainedModel):
     ) -> None:
         """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`."""
         weight_of = token_weights(part, loss.denominator, loss.constant)
+        weight_of = counted(part, weight_of, loss.denominator)
         weights = {s.key: w_N * factors.get(s.key, 1.0) for s, w_N in zip(part, weight_of, strict=True)}
         weights[IDLE.key] = torch.zeros(1)
         live = [s for s in part if not s.silent]
@@ -211,6 +214,7 @@ class Learner(TrainedModel):
             inputs = inputs_of(batch.tree, self.device, batch.at_N)
         pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
         at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
+        temperature = temperature if batch.temperature is None else batch.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.base_model(**inputs, use_cache=False)
             hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)

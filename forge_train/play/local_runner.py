@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
+from forge_train.play.limits import limited
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
@@ -43,17 +44,21 @@ class LocalRunner:
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
         """Play the group of `draw`; its seeds depend on the run's and on its name, on nothing else."""
-        return await play_group(
+        group = await play_group(
             self.worlds[draw.world],
-            self.player,
+            limited(self.player, draw),
             draw.task,
             group=draw.group,
             size=self.group_size,
             seed=group_seed(self.seed, draw),
             deadline=self.deadline,
+            turns=draw.turns,
             limit=self._waves.seat() if self._waves else self._limit,
             ended=self._ended,
         )
+        for one in group:
+            one.temperature = draw.temperature
+        return group
 
 
 def group_seed(seed: int, draw: Draw) -> int:
