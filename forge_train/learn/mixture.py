@@ -78,11 +78,12 @@ class Mixture:
             told |= {"recalled": len(beside), "recalled_share": again / max(fresh + again, 1)}
         trained += [(t, a, 1.0) for t, a in beside]
         self.learned(step, groups, credit)
+        weights = [w for _, _, w in trained]
         return Mixed(
             [t for t, _, _ in trained],
             [a for _, a, _ in trained],
             kept,
-            weights=[w for _, _, w in trained] if set(counts) != {1} else None,
+            weights=weights if set(weights) != {1.0} else None,
             recalled=len(beside),
             metrics=told,
         )

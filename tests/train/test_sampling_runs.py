@@ -59,7 +59,8 @@ def played(folder: Path) -> list[tuple[int, str, int]]:
 
 WAYS = {
     "rates": ["curriculum.rates=[0.0, 1.0]", "worlds.0.tasks=8", "curriculum.horizons=[[0, 1], [2, 2]]",
-              "worlds.0.args={turns=3}", "shaping.length_weight=0.1"],
+              "worlds.0.args={turns=3}", "shaping.length_weight=0.1", "temperature.decay=\"cosine\"",
+              "temperature.end=1.4", "temperature.steps=3"],
     "prioritised": ['curriculum.order="prioritised"', "worlds.0.tasks=8", "rollout.refill=2",
                     "worlds.0.budget=6", "shaping.budget_penalty=0.5", 'algorithm.masked=["deadline"]'],
     "recall": ["curriculum.recall=3", "curriculum.recall_from=1", "curriculum.recall_steps=2",
