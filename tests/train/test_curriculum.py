@@ -279,7 +279,7 @@ COUNTS = st.integers(0, 9).flatmap(
 @given(
     st.dictionaries(st.text(max_size=4), st.dictionaries(st.text(max_size=4), COUNTS, max_size=3), max_size=3)
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_is_written_is_read(tmp_path_factory: Any, worlds: dict[str, dict[str, Plays]]) -> None:
     path = tmp_path_factory.mktemp("passes") / "passes.json"
     text = as_passes(worlds, by="x", temperature=1.0)
