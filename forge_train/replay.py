@@ -35,7 +35,8 @@ from forge_train.record.stored_steps import Group, StoredSteps
 from forge_train.trainer import Trainer
 
 FREE = ("algorithm.", "optim.", "critic.", "model.dtype", "model.device", "model.kernels", "run.threads",
-        "rollout.temperature", "rollout.min_members")  # fmt: skip
+        "rollout.temperature", "rollout.min_members", "curriculum.duplicate",
+        "curriculum.top_spread")  # fmt: skip
 """Keys that an update looks at."""
 
 
@@ -166,7 +167,8 @@ def _refuse_idle(config: Config, changed: Config) -> None:
     if idle:
         raise ConfigError(
             [f"{', '.join(idle)}: a replay learns from what was played and does not look at it; it looks at "
-             "algorithm.*, optim.*, critic.*, model.dtype, rollout.temperature and rollout.min_members"]
+             "algorithm.*, optim.*, critic.*, model.dtype, rollout.temperature, rollout.min_members, "
+             "curriculum.duplicate and curriculum.top_spread"]
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from forge_train.config.agent_program import AgentConfig
@@ -11,6 +11,7 @@ from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfi
 from forge_train.config.sections import EvalConfig, RolloutConfig, RunConfig, WorldConfig
 from forge_train.config.shaping import ShapingConfig
 from forge_train.config.temperature import TemperatureConfig
+from forge_train.config.unused import refuse_set
 
 WHITENED = ("reinforce++", "reinforce++_baseline", "gdpo")
 """Estimators that `algorithm.across = "auto"` scales over the whole update."""
@@ -35,10 +36,42 @@ class RunSections(Protocol):
 
 def refuse_sampling(config: RunSections) -> None:
     """Raise ValueError for what contradicts itself across sections: the key, its value and the fix."""
+    refuse_set(config, _idle(config))
     _refuse_cycle(config)
     _refuse_choices(config)
     _refuse_shaping(config)
     _refuse_temperature(config)
+
+
+def _idle(config: RunSections) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Of this config: a section, keys of it that nothing reads, and why."""
+    curriculum, shaping, temperature = config.curriculum, config.shaping, config.temperature
+    by_share = curriculum.rates is not None or curriculum.order == "prioritised"
+    if not by_share:
+        yield (
+            "curriculum",
+            ("online", "window"),
+            "shares of solved plays choose no task; set curriculum.rates",
+        )
+    if curriculum.rates is None:
+        yield "curriculum", ("revisit",), "no task is left out by its share; set curriculum.rates"
+    if not (by_share or curriculum.hard_from or curriculum.grow_by):
+        yield "curriculum", ("passes",), "nothing chooses by it; set curriculum.rates, hard_from or grow_by"
+    if curriculum.hard_from is None:
+        yield "curriculum", ("hard",), "no stage plays hard tasks; set curriculum.hard_from"
+    if not curriculum.grow_by:
+        yield "curriculum", ("grow_every", "grow_from"), "no set grows; set curriculum.grow_by"
+    if not curriculum.recall:
+        yield "curriculum", ("recall_from", "recall_steps"), "nothing is recalled; set curriculum.recall"
+    if shaping.overlong_limit is None:
+        yield "shaping", ("overlong_weight",), "nothing is too long; set shaping.overlong_limit"
+    if not shaping.length_weight:
+        yield "shaping", ("length_from", "length_warmup"), "length earns nothing; set shaping.length_weight"
+    if not shaping.turn_penalty:
+        yield "shaping", ("turns_free", "turns_most"), "turns cost nothing; set shaping.turn_penalty"
+    if not temperature.grid:
+        keys = ("tolerance", "plateau", "gain", "split", "tasks", "repeats")
+        yield "temperature", keys, "no temperature is tried; set temperature.grid"
 
 
 def _refuse_cycle(config: RunSections) -> None:

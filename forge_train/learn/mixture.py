@@ -60,8 +60,10 @@ class Mixture:
             useful = [any(map(any, rows)) for rows in credit]
             counts = duplicated(useful, seed=derive_seed(self._seed, "duplicate", step))
             told["duplicated_groups"] = sum(count - 1 for count in counts if count)
-        kept = [rows if count else [[] for _ in rows] for rows, count in zip(credit, counts, strict=True)]
-        trained = [
+        kept: list[Rows] = [
+            rows if count else [[] for _ in rows] for rows, count in zip(credit, counts, strict=True)
+        ]
+        trained: list[tuple[Trajectory, Sequence[float], float]] = [
             (t, a, float(count))
             for group, rows, count in zip(groups, kept, counts, strict=True)
             for t, a in zip(group, rows, strict=True)
