@@ -30,8 +30,8 @@ class TemperatureConfig(Section):
     gain: NonNegativeFloat | None = None
     """By so much above, at least, it must be to count as progress."""
     split: str = ""
-    """Tasks to judge on. Neither those of training nor those of eval.split, whose score would be flattered by
-    a choice made on it."""
+    """Tasks to judge on, a split of its own: the score on eval.split would be flattered by a choice made on it.
+    Empty: the tasks of the training split that come after those trained on."""
     tasks: PositiveInt = 50
     """How many of each world."""
     repeats: PositiveInt = 4
@@ -64,13 +64,10 @@ class TemperatureConfig(Section):
             raise ValueError(
                 f'grid = {list(self.grid)}: decay = "{self.decay}" moves the temperature, too; drop one'
             )
-        unset = [name for name in ("plateau", "gain") if getattr(self, name) is None] + (
-            [] if self.split else ["split"]
-        )
+        unset = [name for name in ("plateau", "gain") if getattr(self, name) is None]
         if unset or len(set(self.grid)) < 2:
             raise ValueError(
-                f"grid = {list(self.grid)}: give two or more temperatures, and set plateau (updates), gain "
-                f"(of mean reward) and split (held-out tasks that nothing else uses); unset: "
-                f"{', '.join(unset) or 'none'}"
+                f"grid = {list(self.grid)}: give two or more temperatures, and set plateau (updates) and "
+                f"gain (of mean reward); unset: {', '.join(unset) or 'none'}"
             )
         return self

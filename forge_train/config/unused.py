@@ -52,7 +52,7 @@ def refuse_unused(config: Sections) -> None:
 
 
 def refuse_set(config: object, rules: Iterable[tuple[str, tuple[str, ...], str]]) -> None:
-    """Raise ValueError when keys of `rules` differ from their defaults: section, keys, why nothing reads them."""
+    """Raise ValueError when keys that `rules` name (section, keys, why nothing reads them) were set."""
     for name, keys, why in rules:
         section: Section = getattr(config, name)
         fields = type(section).model_fields

@@ -8,11 +8,12 @@ finds it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
 
-from forge_train.config import Config
+from forge_train.config import Config, WorldConfig
 from forge_train.engine import Sampling
 from forge_train.evaluation.evaluate import evaluate
 from forge_train.play.curriculum import Curriculum
@@ -31,6 +32,7 @@ class Judging(Protocol):
 
     config: Config
     folder: RunFolder
+    worlds: dict[str, World]
     judged: dict[str, World]
 
     def player(self, sampling: Sampling) -> Player:
@@ -50,15 +52,18 @@ async def warm(run: Judging, done: int, curriculum: Curriculum) -> None:
     What was chosen before a kill is not chosen again.
     """
     config, every = run.config.temperature, run.config.run.eval_every
+    if not config.grid:
+        return
+    tasks = {world.label: held_out(run.config, world, run.worlds[world.label]) for world in run.config.worlds}
     last = done >= run.config.run.steps
-    if not config.grid or not done or done % every or last or done in warmings(run.folder.path):
+    if not done or done % every or last or done in warmings(run.folder.path):
         return
     assert config.plateau is not None and config.gain is not None, "the config sees to it"
     lines = read_lines(run.folder.path / "metrics.jsonl")
     rewards = [line["return"] for line in lines if line["step"] < done and line["return"] is not None]
     if not stands_still(rewards, config.plateau, config.gain):
         return
-    scores = {temperature: await _score(run, temperature) for temperature in sorted(config.grid)}
+    scores = {temperature: await _score(run, temperature, tasks) for temperature in sorted(config.grid)}
     chosen = warmest(scores, config.tolerance)
     run.folder.event(
         EVENT, step=done, temperature=chosen, scores=[[t, round(s, 6)] for t, s in scores.items()]
@@ -66,12 +71,27 @@ async def warm(run: Judging, done: int, curriculum: Curriculum) -> None:
     curriculum.warmed(done, chosen)
 
 
-async def _score(run: Judging, temperature: float) -> float:
+def held_out(config: Config, told: WorldConfig, world: World) -> list[str]:
+    """The tasks of a world to choose a temperature by: trained on by nobody. Raises ValueError for none."""
+    wanted = config.temperature
+    if wanted.split:
+        return world.tasks(wanted.split, wanted.tasks)
+    trained = set(world.tasks(told.split, told.tasks))
+    beyond = [t for t in world.tasks(told.split, told.tasks + wanted.tasks) if t not in trained]
+    if not beyond:
+        raise ValueError(
+            f'temperature.split = "": all {len(trained)} tasks of split "{told.split}" of world {told.label} '
+            "are trained on, and none is left to choose a temperature by; lower its tasks, or name a split"
+        )
+    return beyond
+
+
+async def _score(run: Judging, temperature: float, tasks_of: Mapping[str, list[str]]) -> float:
     """Mean over worlds of success at a temperature, on the tasks set apart for this."""
     config, rollout = run.config.temperature, run.config.rollout
     found: list[float] = []
     for name, world in run.judged.items():
-        tasks = world.tasks(config.split, config.tasks)
+        tasks = tasks_of[name]
         title = f"temperature {temperature:g}: {name}"
         with Progress(title, total=len(tasks) * config.repeats) as progress:
             result = await evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, load
+from forge_train.evaluation.warming import held_out
 from forge_train.play.difficulty import Plays, read_passes
+from forge_train.play.world_pool import World
 from forge_train.record.run_folder import read_lines
 from forge_train.replay import replay
 from forge_train.run import train
@@ -69,7 +72,7 @@ WAYS = {
     "cooler": ["curriculum.top_spread=0.5", "rollout.groups=4", 'temperature.decay="linear"',
                "temperature.end=0.5", "temperature.steps=4", "rollout.max_lag=1"],
     "warmer": ["temperature.grid=[0.7, 1.3]", "temperature.plateau=1", "temperature.gain=9.0",
-               "temperature.split=validation", "temperature.tasks=2", "temperature.repeats=1",
+               "temperature.tasks=2", "temperature.repeats=1",
                "run.eval_every=2"],
 }  # fmt: skip
 
@@ -175,6 +178,18 @@ def test_tasks_are_measured_and_the_measure_chooses(
     train(luck(tmp_path / "chosen", *told, "curriculum.online=false", "curriculum.revisit=0", "run.steps=2"))
     kept = {task for task, one in more.items() if 0 < one.solved < one.plays} or set(more)
     assert {task for _, task, _ in played(tmp_path / "chosen")} <= kept
+
+
+def test_a_temperature_is_chosen_by_tasks_that_nobody_trains_on(tmp_path: Path) -> None:
+    config = luck(tmp_path, *WAYS["warmer"], "worlds.0.tasks=5")
+    told = config.worlds[0]
+    with closing(World(told.id, told.args, told.label)) as world:
+        assert held_out(config, told, world) == ["train/5", "train/6"]
+        named = luck(tmp_path, *WAYS["warmer"], "temperature.split=validation")
+        assert held_out(named, told, world) == ["validation/0", "validation/1"]
+        world.tasks = lambda split, n: ["train/0"]  # type: ignore[method-assign]
+        with pytest.raises(ValueError, match="none is left to choose a temperature by"):
+            held_out(config, told, world)
 
 
 def test_nobody_to_measure_by_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
