@@ -54,6 +54,47 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     merging.add(commands)
     selection.add(commands)
+    hard = commands.add_parser("difficulty", help="how often are the training tasks of a config solved?")
+    hard.add_argument("config", type=Path, help="a TOML file")
+    hard.add_argument("set", nargs="*", metavar="key=value", help="overrides")
+    hard.add_argument("--by", help="gold, openai:MODEL@URL, a model or a run; by default the config's run")
+    hard.add_argument("--samples", type=int, default=8, help="plays of each task")
+    hard.add_argument("--tasks", type=int, help="of each world; by default all it trains on")
+    hard.add_argument("--unsolved", action="store_true", help="only tasks that no play in --out solved")
+    hard.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
+    hard.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    hard.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
+    hard.add_argument("--device", default="cpu")
+    hard.set_defaults(command=difficulty)
+
+
+def difficulty(args: argparse.Namespace) -> int:
+    """Measure tasks and say where the file is that a config names as curriculum.passes."""
+    from rich.console import Console
+
+    from forge_train import interrupt
+    from forge_train.config import load
+    from forge_train.evaluation.difficulty import PASSES, measure, player_of, table
+    from forge_train.show.fitting import table_of
+
+    config = load(args.config, args.set)
+    limits = {"in_flight": args.in_flight, "deadline": args.deadline, "device": args.device}
+    found = interrupt.run(
+        measure(
+            config,
+            args.by or player_of(config),
+            args.out,
+            samples=args.samples,
+            tasks=args.tasks,
+            unsolved=args.unsolved,
+            **limits,
+        )
+    )
+    console = Console()
+    headings = ("world", "tasks", "plays", "never", "sometimes", "always")
+    console.print(table_of(headings, table(found), range(6), console, title="solved", left=(0,)))
+    print(f'curriculum.passes = "{args.out / PASSES}"')
+    return 0
 
 
 def rejudge(args: argparse.Namespace) -> int:

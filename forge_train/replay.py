@@ -23,6 +23,7 @@ from forge_train.engine import Completion, Sampling
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
+from forge_train.learn.mixture import mixture_of
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.world_pool import World
@@ -35,7 +36,8 @@ from forge_train.reference_keeper import ReferenceKeeper
 from forge_train.trainer import Trainer
 
 FREE = ("algorithm.", "optim.", "critic.", "model.dtype", "model.device", "model.kernels", "run.threads",
-        "rollout.temperature", "rollout.min_members")  # fmt: skip
+        "rollout.temperature", "rollout.min_members", "curriculum.duplicate",
+        "curriculum.top_spread")  # fmt: skip
 """Keys that an update looks at."""
 
 
@@ -189,7 +191,8 @@ def _refuse_idle(config: Config, changed: Config) -> None:
     if idle:
         raise ConfigError(
             [f"{', '.join(idle)}: a replay learns from what was played and does not look at it; it looks at "
-             "algorithm.*, optim.*, critic.*, model.dtype, rollout.temperature and rollout.min_members"]
+             "algorithm.*, optim.*, critic.*, model.dtype, rollout.temperature, rollout.min_members, "
+             "curriculum.duplicate and curriculum.top_spread"]
         )  # fmt: skip
 
 
@@ -242,6 +245,7 @@ def _step(
     async def nobody(draw: Draw) -> Group:
         raise AssertionError(f"a replay plays nothing, not even {draw.group}")
 
+    back = range(step - config.curriculum.recalls, step)
     trainer = Replayed(
         runner=nobody,
         engine=Nobody(),
@@ -255,6 +259,7 @@ def _step(
         min_members=config.rollout.min_members,
         max_bugs=2**31,
         critic=critic,
+        mixture=mixture_of(config, {k: stored.groups(k)[0] for k in back if k in stored}),
         stored={step: stored.groups(step)},
     )
     metrics, _, _ = asyncio.run(trainer.step(step))

@@ -23,10 +23,12 @@ from forge_train.engines.gpu_shares import local_ranks, visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
+from forge_train.evaluation.warming import warm, warmings
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
+from forge_train.learn.mixture import mixture_of
 from forge_train.play.admission import admission_of
 from forge_train.play.branching import forking_of, refuse_unbranched
 from forge_train.play.curriculum import curriculum_of
@@ -191,7 +193,7 @@ class Run:
             self.reference.begin(start)
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
-        journal = Journal(self.folder, step=start, exact=exact)
+        journal = Journal(self.folder, step=start, exact=exact, recall=config.curriculum.recalls)
         began, saving, done = time.perf_counter() - seconds_before(self.folder.path, start), 0.0, start
         async with hired(config, self.engine, self.tokenizer) as (engine, workers):
             tally, per_step = Tally(engine), config.rollout.groups * config.rollout.group_size
@@ -199,6 +201,7 @@ class Run:
             try:
                 await trainer.update_engine()
                 await self._begin_judging(start, learner, began)
+                await warm(self, start, trainer.curriculum)
                 with Live(config.run.steps, done=start, title=str(self.folder.path)) as live:
                     for step in range(start, config.run.steps):
                         if self.stopped:
@@ -242,6 +245,7 @@ class Run:
                 await trainer.update_engine()
             await self.evaluate(f"step {done}", done, time.perf_counter() - began)
             await self._keep_best(trainer.learner, done)
+            await warm(self, done, trainer.curriculum)
             if self.config.rollout.deterministic:  # what it left in the cache came about as it happened to
                 await trainer.update_engine()
         return saving
@@ -315,7 +319,7 @@ class Run:
             engine=engine or self.engine,
             learner=learner,
             algorithm=config.algorithm,
-            curriculum=curriculum_of(config, self.worlds),
+            curriculum=curriculum_of(config, self.worlds, journal.past(warmings(self.folder.path))),
             admission=admission_of(config, start, started=journal.started, waiting=journal.began),
             temperature=rollout.temperature,
             identity_tolerance=1e-3 if config.precise else 5e-2,
@@ -328,6 +332,8 @@ class Run:
             critic=self.critic,
             lessons=imitated(config, self.worlds, self.renderer),
             placement=placement_of(config, self.engine, learner, self.critic),
+            shaping=config.shaping,
+            mixture=mixture_of(config, journal.recent()),
         )
         for index, group, useful in journal.finished():
             trainer.settle(index, group, useful=useful)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from forge_train.config import AlgorithmConfig
+from forge_train.config import AlgorithmConfig, ShapingConfig
 from forge_train.engine import Engine
 from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
@@ -29,8 +29,10 @@ from forge_train.learn.kl_reward import charged, in_reward
 from forge_train.learn.learner import Learner
 from forge_train.learn.losses import holds
 from forge_train.learn.masks import compare, masked_share, trained_endings
+from forge_train.learn.mixture import Mixture
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
+from forge_train.play.shaping import shaped
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
 from forge_train.record.step_metrics import Metrics, branches, lags, summary, time_to_groups
@@ -76,6 +78,10 @@ class Trainer:
     lessons: Callable[[int], Sequence[Trajectory]] | None = None
     """Episodes to be imitated beside, at each step: `algorithm.ptx_weight`."""
     placement: Placement = field(default_factory=Separate)
+    shaping: ShapingConfig = field(default_factory=ShapingConfig)
+    """What is added to rewards after the verdict."""
+    mixture: Mixture = field(default_factory=Mixture)
+    """Which of the groups an update trains, and what beside them."""
     playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     finished: dict[int, Group] = field(default_factory=dict)
     rejected: dict[int, Group] = field(default_factory=dict)
@@ -106,18 +112,21 @@ class Trainer:
         placed = time.perf_counter()
         credit, valuing = await self.beside(partial(self.assign_credit, groups, compared))
         valued = time.perf_counter()
-        trained = [(t, a) for group, rows in zip(groups, credit, strict=True)
-                   for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
-        trajectories = [t for t, _ in trained]
+        mixed = self.mixture.of(step, groups, credit)
+        trajectories, fresh = (
+            mixed.trajectories,
+            mixed.trajectories[: len(mixed.trajectories) - mixed.recalled],
+        )
         version = self.learner.version
         stats = await self.beside(
             partial(
                 self.learner.update,
                 trajectories,
-                [a for _, a in trained],
+                mixed.advantages,
                 self.algorithm,
                 self.lessons(step) if self.lessons else (),
                 temperature=self.temperature,
+                weights=mixed.weights,
             )
         )
         check_gap(stats, trajectories, version, self.identity_tolerance)
@@ -130,9 +139,10 @@ class Trainer:
         self.note("weights", step=step + 1, seconds=round(ended - updated, 4))
         scoring = stats.pop("logprob_seconds")
         metrics = {
-            **self.told(groups, useless, credit, lags(trajectories, version, group_lags)),
+            **self.told(groups, useless, credit, lags(fresh, version, group_lags)),
             **stats,
             **valuing,
+            **mixed.metrics,
             "version": version,
             "seconds": {
                 **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
@@ -144,7 +154,7 @@ class Trainer:
                 "total": ended - began,
             },
         }
-        return metrics, groups, credit
+        return metrics, groups, mixed.credit
 
     def idle(
         self,
@@ -204,7 +214,9 @@ class Trainer:
             left_out = sorted(self.rejected)
             if self.journal:
                 self.journal.consume(step, batch, left_out, lags)
-        return [self.finished.pop(i) for i in batch], [self.rejected.pop(i) for i in left_out], lags
+        groups, useless = [self.finished.pop(i) for i in batch], [self.rejected.pop(i) for i in left_out]
+        self.curriculum.learned(step, groups + useless)
+        return groups, useless, lags
 
     async def next_batch(self, step: int) -> tuple[list[int], list[int]]:
         """Wait until admission has a batch: its groups, oldest first, and how late each is."""
@@ -238,17 +250,17 @@ class Trainer:
 
     def begin(self, index: int) -> None:
         """Group `index` starts to play."""
+        draw = self.curriculum.draw(index, self.admission.meant_for)
         if self.journal:
-            self.journal.dispatch(index, self.admission.version)
+            self.journal.dispatch(index, self.admission.version, draw.update)
         if self.waves:
             self.waves.begin()
-        draw = self.curriculum.draw(index)
         self.playing[index] = asyncio.create_task(self.play(index, draw), name=draw.group)
 
     async def play(self, index: int, draw: Draw) -> None:
         """Play a group and put it where `collect` finds it; what it raises is raised there."""
         try:
-            group = await self.runner(draw)
+            group = shaped(await self.runner(draw), self.shaping, update=draw.update, budget=draw.tokens)
             if self.waves:
                 await self.waves.ended(index)
             if self.journal:

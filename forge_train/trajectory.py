@@ -14,6 +14,9 @@ the world did; graded all the same. context, tokens: the policy ran out of conte
 action. deadline: the rollout took too long. failed: a machine failed (never a reward of 0). cancelled: the
 run stopped."""
 
+SUCCESS = 1 - 1e-6
+"""An outcome from which on an episode is solved."""
+
 WORLD = -1
 """The action index of tokens that the policy did not write."""
 
@@ -79,6 +82,8 @@ class Trajectory:
     """Weights version that began each action."""
     spans: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     """For actions under way while the weights changed: (version, tokens) in order."""
+    temperature: float | None = None
+    """What it was sampled at, where that is not the run's `rollout.temperature`."""
     info: dict[str, Any] = field(default_factory=dict)
     """JSON only: task, world, seed, messages, named reward parts, error, seconds."""
 
@@ -144,6 +149,7 @@ class Trajectory:
             "ending": self.ending,
             "versions": self.versions,
             "spans": [[action, *span] for action, spans in self.spans.items() for span in spans],
+            **({} if self.temperature is None else {"temperature": self.temperature}),
             "info": self.info,
         }
 

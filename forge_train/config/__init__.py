@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
 from forge_train.config.branching import BRANCHED, BranchingConfig, refuse_branching
+from forge_train.config.curriculum import CurriculumConfig
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -38,6 +39,7 @@ from forge_train.config.regularisers import (
     refuse_reference,
     refuse_regularisers,
 )
+from forge_train.config.sampling_rules import refuse_sampling
 from forge_train.config.section import Section
 from forge_train.config.sections import (
     EvalConfig,
@@ -48,6 +50,8 @@ from forge_train.config.sections import (
     VLLMConfig,
     WorldConfig,
 )
+from forge_train.config.shaping import ShapingConfig
+from forge_train.config.temperature import TemperatureConfig
 from forge_train.config.thinking import ThinkingConfig, refuse_thinking
 from forge_train.config.unused import refuse_unused
 
@@ -60,6 +64,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CriticConfig",
+    "CurriculumConfig",
     "EvalConfig",
     "LossConfig",
     "ModelConfig",
@@ -70,6 +75,8 @@ __all__ = [
     "RolloutConfig",
     "RunConfig",
     "SFTConfig",
+    "ShapingConfig",
+    "TemperatureConfig",
     "ThinkingConfig",
     "TinyConfig",
     "VLLMConfig",
@@ -90,6 +97,12 @@ class Config(Section):
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
     """How episodes are played."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """Which tasks are played when, and which groups are trained."""
+    shaping: ShapingConfig = ShapingConfig()
+    """What is added to rewards after the verdict."""
+    temperature: TemperatureConfig = TemperatureConfig()
+    """How the temperature of rollouts moves."""
     agent: AgentConfig = AgentConfig()
     """Who plays them, if it is a program of its own."""
     vllm: VLLMConfig = VLLMConfig()
@@ -204,6 +217,7 @@ class Config(Section):
                     'be one on unseen tasks; use another, e.g. "test"'
                 )
         refuse_unused(self)
+        refuse_sampling(self)
         return self
 
 

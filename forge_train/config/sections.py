@@ -158,6 +158,9 @@ class WorldConfig(Section):
     """Tasks to train on."""
     tasks: PositiveInt = 4096
     """How many of them; epochs repeat when a run needs more."""
+    budget: NonNegativeInt = 0
+    """Tokens that the policy may say in an episode of training, all actions together; an episode is cut off
+    there and ends by tokens (Kimi K2's budget control). See `shaping.budget_penalty`. 0: no such limit."""
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from forge_train.config.agent_program import AgentConfig
@@ -55,7 +55,12 @@ def refuse_unused(config: Sections) -> None:
 
     A default that was written out is fine, so that a resolved config (`config.dump`) loads.
     """
-    for name, keys, why in _rules(config):
+    refuse_set(config, _rules(config))
+
+
+def refuse_set(config: object, rules: Iterable[tuple[str, tuple[str, ...], str]]) -> None:
+    """Raise ValueError when keys that `rules` name (section, keys, why nothing reads them) were set."""
+    for name, keys, why in rules:
         section: Section = getattr(config, name)
         fields = type(section).model_fields
         found = [

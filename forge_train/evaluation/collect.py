@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -189,14 +189,15 @@ async def collect_from(
     max_context: int,
     device: str,
     blind: bool = False,
+    only: Collection[str] = (),
     **options: Any,
 ) -> dict[str, int]:
     """`collect` from "gold", from openai:MODEL@URL, or from a model folder, a run or a checkpoint.
 
     `sampling` and `max_context` (in tokens) are for models, `blind` for endpoints that do not show their
-    model its tools. Raises ValueError.
+    model its tools; of the first `tasks` those of `only` are played, if any are named. Raises ValueError.
     """
-    ids = world.tasks(split, tasks)
+    ids = [task for task in world.tasks(split, tasks) if not only or task in only]
     name = by if by == "gold" else f"{by} temperature={sampling.temperature} max_tokens={sampling.max_tokens}"
     if sampling.top_logprobs:
         name += f" top_logprobs={sampling.top_logprobs}"

@@ -24,9 +24,7 @@ from forge_train.record.evaluation_result import Estimate, Evaluation, TaskResul
 from forge_train.record.intervals import interval
 from forge_train.record.task_digest import digest_of, digest_of_all
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import Trajectory
-
-SUCCESS = 1 - 1e-6
+from forge_train.trajectory import SUCCESS, Trajectory
 
 
 class NothingPlayed(RuntimeError):

@@ -19,8 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from forge_train.evaluation.evaluate import SUCCESS
 from forge_train.play.solution import Call, Solution
+from forge_train.trajectory import SUCCESS
 
 Play = dict[str, Any]
 """One line of plays.jsonl."""

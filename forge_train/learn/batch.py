@@ -40,6 +40,10 @@ class Sample:
     """float32: the engine's logprob of each trained token."""
     advantage_N: Tensor
     """float32: the advantage of each trained token, or of its action."""
+    temperature: float | None = None
+    """What it was sampled at, where the trajectory says so."""
+    weight: float = 1.0
+    """How often its trajectory counts."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -77,6 +81,8 @@ class Batch:
     """Positions that are not padding."""
     tree: Tree | None = None
     """How a tree is laid out; stays on the CPU, where attention to it is planned."""
+    temperature: float | None = None
+    """What all of its samples were sampled at, where they say so."""
 
     @property
     def positions(self) -> int:
@@ -95,16 +101,21 @@ class Batch:
             self.lengths,
             self.real,
             self.tree,
+            self.temperature,
         )
 
 
-def samples(trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[float]]) -> list[Sample]:
+def samples(
+    trajectories: Sequence[Trajectory],
+    advantages: Sequence[Sequence[float]],
+    weights: Sequence[float] | None = None,
+) -> list[Sample]:
     """One sample per segment in which the policy wrote something.
 
-    `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`. Raises
-    ValueError where they do not fit, where a policy token has no token before it, and where an action
-    stands in two segments: a segment that shows an older action again must mark it as the world's, or it
-    would be trained twice.
+    `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`; `weights` says
+    how often each counts (once). Raises ValueError where they do not fit, where a policy token has no token
+    before it, and where an action stands in two segments: a segment that shows an older action again must
+    mark it as the world's, or it would be trained twice.
     """
     if len(trajectories) != len(advantages):
         raise ValueError(f"{len(advantages)} lists of advantages for {len(trajectories)} trajectories")
@@ -143,6 +154,8 @@ def samples(trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[fl
                     action_N=action_N,
                     behaviour_N=torch.tensor(segment.logprobs, dtype=torch.float32)[at_N],
                     advantage_N=credit_N[spent:done] if by_token else credit_N[action_N],
+                    temperature=trajectory.temperature,
+                    weight=1.0 if weights is None else weights[i],
                 )
             )
     return found
@@ -205,6 +218,23 @@ def _mean_of_means(units: Sequence[Sequence[tuple[int, int]]]) -> list[Tensor]:
     return [torch.tensor([1 / (sizes[unit] * len(sizes)) for unit in row]) for row in units]
 
 
+def counted(found: Sequence[Sample], weights: list[Tensor], denominator: Denominator) -> list[Tensor]:
+    """`token_weights` where trajectories count more or less often than once: as if copies of them were there.
+
+    Every mean is then one over the copies, and "constant" divides by as many trajectories as there would be.
+    """
+    if all(s.weight == 1.0 for s in found):
+        return weights
+    if denominator == "constant":
+        times = {s.trajectory: s.weight for s in found}
+        whole, copies = float(len(times)), sum(times.values())
+    else:
+        sums = [float(w_N.sum()) for w_N in weights]
+        whole = sum(sums)
+        copies = sum(s.weight * total for s, total in zip(found, sums, strict=True))
+    return [w_N * (s.weight * whole / copies) for s, w_N in zip(found, weights, strict=True)]
+
+
 def unique_tokens(samples: Sequence[Sample]) -> int:
     """Positions that any packing must forward: tokens that differ in themselves or in what precedes them."""
     return trie_of([seen(s) for s in samples]).size
@@ -260,4 +290,5 @@ def _collate(
         lengths=tuple(s.at_N.numel() for s in chosen),
         real=real,
         tree=tree,
+        temperature=chosen[0].temperature,
     )

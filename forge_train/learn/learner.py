@@ -74,14 +74,16 @@ class Learner(TrainedModel):
         lessons: Sequence[Trajectory] = (),
         *,
         temperature: float = 1.0,
+        weights: Sequence[float] | None = None,
     ) -> dict[str, float]:
         """One optimizer step per minibatch; the version goes up by one.
 
         `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
         `lessons`: episodes to be imitated beside, dealt over the minibatches (`ptx_weight`).
-        `temperature` is the one the behaviour logprobs were sampled at; lessons are learned at 1. Segments
-        without a signal (all advantages 0) are not forwarded but count in the denominators, unless the loss
-        `holds`. A step whose gradient is not finite is not taken.
+        `temperature` is the one the behaviour logprobs were sampled at, where a trajectory does not name its
+        own; lessons are learned at 1. `weights` says how often each trajectory counts, as if there were
+        copies of it. Segments without a signal (all advantages 0) are not forwarded but count in the
+        denominators, unless the loss `holds`. A step whose gradient is not finite is not taken.
 
         Returns `loss` and `grad_norm` (mean over steps, before clipping), `lr` (last step),
         `optimizer_steps`, `skipped_steps` (gradient not finite), `skipped_trajectories` (no signal),
@@ -98,7 +100,7 @@ class Learner(TrainedModel):
         started = time.perf_counter()
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
-        found = samples(trajectories, advantages)
+        found = samples(trajectories, advantages, weights)
         policy = PolicyLoss(
             settled(loss, late=any(v < self.version for t in trajectories for v in t.versions))
         )
@@ -298,6 +300,7 @@ class Learner(TrainedModel):
             self.qk_clip.look_at(batch)
         pair_U, of_N = torch.unique(batch.at_N * TOKEN_IDS + batch.target_N, return_inverse=True)
         at_U, target_U = pair_U // TOKEN_IDS, pair_U % TOKEN_IDS
+        temperature = temperature if batch.temperature is None else batch.temperature
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             output = self.model.base_model(**inputs, use_cache=False)
             hidden_UH = output.last_hidden_state.flatten(0, 1).index_select(0, at_U)

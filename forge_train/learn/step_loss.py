@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from forge_train.config import LossConfig
-from forge_train.learn.batch import Batch, Sample, token_weights
+from forge_train.learn.batch import Batch, Sample, counted, token_weights
 from forge_train.learn.distributed import IDLE
 from forge_train.learn.losses import PolicyLoss
 from forge_train.learn.ratios import Key, Stats, bounded, k3
@@ -58,6 +58,7 @@ class StepLoss:
         config = policy.config
         self.policy, self.known, self.device = policy, known, device
         weights = token_weights(part, config.denominator, config.constant)
+        weights = counted(part, weights, config.denominator)
         self.plain = {s.key: w_N for s, w_N in zip(part, weights, strict=True)}
         """Weight of each token, by sample."""
         self.weights = {key: w_N * known.factors.get(key, 1.0) for key, w_N in self.plain.items()}

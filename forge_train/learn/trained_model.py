@@ -92,11 +92,16 @@ class TrainedModel:
         self.forgot_at = 0
 
     def batches(self, found: Sequence[Sample]) -> Iterator[tuple[list[Sample], Batch]]:
-        """This process's micro-batches of `found`, each with its samples. All processes must call it."""
-        for chosen, batch in shared_batches(found, self.optim, self.prices, self.processes, self.device):
-            if IDLE not in chosen:
-                self.work.forward(chosen, batch)
-            yield chosen, batch
+        """This process's micro-batches of `found`, each with its samples. All processes must call it.
+
+        What was sampled at different temperatures is never in one.
+        """
+        for temperature in dict.fromkeys(s.temperature for s in found):
+            alike = [s for s in found if s.temperature == temperature]
+            for chosen, batch in shared_batches(alike, self.optim, self.prices, self.processes, self.device):
+                if IDLE not in chosen:
+                    self.work.forward(chosen, batch)
+                yield chosen, batch
 
     def scored(
         self, found: Sequence[Sample], forward: Callable[[Batch], Tensor]

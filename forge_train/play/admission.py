@@ -87,6 +87,8 @@ class Admission:
         """Updates so far, those whose weights the engine has."""
         self.started = started
         """Groups started so far; the index of the next one."""
+        self.meant_for = version
+        """The update that the group started last is meant for, when the oldest are taken first."""
         self.updates = updates
         self._began = dict(waiting or {})
         self._ready: set[int] = set()
@@ -117,6 +119,7 @@ class Admission:
     def start(self) -> int:
         """Start the next group; returns its index."""
         assert self.room > 0
+        self.meant_for = (self._taken + len(self._began)) // self.groups
         index = self.started
         self.started += 1
         self._began[index] = self.version

@@ -72,6 +72,7 @@ async def play_branched(
     size: int,
     seed: int,
     deadline: float,
+    turns: int = 0,
     limit: AbstractAsyncContextManager[Any] | None = None,
     ended: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
@@ -88,7 +89,7 @@ async def play_branched(
         return _following(played, forking, done, seed)
 
     while starts:
-        round_ = _Round(world, player, task, forking, group, deadline, limit, ended)
+        round_ = _Round(world, player, task, forking, group, deadline, turns, limit, ended)
         starts = await round_.play(starts, played, following)
         done += 1
     members = [one.trajectory for one in played]
@@ -106,6 +107,7 @@ class _Round:
     forking: Forking
     group: str
     deadline: float
+    turns: int
     limit: AbstractAsyncContextManager[Any] | None
     ended: Callable[[], None] | None
 
@@ -148,6 +150,7 @@ class _Round:
             group=self.group,
             deadline=self.deadline,
             seat=seat,
+            turns=max(self.turns - start.branch.turn, 0),
         )
         trajectory.info["branch"] = start.branch.as_info()
         broken = trajectory.ending in ("failed", "cancelled")

@@ -39,10 +39,13 @@ async def play(
     group: str,
     deadline: float,
     seat: Seat | None = None,
+    turns: int = 0,
 ) -> Trajectory:
     """Play `task` once, for at most `deadline` seconds, not counting those in which it waits in line.
 
-    `seat` is a place in the world that its caller chose, for example one in the middle of an episode.
+    `seat` is a place in the world that its caller chose, for example one in the middle of an episode. After
+    `turns` turns (0: no such limit) the player leaves, and the world grades what stands.
+
     Whatever happens inside the world becomes the ending of the trajectory, and so does an engine that has
     no answer. What happens outside them (a bug, a cancellation) is raised, after everything borrowed was
     given back.
@@ -59,7 +62,7 @@ async def play(
             conversation = player.open(messages, task=task, name=f"{group}#{seed}", seed=seed)
             while True:
                 with record.clock("generate_seconds"):
-                    action = await conversation.act()
+                    action = None if record.turns >= turns > 0 else await conversation.act()
                 record.said(action)
                 with record.clock("world_seconds"):
                     answer = seat.cut() if action is None else seat.step(action)
@@ -104,18 +107,20 @@ async def play_group(
     size: int,
     seed: int,
     deadline: float,
+    turns: int = 0,
     limit: AbstractAsyncContextManager[Any] | None = None,
     ended: Callable[[], None] | None = None,
 ) -> list[Trajectory]:
     """Play `task` `size` times from the same opening, each member with a seed of its own.
 
-    All members come back, the failed ones too. `limit` bounds how many plays are in flight; `ended` is called
-    when one is over.
+    All members come back, the failed ones too. `turns` as in `play`; `limit` bounds how many plays are in
+    flight; `ended` is called when one is over.
     """
 
     async def member(i: int) -> Trajectory:
         async with limit or nullcontext():
-            one = await play(world, player, task, seed=derive_seed(seed, i), group=group, deadline=deadline)
+            number = derive_seed(seed, i)
+            one = await play(world, player, task, seed=number, group=group, deadline=deadline, turns=turns)
         if ended is not None:
             ended()
         return one
@@ -345,6 +350,11 @@ class _Record:
         info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
         info |= {"messages": self._messages, "parts": self._parts}
         self._trajectory = Trajectory(group=group, info=info)
+
+    @property
+    def turns(self) -> int:
+        """Answers of the world so far."""
+        return len(self._earned)
 
     @contextmanager
     def clock(self, what: str) -> Iterator[None]:

@@ -9,6 +9,7 @@ from functools import partial
 from forge_train.play.branching import Forking, play_branched
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import Player, play_group
+from forge_train.play.limits import limited
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
@@ -48,17 +49,21 @@ class LocalRunner:
 
     async def __call__(self, draw: Draw) -> list[Trajectory]:
         """Play the group of `draw`; its seeds depend on the run's and on its name, on nothing else."""
-        return await self._play(
+        group = await self._play(
             self.worlds[draw.world],
-            self.player,
+            limited(self.player, draw),
             draw.task,
             group=draw.group,
             size=self.group_size,
             seed=group_seed(self.seed, draw),
             deadline=self.deadline,
+            turns=draw.turns,
             limit=self._waves.seat() if self._waves else self._limit,
             ended=self._ended,
         )
+        for one in group:
+            one.temperature = draw.temperature
+        return group
 
 
 def group_seed(seed: int, draw: Draw) -> int:

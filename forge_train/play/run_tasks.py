@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 
 from forge_train.config import Config
-from forge_train.play.curriculum import Curriculum
+from forge_train.play.curriculum import curriculum_of
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import RunFolder
 from forge_train.record.task_digest import Contents, Tasks, digest_of, same_content, settle
@@ -44,9 +44,11 @@ def tasks_of(config: Config, worlds: Mapping[str, World], judged: Mapping[str, W
     """Ids and contents: of held-out tasks all, of the others those that some update or gold comes to."""
     train = {w.label: list(worlds[w.label].tasks(w.split, w.tasks)) for w in config.worlds}
     known: dict[str, Contents] = {label: dict.fromkeys(ids) for label, ids in train.items()}
-    curriculum = Curriculum(train, {w.label: w.weight for w in config.worlds}, seed=config.run.seed)
-    draws = config.run.steps * (config.rollout.groups + config.rollout.refill)
-    seen = {(draw.world, draw.task) for draw in map(curriculum.draw, range(draws))}
+    seen = {(label, task) for label, ids in train.items() for task in ids}
+    if not config.curriculum.picks:  # else nobody knows before
+        curriculum, groups = curriculum_of(config, worlds), config.rollout.groups + config.rollout.refill
+        draws = (curriculum.draw(i, i // groups) for i in range(config.run.steps * groups))
+        seen = {(draw.world, draw.task) for draw in draws}
     if not config.sft.path:
         share = -(-config.sft.episodes // len(config.worlds))
         seen |= {(label, task) for label, ids in train.items() for task in ids[:share]}

@@ -2,7 +2,7 @@
 
 Three events tell the whole story, in `events.jsonl` of the run folder:
 
-    dispatch  group, step      a group started with the weights of `step`
+    dispatch  group, step      a group started with the weights of `step`, meant for the update `update`
     finish    group, ...       it has been played; its episodes lie in finished/GROUP.json.gz
     consume   step, groups     the update of `step` took these groups
 
@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train.play.difficulty import Past, Played
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.trajectory import Trajectory
 
@@ -31,10 +32,12 @@ class Journal:
 
     `exact`: the run is synchronous and its engine reproducible, so a step that was cut short is played
     again as a whole: engines repeat their numbers to the bit only for the same requests together.
+    `recall`: so many updates back episodes are kept, to be trained once more (`curriculum.recall`).
     """
 
-    def __init__(self, folder: RunFolder, *, step: int = 0, exact: bool = False) -> None:
+    def __init__(self, folder: RunFolder, *, step: int = 0, exact: bool = False, recall: int = 0) -> None:
         self._folder = folder
+        self._recall = recall
         self._path = folder.path / "finished"
         self._path.mkdir(exist_ok=True)
         self._recorded: dict[int, tuple[list[int], list[int]]] = {}
@@ -42,10 +45,15 @@ class Journal:
 
     def _load(self, step: int, exact: bool) -> None:
         began: dict[int, int] = {}
+        meant: dict[int, int] = {}
+        played: dict[int, Played] = {}
         consumed: dict[int, tuple[list[int], list[int]]] = {}
         for event in read_lines(self._folder.path / "events.jsonl"):
             if event["event"] == "dispatch":
                 began[event["group"]] = event["step"]
+                meant[event["group"]] = event.get("update", event["step"])
+            elif event["event"] == "finish" and "task" in event:
+                played[event["group"]] = Played(**{key: event[key] for key in _PLAYED})
             elif event["event"] == "consume":
                 # An update done anew, in another way than before: what followed the old one never was.
                 consumed = {k: v for k, v in consumed.items() if k < event["step"]}
@@ -66,12 +74,30 @@ class Journal:
         """Groups that were started and not trained before the checkpoint: the version each started with."""
         self.left_out = {i for _, rejected in self._recorded.values() for i in rejected}
         """Groups that updates to be repeated left out as useless: those refills are spent on them."""
-        self._taken = {k: groups + rejected for k, (groups, rejected) in self._recorded.items()}
+        self._back = {k: groups for k, (groups, _) in consumed.items() if step - self._recall <= k < step}
+        self._taken = {k: groups + rejected for k, (groups, rejected) in self._recorded.items()} | self._back
         self.started = max([*gone, *self.began, -1]) + 1
         """Groups started so far; the index of the next one."""
+        self.updates = [meant.get(i, 0) for i in range(self.started)]
+        """The update that each of them was meant for."""
+        self.history = {
+            k: [played[i] for i in groups + rejected if i in played]
+            for k, (groups, rejected) in consumed.items()
+            if k < self.replayed
+        }
+        """What became of the groups that updates took."""
+        kept = {*self.began, *(i for groups in self._back.values() for i in groups)}
         for path in self._path.glob("*.json.gz"):
-            if int(path.name.split(".")[0]) not in self.began:
+            if int(path.name.split(".")[0]) not in kept:
                 path.unlink()
+
+    def past(self, warmed: dict[int, float]) -> Past:
+        """What decides what a run that goes on plays next; `warmed` as of `evaluation.warming`."""
+        return Past(self.updates, self.history, warmed)
+
+    def recent(self) -> dict[int, list[Group]]:
+        """The groups of the last `recall` updates before the checkpoint, as far as they can be read."""
+        return {k: [g for g in map(self._read, groups) if g is not None] for k, groups in self._back.items()}
 
     def finished(self) -> list[tuple[int, Group, bool | None]]:
         """Groups that were played and not trained before the checkpoint, oldest first.
@@ -86,9 +112,9 @@ class Journal:
         """The groups an update of this run once took, and those it left out as useless; None if it is new."""
         return self._recorded.get(step)
 
-    def dispatch(self, index: int, version: int) -> None:
-        """Group `index` starts with the weights of `version`."""
-        self._folder.event("dispatch", group=index, step=version)
+    def dispatch(self, index: int, version: int, update: int) -> None:
+        """Group `index` starts with the weights of `version`; it is meant for `update`."""
+        self._folder.event("dispatch", group=index, step=version, update=update)
 
     def finish(self, index: int, version: int, group: Sequence[Trajectory]) -> None:
         """Group `index` has been played: keep it until a checkpoint holds what was learned from it."""
@@ -105,6 +131,7 @@ class Journal:
             group=index,
             step=version,
             endings=endings,
+            **(found.told() if (found := Played.of(group)) else {}),
             **{k: round(max(t.info.get(k, 0.0) for t in group), 4) for k in _SECONDS},
         )
 
@@ -119,7 +146,7 @@ class Journal:
 
     def saved(self, step: int) -> None:
         """A checkpoint of `step` holds what was learned before it: those episodes may go."""
-        for old in [k for k in self._taken if k < step]:
+        for old in [k for k in self._taken if k < step - self._recall]:
             for index in self._taken.pop(old):
                 self._file(index).unlink(missing_ok=True)
 
@@ -144,4 +171,5 @@ class Journal:
             return None
 
 
+_PLAYED = ("world", "task", "plays", "solved")
 _SECONDS = ("seconds", "generate_seconds", "world_seconds")

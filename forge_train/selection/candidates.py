@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from forge_train.evaluation.evaluate import SUCCESS
 from forge_train.evaluation.filters import Play
 from forge_train.record.run_folder import read_lines
+from forge_train.trajectory import SUCCESS
 
 Verdicts = Mapping[tuple[str, int], float]
 """1.0 or 0.0 by task and repetition: whether the play succeeded."""
