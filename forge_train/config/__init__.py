@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.context import ContextConfig, refuse_context
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -49,6 +50,7 @@ __all__ = [
     "AlgorithmConfig",
     "Config",
     "ConfigError",
+    "ContextConfig",
     "CriticConfig",
     "EvalConfig",
     "LossConfig",
@@ -74,6 +76,8 @@ class Config(Section):
     """The policy."""
     thinking: ThinkingConfig = ThinkingConfig()
     """What becomes of its thoughts."""
+    context: ContextConfig = ContextConfig()
+    """What it sees of its past."""
     worlds: tuple[WorldConfig, ...] = Field(strict=False)
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
@@ -172,6 +176,7 @@ class Config(Section):
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
         refuse_thinking(self.thinking, self.rollout, self.agent)
+        refuse_context(self)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from forge_train.play.encoding import Message
 from forge_train.play.renderer import Renderer
@@ -10,7 +12,13 @@ from forge_train.trajectory import Segment
 
 
 class Stretches:
-    """What was heard and said; an action stands as the policy's in the segment alone where it was sampled."""
+    """What was heard and said; an action stands as the policy's in the segment alone where it was sampled.
+
+    The `Past` of a conversation that ends where no action fits; see `forge_train.play.context`.
+    """
+
+    asks = over = False
+    left = sys.maxsize
 
     def __init__(self, renderer: Renderer, messages: Sequence[Message]) -> None:
         self._renderer = renderer
@@ -21,10 +29,21 @@ class Stretches:
         self._turns: list[tuple[int, int, int]] = []
         """Since then: where each prompt begins, where its action begins, and where that ends."""
 
-    def said(self, start: int) -> None:
-        """An action is whole, which begins at `start` of the last segment."""
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Nothing is to be told of it."""
+        return {}
+
+    def said(self, start: int) -> str:
+        """An action is whole, which begins at `start` of the last segment; returns its text."""
         begin = self._turns[-1][2] if self._turns else self._settled
-        self._turns.append((begin, start, len(self.segments[-1].tokens)))
+        tokens = self.segments[-1].tokens
+        self._turns.append((begin, start, len(tokens)))
+        return self._renderer.text(tokens[start:])
+
+    def summarised(self, start: int, *, own: bool) -> None:
+        """Nobody asked for one."""
+        raise AssertionError("no summary was asked for")
 
     def hear(self, messages: Sequence[Message]) -> None:
         """Append the world's answer; first leave out the thoughts that are not remembered beyond it.
