@@ -24,6 +24,7 @@ from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
 ENDLESS = Limits(context=1 << 62, action=1)
+"""Those of nobody: an episode of any length is taken as it is."""
 Messages = list[dict[str, Any]]
 """One episode in the OpenAI form, the agent's lines as role `assistant`."""
 

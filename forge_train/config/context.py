@@ -43,6 +43,9 @@ class ContextConfig(Section):
     train_summaries: bool = True
     """resum: a summary is an action of the policy, whose credit is what follows. false: it only has to live
     with them."""
+    keep_last: bool = False
+    """resum: the last action and the world's answer stay before the policy beside the summary, if there is
+    room. Not in the paper; for worlds in which people talk, and a question would be lost."""
     max_tokens: NonNegativeInt = 0
     """Tokens of an episode, said and heard, each counted once however often it is shown; 0 is no bound."""
     warn_at: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -114,7 +117,7 @@ def _unused(context: ContextConfig) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("stub",), f'{kind} leaves nothing out; use "recent"'
     if context.kind != "resum":
         yield (
-            ("summary_tokens", "train_summaries", "ask", "ask_again"),
+            ("summary_tokens", "train_summaries", "keep_last", "ask", "ask_again"),
             f'{kind} has no summaries; use "resum"',
         )
     if context.kind not in ("resum", "iterresearch"):

@@ -259,14 +259,14 @@ class WholePast:
 
     # -- room ------------------------------------------------------------------------------------------
 
-    def _appended(self, messages: Sequence[Message], *, more: int = 0, asks: bool = False) -> _View:
-        """All that stands, and these messages; `more` tokens must have room besides an action."""
+    def _appended(self, messages: Sequence[Message], *, summary: int = 0) -> _View:
+        """All that stands, and these messages, which ask for a summary of so many tokens, or for an action."""
         heard = self._renderer.extend(messages)
         tokens = self._before() + heard
-        action = 0 if asks else self._limits.action
-        fits = len(tokens) + action + max(more, self._closing) <= self._limits.context
-        spent = len(heard) + more + self._limits.action + self._closing
-        return _View(tokens, heard, messages, fits and spent <= self.left, asks)
+        action = self._limits.action + self._closing
+        fits = len(tokens) + (summary or action) <= self._limits.context
+        within = len(heard) + summary + action <= self.left
+        return _View(tokens, heard, messages, fits and within, asks=summary > 0)
 
     def _last_view(self, messages: Sequence[Message]) -> _View:
         """The same with the request for the last action; an answer too long for that is not shown."""
@@ -320,6 +320,7 @@ class Summaries(WholePast):
         self, settings: ContextConfig, renderer: Renderer, messages: Sequence[Message], limits: Limits
     ) -> None:
         self._summary = ""
+        self._answer: Sequence[Message] = ()
         self.due: bool | None = None
         super().__init__(settings, renderer, messages, limits)
         self._longest = settings.summary_tokens or limits.action
@@ -337,11 +338,17 @@ class Summaries(WholePast):
         self.history += len(tokens)
         self.summaries += 1
         self._told.append({"role": "assistant", "content": text, "summary": True, "sampled": own})
-        self._exchanges = []
+        last, self._exchanges, self.asks = self._exchanges[-1], [], False
         self._messages = self._task()
-        self._heard = self._renderer.open(self._messages)
-        self.asks = False
-        self._begin(self._heard, at=len(self._told))  # a summary tells by itself that a segment begins
+        tokens = self._heard = self._renderer.open(self._messages)
+        if self._settings.keep_last:
+            self._exchanges = [_Exchange(self._messages, self._heard, last.said, last.forgotten)]
+            view = self._appended(self._answer)
+            if len(view.tokens) < min(self.threshold, self._limits.context - self._limits.action):
+                tokens, self._heard, self._messages = view.tokens, view.heard, self._answer
+            else:
+                self._exchanges = []
+        self._begin(tokens, at=len(self._told))  # a summary tells by itself that a segment begins
 
     def _task(self) -> list[Message]:
         if not self.summaries:
@@ -362,8 +369,9 @@ class Summaries(WholePast):
             due = self.due
         if not due:
             return whole
+        self._answer = messages
         ask = self._settings.ask_again if self.summaries else self._settings.ask
-        asked = self._appended(with_words(messages, ask), more=self._longest, asks=True)
+        asked = self._appended(with_words(messages, ask), summary=self._longest)
         return asked if asked.fits else _View(whole.tokens, whole.heard, messages, fits=False)
 
 
