@@ -7,6 +7,8 @@ the last one the world asks for the number of one key. Who no longer sees that p
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +16,8 @@ import gymnasium as gym
 ID = "Bench/Memory-v0"
 WORDS = ("sun", "rain", "hill", "lake", "wind", "tree", "road", "bird", "snow", "sand")
 KEYS = ("A", "B", "C", "D", "E", "F", "G", "H")
+FACT = re.compile(r"([A-H]) is (\d\d)\.")
+QUESTION = re.compile(r"What is [A-H]\?")
 RULES = "Say next to read on. At the end answer with the number alone."
 
 
@@ -81,6 +85,21 @@ class Memory(gym.Env[Any, Any]):
             said += f" What is {self._asked}?"
         told = {"role": "user"} if self.talk else {"role": "tool", "name": "read"}
         return ({**told, "content": said},), 0.0, False, False, info
+
+
+def reading(shown: str, ask: str, *, reports: bool = False, keeps: Callable[[str], bool] = bool) -> str:
+    """What a good reader says after all that was `shown`; `ask` begins every request for notes.
+
+    It notes the facts that it `keeps` and the question, if that was put; else it reads on or answers. With
+    `reports` the facts stand in a report before what it says.
+    """
+    facts = dict(FACT.findall(shown))
+    known = [f"{key} is {value}." for key, value in sorted(facts.items()) if keeps(key)]
+    asked = QUESTION.findall(shown)[-1:]
+    if ask in shown:  # what is before a summary is gone after it
+        return " ".join(known + asked)
+    action = facts.get(asked[0][-2], "unknown") if asked else "next"
+    return f"<report>{' '.join(known)}</report>{action}" if reports else action
 
 
 if ID not in gym.registry:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from forge_train.config import ContextConfig
@@ -111,10 +111,10 @@ def teach(past: Past, messages: Sequence[Message], *, summary: bool) -> None:
     elif summary:
         raise ValueError('an episode with summaries: they are imitated with context.kind = "resum" alone')
     past.hear(messages)
-    if isinstance(past, WholePast) and past.last:
+    if past.over:
         raise ValueError(
-            f"an episode of more than {past.history} tokens leaves no room for its next action; raise "
-            "rollout.max_context or context.max_tokens, or leave it out"
+            "an episode goes on after the last action that there is room for; raise rollout.max_context or "
+            "context.max_tokens, or leave it out"
         )
 
 
@@ -357,22 +357,27 @@ class Summaries(WholePast):
 
     def _view(self, messages: Sequence[Message]) -> _View:
         whole = self._appended(messages)
-        due = len(whole.tokens) >= self.threshold
-        if self.due is not None:
-            if due and not self.due:
-                raise ValueError(
-                    f"an episode of {len(whole.tokens)} tokens and more: from {self.threshold:.0f} on the "
-                    "policy writes a summary, and this one has none to imitate (an assistant message with "
-                    '"summary": true, as forge-train collect keeps them); raise rollout.max_context, or set '
-                    "sft.path to episodes that have them"
-                )
-            due = self.due
-        if not due:
+        full = len(whole.tokens) >= self.threshold
+        if not (full or self.due):
             return whole
         self._answer = messages
         ask = self._settings.ask_again if self.summaries else self._settings.ask
         asked = self._appended(with_words(messages, ask), summary=self._longest)
-        return asked if asked.fits else _View(whole.tokens, whole.heard, messages, fits=False)
+        if full and asked.fits and self.due is False:
+            raise ValueError(
+                f"an episode of {len(whole.tokens)} tokens and more: from {self.threshold:.0f} on the policy "
+                'writes a summary, and this one has none to imitate (an assistant message with "summary": '
+                "true, as forge-train collect keeps them); raise rollout.max_context, or set sft.path to "
+                "episodes that have them"
+            )
+        if asked.fits:
+            return asked
+        if self.due:
+            raise ValueError(
+                f"an episode has a summary after {len(whole.tokens)} tokens, where there is no room to ask for "
+                "one; raise rollout.max_context"
+            )
+        return replace(whole, fits=False)
 
 
 class Workspace(WholePast):

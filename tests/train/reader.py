@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.memory_world import reading
 from forge_train.config import ContextConfig
 from forge_train.engine import Completion, Sampling
 from forge_train.play.episode import TokenPlayer, play
@@ -17,7 +17,6 @@ from tests.train.tokens import Script, tokenizer
 PAGES = "benchmarks.memory_world:Bench/Memory-v0"
 ASK, AGAIN, CALL = "Note all!", "Note all again!", "Last one!"
 SHORT = {"ask": ASK, "ask_again": AGAIN, "note": "Notes: {text}"}
-FACT = re.compile(r"([A-H]) is (\d\d)\.")
 RENDERER = ChatML(tokenizer())
 
 
@@ -42,14 +41,7 @@ class Reader(Script):
         return self.renderer.encode_action(self.words(self.renderer.text(tokens)))
 
     def words(self, shown: str) -> str:
-        facts = dict(FACT.findall(shown))
-        known = " ".join(f"{key} is {value}." for key, value in sorted(facts.items()))
-        if "Note all" in shown:  # what is before a summary is gone after it
-            return " ".join([known, *re.findall(r"What is [A-H]\?", shown)[-1:]]).strip()
-        question = re.findall(r"What is ([A-H])\?", shown)
-        action = facts.get(question[-1], "unknown") if question else "next"
-        report = f"<report>{known}</report>" if self.reports else ""
-        return self.thinks + report + action
+        return self.thinks + reading(shown, "Note all", reports=self.reports)
 
 
 def player(

@@ -315,8 +315,8 @@ def test_gold_is_taught_where_no_summary_would_be_written_and_refused_elsewhere(
     assert len(early.segments) == 2 and ASK in text(early.segments[0].tokens)
     with pytest.raises(ValueError, match='imitated with context.kind = "resum" alone'):
         trajectory_of(noted, RENDERER)
-    with pytest.raises(ValueError, match="leaves no room for its next action"):
-        trajectory_of(world, RENDERER, (), ContextConfig(overflow="answer"), Limits(120, 24))
+    with pytest.raises(ValueError, match="goes on after the last action"):
+        trajectory_of([*world, *world[2:]], RENDERER, (), ContextConfig(overflow="answer"), Limits(120, 24))
 
 
 def test_full_renders_what_it_hears_once():
