@@ -2,9 +2,9 @@
 
     python benchmarks/context.py [--seeds 0 1 2] [--steps 60]
 
-The world is `benchmarks/memory_world.py`: pages with facts, one of which is asked for at the end. A tiny model
-is warmed up on episodes of a reader whose notes are careless: they keep each fact with a chance of 0.6. What
-it imitates therefore forgets; reinforcement is told the outcome alone. Four runs for each seed:
+The world is `benchmarks/memory_world.py`: pages with facts, one of which is asked for at the end. A tiny
+model is warmed up on episodes of a reader whose notes are careless: they keep each fact with a chance of 0.6.
+What it imitates therefore forgets; reinforcement is told the outcome alone. Four runs for each seed:
 
 - resum: summaries are trained like all actions;
 - heard: the same, but summaries are not trained: the policy only learns to live with them;
@@ -26,6 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memory_world import ID, reading
+
 from forge_train.config import Config, load
 from forge_train.engine import Sampling
 from forge_train.engines.scripted import ScriptedEngine
@@ -35,7 +37,6 @@ from forge_train.play.world_pool import World
 from forge_train.policy import make_policy, make_renderer
 from forge_train.record.run_folder import read_lines
 from forge_train.run import train
-from memory_world import ID, reading
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "context"
@@ -45,12 +46,13 @@ CARELESS = 0.6
 """Chance with which the reader that is imitated notes a fact."""
 
 RESUM = ("context.kind=resum", f"context.ask={ASK}.", f"context.ask_again={ASK} again.",
-         "context.note=Notes: {text}", "context.last_call=Last one.", "context.summary_tokens=36")  # fmt: skip
+         "context.note=Notes: {text}", "context.last_call=Last one.",
+         "context.summary_tokens=48", "context.trigger=0.7")  # fmt: skip
 KINDS = {
     "resum": RESUM,
     "heard": (*RESUM, "context.train_summaries=false"),
     "iterresearch": ("context.kind=iterresearch", "context.rules=", "context.note=Notes: {text}",
-                     "context.last_call=Last one.", "rollout.max_action=44"),
+                     "context.overflow=end", "rollout.max_action=52"),
     "full": (),
 }
 
@@ -59,12 +61,13 @@ def config_of(kind: str, seed: int, steps: int, *more: str) -> Config:
     """A run of a kind."""
     folder = OUT / f"{kind}-{seed}"
     return load(None, [
-        f"worlds.0.id=memory_world:{ID}", "worlds.0.args={pages=6, noise=10, talk=true}", "worlds.0.tasks=4096",
-        f"run.out={folder}", f"sft.path={folder}.jsonl", f"run.seed={seed}", f"run.steps={steps}", "run.threads=1",
-        "run.checkpoint_every=0", "model.tiny.hidden=96", "model.tiny.layers=2", "model.tiny.vocab=420",
-        "rollout.max_context=160", "rollout.max_action=8", "rollout.groups=8", "rollout.group_size=8",
-        "algorithm.advantage=rloo", "optim.lr=3e-4", "optim.betas=[0.9, 0.98]",
-        "sft.episodes=1500", "sft.epochs=4", "sft.batch=16", "sft.lr=3e-3", "sft.warmup=20",
+        f"worlds.0.id=memory_world:{ID}", "worlds.0.args={pages=6, noise=16, talk=true}",
+        f"run.out={folder}", f"run.seed={seed}", f"run.steps={steps}", "run.threads=1",
+        "run.checkpoint_every=0", "model.tiny.hidden=64", "model.tiny.layers=2", "model.tiny.vocab=420",
+        "rollout.max_context=150", "rollout.max_action=8", "rollout.groups=8", "rollout.group_size=8",
+        "algorithm.advantage=rloo", "optim.lr=5e-4", "optim.betas=[0.9, 0.98]", "worlds.0.tasks=4096",
+        "sft.episodes=1200", "sft.epochs=4", "sft.batch=8", "sft.lr=3e-3", "sft.warmup=20",
+        f"sft.path={folder}.jsonl",
         "eval.tasks=100", "eval.repeats=2", "eval.k=[1]", *KINDS[kind], *more,
     ])  # fmt: skip
 
@@ -77,7 +80,8 @@ def lessons(config: Config, worlds: dict[str, World], renderer: Renderer, path: 
     def say(tokens: Sequence[int], conversation: str, seed: int) -> list[int]:
         chance = random.Random(f"{conversation} {len(tokens)}")
         shown = renderer.text([*tokens])
-        return renderer.encode_action(reading(shown, ASK, reports=reports, keeps=lambda _: chance.random() < CARELESS))
+        said = reading(shown, ASK, reports=reports, keeps=lambda _: chance.random() < CARELESS)
+        return renderer.encode_action(said)
 
     engine = ScriptedEngine(say, max_context=config.rollout.max_context)
     player = TokenPlayer(engine, renderer, Sampling(max_tokens=config.rollout.max_action), config.context)

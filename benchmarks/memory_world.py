@@ -74,7 +74,8 @@ class Memory(gym.Env[Any, Any]):
         if turn > self.pages:
             raise RuntimeError("the episode is over")
         if turn == self.pages:
-            outcome = float(action.strip() == self._facts[self._asked])
+            said = action.rpartition("</think>")[2].strip()
+            outcome = float(said == self._facts[self._asked])
             return (), outcome, True, False, info | {"outcome": outcome}
         key = list(self._facts)[turn]
         words = [random.Random(f"{self._task} {turn} {i}").choice(WORDS) for i in range(self.noise)]

@@ -23,9 +23,10 @@ from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import adapter_state, add_lora, load_adapter
 from forge_train.learn.plain_weights import full_weights, model_weights
-from forge_train.play.context import Limits, words_of
+from forge_train.play.context import words_of
 from forge_train.play.format import Format, read_template, settle
 from forge_train.play.hearing import readers_of, require_heard
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint

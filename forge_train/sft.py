@@ -15,9 +15,10 @@ from typing import Any
 
 from forge_train.config import ContextConfig, SFTConfig
 from forge_train.play.chat_messages import text_of
-from forge_train.play.context import FULL, Limits, begin, teach
+from forge_train.play.context import FULL, begin, teach
 from forge_train.play.encoding import Call, arguments_of, content_of
 from forge_train.play.hearing import reads
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed

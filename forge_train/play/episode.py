@@ -21,8 +21,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from forge_train.clock import Clock
 from forge_train.config import ContextConfig
 from forge_train.engine import Completion, Engine, EngineFailed, Sampling
-from forge_train.play.context import FULL, Limits, begin
+from forge_train.play.context import FULL, begin
 from forge_train.play.episode_record import EpisodeRecord
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Message, Renderer
 from forge_train.play.world_pool import Seat, World, WorldFailed
 from forge_train.seeds import derive_seed

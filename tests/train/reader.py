@@ -1,4 +1,4 @@
-"""A policy that reads the pages of `benchmarks.memory_world` by rule: it notes, reports, reads on, answers."""
+"""A policy that reads the pages of `benchmarks.memory_world` by rule: it notes, reports and answers."""
 
 from __future__ import annotations
 
