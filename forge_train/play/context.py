@@ -75,15 +75,15 @@ def kept_context(tokenizer: Any) -> ContextConfig:
 
 
 def beside(settings: ContextConfig, renderer: Renderer, action: int) -> int:
-    """Tokens that an opening and an action of `action` tokens leave for notes and requests, at the least."""
+    """Tokens that notes and requests need at the least, beside an opening and an action of `action` tokens."""
 
     def length(words: str) -> int:
         return len(renderer.extend([{"role": "user", "content": words}])) if words else 0
 
     closing = length(settings.last_call) + action if settings.answers else 0
     if settings.kind == "resum":
-        summary = settings.summary_tokens or action
-        return length(settings.note) + summary + max(length(settings.ask) + summary, closing)
+        asked = length(settings.ask) + (settings.summary_tokens or action)
+        return length(settings.note) + max(asked, closing)
     if settings.kind == "iterresearch":  # the report and the last action were one action
         return length(settings.rules) + length(settings.note) + action + closing
     return closing
