@@ -119,10 +119,11 @@ def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
         {
             **row,
             # Columns are typed, and schemas of tools are not alike: they travel as JSON, as in TRL's data.
-            "messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]],
-            "tools": json.dumps([tool for m in row["messages"] for tool in m.get("tools") or ()]),
+            # There is no place in them for what the world never heard.
+            "messages": [{"role": m["role"], "content": m["content"]} for m in one["messages"]],
+            "tools": json.dumps([tool for m in one["messages"] for tool in m.get("tools") or ()]),
         }
-        for row in rows
+        for row, one in zip(rows, kept, strict=True)
     ]
     message = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
     schema = pyarrow.schema(

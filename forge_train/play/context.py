@@ -75,7 +75,7 @@ def kept_context(tokenizer: Any) -> ContextConfig:
 
 
 def beside(settings: ContextConfig, renderer: Renderer, action: int) -> int:
-    """Tokens that notes and requests need at the least, beside an opening and an action of `action` tokens."""
+    """Tokens that notes and requests need at least, beside an opening and an action of `action` tokens."""
 
     def length(words: str) -> int:
         return len(renderer.extend([{"role": "user", "content": words}])) if words else 0

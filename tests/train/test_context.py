@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.config import AlgorithmConfig, ContextConfig
+from forge_train.config import AlgorithmConfig, ConfigError, ContextConfig, load
 from forge_train.learn.advantages import ESTIMATORS
 from forge_train.learn.batch import samples, token_weights, unique_tokens
 from forge_train.play.context import beside
@@ -347,3 +349,57 @@ def test_people_see_summaries_segments_and_what_each_turn_earned():
     t = go(player(700, **KINDS["recent"]), pages=8, noise=20)
     marks = [line["segment"] for line in episode(t.as_dict())["lines"] if line["segment"]]
     assert marks == list(range(2, len(t.segments) + 1))
+
+
+def test_the_page_says_what_a_config_may_say(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "algorithms" / "context.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    for block in blocks:
+        (tmp_path / "c.toml").write_text(block + '\n[[worlds]]\nid = "a:B-v0"\n')
+        load(tmp_path / "c.toml", ["rollout.max_action=256"])
+    assert len(blocks) == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (["keep=2"], r'context.keep = 2: kind = "full" keeps all .* use "recent"'),
+        (["trigger=0.5", "kind=iterresearch"], "rewrites nothing by size"),
+        (["summary_tokens=9", "kind=recent"], 'no summaries; use "resum"'),
+        (["rules=Report.", "kind=resum"], 'no reports; use "iterresearch"'),
+        (["note=Notes.", "kind=resum"], r"it has no \{text\}"),
+        (["note=A {text}"], "has no notes"),
+        (["warn_at=0.5"], "no budget to come near to; set max_tokens"),
+        (["warning=Soon.", "max_tokens=500"], "nobody is warned; set warn_at"),
+        (["last_call=Now."], 'no last action is asked for; set overflow = "answer"'),
+        (["stub=x"], "leaves nothing out"),
+        (["max_tokens=100"], "no opening and action of up to rollout.max_action = 128 tokens fit"),
+        (["kind=resum", "summary_tokens=900"], "it is all of rollout.max_context = 1000"),
+    ],
+)
+def test_keys_that_nothing_reads_and_room_that_is_not_there_are_refused(keys, why):
+    given = [f"context.{key}" for key in keys]
+    with pytest.raises(ConfigError, match=why):
+        load(None, ["worlds.0.id=a:B-v0", "rollout.max_context=1000", *given])
+
+
+def test_gold_cannot_teach_reports_and_an_agent_program_shows_what_it_likes():
+    world = "worlds.0.id=a:B-v0"
+    with pytest.raises(ConfigError, match=r"gold of worlds writes no reports.*set sft.path"):
+        load(None, [world, "context.kind=iterresearch", "sft.episodes=8"])
+    assert load(None, [world, "context.kind=iterresearch", "sft.episodes=8", "sft.path=x.jsonl"])
+    with pytest.raises(ConfigError, match=r"context.kind with \[agent\]: an agent program plays and decides"):
+        load(None, [world, "context.kind=resum", 'agent.command=["true"]'])
+
+
+def test_the_last_exchange_may_stay_beside_a_summary():
+    plain, kept = player(560, **KINDS["resum"]), player(560, keep_last=True, **KINDS["resum"])
+    for someone in (plain, kept):
+        words = someone.engine.words
+        someone.engine.words = lambda shown, words=words: words(shown).partition(" What")[0]
+    t = go(kept, pages=7, talk=True)
+    consistent(t, kept)
+    answers = [m["content"] for m in t.info["messages"][2:] if m["role"] == "user"]
+    begins = [text(s.tokens[: next(i for i, a in enumerate(s.action) if a != WORLD)]) for s in t.segments[1:]]
+    assert begins and all(b.count("next") == 2 and sum(a in b for a in answers) == 1 for b in begins)
+    assert t.outcome == 1.0 and go(plain, pages=7, talk=True).outcome == 0.0, "the question was lost"
