@@ -397,9 +397,9 @@ def test_the_last_exchange_may_stay_beside_a_summary():
     for someone in (plain, kept):
         words = someone.engine.words
         someone.engine.words = lambda shown, words=words: words(shown).partition(" What")[0]
-    t = go(kept, pages=7, talk=True)
+    t = go(kept, pages=5, talk=True)
     consistent(t, kept)
     answers = [m["content"] for m in t.info["messages"][2:] if m["role"] == "user"]
     begins = [text(s.tokens[: next(i for i, a in enumerate(s.action) if a != WORLD)]) for s in t.segments[1:]]
     assert begins and all(b.count("next") == 2 and sum(a in b for a in answers) == 1 for b in begins)
-    assert t.outcome == 1.0 and go(plain, pages=7, talk=True).outcome == 0.0, "the question was lost"
+    assert t.outcome == 1.0 and go(plain, pages=5, talk=True).outcome == 0.0, "the question was lost"
