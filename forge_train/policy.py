@@ -24,8 +24,10 @@ from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import adapter_state, add_lora, load_adapter
 from forge_train.learn.plain_weights import full_weights, model_weights
+from forge_train.play.context import words_of
 from forge_train.play.format import Format, read_template, settle
 from forge_train.play.hearing import readers_of, require_heard
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Renderer, renderer_for
 from forge_train.play.world_pool import World
 from forge_train.record import checkpoint
@@ -61,7 +63,8 @@ def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> 
         stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
     else:
         stored = gold(config, worlds, config.sft.episodes)
-    episodes = sft.trajectories(stored, renderer, worlds.values())
+    limits = Limits(config.rollout.max_context, config.rollout.max_action)
+    episodes = sft.trajectories(stored, renderer, worlds.values(), config.context, limits)
     return list(sft.batches(episodes, config.sft, seed=config.run.seed))
 
 
@@ -105,7 +108,7 @@ def make_policy(config: Config, worlds: Mapping[str, World], saved: Checkpoint |
         dtype = getattr(torch, settings.dtype) if settings.lora_rank else torch.float32
         model, tokenizer = load_pretrained(settings.path, dtype=dtype)
     else:
-        texts = tiny.texts_of(heard(config, worlds))
+        texts = [*tiny.texts_of(heard(config, worlds)), *words_of(config.context)]
         tokenizer = tiny.train_tokenizer(texts, settings.tiny.vocab)
         seed = derive_seed(config.run.seed, "model")
         positions = max(tiny.POSITIONS, config.rollout.max_context)
@@ -141,6 +144,7 @@ def make_renderer(
             args=settings.template_args,
             budget=thinking.budget,
             early_stop=thinking.early_stop,
+            context=config.context.model_dump(exclude_defaults=True),
         ),
     )
     renderer = renderer_for(tokenizer)

@@ -357,8 +357,10 @@ class Run:
 
     def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:
         """The policy by itself, or an agent program that asks it; by `engine`, or the run's own."""
-        player = TokenPlayer if self.agents is None else self.agents.player
-        return player(engine or self.engine, self.renderer, sampling)
+        engine = engine or self.engine
+        if self.agents is not None:
+            return self.agents.player(engine, self.renderer, sampling)
+        return TokenPlayer(engine, self.renderer, sampling, self.config.context)
 
     def learner(self, optim: OptimConfig) -> Learner:
         """One for this stage; with several processes each gets one."""

@@ -13,16 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_train.config import SFTConfig
+from forge_train.config import ContextConfig, SFTConfig
 from forge_train.play.chat_messages import text_of
+from forge_train.play.context import FULL, begin, teach
 from forge_train.play.encoding import Call, arguments_of, content_of
 from forge_train.play.hearing import reads
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Renderer
-from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
+ENDLESS = Limits(context=1 << 62, action=1)
+"""Those of nobody: an episode of any length is taken as it is."""
 Messages = list[dict[str, Any]]
 """One episode in the OpenAI form, the agent's lines as role `assistant`."""
 
@@ -127,41 +130,55 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trajectories(
-    episodes: Sequence[Messages], renderer: Renderer, worlds: Iterable[World]
+    episodes: Sequence[Messages],
+    renderer: Renderer,
+    worlds: Iterable[World],
+    context: ContextConfig = FULL,
+    limits: Limits = ENDLESS,
 ) -> list[Trajectory]:
-    """Episodes as tokens, each as one of these worlds would have read it."""
+    """Episodes as tokens, each as one of these worlds would have read it, seen as `context` says."""
     grammars = [grammar for world in worlds if (grammar := world.grammar()) is not None]
-    return [trajectory_of(messages, renderer, grammars) for messages in episodes]
+    return [trajectory_of(messages, renderer, grammars, context, limits) for messages in episodes]
 
 
 def trajectory_of(
-    messages: Sequence[Mapping[str, Any]], renderer: Renderer, grammars: Sequence[Any] = ()
+    messages: Sequence[Mapping[str, Any]],
+    renderer: Renderer,
+    grammars: Sequence[Any] = (),
+    context: ContextConfig = FULL,
+    limits: Limits = ENDLESS,
 ) -> Trajectory:
     """An episode as tokens: every assistant line after the opening is an action to learn.
 
     The tokens are those the policy would have seen had it said the same: `open`, action, `extend`, …; where
-    thoughts are dropped, segment by segment. Calls are written as the model's template writes them, and where
-    that leaves something out, as the first of `grammars` does that has words for them. Raises ValueError when
-    nothing in it was said by an assistant after a first message.
+    thoughts are dropped or the past is rewritten, segment by segment. An assistant line with "summary": true
+    is a summary, which the world never heard: it was asked for where it stands. Calls are written as the
+    model's template writes them, and where that leaves something out, as the first of `grammars` does that
+    has words for them. Raises ValueError when nothing in it was said by an assistant after a first message,
+    and where it does not fit into `limits`.
     """
     cuts = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i > 0]
     if not cuts:
         raise ValueError("an episode needs an assistant line after its first message")
     tools = [tool for message in messages for tool in message.get("tools") or ()]
     grammars = [grammar.for_tools(tools) for grammar in grammars]
-    stretches = Stretches(renderer, messages[: cuts[0]])
+    past = begin(context, renderer, messages[: cuts[0]], limits)
     for index, cut in enumerate(cuts):
         tokens = renderer.encode_action(action_of(messages[cut], renderer, grammars))
-        segment = stretches.segments[-1]
+        segment = past.segments[-1]
+        start = len(segment.tokens)
         segment.act(tokens, [0.0] * len(tokens), index)
-        stretches.said(len(segment.tokens) - len(tokens))
+        if past.asks:
+            past.summarised(start, own=True)
+            continue
+        past.said(start)
         end = cuts[index + 1] if index + 1 < len(cuts) else None
         if end is not None:
-            stretches.hear(messages[cut + 1 : end])
+            teach(past, messages[cut + 1 : end], summary=bool(messages[end].get("summary")))
     count = len(cuts)
     return Trajectory(
         group="sft",
-        segments=stretches.segments,
+        segments=past.segments,
         rewards=[0.0] * count,
         turn_rewards=[0.0] * count,
         versions=[0] * count,

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
 from forge_train.config.branching import BRANCHED, BranchingConfig, refuse_branching
+from forge_train.config.context import ContextConfig, refuse_context
 from forge_train.config.curriculum import CurriculumConfig
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
@@ -63,6 +64,7 @@ __all__ = [
     "BranchingConfig",
     "Config",
     "ConfigError",
+    "ContextConfig",
     "CriticConfig",
     "CurriculumConfig",
     "EvalConfig",
@@ -93,6 +95,8 @@ class Config(Section):
     """The policy."""
     thinking: ThinkingConfig = ThinkingConfig()
     """What becomes of its thoughts."""
+    context: ContextConfig = ContextConfig()
+    """What it sees of its past."""
     worlds: tuple[WorldConfig, ...] = Field(strict=False)
     """Where to learn: one or more [[worlds]] tables with id = "module:Name-v0"."""
     rollout: RolloutConfig = RolloutConfig()
@@ -207,6 +211,7 @@ class Config(Section):
         refuse_optimizer(self.optim, self.model)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         refuse_branching(self)
+        refuse_context(self)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.context import ContextConfig
 from forge_train.config.hyperparameters import AlgorithmConfig
 from forge_train.config.section import Section
 
@@ -68,6 +69,7 @@ class BranchedSections(Protocol):
     agent: AgentConfig
     algorithm: AlgorithmConfig
     branching: BranchingConfig
+    context: ContextConfig
 
 
 def refuse_branching(config: BranchedSections) -> None:
@@ -76,6 +78,11 @@ def refuse_branching(config: BranchedSections) -> None:
     if algorithm.advantage not in BRANCHED:
         return
     asked = f'algorithm.advantage = "{algorithm.advantage}"'
+    if not config.context.plain:
+        raise ValueError(
+            f"[context] with {asked}: branches share what their origin was shown, which is rewritten or cut "
+            'here; leave it out, or use an advantage without branches, e.g. "turn_rloo"'
+        )
     if config.agent.used:
         raise ValueError(
             f"[agent] with {asked}: an agent program cannot be taken back to an earlier turn; "

@@ -26,6 +26,7 @@ from forge_train.evaluation.evaluate import verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, calls_made, effect_of, select
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+from forge_train.play.context import beside, kept_context
 from forge_train.play.episode import Player, TokenPlayer, gather, play
 from forge_train.play.hearing import renderer_of
 from forge_train.play.native_tools import refuse_hidden
@@ -101,7 +102,12 @@ async def collect(
 def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
     """Write the data of `folder` anew. Raises ValueError when parquet is asked for and pyarrow is missing."""
     names = ("task", "world", "outcome", "messages")
-    rows = [{name: one[name] for name in names} for one in kept]
+    rows = [
+        {name: one[name] for name in names}
+        # Where the past was rewritten it holds what the world never heard: summaries and reports.
+        | ({"messages": one["lesson"]} if "lesson" in one else {})
+        for one in kept
+    ]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_atomic(folder / "episodes.jsonl", lines.encode())
     if not parquet:
@@ -115,10 +121,11 @@ def write(folder: Path, kept: Sequence[Play], parquet: bool) -> None:
         {
             **row,
             # Columns are typed, and schemas of tools are not alike: they travel as JSON, as in TRL's data.
-            "messages": [{"role": m["role"], "content": m["content"]} for m in row["messages"]],
-            "tools": json.dumps([tool for m in row["messages"] for tool in m.get("tools") or ()]),
+            # There is no place in them for what the world never heard.
+            "messages": [{"role": m["role"], "content": m["content"]} for m in one["messages"]],
+            "tools": json.dumps([tool for m in one["messages"] for tool in m.get("tools") or ()]),
         }
-        for row in rows
+        for row, one in zip(rows, kept, strict=True)
     ]
     message = pyarrow.struct([("role", pyarrow.string()), ("content", pyarrow.string())])
     schema = pyarrow.schema(
@@ -148,6 +155,7 @@ def _line(trajectory: Trajectory, repetition: int, solution: Solution | None) ->
         "usage": info.get("usage"),
         "opening": info["opening"],
         "messages": info["messages"],
+        **({"lesson": info["conversation"]} if "context" in info else {}),
     }
     if solution is not None:  # what it did to the world: see `forge_train.selection`
         made = calls_made(line, solution)
@@ -223,7 +231,7 @@ async def collect_from(
                 await chat.close()
         refuse_missing(device, visible_gpus(torch.cuda.device_count()), "--device")
         model, tokenizer = checkpoint.load_model(Path(by))
-        renderer = renderer_of(model, tokenizer, world)
+        renderer, past = renderer_of(model, tokenizer, world), kept_context(tokenizer)
         max_context = context_of(max_context, model, "--max-context")
         refuse_cramped(
             world,
@@ -231,12 +239,13 @@ async def collect_from(
             lambda messages: len(renderer.open(messages)),
             context=max_context,
             action=sampling.max_tokens,
+            beside=beside(past, renderer, sampling.max_tokens),
             key="--max-context",
             most=model_limit(model.config),
         )
         engine = LocalEngine(model.to(device), max_context=max_context)
         try:
-            player = TokenPlayer(engine, renderer, sampling)
+            player = TokenPlayer(engine, renderer, sampling, past)
             return await collect(world, player, ids, folder, **options)
         finally:
             await engine.close()

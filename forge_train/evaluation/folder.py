@@ -14,6 +14,7 @@ from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.interrupt import at_once
+from forge_train.play.context import beside, kept_context
 from forge_train.play.episode import TokenPlayer
 from forge_train.play.hearing import renderer_of
 from forge_train.play.room import context_of, model_limit, refuse_cramped
@@ -75,7 +76,7 @@ async def evaluate_model(
     context, action = limits(run, max_context, max_action)
     place = World(own[0].id if own else str(world), args)
     context = context_of(context, model, "--max-context")
-    renderer = renderer_of(model, tokenizer, place)
+    renderer, past = renderer_of(model, tokenizer, place), kept_context(tokenizer)
     ids = place.tasks(split, tasks)
     with at_once():
         refuse_cramped(
@@ -84,11 +85,13 @@ async def evaluate_model(
             lambda messages: len(renderer.open(messages)),
             context=context,
             action=action,
+            beside=beside(past, renderer, action),
             key="--max-context",
             most=model_limit(model.config),
         )
     engine = LocalEngine(model.to(device), max_context=context)
-    player = TokenPlayer(engine, renderer, Sampling(temperature=temperature, max_tokens=action))
+    sampling = Sampling(temperature=temperature, max_tokens=action)
+    player = TokenPlayer(engine, renderer, sampling, past)
     try:
         with Progress(f"{place.name} {split}", total=len(ids) * repeats) as progress:
             found = await evaluate(

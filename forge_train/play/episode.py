@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from forge_train.clock import Clock
+from forge_train.config import ContextConfig
 from forge_train.engine import Completion, Engine, EngineFailed, Sampling
+from forge_train.play.context import FULL, begin
+from forge_train.play.episode_record import EpisodeRecord
+from forge_train.play.past import Limits
 from forge_train.play.renderer import Message, Renderer
 from forge_train.play.stretches import Stretches
 from forge_train.play.world_pool import Seat, World, WorldFailed
@@ -51,7 +55,7 @@ async def play(
     given back.
     """
     began = time.perf_counter()
-    record = _Record(world, task, seed, group)
+    record = EpisodeRecord(world, task, seed, group)
     seat = seat or Seat(world, task, seed)
     conversation: Conversation | None = None
     ending: Ending = "cancelled"
@@ -213,23 +217,6 @@ class Conversation(Protocol):
         ...
 
 
-@runtime_checkable
-class Metered(Protocol):
-    """A conversation that somebody else counts the tokens of."""
-
-    usage: dict[str, int]
-
-
-@runtime_checkable
-class Noted(Protocol):
-    """A conversation that leaves notes of its own in the trajectory's info: JSON, by key."""
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """They are read when the conversation is closed."""
-        ...
-
-
 class Player(Protocol):
     """Anything that can answer a world: a policy behind an engine, a gold script, a chat endpoint."""
 
@@ -241,7 +228,9 @@ class Player(Protocol):
 class TokenPlayer:
     """A policy: a renderer turns messages into tokens, an engine continues them."""
 
-    def __init__(self, engine: Engine, renderer: Renderer, sampling: Sampling) -> None:
+    def __init__(
+        self, engine: Engine, renderer: Renderer, sampling: Sampling, context: ContextConfig = FULL
+    ) -> None:
         if sampling.stop not in ((), renderer.stop):
             raise ValueError(
                 f"sampling.stop={sampling.stop}: leave it empty, the renderer's is {renderer.stop}"
@@ -249,6 +238,7 @@ class TokenPlayer:
         self.engine = engine
         self.renderer = renderer
         self.sampling = replace(sampling, stop=renderer.stop)
+        self.context = context
 
     def open(self, messages: Sequence[Message], *, task: str, name: str, seed: int) -> TokenConversation:
         """Begin an episode."""
@@ -256,7 +246,7 @@ class TokenPlayer:
 
 
 class TokenConversation:
-    """Tokens that only grow: heard, sampled, heard, sampled; rewritten where thoughts are dropped."""
+    """Tokens that only grow: heard, sampled, heard, sampled; rewritten as `play.context` says."""
 
     def __init__(self, player: TokenPlayer, messages: Sequence[Message], name: str, seed: int) -> None:
         self._player = player
@@ -264,35 +254,63 @@ class TokenConversation:
         self._seed = seed
         self.versions: list[int] = []
         self.spans: dict[int, list[tuple[int, int]]] = {}
-        self._stretches = Stretches(player.renderer, messages)
+        limits = Limits(player.engine.max_context, player.sampling.max_tokens)
+        self._past = begin(player.context, player.renderer, messages, limits)
 
     @property
     def segments(self) -> list[Segment]:
         """What was heard and said so far."""
-        return self._stretches.segments
+        return self._past.segments
 
     def fork(self, name: str, seed: int) -> Self:
         """The conversation as it is now, to go on under another name and seed; its actions count from 0."""
+        assert isinstance(self._past, Stretches), "a past that is rewritten is refused with branches"
         other = copy(self)
-        other._name, other._seed, other._stretches = name, seed, self._stretches.fork()
+        other._name, other._seed, other._past = name, seed, self._past.fork()
         other.versions, other.spans = [], {}
         return other
 
-    async def act(self) -> str:
-        """Sample the next action with a seed of (episode, turn): the draw knows nothing of its neighbours."""
-        renderer, sampling, segment = self._player.renderer, self._player.sampling, self.segments[-1]
-        turn, start = len(self.versions), len(segment.tokens)
-        budget = renderer.thoughts.budget
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What became of its past, where that was rewritten."""
+        return self._past.notes
+
+    async def act(self) -> str | None:
+        """Sample the next action with a seed of (episode, turn): the draw knows nothing of its neighbours.
+
+        Before it a summary, where one was asked for. None when it was told to come to an end, and did not.
+        """
+        if self._past.over:
+            return None
+        if self._past.asks:
+            context, own = self._player.context, self._player.context.train_summaries
+            start = len(self.segments[-1].tokens)
+            most = context.summary_tokens or self._player.sampling.max_tokens
+            await self._say(replace(self._player.sampling, max_tokens=most), own=own)
+            self._past.summarised(start, own=own)
+        start = len(self.segments[-1].tokens)
+        said = await self._say(self._player.sampling)
+        if said.finish == "length":
+            raise self._out_of_room()
+        assert said.tokens[-1] in self._player.sampling.stop
+        return self._past.said(start)
+
+    async def _say(self, sampling: Sampling, *, own: bool = True) -> Completion:
+        """Sample an action, whose thought ends where its budget does; one that is not the policy's `own` is
+        heard."""
+        segment, budget = self.segments[-1], self._player.renderer.thoughts.budget
+        turn, start = len(self.versions) if own else None, len(segment.tokens)
         said = await self._sample(segment, sampling, budget, turn)
         if said.finish == "length" and 0 < budget == len(said.tokens) < sampling.max_tokens:
             self._interrupt(segment, start)
             rest = replace(sampling, max_tokens=sampling.max_tokens - budget)
             said = await self._sample(segment, rest, 0, turn, after=said)
-        if said.finish == "length":
-            raise OutOfRoom("context" if len(segment.tokens) >= self._player.engine.max_context else "tokens")
-        assert said.tokens[-1] in sampling.stop
-        self._stretches.said(start)
-        return renderer.text(segment.tokens[start:])
+        return said
+
+    def _out_of_room(self) -> OutOfRoom:
+        """Why the next token cannot be said."""
+        full = len(self.segments[-1].tokens) >= self._player.engine.max_context
+        return OutOfRoom("context" if full else "tokens")
 
     def _interrupt(self, segment: Segment, start: int) -> None:
         """End a thought whose budget is spent; nobody sampled these tokens, so nobody is trained on them."""
@@ -302,20 +320,32 @@ class TokenConversation:
         segment.hear(ending)
 
     async def _sample(
-        self, segment: Segment, sampling: Sampling, most: int, turn: int, after: Completion | None = None
+        self,
+        segment: Segment,
+        sampling: Sampling,
+        most: int,
+        turn: int | None,
+        after: Completion | None = None,
     ) -> Completion:
-        """Sample at most `most` tokens (0: no such bound) of an action, which began with `after`."""
+        """Sample at most `most` tokens (0: no such bound) of an action, which began with `after`.
+
+        Without a `turn` it is no action: nobody is trained on it.
+        """
         engine = self._player.engine
-        room = engine.max_context - len(segment.tokens)
+        left = self._past.left - (len(after.tokens) if after else 0)
+        room = min(engine.max_context - len(segment.tokens), left)
         if room < 1:
-            raise OutOfRoom("context")
+            raise self._out_of_room()
         limit = min(room, sampling.max_tokens, most or room)
         said = await engine.complete(
             segment.tokens,
             replace(sampling, max_tokens=limit),
             conversation=self._name,
-            seed=derive_seed(self._seed, turn),
+            seed=derive_seed(self._seed, *(("summary", len(self.segments)) if turn is None else (turn,))),
         )
+        if turn is None:
+            segment.hear(said.tokens)
+            return said
         segment.act(said.tokens, said.logprobs, turn, said.confidence)
         spans = [*(after.runs if after else ()), *said.runs]
         if after is None:
@@ -326,92 +356,8 @@ class TokenConversation:
 
     def hear(self, messages: Sequence[Message]) -> None:
         """Append the world's answer and the header of the next action."""
-        self._stretches.hear(messages)
+        self._past.hear(messages)
 
     def close(self) -> None:
         """Let the engine drop what it kept for this conversation."""
         self._player.engine.forget(self._name)
-
-
-# ---------------------------------------------------------------------------------------------- record
-
-
-class _Record:
-    """What `play` writes down as it goes."""
-
-    def __init__(self, world: World, task: str, seed: int, group: str) -> None:
-        self.broken = False
-        """Whether the world failed: its environment is not to be used again."""
-        self._seconds = {"generate_seconds": 0.0, "world_seconds": 0.0}
-        self._messages: list[dict[str, Any]] = []
-        self._parts: dict[str, float] = {}
-        self._earned: list[tuple[int, float, float]] = []
-        """Turn, reward and turn reward of each of the world's answers."""
-        info = {"world": world.name, "task": task, "seed": seed, "opening": 0}
-        info |= {"messages": self._messages, "parts": self._parts}
-        self._trajectory = Trajectory(group=group, info=info)
-
-    @property
-    def turns(self) -> int:
-        """Answers of the world so far."""
-        return len(self._earned)
-
-    @contextmanager
-    def clock(self, what: str) -> Iterator[None]:
-        """Count the seconds of waiting for engine or world, also when nothing comes of it."""
-        asked = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[what] += time.perf_counter() - asked
-
-    def opened(self, messages: list[dict[str, Any]]) -> None:
-        self._trajectory.info["opening"] = len(messages)
-        self._messages += messages
-
-    def said(self, action: str | None) -> None:
-        if action is not None:
-            self._messages.append({"role": "assistant", "content": action})
-
-    def cut(self, action: str) -> None:
-        """An action that did not end: the world never heard it, and people should see it."""
-        if action:
-            self._messages.append({"role": "assistant", "content": action, "cut": True})
-
-    def answered(
-        self, messages: list[dict[str, Any]], reward: float, info: Mapping[str, Any], *, turn: int
-    ) -> None:
-        """`turn` is the last action's; a player that moves before it asks its policy has none yet."""
-        self._messages += messages
-        self._earned.append((max(turn, 0), reward, float(info.get("turn_reward", 0.0))))
-        for name, value in info.get("parts", {}).items():
-            self._parts[name] = self._parts.get(name, 0.0) + float(value)
-
-    def outcome(self, info: Mapping[str, Any]) -> None:
-        outcome = info.get("outcome")
-        self._trajectory.outcome = None if outcome is None else float(outcome)
-
-    def failed(self, error: dict[str, Any]) -> None:
-        self.broken = error["stage"] != "act"
-        self._trajectory.info["error"] = error
-
-    def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
-        """The finished trajectory; an action the world never answered earned nothing."""
-        trajectory = self._trajectory
-        if conversation is not None:
-            trajectory.segments = conversation.segments
-            trajectory.versions = conversation.versions
-            trajectory.spans = conversation.spans
-            if isinstance(conversation, Metered):
-                trajectory.info["usage"] = dict(conversation.usage)
-            if isinstance(conversation, Noted):
-                trajectory.info |= conversation.notes
-        turns = len(trajectory.versions)
-        trajectory.rewards, trajectory.turn_rewards = [0.0] * turns, [0.0] * turns
-        for turn, reward, turn_reward in self._earned if turns else ():
-            trajectory.rewards[turn] += reward
-            trajectory.turn_rewards[turn] += turn_reward
-        trajectory.put_in_order()
-        trajectory.ending = ending
-        trajectory.info |= {"seconds": seconds, **self._seconds}
-        return trajectory

@@ -39,6 +39,8 @@ class Format:
     """Tokens an action may think; 0 for as many as it likes."""
     early_stop: str = ""
     """What is said for it when they are spent."""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    """What the policy sees of its past: keys of [context] in its run's config that are not the defaults."""
 
     def moment(self) -> datetime:
         """What the clock of a template shows: it stands still."""

@@ -28,6 +28,7 @@ from forge_train.config.sections import WORKER_ATTEMPTS, WORKER_GRACE_S, WORKER_
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.wrapped import WrappedEngine
 from forge_train.play.branching import Forking, forking_of, group_deadline
+from forge_train.play.context import kept_context
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer, gather
 from forge_train.play.format import Kind
@@ -78,7 +79,7 @@ async def vllm_player(
 
     engine = VLLMEngine(urls, config, max_context=max_context, vocab=vocab)
     await engine.start()
-    return TokenPlayer(engine, renderer_for(tokenizer, renderer), sampling)
+    return TokenPlayer(engine, renderer_for(tokenizer, renderer), sampling, kept_context(tokenizer))
 
 
 class Worker:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from forge_train.config import Config
+from forge_train.play.context import beside
 from forge_train.play.renderer import Message, Renderer
 from forge_train.play.world_pool import World
 
@@ -77,25 +78,28 @@ def refuse_cramped(
     action: int,
     key: str,
     most: int | None = None,
+    beside: int = 0,
 ) -> None:
     """Raise ValueError when an opening of `tasks` and one action of `action` tokens are more than `context`.
 
-    `count` tells the tokens of opening messages, `key` what a person sets to change `context`, and `most`
-    what the model takes. A world that fails to open is left alone: play tells that properly.
+    `count` tells the tokens of opening messages, `key` what a person sets to change `context`, `most` what
+    the model takes, and `beside` the tokens that [context] needs besides (see `forge_train.play.context`). A
+    world that fails to open is left alone: play tells that properly.
     """
     seen = [(count(opening), task) for task, opening in _openings(world, tasks)]
-    long = sorted(found for found in seen if found[0] + action > context)
+    long = sorted(found for found in seen if found[0] + action + beside > context)
     if not long:
         return
     tokens, task = long[-1]
-    need = tokens + action
+    need = tokens + action + beside
+    notes = f", and notes and requests ([context]) {beside:,}" if beside else ""
     way = f"set {key} to {need} or more"
     if most is not None and need > most:
         way = f"the model takes {most:,}, so take one that sees more, or shorter actions"
     raise ValueError(
         f"{key} = {context:,} has no room for world {world.name}, task {task!r}: its opening has {tokens:,} "
-        f"tokens and an action up to {action:,}, together {need:,}. Of {len(seen)} openings looked at, "
-        f"{len(long)} do not fit; {way}, or have the world say less by its arguments (`forge-envs list`)"
+        f"tokens and an action up to {action:,}{notes}, together {need:,}. Of {len(seen)} openings looked "
+        f"at, {len(long)} do not fit; {way}, or have the world say less by its arguments (`forge-envs list`)"
     )
 
 
@@ -116,6 +120,7 @@ def refuse_cramped_run(
                 action=config.rollout.max_action,
                 key="rollout.max_context",
                 most=model_limit(model.config),
+                beside=beside(config.context, renderer, config.rollout.max_action),
             )
 
 

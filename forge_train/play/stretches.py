@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
 from forge_train.play.encoding import Message
 from forge_train.play.renderer import Renderer
@@ -12,7 +13,13 @@ from forge_train.trajectory import Segment
 
 
 class Stretches:
-    """What was heard and said; an action stands as the policy's in the segment alone where it was sampled."""
+    """What was heard and said; an action stands as the policy's in the segment alone where it was sampled.
+
+    The `Past` of a conversation that ends where no action fits; see `forge_train.play.context`.
+    """
+
+    asks = over = False
+    left = sys.maxsize
 
     def __init__(self, renderer: Renderer, messages: Sequence[Message]) -> None:
         self._renderer = renderer
@@ -31,10 +38,21 @@ class Stretches:
         other._turns = list(self._turns)
         return other
 
-    def said(self, start: int) -> None:
-        """An action is whole, which begins at `start` of the last segment."""
+    @property
+    def notes(self) -> dict[str, Any]:
+        """Nothing is to be told of it."""
+        return {}
+
+    def said(self, start: int) -> str:
+        """An action is whole, which begins at `start` of the last segment; returns its text."""
         begin = self._turns[-1][2] if self._turns else self._settled
-        self._turns.append((begin, start, len(self.segments[-1].tokens)))
+        tokens = self.segments[-1].tokens
+        self._turns.append((begin, start, len(tokens)))
+        return self._renderer.text(tokens[start:])
+
+    def summarised(self, start: int, *, own: bool) -> None:
+        """Nobody asked for one."""
+        raise AssertionError("no summary was asked for")
 
     def hear(self, messages: Sequence[Message]) -> None:
         """Append the world's answer; first leave out the thoughts that are not remembered beyond it.

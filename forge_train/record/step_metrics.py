@@ -39,6 +39,25 @@ def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
         "world_seconds": _mean([t.info["world_seconds"] for t in timed]),
         "endings": dict(Counter(t.ending for t in everyone)),
         "worlds": {name: {"success": _mean([t.outcome or 0.0 for t in ts])} for name, ts in by_world.items()},
+        **rewritten(graded),
+    }
+
+
+def rewritten(graded: Sequence[Trajectory]) -> Metrics:
+    """What became of the past of episodes where it is rewritten (`forge_train.play.context`), else nothing.
+
+    Means over episodes: segments, summaries, tokens that were said and heard and how many of them the longest
+    segment does not hold, and the share of episodes that were told to come to an end.
+    """
+    seen = [t.info["context"] for t in graded if "context" in t.info]
+    if not seen:
+        return {}
+    return {
+        "segments": _mean([float(c["segments"]) for c in seen]),
+        "summaries": _mean([float(c["summaries"]) for c in seen]),
+        "history_tokens": _mean([float(c["history"]) for c in seen]),
+        "tokens_saved": _mean([float(max(0, c["history"] - c["longest"])) for c in seen]),
+        "last_calls": _mean([float(c["last_call"]) for c in seen]),
     }
 
 

@@ -62,6 +62,7 @@ def episode(record: Record) -> dict[str, Any]:
         "trained": bool(record.get("advantages")),
         "lines": lines(record),
         "spans": spans(record),
+        "context": info.get("context"),
         "written": sum(a != WORLD for s in record.get("segments") or [] for a in s["action"]),
         "tokens": sum(len(s["tokens"]) for s in record.get("segments") or []),
     }
@@ -70,7 +71,8 @@ def episode(record: Record) -> dict[str, Any]:
 def lines(record: Record) -> list[dict[str, Any]]:
     """Every message, the agent's own with what their turn earned.
 
-    Of an agent program, which shows its policy what it likes, these are the conversations with the policy.
+    Of an agent program, which shows its policy what it likes, and where the past is rewritten, these are the
+    conversations with the policy; what a segment begins with is told.
     """
     info = record.get("info") or {}
     shown = info.get("conversation")
@@ -83,6 +85,7 @@ def lines(record: Record) -> list[dict[str, Any]]:
         own = bool(message.get("sampled")) if shown else role == "assistant" and i >= opening
         line: dict[str, Any] = {"role": role, "own": own, "name": message.get("name")}
         line["cut"] = bool(message.get("cut"))
+        line["summary"], line["segment"] = bool(message.get("summary")), message.get("segment")
         if role == "assistant":
             line["parts"] = said(text) + [
                 _call(c.get("function", c)) for c in message.get("tool_calls") or []
