@@ -157,7 +157,7 @@ class Config(Section):
         return rounds * self.rollout.patience * max(1.0, self.rollout.in_flight / min(served, SERVED_AT_ONCE))
 
     @model_validator(mode="after")
-    def _across(self) -> Self:
+    def _groups(self) -> Self:
         if not self.worlds:
             raise ValueError('worlds: none given; add [[worlds]] with id = "module:Name-v0"')
         size, advantage = self.rollout.group_size, self.algorithm.advantage
@@ -187,6 +187,10 @@ class Config(Section):
                 f"algorithm.masked = {list(self.algorithm.masked or ())}: these are not trained on, but "
                 f"critic.bootstrap = {list(self.critic.bootstrap)} lets {' and '.join(both)} go on; drop one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _across(self) -> Self:
         if self.rollout.workers == "ray" and self.vllm.transfer == "adapter":
             raise ValueError(
                 'vllm.transfer = "adapter": workers in Ray do not learn the names of new adapters and would '
