@@ -33,10 +33,9 @@ from forge_train.record.pretrained import load_pretrained
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
-TOKENIZER_EPISODES = 512
-"""Gold episodes whose text a tiny model's tokenizer is trained on."""
-TOKENIZER_OPENINGS = 32
-"""Openings it is trained on instead, of each world that has no gold."""
+TOKENIZER_TEXTS = 512
+"""Texts that a tiny model's tokenizer is trained on: demonstrations, and openings of tasks as far as those are
+fewer."""
 
 
 def gold(
@@ -56,22 +55,28 @@ def gold(
 
 def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[list[Trajectory]]:
     """The batches of supervised training: stored episodes, or gold ones of the worlds."""
-    if config.sft.path:
-        stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
-    else:
-        stored = gold(config, worlds, config.sft.episodes)
-    episodes = sft.trajectories(stored, renderer, worlds.values())
+    episodes = sft.trajectories(demonstrations(config, worlds), renderer, worlds.values())
     return list(sft.batches(episodes, config.sft, seed=config.run.seed))
 
 
+def demonstrations(config: Config, worlds: Mapping[str, World], most: int | None = None) -> list[sft.Messages]:
+    """What supervised training is shown, `most` of them at most: stored episodes, or gold ones of the worlds."""
+    count = config.sft.episodes if most is None else min(most, config.sft.episodes)
+    if config.sft.path:
+        return sft.read_episodes(Path(config.sft.path).expanduser())[:count]
+    return gold(config, worlds, count)
+
+
 def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:
-    """What a tiny model's tokenizer should know: gold episodes, and openings of worlds that have no gold."""
-    solved = [world for world in config.worlds if worlds[world.label].solved]
-    episodes = gold(config, worlds, TOKENIZER_EPISODES, solved) if solved else []
-    for world in config.worlds:
-        if world not in solved:
-            found = worlds[world.label]
-            episodes += sft.openings(found, found.tasks(world.split, min(TOKENIZER_OPENINGS, world.tasks)))
+    """What a tiny model's tokenizer should know: demonstrations, and what worlds say first to other tasks.
+
+    No gold beyond the demonstrations: how they are said would be known of tasks nobody showed.
+    """
+    episodes = demonstrations(config, worlds, TOKENIZER_TEXTS)
+    share = -(-(TOKENIZER_TEXTS - len(episodes)) // len(config.worlds))
+    for world in config.worlds if share > 0 else ():
+        found = worlds[world.label]
+        episodes += sft.openings(found, found.tasks(world.split, min(share, world.tasks)))
     return episodes
 
 

@@ -16,7 +16,7 @@ import torch
 
 from forge_train import interrupt
 from forge_train.agents.build import Agents
-from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
+from forge_train.config import CRITIC_ESTIMATORS, Config, OptimConfig
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.devices import with_devices
 from forge_train.engines.gpu_shares import local_ranks, visible_gpus
@@ -37,8 +37,8 @@ from forge_train.play.run_tasks import check_tasks
 from forge_train.play.tally import Tally
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
-from forge_train.policy import Current, lessons, make_engine, make_policy, make_renderer, plain_model
-from forge_train.record import best, checkpoint, retention
+from forge_train.policy import Current, make_engine, make_policy, make_renderer, plain_model
+from forge_train.record import best, checkpoint
 from forge_train.record.disown import disowned_on_error
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
@@ -52,6 +52,7 @@ from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
+from forge_train.supervision import UNDER_WAY, leave, supervise
 from forge_train.trainer import Runner, Trainer
 
 
@@ -121,17 +122,17 @@ class Run:
                 with interrupt.at_once():
                     refuse_cramped_run(config, self.worlds, self.judged, self.renderer, self.model)
             if self.saved is None:
-                await self.evaluate("untrained", 0, 0.0)
+                await self.evaluate("as given" if config.model.path else "untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
                 if config.sft.episodes:
                     await placement_of(config, self.engine).learn()
-                    await self.supervise()
+                    await supervise(self)
                     await placement_of(config, self.engine, self.current.learner).play()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
                 learner = self.current.learner or self.learner(config.optim)
                 await asyncio.to_thread(self.save, self.folder.checkpoints, 0, learner, fresh=True)
-            retention.remove(self.folder.path / "sft")
+            leave(self.folder, config.sft)
             if config.run.steps:
                 await self.reinforce()
         finally:
@@ -142,30 +143,6 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    async def supervise(self) -> None:
-        """Imitate gold episodes of the train split."""
-        config = self.config
-        own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
-        learner = self.learner(config.optim.model_copy(update=own))
-        start = self._load(learner, self.folder.path / "sft")
-        with interrupt.at_once():
-            batches = lessons(config, self.worlds, self.renderer)
-        objective = LossConfig(objective="nll")
-        with Progress("supervised", total=len(batches) - start) as progress:
-            for step, batch in enumerate(batches):
-                if step < start:
-                    continue
-                stats = learner.update(batch, [[1.0] * len(t.versions) for t in batch], objective)
-                self.folder.event("sft", step=0, batch=step, loss=stats["loss"], lr=stats["lr"])
-                progress.advance(loss=stats["loss"])
-                try:
-                    await interrupt.breathe()
-                except asyncio.CancelledError:
-                    self.save(self.folder.path / "sft", step + 1, learner)
-                    raise
-                if self._due(step + 1):
-                    self.save(self.folder.path / "sft", step + 1, learner)
-
     async def reinforce(self) -> None:
         """Play, learn, and play again with what was learned."""
         config = self.config
@@ -173,7 +150,7 @@ class Run:
         if config.algorithm.advantage in CRITIC_ESTIMATORS:  # before the learner shards or adapts the model
             self.critic = self.new_critic()
         learner = self.learner(config.optim)
-        start = self._load(learner, self.folder.checkpoints)
+        start = self.load(learner, self.folder.checkpoints)
         self.folder.rewind(start)
         exact = config.rollout.latest == 0 and self.engine.reproducible and self.agents is None
         journal = Journal(self.folder, step=start, exact=exact)
@@ -216,7 +193,7 @@ class Run:
         Groups are played meanwhile. Nothing changes what a thread saves: the next update waits for it.
         """
         last, saving = done == self.config.run.steps, 0.0
-        if self._due(done) or last:
+        if self.due(done) or last:
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
@@ -361,11 +338,12 @@ class Run:
         parts = Parts(self.model, self.tokenizer, learner, self.critic)
         return save(self.config, self.folder, folder, step, parts, fresh=fresh)
 
-    def _load(self, learner: Learner, folder: Path) -> int:
+    def load(self, learner: Learner, folder: Path) -> int:
         """Continue `learner` from the newest checkpoint of a stage; returns the step to go on with."""
         return load(folder, Parts(self.model, self.tokenizer, learner, self.critic))
 
-    def _due(self, done: int) -> bool:
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is due after `done` updates of a stage."""
         return bool(every := self.config.run.checkpoint_every) and done % every == 0
 
     def _before(self, start: int) -> list[dict[str, Any]]:

@@ -206,6 +206,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "eval": ("patience",),
+        "sft": ("keep",),
         "model": ("kernels", "device"),
         "optim": (
             "gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "head_mb",
@@ -262,7 +263,8 @@ def dump(config: Config) -> str:
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a config file, apply `section.key=value` overrides in order, and check it all.
 
-    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
+    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text, and no value at all
+    (`optim.decay_steps=`) takes back what the file says: the key has its default again.
     Raises ConfigError, which is a ValueError.
     """
     tree = _read(path) if path is not None else {}
@@ -323,7 +325,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         except ValueError as error:
             raise ConfigError([f'override "{override}": {error}']) from None
         parent, node = node, node[key]
-    parent[key] = _value(text)
+    if text.strip() or not isinstance(parent, dict):
+        parent[key] = _value(text)
+    else:
+        del parent[key]
 
 
 def _slot(node: Any, part: str, new: Any) -> Any:

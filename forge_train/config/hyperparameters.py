@@ -242,3 +242,8 @@ class SFTConfig(Section):
     """Learning rate; what is not said here is that of `optim`."""
     warmup: NonNegativeInt = 0
     """Optimizer steps of linear warmup from 0."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After warmup; linear and cosine fall to 0 at the last step of this stage, whose number is known."""
+    keep: bool = True
+    """Leave the weights after this stage in `supervised` of the run folder. Other runs begin with them:
+    `model.path = "runs/NAME/supervised"` and `sft.episodes = 0`."""
