@@ -54,12 +54,18 @@ def gold(
 
 
 def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[list[Trajectory]]:
-    """The batches of supervised training: stored episodes, or gold ones of the worlds."""
-    episodes = sft.trajectories(demonstrations(config, worlds), renderer, worlds.values())
-    return list(sft.batches(episodes, config.sft, seed=config.run.seed))
+    """The batches of supervised training."""
+    return list(sft.batches(shown(config, worlds, renderer), config.sft, seed=config.run.seed))
 
 
-def demonstrations(config: Config, worlds: Mapping[str, World], most: int | None = None) -> list[sft.Messages]:
+def shown(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[Trajectory]:
+    """The demonstrations as tokens."""
+    return sft.trajectories(demonstrations(config, worlds), renderer, worlds.values())
+
+
+def demonstrations(
+    config: Config, worlds: Mapping[str, World], most: int | None = None
+) -> list[sft.Messages]:
     """What supervised training is shown, `most` of them at most: stored episodes, or gold ones of the worlds."""
     count = config.sft.episodes if most is None else min(most, config.sft.episodes)
     if config.sft.path:

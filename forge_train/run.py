@@ -27,6 +27,7 @@ from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
+from forge_train.learn.passes import passes_of
 from forge_train.play.admission import admission_of
 from forge_train.play.curriculum import curriculum_of
 from forge_train.play.episode import Player, TokenPlayer
@@ -52,7 +53,7 @@ from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
-from forge_train.supervision import UNDER_WAY, leave, supervise
+from forge_train.supervision import leave, library_of, supervise
 from forge_train.trainer import Runner, Trainer
 
 
@@ -124,7 +125,7 @@ class Run:
             if self.saved is None:
                 await self.evaluate("as given" if config.model.path else "untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
-                if config.sft.episodes:
+                if config.sft.used:
                     await placement_of(config, self.engine).learn()
                     await supervise(self)
                     await placement_of(config, self.engine, self.current.learner).play()
@@ -286,6 +287,8 @@ class Run:
             journal=journal,
             bugs=max((line.get("bugs", 0) for line in self._before(start)), default=0),
             critic=self.critic,
+            passes=passes_of(config.distill),
+            library=library_of(config, self.folder.path, self.worlds, self.renderer),
             placement=placement_of(config, self.engine, learner, self.critic),
         )
         for index, group, useful in journal.finished():

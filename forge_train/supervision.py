@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_train import interrupt
-from forge_train.config import LossConfig, OptimConfig, SFTConfig
-from forge_train.policy import lessons
+from forge_train.config import Config, LossConfig, OptimConfig, SFTConfig
+from forge_train.play.renderer import Renderer
+from forge_train.play.world_pool import World
+from forge_train.policy import lessons, shown
+from forge_train.record.library import Library
 from forge_train.record.run_folder import RunFolder
 from forge_train.show.live import Progress
 
@@ -58,13 +63,23 @@ def optim_of(sft: SFTConfig, optim: OptimConfig, steps: int) -> OptimConfig:
     return optim.model_copy(update=own | ({"decay_steps": max(steps, sft.warmup + 1)} if falls else {}))
 
 
+def library_of(
+    config: Config, folder: Path, worlds: Mapping[str, World], renderer: Renderer
+) -> Library | None:
+    """What rounds of expert iteration learn beside what they played; None where steps are no such rounds."""
+    if not config.distill.used:
+        return None
+    again = shown(config, worlds, renderer) if config.distill.demonstrations else []
+    return Library(folder, config.distill, again)
+
+
 def leave(run: RunFolder, config: SFTConfig) -> None:
     """The checkpoint of update 0 is whole: those of this stage go, and its weights stay where asked for.
 
     Their files are links to those of that checkpoint, so that they cost room only once it is gone.
     """
     first, kept = run.checkpoints / "step-000000", run.path / KEPT
-    if config.keep and config.episodes and first.is_dir() and not kept.exists():
+    if config.keep and config.used and first.is_dir() and not kept.exists():
         aside = run.path / f".tmp-{KEPT}"
         shutil.rmtree(aside, ignore_errors=True)
         shutil.copytree(first, aside, copy_function=_link)

@@ -24,13 +24,16 @@ from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
 from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
+from forge_train.learn.kept import temper
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
 from forge_train.learn.masks import compare, masked_share, trained_endings
+from forge_train.learn.passes import Passes
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
+from forge_train.record.library import Library
 from forge_train.record.step_metrics import Metrics, lags, summary, time_to_groups
 from forge_train.trajectory import Ending, Trajectory
 
@@ -71,6 +74,10 @@ class Trainer:
     """Keeps clocks out of what is trained, where the run asks for that."""
     critic: Critic | None = None
     """Judges instead of comparing members of a group, when the algorithm is PPO."""
+    passes: Passes | None = None
+    """How an update goes over what was kept, where steps are rounds of expert iteration."""
+    library: Library | None = None
+    """What such a round learns beside what it played."""
     placement: Placement = field(default_factory=Separate)
     playing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     finished: dict[int, Group] = field(default_factory=dict)
@@ -105,13 +112,15 @@ class Trainer:
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
         trajectories = [t for t, _ in trained]
         version = self.learner.version
+        others = self.library.beside(step, trajectories) if self.library else []
         stats = await self.beside(
             partial(
                 self.learner.update,
-                trajectories,
-                [a for _, a in trained],
+                trajectories + others,
+                [*(a for _, a in trained), *([1.0] * len(t.versions) for t in others)],
                 self.algorithm,
                 temperature=self.temperature,
+                passes=self.passes,
             )
         )
         check_gap(stats, trajectories, version, self.identity_tolerance)
@@ -269,10 +278,10 @@ class Trainer:
         """Advantages of each group, from what comparing its members gave, or by a critic, which also
         learns."""
         if compared is not None:
-            return across(compared, self.algorithm), {}
+            return temper(groups, across(compared, self.algorithm), self.algorithm), {}
         assert self.critic is not None, "without one, members are compared"
         credit, metrics = self.critic.assign_credit(groups, self.algorithm)
-        return credit, dict(metrics)
+        return temper(groups, credit, self.algorithm), dict(metrics)
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.distill import DistillConfig, refuse_distill
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -50,6 +51,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "CriticConfig",
+    "DistillConfig",
     "EvalConfig",
     "LossConfig",
     "ModelConfig",
@@ -88,6 +90,8 @@ class Config(Section):
     """How a gradient changes the weights."""
     critic: CriticConfig = CriticConfig()
     """What PPO expects of the policy."""
+    distill: DistillConfig = DistillConfig()
+    """Whether to imitate the own successes, round after round."""
     sft: SFTConfig = SFTConfig()
     """What to learn from gold before."""
     eval: EvalConfig = EvalConfig()
@@ -125,7 +129,7 @@ class Config(Section):
         if not self.worlds:
             raise ValueError('worlds: none given; add [[worlds]] with id = "module:Name-v0"')
         size, advantage = self.rollout.group_size, self.algorithm.advantage
-        if size < 2 and advantage not in CRITIC_ESTIMATORS:
+        if size < 2 and advantage not in CRITIC_ESTIMATORS | {"kept"}:
             raise ValueError(
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
@@ -171,6 +175,7 @@ class Config(Section):
                 'vllm.transfer = "nccl": NCCL connects no two processes on one GPU, and rollout.placement = '
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
+        refuse_distill(self)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):

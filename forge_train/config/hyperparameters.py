@@ -139,6 +139,16 @@ class AlgorithmConfig(LossConfig):
     """For max_k: how many attempts the best is taken of."""
     parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
+    keep: PositiveInt = 1
+    """For kept: most episodes of a group that are imitated, those that passed first; equal ones count once."""
+    flawless: tuple[str, ...] = Field(default=("malformed", "refused"), strict=False)
+    """For kept: reward parts that must be 0 in an episode, beside its being solved. By default all actions were
+    well formed and the world refused no call."""
+    negative_weight: NonNegativeFloat = 1.0
+    """What advantages below 0 are multiplied with: where failures are many and noisy, less than 1."""
+    blame: Literal["all", "first_mistake"] = "all"
+    """first_mistake: an advantage below 0 reaches the turns up to the first that was malformed or refused and
+    none after it, whose babble says nothing about the mistake. Episodes without one keep all."""
 
 
 class OptimConfig(Section):
@@ -232,8 +242,9 @@ class SFTConfig(Section):
     """Episodes to learn from, the first ones; 0 skips supervised training."""
     path: str = ""
     """A file of episodes (`forge-train collect`); empty plays the gold of the worlds."""
-    epochs: PositiveInt = 3
-    """Passes over them."""
+    epochs: NonNegativeInt = 3
+    """Passes over them; 0 only knows them, for `distill.demonstrations` of a run that begins with the weights of
+    another."""
     steps: PositiveInt | None = None
     """Stop after so many optimizer steps, whatever the epochs say."""
     batch: PositiveInt = 32
@@ -247,3 +258,8 @@ class SFTConfig(Section):
     keep: bool = True
     """Leave the weights after this stage in `supervised` of the run folder. Other runs begin with them:
     `model.path = "runs/NAME/supervised"` and `sft.episodes = 0`."""
+
+    @property
+    def used(self) -> bool:
+        """Whether there is a supervised stage."""
+        return bool(self.episodes and self.epochs)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.distill import DistillConfig
 from forge_train.config.explain import show
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
@@ -28,6 +29,7 @@ OWN = {
     "mt_grpo": ("outcome_weight",),
     "max_k": ("best_of",),
     "gdpo": ("parts",),
+    "kept": ("keep", "flawless"),
 }
 """Keys of [algorithm] that one estimator reads."""
 
@@ -38,6 +40,7 @@ class Sections(Protocol):
     agent: AgentConfig
     algorithm: AlgorithmConfig
     critic: CriticConfig
+    distill: DistillConfig
     optim: OptimConfig
     rollout: RolloutConfig
     vllm: VLLMConfig
@@ -83,7 +86,10 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
             'algorithm.objective = "auto" is "ppo", which puts no weight on its'
         )
         yield "algorithm", ("importance_cap",), f'{late} ratio; set it to "clipped"'
-    if config.optim.schedule == "constant":
+    if config.distill.used:
+        why = "distill.epochs has updates with a rate of their own; use distill.lr, warmup and schedule"
+        yield "optim", ("lr", "warmup", "schedule", "decay_steps"), why
+    elif config.optim.schedule == "constant":
         yield "optim", ("decay_steps",), 'optim.schedule = "constant" never falls; use "linear" or "cosine"'
     asked = f'algorithm.advantage = "{algorithm.advantage}"'
     for estimator, keys in OWN.items():

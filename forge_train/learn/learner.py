@@ -21,7 +21,8 @@ from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
 from forge_train.learn.lora import adapter_state
-from forge_train.learn.losses import Objective, corrects_sequences, objective_of, sequence_factors
+from forge_train.learn.losses import Objective, corrects_sequences, nll, objective_of, sequence_factors
+from forge_train.learn.passes import Passes
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.trained_model import TrainedModel
 from forge_train.learn.tree_attention import inputs_of
@@ -67,8 +68,9 @@ class Learner(TrainedModel):
         loss: LossConfig,
         *,
         temperature: float = 1.0,
+        passes: Passes | None = None,
     ) -> dict[str, float]:
-        """One optimizer step per minibatch; the version goes up by one.
+        """One optimizer step per minibatch, or those of `passes`; the version goes up by one.
 
         `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
         `temperature` is the one the behaviour logprobs were sampled at. Segments without a signal (all
@@ -90,6 +92,10 @@ class Learner(TrainedModel):
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
+        rates: list[float | None] = [None] * len(parts)
+        if passes is not None:
+            parts = passes.parts(len(trajectories), seed=self.version)
+            rates = [*passes.rates(len(parts))]
         found = samples(trajectories, advantages)
         signal = {s.trajectory for s in found if not s.silent}
         objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
@@ -97,14 +103,14 @@ class Learner(TrainedModel):
         scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]
         proximal, factors, figures = None, dict[tuple[int, int], Tensor](), dict[str, float]()
         # Steps after the first no longer have the weights from before the update.
-        if len(parts) > 1 or by_trajectory:
+        if (len(parts) > 1 and objective is not nll) or by_trajectory:
             proximal = self._logprobs(scored, temperature)
             if by_trajectory:
                 factors, figures = sequence_factors(scored, proximal, loss)
         prepared = time.perf_counter()
-        for part in parts:
+        for part, rate in zip(parts, rates, strict=True):
             chosen = [s for s in found if s.trajectory in part]
-            self._step(chosen, proximal, factors, objective, loss, temperature, tally)
+            self._step(chosen, proximal, factors, objective, loss, temperature, tally, rate)
         self.version += 1
         tally.flops = self.work.taken()
         if self.processes:
@@ -113,7 +119,7 @@ class Learner(TrainedModel):
             **tally.metrics(),
             **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
-            "lr": self.learning_rate(max(self.steps - 1, 0)),
+            "lr": self.learning_rate(max(self.steps - 1, 0)) if passes is None else passes.config.lr,
             "skipped_trajectories": float(len(trajectories) - len(signal)),
             "seconds": time.perf_counter() - started,
             "logprob_seconds": prepared - started,
@@ -167,8 +173,12 @@ class Learner(TrainedModel):
         loss: LossConfig,
         temperature: float,
         tally: Tally,
+        rate: float | None,
     ) -> None:
-        """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`."""
+        """One optimizer step on the samples of one minibatch; `factors` as of `sequence_factors`.
+
+        rate: the learning rate, where it is not the schedule's.
+        """
         weight_of = token_weights(part, loss.denominator, loss.constant)
         weights = {s.key: w_N * factors.get(s.key, 1.0) for s, w_N in zip(part, weight_of, strict=True)}
         weights[IDLE.key] = torch.zeros(1)
@@ -193,7 +203,7 @@ class Learner(TrainedModel):
             if IDLE not in chosen:
                 assert current_N.grad is not None
                 tally.tokens({"entropy": entropy_N, **stats}, current_N.grad, batch.real, batch.positions)
-        tally.step(total, *self.take_step())
+        tally.step(total, *self.take_step(rate))
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""

@@ -309,6 +309,9 @@ class TokenConversation:
 
 # ---------------------------------------------------------------------------------------------- record
 
+MISTAKEN = ("malformed", "refused")
+"""Reward parts of a turn that went wrong: nobody could read it, or the world said no."""
+
 
 class _Record:
     """What `play` writes down as it goes."""
@@ -353,8 +356,11 @@ class _Record:
         """`turn` is the last action's; a player that moves before it asks its policy has none yet."""
         self._messages += messages
         self._earned.append((max(turn, 0), reward, float(info.get("turn_reward", 0.0))))
-        for name, value in info.get("parts", {}).items():
+        parts = info.get("parts", {})
+        for name, value in parts.items():
             self._parts[name] = self._parts.get(name, 0.0) + float(value)
+        if any(parts.get(name) for name in MISTAKEN):
+            self._trajectory.info.setdefault("mistakes", []).append(max(turn, 0))
 
     def outcome(self, info: Mapping[str, Any]) -> None:
         outcome = info.get("outcome")
