@@ -34,8 +34,8 @@ from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
 TOKENIZER_TEXTS = 512
-"""Texts that a tiny model's tokenizer is trained on: demonstrations, and openings of tasks as far as those are
-fewer."""
+"""Texts that a tiny model's tokenizer is trained on: demonstrations, and openings of tasks as far as those
+are fewer."""
 
 
 def gold(
@@ -66,7 +66,7 @@ def shown(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> li
 def demonstrations(
     config: Config, worlds: Mapping[str, World], most: int | None = None
 ) -> list[sft.Messages]:
-    """What supervised training is shown, `most` of them at most: stored episodes, or gold ones of the worlds."""
+    """What supervised training is shown, at most `most`: stored episodes, or gold ones of the worlds."""
     count = config.sft.episodes if most is None else min(most, config.sft.episodes)
     if config.sft.path:
         return sft.read_episodes(Path(config.sft.path).expanduser())[:count]

@@ -53,7 +53,7 @@ from forge_train.show.live import Live, Progress
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
-from forge_train.supervision import leave, library_of, supervise
+from forge_train.supervision import UNDER_WAY, leave, library_of, supervise
 from forge_train.trainer import Runner, Trainer
 
 
@@ -92,7 +92,7 @@ class Run:
             for w in config.worlds
         }
         check_tasks(config, folder, self.worlds, self.judged)
-        self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
+        self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / UNDER_WAY)
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)
         self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)

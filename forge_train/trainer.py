@@ -112,7 +112,8 @@ class Trainer:
                    for t, a in zip(group, rows, strict=True) if a]  # fmt: skip
         trajectories = [t for t, _ in trained]
         version = self.learner.version
-        others = self.library.beside(step, trajectories) if self.library else []
+        kept = [t for t, a in trained if any(a)]
+        others = self.library.beside(step, kept) if self.library else []
         stats = await self.beside(
             partial(
                 self.learner.update,
@@ -136,6 +137,7 @@ class Trainer:
             **self.told(groups, useless, credit, lags(trajectories, version, group_lags)),
             **stats,
             **valuing,
+            **({"kept": len(kept), "beside": len(others)} if self.passes else {}),
             "version": version,
             "seconds": {
                 **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),

@@ -268,7 +268,7 @@ def dump(config: Config) -> str:
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a config file, apply `section.key=value` overrides in order, and check it all.
 
-    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text, and no value at all
+    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text, and no value
     (`optim.decay_steps=`) takes back what the file says: the key has its default again.
     Raises ConfigError, which is a ValueError.
     """

@@ -68,8 +68,8 @@ def refuse_distill(config: Stages) -> None:
         )
     if algorithm.objective != "nll":
         raise ValueError(
-            f'{asked}: algorithm.objective = "{algorithm.objective}" trusts no weights so far from those that '
-            'sampled; use "nll"'
+            f'{asked}: algorithm.objective = "{algorithm.objective}" trusts no weights so far from those '
+            'that sampled; use "nll"'
         )
     if algorithm.minibatches > 1:
         raise ValueError(

@@ -140,10 +140,10 @@ class AlgorithmConfig(LossConfig):
     parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
     keep: PositiveInt = 1
-    """For kept: most episodes of a group that are imitated, those that passed first; equal ones count once."""
+    """For kept: most episodes of a group that are imitated, the first that pass; equal ones count once."""
     flawless: tuple[str, ...] = Field(default=("malformed", "refused"), strict=False)
-    """For kept: reward parts that must be 0 in an episode, beside its being solved. By default all actions were
-    well formed and the world refused no call."""
+    """For kept: reward parts that must be 0 in an episode, beside its being solved. By default all actions
+    were well formed and the world refused no call."""
     negative_weight: NonNegativeFloat = 1.0
     """What advantages below 0 are multiplied with: where failures are many and noisy, less than 1."""
     blame: Literal["all", "first_mistake"] = "all"
@@ -243,8 +243,8 @@ class SFTConfig(Section):
     path: str = ""
     """A file of episodes (`forge-train collect`); empty plays the gold of the worlds."""
     epochs: NonNegativeInt = 3
-    """Passes over them; 0 only knows them, for `distill.demonstrations` of a run that begins with the weights of
-    another."""
+    """Passes over them; 0 only knows them, for `distill.demonstrations` of a run that begins with the weights
+    of another."""
     steps: PositiveInt | None = None
     """Stop after so many optimizer steps, whatever the epochs say."""
     batch: PositiveInt = 32

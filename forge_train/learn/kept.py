@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_train.config import AlgorithmConfig
-from forge_train.learn.comparing import DEFAULTS, count_actions
+from forge_train.learn.comparing import DEFAULTS, broadcast
 from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
 
 SOLVED = 1 - 1e-6
@@ -19,20 +19,20 @@ MISTAKES = "mistakes"
 
 
 def kept(group: Sequence[Trajectory], config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
-    """An advantage of 1 for the first `algorithm.keep` episodes that are `clean`; no row for all others.
+    """An advantage of 1 for the first `algorithm.keep` episodes that are clean (`is_clean`), 0 for others.
 
     Rejection sampling: RFT (arXiv 2308.01825), RAFT (2304.06767); with the objective "nll" the update is
     supervised training on what is kept. Two episodes that said the same count once, so that a task the policy
     solves in one way only does not weigh more than one it solves in several.
     """
-    rows: list[list[float]] = [[] for _ in group]
+    values = [0.0] * len(group)
     known: set[tuple[tuple[int, ...], ...]] = set()
     for i, t in enumerate(group):
         said = tuple(tuple(s.tokens) for s in t.segments)
         if len(known) < config.keep and said not in known and is_clean(t, config.flawless):
             known.add(said)
-            rows[i] = [1.0] * count_actions(t)
-    return rows
+            values[i] = 1.0
+    return broadcast(group, values)
 
 
 def is_clean(trajectory: Trajectory, flawless: Sequence[str]) -> bool:
@@ -61,9 +61,9 @@ def tempered(trajectory: Trajectory, advantages: list[float], config: AlgorithmC
     """Advantages of a trajectory, those below 0 times `algorithm.negative_weight`; with `blame` =
     "first_mistake" 0 in turns after the first mistake.
 
-    Of a kind with `advantages`: by action, or by token. Neither reads what was earned, so that a baseline stays
-    what it was; the gradient is no longer that of the expected return, which is the point: three quarters of
-    what failed episodes say stands after their mistake.
+    Of a kind with `advantages`: by action, or by token. The baseline stays what it was; the gradient is no
+    longer that of the expected return, which is the point: of the surprise in the demo's failed episodes
+    three quarters stood after the mistake.
 
     >>> t = Trajectory("g", rewards=[0.0] * 3, info={"mistakes": [1]})
     >>> tempered(t, [-2.0, -2.0, -2.0], AlgorithmConfig(negative_weight=0.25, blame="first_mistake"))

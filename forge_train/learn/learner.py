@@ -91,13 +91,13 @@ class Learner(TrainedModel):
         started = time.perf_counter()
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
+        found = samples(trajectories, advantages)
+        signal = {s.trajectory for s in found if not s.silent}
         parts = deal(len(trajectories), loss.minibatches, seed=self.version)
         rates: list[float | None] = [None] * len(parts)
         if passes is not None:
-            parts = passes.parts(len(trajectories), seed=self.version)
+            parts = passes.parts(sorted(signal), seed=self.version)
             rates = [*passes.rates(len(parts))]
-        found = samples(trajectories, advantages)
-        signal = {s.trajectory for s in found if not s.silent}
         objective = objective_of(loss, late=any(v < self.version for t in trajectories for v in t.versions))
         by_trajectory = corrects_sequences(loss)
         scored = [s for s in found if (s.trajectory in signal if by_trajectory else not s.silent)]

@@ -1,8 +1,9 @@
-"""One update as supervised training on what it is given: several passes, in batches, with a rate that falls."""
+"""One update as supervised training on what it is given: several passes, in batches, at a falling rate."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forge_train.config import DistillConfig, OptimConfig
@@ -13,19 +14,19 @@ from forge_train.learn.trained_model import schedule
 class Passes:
     """How an update of expert iteration goes over its trajectories.
 
-    >>> [sorted(part) for part in Passes(DistillConfig(epochs=2, batch=2)).parts(3, seed=0)]
-    [[0, 2], [1], [1, 2], [0]]
+    >>> [len(part) for part in Passes(DistillConfig(epochs=2, batch=2)).parts([4, 5, 7], seed=0)]
+    [2, 1, 2, 1]
     """
 
     config: DistillConfig
 
-    def parts(self, count: int, *, seed: int) -> list[set[int]]:
-        """Indices of trajectories by optimizer step: each once a pass, dealt anew; a function of the seed."""
+    def parts(self, which: Sequence[int], *, seed: int) -> list[set[int]]:
+        """Of these trajectories those of each optimizer step: each once a pass, dealt anew by the seed."""
         found = []
         for epoch in range(self.config.epochs):
-            order = list(range(count))
+            order = list(which)
             random.Random(f"{seed}/{epoch}").shuffle(order)
-            found += [set(order[i : i + self.config.batch]) for i in range(0, count, self.config.batch)]
+            found += [set(order[i : i + self.config.batch]) for i in range(0, len(order), self.config.batch)]
         return found
 
     def rates(self, steps: int) -> list[float]:
