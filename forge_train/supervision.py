@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_train import interrupt
+from forge_train.amending import Amender
 from forge_train.config import Config, LossConfig, OptimConfig, SFTConfig
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
@@ -70,7 +71,8 @@ def library_of(
     if not config.distill.used:
         return None
     again = shown(config, worlds, renderer) if config.distill.demonstrations else []
-    return Library(folder, config.distill, again)
+    amend = Amender(config, worlds, renderer) if config.distill.amend else None
+    return Library(folder, config.distill, again, amend)
 
 
 def leave(run: RunFolder, config: SFTConfig) -> None:

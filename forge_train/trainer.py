@@ -113,7 +113,7 @@ class Trainer:
         trajectories = [t for t, _ in trained]
         version = self.learner.version
         kept = [t for t, a in trained if any(a)]
-        others = self.library.beside(step, kept) if self.library else []
+        others = await self.library.beside(step, groups, kept) if self.library else []
         stats = await self.beside(
             partial(
                 self.learner.update,

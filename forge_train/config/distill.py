@@ -6,6 +6,7 @@ from typing import Literal, Protocol, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from forge_train.config.agent_program import AgentConfig
 from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfig, SFTConfig
 from forge_train.config.section import Section
 
@@ -30,6 +31,10 @@ class DistillConfig(Section):
     """After warmup; linear and cosine fall to 0 at the last step of each update."""
     past: NonNegativeInt = 0
     """Earlier rounds whose kept episodes are learned again beside those of this one."""
+    amend: bool = False
+    """Where nothing of a group is kept, leave the mistakes (malformed, refused) out of what was solved in
+    spite of them and play it again without the policy; it is kept if it is clean then. That is how what was
+    never shown, and is seldom right at once, comes to be learned."""
     demonstrations: bool = False
     """Learn the episodes of [sft] again in each round."""
 
@@ -40,7 +45,7 @@ class DistillConfig(Section):
 
     @model_validator(mode="after")
     def _of_rounds(self) -> Self:
-        idle = {"past": self.past, "demonstrations": self.demonstrations}
+        idle = {"past": self.past, "amend": self.amend, "demonstrations": self.demonstrations}
         for key, value in idle.items():
             if value and not self.used:
                 raise ValueError(f"{key} = {value}: only rounds learn it; set epochs, or leave it out")
@@ -50,6 +55,7 @@ class DistillConfig(Section):
 class Stages(Protocol):
     """What is read here of a `Config`, which knows this module."""
 
+    agent: AgentConfig
     algorithm: AlgorithmConfig
     distill: DistillConfig
     sft: SFTConfig
@@ -75,6 +81,12 @@ def refuse_distill(config: Stages) -> None:
         raise ValueError(
             f"{asked}: distill.batch says how many episodes a step has; leave algorithm.minibatches out"
         )
+    if distill.amend and algorithm.advantage != "kept":
+        raise ValueError(
+            f'distill.amend = true: algorithm.advantage = "{algorithm.advantage}" keeps nothing; use "kept"'
+        )
+    if distill.amend and config.agent.used:
+        raise ValueError("distill.amend = true with [agent]: its turns are its own; set amend = false")
     if distill.demonstrations and not config.sft.episodes:
         raise ValueError(
             "distill.demonstrations = true: there are none; set sft.episodes (and sft.epochs = 0 if this run "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from forge_train.config import DistillConfig
@@ -22,24 +22,36 @@ from forge_train.trajectory import Trajectory
 class Library:
     """The episodes that rounds of expert iteration learn beside their own.
 
-    `demonstrations`: those that stand in every round, if `distill.demonstrations`.
+    `demonstrations`: those that stand in every round, if `distill.demonstrations`; `amend`: see
+    `forge_train.amending`.
     """
 
     def __init__(
-        self, folder: Path, config: DistillConfig, demonstrations: Sequence[Trajectory] = ()
+        self,
+        folder: Path,
+        config: DistillConfig,
+        demonstrations: Sequence[Trajectory] = (),
+        amend: Callable[[Sequence[Sequence[Trajectory]]], Awaitable[list[Trajectory]]] | None = None,
     ) -> None:
         self.folder = folder / "kept"
         self.config = config
         self.demonstrations = list(demonstrations) if config.demonstrations else []
+        self.amend = amend
 
-    def beside(self, step: int, kept: Sequence[Trajectory]) -> list[Trajectory]:
-        """What else to learn in the round of `step`, which kept these: earlier rounds', oldest first, and the
-        demonstrations. Raises ValueError for a file that is damaged."""
+    async def beside(
+        self, step: int, groups: Sequence[Sequence[Trajectory]], kept: Sequence[Trajectory]
+    ) -> list[Trajectory]:
+        """What else to learn in the round of `step`, which played `groups` and kept some of it: what is clean
+        once amended, what earlier rounds kept, oldest first, and the demonstrations.
+
+        Raises ValueError for a file that is damaged.
+        """
+        amended = await self.amend(groups) if self.amend else []
         if self.config.past:
-            self._write(step, kept)
+            self._write(step, [*kept, *amended])
         rounds = range(max(step - self.config.past, 0), step)
         past = [t for earlier in rounds if self._file(earlier).exists() for t in self._read(earlier)]
-        return past + self.demonstrations
+        return amended + past + self.demonstrations
 
     def _write(self, step: int, kept: Sequence[Trajectory]) -> None:
         self.folder.mkdir(exist_ok=True)

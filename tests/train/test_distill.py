@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train import cli
+from forge_train import cli, tiny
+from forge_train.amending import Amender
 from forge_train.config import AlgorithmConfig, Config, ConfigError, DistillConfig, load
+from forge_train.evaluation.collect import Speaker
 from forge_train.learn.kept import is_clean, kept, temper, tempered
 from forge_train.learn.passes import Passes
+from forge_train.play.episode import play
+from forge_train.play.renderer import ChatML
+from forge_train.play.world_pool import World
 from forge_train.record.library import Library
 from forge_train.record.run_folder import read_lines
 from forge_train.run import train
@@ -142,14 +148,14 @@ def test_the_rate_of_an_update_rises_to_its_peak_and_falls(steps: int, warmup: i
 def test_the_library_holds_the_rounds_that_are_asked_for_and_the_demonstrations(tmp_path: Path) -> None:
     shown, rounds = [played(9)], [[played(i)] for i in range(4)]
     library = Library(tmp_path, DistillConfig(epochs=1, past=2, demonstrations=True), shown)
-    beside = [library.beside(step, new) for step, new in enumerate(rounds)]
+    beside = [asyncio.run(library.beside(step, [], new)) for step, new in enumerate(rounds)]
     assert beside[0] == shown
     assert beside[3] == [*rounds[1], *rounds[2], *shown]
     again = Library(tmp_path, DistillConfig(epochs=1, past=2, demonstrations=True), shown)
-    assert again.beside(2, rounds[2]) == beside[2], "a round that is repeated"
+    assert asyncio.run(again.beside(2, [], rounds[2])) == beside[2], "a round that is repeated"
     (tmp_path / "kept" / "step-000002.json.gz").write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"step-000002\.json\.gz is damaged"):
-        again.beside(3, rounds[3])
+        asyncio.run(again.beside(3, [], rounds[3]))
 
 
 def rounds_of(folder: Path, *more: str) -> Config:
@@ -164,6 +170,7 @@ def rounds_of(folder: Path, *more: str) -> Config:
             "eval.tasks=8", "eval.repeats=1", "eval.k=[1]", "optim.lr=", "optim.warmup=", "optim.schedule=",
             "optim.decay_steps=", "algorithm.advantage=kept", "algorithm.objective=nll", "distill.epochs=2",
             "distill.batch=4", "distill.lr=1e-2", "distill.past=1", "distill.demonstrations=true",
+            "distill.amend=true",
             f'run.out="{folder}"', *more,
         ],
     )  # fmt: skip
@@ -183,7 +190,7 @@ def test_rounds_learn_go_on_exactly_and_leave_weights_that_others_begin_with(tmp
     assert told(tmp_path / "parts") == whole
     for before, line in zip([None, *whole], whole, strict=False):
         assert line["trained"] == 24 and line["version"] == line["step"]
-        assert line["beside"] == 8 + (before["kept"] if before else 0)
+        assert line["beside"] >= 8 + (before["kept"] if before else 0), "and what was amended"
         steps = 2 * -(-(line["kept"] + line["beside"]) // 4)
         assert line["optimizer_steps"] == steps and line["lr"] == 1e-2
     assert whole[-1]["success"] > whole[0]["success"], "it became short"
@@ -197,6 +204,30 @@ def test_rounds_learn_go_on_exactly_and_leave_weights_that_others_begin_with(tmp
     assert (again["success"], again["kept"], again["loss"]) == tuple(
         whole[0][key] for key in ("success", "kept", "loss")
     ), "a branch is what the run itself would have been"
+
+
+LONG = "this is by far too long to be clean"
+
+
+def test_what_was_solved_in_spite_of_mistakes_is_played_again_without_them(tmp_path: Path) -> None:
+    config = rounds_of(tmp_path, "worlds.0.name=w")
+    world = World(config.worlds[0].id, {}, "w")
+    renderer = ChatML(tiny.train_tokenizer(["some words of a world"], 300))
+
+    def plays(*actions: list[str]) -> list[Trajectory]:
+        speakers = [Speaker(lambda _, said=said: said) for said in actions]  # type: ignore[misc]
+        return [
+            asyncio.run(play(world, one, "train/3", seed=0, group="g", deadline=60.0)) for one in speakers
+        ]
+
+    solved, failed, clean = plays([LONG, "b"], [LONG, LONG, LONG], ["a"])
+    assert [t.info.get("mistakes") for t in (solved, failed, clean)] == [[0], [0, 1, 2], None]
+    mend = Amender(config, {"w": world}, renderer)
+    [mended] = asyncio.run(mend([[solved, failed, solved], [solved, clean], [failed]]))
+    [segment] = mended.segments
+    said = renderer.text([t for t, a in zip(segment.tokens, segment.action, strict=True) if a == 0])
+    assert said == "b" and len(mended.versions) == 1 and is_clean(mended, ("refused",))
+    assert mended.group == solved.group
 
 
 def test_supervised_training_anneals_to_its_own_end(tmp_path: Path) -> None:
@@ -216,6 +247,8 @@ def test_supervised_training_anneals_to_its_own_end(tmp_path: Path) -> None:
         (["algorithm.minibatches=2"], "leave algorithm.minibatches out"),
         (["sft.episodes=0"], "there are none; set sft.episodes"),
         (["algorithm.advantage=gae", "algorithm.masked="], "asks a critic, which such rounds do not train"),
+        (["distill.amend=true", "algorithm.advantage=rloo"], 'keeps nothing; use "kept"'),
+        (["distill.amend=true", "agent.command=['true']"], "set amend = false"),
         (["distill.epochs=0"], "only rounds learn it; set epochs"),
         (["optim.lr=1e-5"], "a rate of their own; use distill.lr"),
         (["algorithm.advantage=rloo", "algorithm.keep=2"], 'algorithm.keep = 2: .* use "kept"'),
