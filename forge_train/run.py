@@ -22,7 +22,7 @@ from forge_train.engines.devices import with_devices
 from forge_train.engines.gpu_shares import local_ranks, visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
-from forge_train.evaluation.evaluate import evaluate, refuse_silent
+from forge_train.judging import judge
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
@@ -48,8 +48,7 @@ from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
 from forge_train.saving import Parts, load, save
-from forge_train.seeds import derive_seed
-from forge_train.show.live import Live, Progress
+from forge_train.show.live import Live
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
@@ -229,28 +228,7 @@ class Run:
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
-        config = self.config.eval
-        sampling = Sampling(temperature=config.temperature, max_tokens=self.config.rollout.max_action)
-        results = {}
-        for name, world in self.judged.items():
-            tasks = world.tasks(config.split, config.tasks)
-            with Progress(f"{stage}: {name}", total=len(tasks) * config.repeats) as progress:
-                results[name] = await evaluate(
-                    world,
-                    self.player(sampling),
-                    tasks,
-                    repeats=config.repeats,
-                    seed=derive_seed(self.config.run.seed, "eval"),
-                    in_flight=self.config.rollout.in_flight,
-                    deadline=self.config.rollout.deadline_s,
-                    ks=config.k,
-                    progress=lambda _, shown=progress: shown.advance(),  # type: ignore[misc]
-                )
-            self.folder.event(
-                "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
-            )
-            refuse_silent(results[name])
-        return results
+        return await judge(self, stage, step, seconds)
 
     def trainer(
         self,

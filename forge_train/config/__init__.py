@@ -210,7 +210,7 @@ _FREE = frozenset(
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
-        "eval": ("patience",),
+        "eval": ("patience", "transcripts"),
         "sft": ("keep",),
         "model": ("kernels", "device"),
         "optim": (

@@ -251,7 +251,10 @@ def test_supervised_training_anneals_to_its_own_end(tmp_path: Path) -> None:
         (["distill.amend=true", "agent.command=['true']"], "set amend = false"),
         (["distill.epochs=0"], "only rounds learn it; set epochs"),
         (["optim.lr=1e-5"], "a rate of their own; use distill.lr"),
-        (["algorithm.advantage=rloo", "algorithm.keep=2"], 'algorithm.keep = 2: .* use "kept"'),
+        (
+            ["distill.amend=false", "algorithm.advantage=rloo", "algorithm.keep=2"],
+            'keep = 2: .* use "kept"',
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(tmp_path: Path, said: list[str], why: str) -> None:
