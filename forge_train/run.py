@@ -193,7 +193,7 @@ class Run:
         Groups are played meanwhile. Nothing changes what a thread saves: the next update waits for it.
         """
         last, saving = done == self.config.run.steps, 0.0
-        if self.due(done) or last:
+        if self.due(done) or last or self.config.distill.used:  # a round is long
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
@@ -264,6 +264,7 @@ class Run:
             max_bugs=config.run.max_bugs,
             journal=journal,
             bugs=max((line.get("bugs", 0) for line in self._before(start)), default=0),
+            sampled=max((line.get("sampled_so_far", 0) for line in self._before(start)), default=0),
             critic=self.critic,
             passes=passes_of(config.distill),
             library=library_of(config, self.folder.path, self.worlds, self.renderer),

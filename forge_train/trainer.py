@@ -24,6 +24,7 @@ from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
 from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
+from forge_train.learn.gradient_signal import gradient_signal
 from forge_train.learn.kept import temper
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
@@ -84,6 +85,8 @@ class Trainer:
     rejected: dict[int, Group] = field(default_factory=dict)
     learning: bool = False
     """Whether the learner works, so that one waits for it and not for episodes."""
+    sampled: int = 0
+    """Tokens that this run's policy has sampled for its updates so far, what was left out included."""
     bugs: int = 0
     """Episodes of this run so far that failed by a bug in a world."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,6 +100,7 @@ class Trainer:
         began = time.perf_counter()
         groups, useless, group_lags = await self.collect(step)
         collected = time.perf_counter()
+        self.sampled += sum(t.sampled for group in groups + useless for t in group)
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
@@ -114,6 +118,7 @@ class Trainer:
         version = self.learner.version
         kept = [t for t, a in trained if any(a)]
         others = await self.library.beside(step, groups, kept) if self.library else []
+        valuing |= await self.beside(partial(self.signal, step, trained))
         stats = await self.beside(
             partial(
                 self.learner.update,
@@ -189,6 +194,7 @@ class Trainer:
             "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
             "refilled": len(useless),
             "bugs": self.bugs,
+            "sampled_so_far": self.sampled,
         }
 
     # -- groups --------------------------------------------------------------------------------
@@ -284,6 +290,17 @@ class Trainer:
         assert self.critic is not None, "without one, members are compared"
         credit, metrics = self.critic.assign_credit(groups, self.algorithm)
         return temper(groups, credit, self.algorithm), dict(metrics)
+
+    def signal(self, step: int, trained: list[tuple[Trajectory, list[float]]]) -> Metrics:
+        """How much of the gradient is signal, every `optim.signal_every` steps."""
+        every = self.learner.optim.signal_every
+        if not every or step % every or self.learner.processes:
+            return {}
+        rows = [a for _, a in trained]
+        found = gradient_signal(
+            self.learner, [t for t, _ in trained], rows, self.algorithm, temperature=self.temperature
+        )
+        return dict(found)
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

@@ -182,6 +182,9 @@ class OptimConfig(Section):
     head_dtype: Literal["auto", "float32"] = "auto"
     """float32: the output head multiplies in float32 under model.dtype = "bfloat16" too. Logprobs of likely
     tokens then keep more than three digits (MiniMax-M1, arXiv 2506.13585, sec. 3.2)."""
+    signal_every: NonNegativeInt = 0
+    """Measure every so many updates how much of the gradient is signal: its norm by the sign of the
+    advantage, and how far halves of the groups agree. It costs a pass more; 0: never. Only in one process."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True

@@ -191,7 +191,7 @@ class Learner(TrainedModel):
         for chosen, batch in self.batches(live):
             keys = [s.key for s in chosen]
             weight_N = torch.cat([weights[k] for k in keys]).to(self.device)
-            current_N, entropy_N = within(self.model, self._forward, batch, temperature)
+            current_N, entropy_N = within(self.model, self.forward, batch, temperature)
             current_N.retain_grad()
             proximal_N = current_N.detach()
             if proximal is not None:
@@ -207,9 +207,9 @@ class Learner(TrainedModel):
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[tuple[int, int], Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
-        return self.scored(found, lambda batch: self._forward(batch, temperature)[0])
+        return self.scored(found, lambda batch: self.forward(batch, temperature)[0])
 
-    def _forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Logprobs [N] of the trained tokens, with gradient, and entropies [N], without.
 
         Rows need no attention mask: padding stands on the right, where causal attention keeps it out of
