@@ -47,6 +47,7 @@ def gold(
     return [
         messages
         for i, world in enumerate(of)
+        if share + (i < more)
         for messages in sft.gold_episodes(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
         )
