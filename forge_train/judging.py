@@ -33,7 +33,7 @@ async def judge(run: Run, stage: str, step: int, seconds: float) -> dict[str, Ev
     config = run.config.eval
     results = {}
     for name, world in run.judged.items():
-        tasks = world.tasks(config.split, config.tasks)
+        tasks = run.held_out[name]
         found, played = await _plays(run, f"{stage}: {name}", world, tasks, config.temperature)
         event: dict[str, Any] = found.as_event()
         if config.greedy and config.temperature:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
 from forge_train.agents.build import agent_reader
-from forge_train.config import Config, WorldConfig
+from forge_train.config import Config
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
@@ -38,15 +38,12 @@ TOKENIZER_TEXTS = 512
 are fewer."""
 
 
-def gold(
-    config: Config, worlds: Mapping[str, World], count: int, of: Sequence[WorldConfig] | None = None
-) -> list[sft.Messages]:
-    """`count` gold episodes of the train splits, spread evenly over the worlds, or over some of them."""
-    of = config.worlds if of is None else of
-    share, more = divmod(count, len(of))
+def gold(config: Config, worlds: Mapping[str, World], count: int) -> list[sft.Messages]:
+    """`count` gold episodes of the train splits, spread evenly over the worlds."""
+    share, more = divmod(count, len(config.worlds))
     return [
         messages
-        for i, world in enumerate(of)
+        for i, world in enumerate(config.worlds)
         if share + (i < more)
         for messages in sft.gold_episodes(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))

@@ -34,7 +34,7 @@ from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.room import refuse_cramped_run, with_room
-from forge_train.play.run_tasks import check_tasks
+from forge_train.play.run_tasks import check_tasks, held_out
 from forge_train.play.tally import Tally
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
@@ -90,7 +90,8 @@ class Run:
             w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
             for w in config.worlds
         }
-        check_tasks(config, folder, self.worlds, self.judged)
+        self.held_out = held_out(config, self.worlds, self.judged)
+        check_tasks(config, folder, self.worlds, self.judged, self.held_out)
         self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / UNDER_WAY)
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)

@@ -382,6 +382,9 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    distinct: bool = False
+    """Pass over tasks whose content (goal and gold) some task of the worlds' train splits has, too: a small
+    world asks the same again. Every task that may be trained on is looked at before the run begins."""
     greedy: bool = False
     """Judge at temperature 0, too, each task once: how much of what is missing is only sharpness."""
     transcripts: bool = True

@@ -11,8 +11,11 @@ from rich.console import Console
 from forge_train import policy, sft
 from forge_train.config import load
 from forge_train.evaluation.folder import world_of
+from forge_train.play import run_tasks
+from forge_train.play.run_tasks import held_out
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import read_lines
+from forge_train.record.task_digest import digest_of
 from forge_train.run import train
 from forge_train.show.results import show_run
 from tests.train.test_distill import rounds_of
@@ -85,3 +88,21 @@ def test_the_tokenizer_of_a_tiny_model_hears_no_gold_but_what_is_shown(
     asked.clear()
     policy.heard(none, {world.name: world})
     assert asked == []
+
+
+def test_held_out_tasks_can_be_told_to_be_none_of_the_trained_ones_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(RETAIL, {"size": "tiny", "level": 1})
+    told = [f"worlds.0.id={RETAIL}", 'worlds.0.args={size = "tiny", level = 1}', "worlds.0.tasks=300"]
+    config = load(None, [*told, "eval.tasks=20", "eval.distinct=true"])
+    found = held_out(config, {world.name: world}, {world.name: world})[world.name]
+    plain = held_out(load(None, [*told, "eval.tasks=20"]), {world.name: world}, {world.name: world})[
+        world.name
+    ]
+    trained = {digest_of(world.content(t)) for t in world.tasks("train", 300)}
+    assert len(found) == 20 and not {digest_of(world.content(t)) for t in found} & trained
+    assert plain == world.tasks("test", 20) and {digest_of(world.content(t)) for t in plain} & trained
+    monkeypatch.setattr(run_tasks, "MOST_SEEN", 1)
+    with pytest.raises(ValueError, match=r"only \d+ differ from all trained ones; set eval.tasks = \d+"):
+        held_out(load(None, [*told, "eval.tasks=30", "eval.distinct=true"]), *[{world.name: world}] * 2)
