@@ -2,11 +2,11 @@
 
     python benchmarks/demo_algorithms.py [--algorithms grpo rloo ...] [--seeds 0 1 2] [--steps 100]
 
-All begin with the same weights: forge_train/recipes/demo.toml up to its supervised stage, run once a seed. Then
-each algorithm plays the same tasks, is judged every 10 steps and at the end, and the table says how many tokens
-the policy had sampled when it first reached the threshold. What benchmarks/results/demo_algorithms.json holds is
-not run again, and a run that was killed goes on. An algorithm that this build does not know is named and
-left out.
+All begin with the same weights: forge_train/recipes/demo.toml up to its supervised stage, run once a seed.
+Then each algorithm plays the same tasks, is judged every 10 steps and at the end, and the table says how many
+tokens the policy had sampled when it first reached the threshold. What
+benchmarks/results/demo_algorithms.json holds is not run again, and a run that was killed goes on. An
+algorithm that this build does not know is named and left out.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""Few demonstrations: imitation at its best, then the same weights by expert iteration. Writes docs/results.md.
+"""Few demonstrations: imitation at its best, then rounds of expert iteration. Writes docs/results.md.
 
     python benchmarks/demo_few.py [--demonstrations 16 32 64 960] [--seeds 0 1 2]
 
-For each number of demonstrations and each seed: (1) imitation for every number of passes in EPOCHS, annealed to
-0, each judged on validation tasks (tasks of the train split that neither demonstrations nor rounds come to) and
-on held-out ones; the best on validation is imitation at its best, and all of it together has more time than the
-recipe. (2) forge_train/recipes/few.toml, whose rounds begin with the weights of that best run, so that both have
-seen the same demonstrations. What benchmarks/results/demo_few.json holds is not run again, and a run that was
-killed goes on where it stopped.
+For each number of demonstrations and each seed: (1) imitation for every number of passes in EPOCHS, annealed
+to 0, each judged on validation tasks (of the train split, which neither demonstrations nor rounds come to)
+and on held-out ones. The best on validation is imitation at its best. (2) forge_train/recipes/few.toml, whose
+rounds begin with the weights of that best run, so that both have seen the same demonstrations. What
+benchmarks/results/demo_few.json holds is not run again, and a run that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -102,7 +101,8 @@ def row(r: dict[str, Any]) -> list[str]:
     head = f"| {r['demonstrations']} | {r['seed']} "
     return [
         f"{head}| imitation at its best, {r['best']['epochs']} passes ({tried}) | {told(best)} | | |",
-        f"{head}| then {r['rounds']['rounds']} rounds | {told(after)} | {change} | {r['rounds']['sampled']:,} |",
+        f"{head}| then {r['rounds']['rounds']} rounds | {told(after)} | {change} "
+        f"| {r['rounds']['sampled']:,} |",
     ]
 
 
