@@ -23,6 +23,7 @@ from forge_train.engine import Completion, Sampling
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
+from forge_train.learn.passes import passes_of
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.world_pool import World
@@ -33,8 +34,8 @@ from forge_train.record.run_folder import read_lines
 from forge_train.record.stored_steps import Group, StoredSteps
 from forge_train.trainer import Trainer
 
-FREE = ("algorithm.", "optim.", "critic.", "model.dtype", "model.device", "model.kernels", "run.threads",
-        "rollout.temperature", "rollout.min_members")  # fmt: skip
+FREE = ("algorithm.", "optim.", "critic.", "distill.", "model.dtype", "model.device", "model.kernels",
+        "run.threads", "rollout.temperature", "rollout.min_members")  # fmt: skip
 """Keys that an update looks at."""
 
 
@@ -109,6 +110,7 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
         raise ValueError(f"{path}: no run here (no config.toml); give the folder of a run, as in runs/demo")
     config, changed = load(path / "config.toml"), load(path / "config.toml", overrides)
     _refuse_idle(config, changed)
+    _refuse_beside(path, config, changed)
     stored = StoredSteps(path)
     saved = _before(path, step, stored)
     torch.set_num_threads(changed.run.threads)
@@ -167,6 +169,16 @@ def _refuse_idle(config: Config, changed: Config) -> None:
             [f"{', '.join(idle)}: a replay learns from what was played and does not look at it; it looks at "
              "algorithm.*, optim.*, critic.*, model.dtype, rollout.temperature and rollout.min_members"]
         )  # fmt: skip
+
+
+def _refuse_beside(path: Path, config: Config, changed: Config) -> None:
+    """Rounds of expert iteration learn from more than a replay has."""
+    for distill in (config.distill, changed.distill):
+        if distill.past or distill.amend or distill.demonstrations:
+            raise ValueError(
+                f"{path}: its rounds learn beside what they played (distill.past, amend, demonstrations), and "
+                "a replay has only that; replay a run without these"
+            )
 
 
 def _loaded(config: Config, saved: Checkpoint) -> tuple[Learner, Critic | None]:
@@ -230,6 +242,7 @@ def _step(
         min_members=config.rollout.min_members,
         max_bugs=2**31,
         critic=critic,
+        passes=passes_of(config.distill),
         stored={step: stored.groups(step)},
     )
     metrics, _, _ = asyncio.run(trainer.step(step))
@@ -237,8 +250,8 @@ def _step(
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a step that no clock is in."""
-    clocked = {"step", "bugs", "mfu", "hfu"}
+    """Numbers of a step that no clock is in, nor what was before it."""
+    clocked = {"step", "bugs", "mfu", "hfu", "sampled_so_far"}
     return {
         k: float(v)
         for k, v in metrics.items()

@@ -22,6 +22,7 @@ from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
 from forge_train.record.library import Library
 from forge_train.record.run_folder import read_lines
+from forge_train.replay import replay
 from forge_train.run import train
 from forge_train.trajectory import Segment, TokenAdvantages, Trajectory
 from tests.train.worlds import Coin
@@ -204,6 +205,15 @@ def test_rounds_learn_go_on_exactly_and_leave_weights_that_others_begin_with(tmp
     assert (again["success"], again["kept"], again["loss"]) == tuple(
         whole[0][key] for key in ("success", "kept", "loss")
     ), "a branch is what the run itself would have been"
+
+
+def test_a_round_is_replayed_where_it_learned_only_from_what_it_played(tmp_path: Path) -> None:
+    alone = ["distill.past=0", "distill.amend=false", "distill.demonstrations=false", "run.steps=1"]
+    train(rounds_of(tmp_path / "alone", *alone))
+    found = replay(tmp_path / "alone", 0)
+    assert found.replayed == found.recorded and found.recorded["optimizer_steps"] > 0
+    with pytest.raises(ValueError, match="a replay has only that"):
+        replay(tmp_path / "alone", 0, ["distill.amend=true"])
 
 
 LONG = "this is by far too long to be clean"
