@@ -125,13 +125,12 @@ def collect(args: argparse.Namespace) -> int:
     """Play tasks and keep what is worth imitating."""
     from forge_train.engine import Sampling
     from forge_train.evaluation.collect import collect_from
-    from forge_train.evaluation.folder import limits, run_of
-    from forge_train.play.world_pool import World
+    from forge_train.evaluation.folder import limits, run_of, world_of
 
     run = run_of(Path(args.player)) if Path(args.player).is_dir() else None
     longest = args.max_action or (1024 if args.player.startswith("openai:") else None)
     context, action = limits(run, args.max_context, longest)
-    world = World(args.world, dict(_argument(text) for text in args.arg))
+    world = world_of(run, args.player, args.world, dict(_argument(text) for text in args.arg))
     try:
         counts = interrupt.run(
             collect_from(
@@ -294,7 +293,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     gather = commands.add_parser("collect", help="episodes to imitate: play, filter, keep")
     gather.add_argument("player", help="gold, openai:MODEL@URL, or the folder of a model or a run")
-    gather.add_argument("--world", required=True, help="world id, module:Name-v0")
+    gather.add_argument("--world", help="world id, module:Name-v0; by default the run's, as it trains there")
     gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
     gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
     gather.add_argument("--split", default="train")

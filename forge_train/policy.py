@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
 from forge_train.agents.build import agent_reader
-from forge_train.config import Config, WorldConfig
+from forge_train.config import Config
 from forge_train.engine import Engine
 from forge_train.engines.copied import CopiedEngine
 from forge_train.engines.local import LocalEngine
@@ -36,21 +36,18 @@ from forge_train.record.pretrained import load_pretrained
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
-TOKENIZER_EPISODES = 512
-"""Gold episodes whose text a tiny model's tokenizer is trained on."""
-TOKENIZER_OPENINGS = 32
-"""Openings it is trained on instead, of each world that has no gold."""
+TOKENIZER_TEXTS = 512
+"""Texts that a tiny model's tokenizer is trained on: demonstrations, and openings of tasks as far as those
+are fewer."""
 
 
-def gold(
-    config: Config, worlds: Mapping[str, World], count: int, of: Sequence[WorldConfig] | None = None
-) -> list[sft.Messages]:
-    """`count` gold episodes of the train splits, spread evenly over the worlds, or over some of them."""
-    of = config.worlds if of is None else of
-    share, more = divmod(count, len(of))
+def gold(config: Config, worlds: Mapping[str, World], count: int) -> list[sft.Messages]:
+    """`count` gold episodes of the train splits, spread evenly over the worlds."""
+    share, more = divmod(count, len(config.worlds))
     return [
         messages
-        for i, world in enumerate(of)
+        for i, world in enumerate(config.worlds)
+        if share + (i < more)
         for messages in sft.gold_episodes(
             worlds[world.label], worlds[world.label].tasks(world.split, share + (i < more))
         )
@@ -58,14 +55,24 @@ def gold(
 
 
 def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[list[Trajectory]]:
-    """The batches of supervised training: stored episodes, or gold ones of the worlds."""
-    if config.sft.path:
-        stored = sft.read_episodes(Path(config.sft.path).expanduser())[: config.sft.episodes]
-    else:
-        stored = gold(config, worlds, config.sft.episodes)
+    """The batches of supervised training."""
+    return list(sft.batches(shown(config, worlds, renderer), config.sft, seed=config.run.seed))
+
+
+def shown(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[Trajectory]:
+    """The demonstrations as tokens."""
     limits = Limits(config.rollout.max_context, config.rollout.max_action)
-    episodes = sft.trajectories(stored, renderer, worlds.values(), config.context, limits)
-    return list(sft.batches(episodes, config.sft, seed=config.run.seed))
+    return sft.trajectories(demonstrations(config, worlds), renderer, worlds.values(), config.context, limits)
+
+
+def demonstrations(
+    config: Config, worlds: Mapping[str, World], most: int | None = None
+) -> list[sft.Messages]:
+    """What supervised training is shown, at most `most`: stored episodes, or gold ones of the worlds."""
+    count = config.sft.episodes if most is None else min(most, config.sft.episodes)
+    if config.sft.path:
+        return sft.read_episodes(Path(config.sft.path).expanduser())[:count]
+    return gold(config, worlds, count)
 
 
 def imitated(
@@ -85,13 +92,15 @@ def imitated(
 
 
 def heard(config: Config, worlds: Mapping[str, World]) -> list[sft.Messages]:
-    """What a tiny model's tokenizer should know: gold episodes, and openings of worlds that have no gold."""
-    solved = [world for world in config.worlds if worlds[world.label].solved]
-    episodes = gold(config, worlds, TOKENIZER_EPISODES, solved) if solved else []
-    for world in config.worlds:
-        if world not in solved:
-            found = worlds[world.label]
-            episodes += sft.openings(found, found.tasks(world.split, min(TOKENIZER_OPENINGS, world.tasks)))
+    """What a tiny model's tokenizer should know: demonstrations, and what worlds say first to other tasks.
+
+    No gold beyond the demonstrations: how they are said would be known of tasks nobody showed.
+    """
+    episodes = demonstrations(config, worlds, TOKENIZER_TEXTS)
+    share = -(-(TOKENIZER_TEXTS - len(episodes)) // len(config.worlds))
+    for world in config.worlds if share > 0 else ():
+        found = worlds[world.label]
+        episodes += sft.openings(found, found.tasks(world.split, min(share, world.tasks)))
     return episodes
 
 

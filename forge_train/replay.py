@@ -24,6 +24,7 @@ from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import fuse_kernels
 from forge_train.learn.learner import Learner
 from forge_train.learn.mixture import mixture_of
+from forge_train.learn.passes import passes_of
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.world_pool import World
@@ -35,8 +36,8 @@ from forge_train.record.stored_steps import Group, StoredSteps
 from forge_train.reference_keeper import ReferenceKeeper
 from forge_train.trainer import Trainer
 
-FREE = ("algorithm.", "optim.", "critic.", "model.dtype", "model.device", "model.kernels", "run.threads",
-        "rollout.temperature", "rollout.min_members", "curriculum.duplicate",
+FREE = ("algorithm.", "optim.", "critic.", "distill.", "model.dtype", "model.device", "model.kernels",
+        "run.threads", "rollout.temperature", "rollout.min_members", "curriculum.duplicate",
         "curriculum.top_spread")  # fmt: skip
 """Keys that an update looks at."""
 
@@ -117,6 +118,7 @@ def replay(path: Path, step: int, overrides: Sequence[str] = ()) -> Replay:
             f"algorithm.ptx_weight = {changed.algorithm.ptx_weight}: what was imitated beside is not stored "
             "with the groups, so an update cannot be done again"
         )
+    _refuse_beside(path, config, changed)
     stored = StoredSteps(path)
     saved = _before(path, step, stored)
     torch.set_num_threads(changed.run.threads)
@@ -196,6 +198,16 @@ def _refuse_idle(config: Config, changed: Config) -> None:
         )  # fmt: skip
 
 
+def _refuse_beside(path: Path, config: Config, changed: Config) -> None:
+    """Rounds of expert iteration learn from more than a replay has."""
+    for distill in (config.distill, changed.distill):
+        if distill.past or distill.amend or distill.demonstrations:
+            raise ValueError(
+                f"{path}: its rounds learn more than what they played (distill.past, amend, demonstrations), "
+                "and a replay has only that; replay a run without these"
+            )
+
+
 def _loaded(config: Config, saved: Checkpoint) -> tuple[Learner, Critic | None]:
     """Learner and critic as a run has them that continues from a checkpoint."""
     apart = bool(config.model.lora_rank) and not config.model.path  # what its adapters stand on is built anew
@@ -260,6 +272,7 @@ def _step(
         max_bugs=2**31,
         critic=critic,
         mixture=mixture_of(config, {k: stored.groups(k)[0] for k in back if k in stored}),
+        passes=passes_of(config.distill),
         stored={step: stored.groups(step)},
     )
     metrics, _, _ = asyncio.run(trainer.step(step))
@@ -267,8 +280,8 @@ def _step(
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a step that no clock is in."""
-    clocked = {"step", "bugs", "mfu", "hfu"}
+    """Numbers of a step that no clock is in, nor what was before it."""
+    clocked = {"step", "bugs", "mfu", "hfu", "sampled_so_far"}
     return {
         k: float(v)
         for k, v in metrics.items()

@@ -16,19 +16,20 @@ import torch
 
 from forge_train import interrupt
 from forge_train.agents.build import Agents
-from forge_train.config import CRITIC_ESTIMATORS, Config, LossConfig, OptimConfig
+from forge_train.config import CRITIC_ESTIMATORS, Config, OptimConfig
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.devices import with_devices
 from forge_train.engines.gpu_shares import local_ranks, visible_gpus
 from forge_train.engines.local import LocalEngine
 from forge_train.engines.placement import placement_of
-from forge_train.evaluation.evaluate import evaluate, refuse_silent
 from forge_train.evaluation.warming import warm, warmings
+from forge_train.judging import judge
 from forge_train.learn.critic import Critic
 from forge_train.learn.distributed import Processes, join
 from forge_train.learn.learner import Learner
 from forge_train.learn.lockstep import dismiss, follow, lead
 from forge_train.learn.mixture import mixture_of
+from forge_train.learn.passes import passes_of
 from forge_train.play.admission import admission_of
 from forge_train.play.branching import forking_of, refuse_unbranched
 from forge_train.play.curriculum import curriculum_of
@@ -36,20 +37,19 @@ from forge_train.play.episode import Player, TokenPlayer
 from forge_train.play.local_runner import LocalRunner
 from forge_train.play.ray_runner import hired
 from forge_train.play.room import refuse_cramped_run, with_room
-from forge_train.play.run_tasks import check_tasks
+from forge_train.play.run_tasks import check_tasks, held_out
 from forge_train.play.tally import Tally
 from forge_train.play.waves import Waves
 from forge_train.play.world_pool import World
 from forge_train.policy import (
     Current,
     imitated,
-    lessons,
     make_engine,
     make_policy,
     make_renderer,
     plain_model,
 )
-from forge_train.record import best, checkpoint, retention
+from forge_train.record import best, checkpoint
 from forge_train.record.disown import disowned_on_error
 from forge_train.record.evaluation_result import Evaluation
 from forge_train.record.idle import why_idle
@@ -59,11 +59,11 @@ from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
 from forge_train.reference_keeper import ReferenceKeeper
 from forge_train.saving import Parts, load, save
-from forge_train.seeds import derive_seed
-from forge_train.show.live import Live, Progress
+from forge_train.show.live import Live
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
+from forge_train.supervision import UNDER_WAY, leave, library_of, supervise
 from forge_train.trainer import Runner, Trainer
 
 
@@ -101,9 +101,10 @@ class Run:
             w.label: World(w.id, w.args | w.eval_args, w.label) if w.eval_args else self.worlds[w.label]
             for w in config.worlds
         }
-        check_tasks(config, folder, self.worlds, self.judged)
+        self.held_out = held_out(config, self.worlds, self.judged)
+        check_tasks(config, folder, self.worlds, self.judged, self.held_out)
         refuse_unbranched(config, self.worlds)
-        self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / "sft")
+        self.saved = checkpoint.latest(folder.checkpoints) or checkpoint.latest(folder.path / UNDER_WAY)
         self.model, self.tokenizer = make_policy(config, self.worlds, self.saved)
         self.config = config = with_room(config, self.model)
         self.renderer = make_renderer(config, self.model, self.tokenizer, self.worlds, began=folder.began)
@@ -135,17 +136,17 @@ class Run:
                 with interrupt.at_once():
                     refuse_cramped_run(config, self.worlds, self.judged, self.renderer, self.model)
             if self.saved is None:
-                await self.evaluate("untrained", 0, 0.0)
+                await self.evaluate("as given" if config.model.path else "untrained", 0, 0.0)
             if checkpoint.latest(self.folder.checkpoints) is None:
-                if config.sft.episodes:
+                if config.sft.used:
                     await placement_of(config, self.engine).learn()
-                    await self.supervise()
+                    await supervise(self)
                     await placement_of(config, self.engine, self.current.learner).play()
                     await self.engine.weights_changed(0)
                     await self.evaluate("after SFT", 0, time.perf_counter() - began)
                 learner = self.current.learner or self.learner(config.optim)
                 await asyncio.to_thread(self.save, self.folder.checkpoints, 0, learner, fresh=True)
-            retention.remove(self.folder.path / "sft")
+            leave(self.folder, config.sft)
             if config.run.steps:
                 await self.reinforce()
         finally:
@@ -156,30 +157,6 @@ class Run:
                 world.close()
         return write_report(self.folder.path)
 
-    async def supervise(self) -> None:
-        """Imitate gold episodes of the train split."""
-        config = self.config
-        own = {"lr": config.sft.lr, "warmup": config.sft.warmup, "schedule": "constant", "decay_steps": None}
-        learner = self.learner(config.optim.model_copy(update=own))
-        start = self._load(learner, self.folder.path / "sft")
-        with interrupt.at_once():
-            batches = lessons(config, self.worlds, self.renderer)
-        objective = LossConfig(objective="nll")
-        with Progress("supervised", total=len(batches) - start) as progress:
-            for step, batch in enumerate(batches):
-                if step < start:
-                    continue
-                stats = learner.update(batch, [[1.0] * len(t.versions) for t in batch], objective)
-                self.folder.event("sft", step=0, batch=step, loss=stats["loss"], lr=stats["lr"])
-                progress.advance(loss=stats["loss"])
-                try:
-                    await interrupt.breathe()
-                except asyncio.CancelledError:
-                    self.save(self.folder.path / "sft", step + 1, learner)
-                    raise
-                if self._due(step + 1):
-                    self.save(self.folder.path / "sft", step + 1, learner)
-
     async def reinforce(self) -> None:
         """Play, learn, and play again with what was learned."""
         config = self.config
@@ -187,7 +164,7 @@ class Run:
         if config.algorithm.advantage in CRITIC_ESTIMATORS:  # before the learner shards or adapts the model
             self.critic = self.new_critic()
         learner = self.learner(config.optim)
-        start = self._load(learner, self.folder.checkpoints)
+        start = self.load(learner, self.folder.checkpoints)
         if config.algorithm.kl_weight:
             self.reference = ReferenceKeeper(config, self.folder.path, learner)
             self.reference.begin(start)
@@ -236,7 +213,7 @@ class Run:
         last, saving = done == self.config.run.steps, 0.0
         if self.reference is not None:
             await asyncio.to_thread(self.reference.after, done)
-        if self._due(done) or last:
+        if self.due(done) or last or self.config.distill.used:  # a round is long
             saving = await asyncio.to_thread(self.save, self.folder.checkpoints, done, trainer.learner)
             journal.saved(checkpoint.oldest(self.folder.checkpoints, self.config.run.keep_checkpoints))
         every = self.config.run.eval_every
@@ -272,28 +249,7 @@ class Run:
 
     async def evaluate(self, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
         """Judge the policy on held-out tasks of every world and write it down."""
-        config = self.config.eval
-        sampling = Sampling(temperature=config.temperature, max_tokens=self.config.rollout.max_action)
-        results = {}
-        for name, world in self.judged.items():
-            tasks = world.tasks(config.split, config.tasks)
-            with Progress(f"{stage}: {name}", total=len(tasks) * config.repeats) as progress:
-                results[name] = await evaluate(
-                    world,
-                    self.player(sampling),
-                    tasks,
-                    repeats=config.repeats,
-                    seed=derive_seed(self.config.run.seed, "eval"),
-                    in_flight=self.config.rollout.in_flight,
-                    deadline=self.config.rollout.deadline_s,
-                    ks=config.k,
-                    progress=lambda _, shown=progress: shown.advance(),  # type: ignore[misc]
-                )
-            self.folder.event(
-                "evaluation", stage=stage, step=step, seconds=seconds, **results[name].as_event()
-            )
-            refuse_silent(results[name])
-        return results
+        return await judge(self, stage, step, seconds)
 
     def trainer(
         self,
@@ -329,8 +285,11 @@ class Run:
             max_bugs=config.run.max_bugs,
             journal=journal,
             bugs=max((line.get("bugs", 0) for line in self._before(start)), default=0),
+            sampled=max((line.get("sampled_so_far", 0) for line in self._before(start)), default=0),
             critic=self.critic,
             lessons=imitated(config, self.worlds, self.renderer),
+            passes=passes_of(config.distill),
+            library=library_of(config, self.folder.path, self.worlds, self.renderer),
             placement=placement_of(config, self.engine, learner, self.critic),
             shaping=config.shaping,
             mixture=mixture_of(config, journal.recent()),
@@ -388,11 +347,12 @@ class Run:
         parts = Parts(self.model, self.tokenizer, learner, self.critic)
         return save(self.config, self.folder, folder, step, parts, fresh=fresh)
 
-    def _load(self, learner: Learner, folder: Path) -> int:
+    def load(self, learner: Learner, folder: Path) -> int:
         """Continue `learner` from the newest checkpoint of a stage; returns the step to go on with."""
         return load(folder, Parts(self.model, self.tokenizer, learner, self.critic))
 
-    def _due(self, done: int) -> bool:
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is due after `done` updates of a stage."""
         return bool(every := self.config.run.checkpoint_every) and done % every == 0
 
     def _before(self, start: int) -> list[dict[str, Any]]:

@@ -24,17 +24,21 @@ from forge_train.engines.identity import IdentityError, check_gap, probe
 from forge_train.engines.placement import Placement, Separate
 from forge_train.learn.advantages import across
 from forge_train.learn.critic import Critic
+from forge_train.learn.gradient_signal import gradient_signal
+from forge_train.learn.kept import temper
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.kl_reward import charged, in_reward
 from forge_train.learn.learner import Learner
 from forge_train.learn.losses import holds
 from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.learn.mixture import Mixture
+from forge_train.learn.passes import Passes
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
 from forge_train.play.shaping import shaped
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
+from forge_train.record.library import Library
 from forge_train.record.step_metrics import Metrics, branches, lags, summary, time_to_groups
 from forge_train.trajectory import Ending, Trajectory
 
@@ -77,6 +81,10 @@ class Trainer:
     """Judges instead of comparing members of a group, when the algorithm is PPO."""
     lessons: Callable[[int], Sequence[Trajectory]] | None = None
     """Episodes to be imitated beside, at each step: `algorithm.ptx_weight`."""
+    passes: Passes | None = None
+    """How an update goes over what was kept, where steps are rounds of expert iteration."""
+    library: Library | None = None
+    """What such a round learns beside what it played."""
     placement: Placement = field(default_factory=Separate)
     shaping: ShapingConfig = field(default_factory=ShapingConfig)
     """What is added to rewards after the verdict."""
@@ -87,6 +95,8 @@ class Trainer:
     rejected: dict[int, Group] = field(default_factory=dict)
     learning: bool = False
     """Whether the learner works, so that one waits for it and not for episodes."""
+    sampled: int = 0
+    """Tokens that this run's policy has sampled for its updates so far, what was left out included."""
     bugs: int = 0
     """Episodes of this run so far that failed by a bug in a world."""
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -100,6 +110,7 @@ class Trainer:
         began = time.perf_counter()
         groups, useless, group_lags = await self.collect(step)
         collected = time.perf_counter()
+        self.sampled += sum(t.sampled for group in groups + useless for t in group)
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
@@ -113,20 +124,20 @@ class Trainer:
         credit, valuing = await self.beside(partial(self.assign_credit, groups, compared))
         valued = time.perf_counter()
         mixed = self.mixture.of(step, groups, credit)
-        trajectories, fresh = (
-            mixed.trajectories,
-            mixed.trajectories[: len(mixed.trajectories) - mixed.recalled],
-        )
-        version = self.learner.version
+        trajectories, version = mixed.trajectories, self.learner.version
+        kept = [t for t, a in zip(trajectories, mixed.advantages, strict=True) if any(a)]
+        others = await self.library.beside(step, groups, kept) if self.library else []
+        valuing |= await self.beside(partial(self.signal, step, trajectories, mixed.advantages))
         stats = await self.beside(
             partial(
                 self.learner.update,
-                trajectories,
-                mixed.advantages,
+                [*trajectories, *others],
+                [*mixed.advantages, *([1.0] * len(t.versions) for t in others)],
                 self.algorithm,
                 self.lessons(step) if self.lessons else (),
                 temperature=self.temperature,
-                weights=mixed.weights,
+                weights=mixed.weights and [*mixed.weights, *(1.0 for _ in others)],
+                passes=self.passes,
             )
         )
         check_gap(stats, trajectories, version, self.identity_tolerance)
@@ -139,10 +150,11 @@ class Trainer:
         self.note("weights", step=step + 1, seconds=round(ended - updated, 4))
         scoring = stats.pop("logprob_seconds")
         metrics = {
-            **self.told(groups, useless, credit, lags(fresh, version, group_lags)),
+            **self.told(groups, useless, credit, lags(mixed.fresh, version, group_lags)),
             **stats,
             **valuing,
             **mixed.metrics,
+            **({"kept": len(kept), "beside": len(others)} if self.passes else {}),
             "version": version,
             "seconds": {
                 **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
@@ -195,6 +207,7 @@ class Trainer:
             "zero_groups": len(useless) + sum(not teaches(rows) for rows in credit),
             "refilled": len(useless),
             "bugs": self.bugs,
+            "sampled_so_far": self.sampled,
         }
 
     # -- groups --------------------------------------------------------------------------------
@@ -293,9 +306,9 @@ class Trainer:
             figures |= told
         if self.critic is None:
             compared = compared or [self.credit(group) for group in groups]
-            return across(compared, self.algorithm), figures
+            return temper(groups, across(compared, self.algorithm), self.algorithm), figures
         credit, metrics = self.critic.assign_credit(groups, self.algorithm)
-        return credit, {**figures, **metrics}
+        return temper(groups, credit, self.algorithm), {**figures, **metrics}
 
     def idles(self, compared: list[Credit]) -> bool:
         """Whether nothing would move: no group teaches, and nothing else is learned from its members."""
@@ -303,6 +316,19 @@ class Trainer:
             return False
         there = holds(self.algorithm) and any(row for rows in compared for row in rows)
         return not there and not any(map(teaches, compared))
+
+    def signal(
+        self, step: int, trajectories: Sequence[Trajectory], advantages: Sequence[Sequence[float]]
+    ) -> Metrics:
+        """How much of the gradient is signal, every `optim.signal_every` steps."""
+        every = self.learner.optim.signal_every
+        if not every or step % every or self.learner.processes:
+            return {}
+        return dict(
+            gradient_signal(
+                self.learner, trajectories, advantages, self.algorithm, temperature=self.temperature
+            )
+        )
 
     def credit(self, group: Sequence[Trajectory]) -> Credit:
         """Advantages of each member by action; empty for members that are not trained on."""

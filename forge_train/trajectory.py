@@ -128,6 +128,8 @@ class Trajectory:
         self.turn_rewards = [self.turn_rewards[a] for a in order]
         self.versions = [self.versions[a] for a in order]
         self.spans = {place[a]: spans for a, spans in self.spans.items()}
+        if "mistakes" in self.info:
+            self.info["mistakes"] = sorted(place[a] for a in self.info["mistakes"])
 
     @property
     def sampled(self) -> int:

@@ -22,6 +22,7 @@ from forge_train.config.agent_program import AgentConfig
 from forge_train.config.branching import BRANCHED, BranchingConfig, refuse_branching
 from forge_train.config.context import ContextConfig, refuse_context
 from forge_train.config.curriculum import CurriculumConfig
+from forge_train.config.distill import DistillConfig, refuse_distill
 from forge_train.config.explain import ConfigError, explain, show
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
@@ -67,6 +68,7 @@ __all__ = [
     "ContextConfig",
     "CriticConfig",
     "CurriculumConfig",
+    "DistillConfig",
     "EvalConfig",
     "LossConfig",
     "ModelConfig",
@@ -123,6 +125,8 @@ class Config(Section):
     """Whom the policy is held to."""
     ptx: PTXConfig = PTXConfig()
     """What it imitates beside."""
+    distill: DistillConfig = DistillConfig()
+    """Whether to imitate the own successes, round after round."""
     sft: SFTConfig = SFTConfig()
     """What to learn from gold before."""
     eval: EvalConfig = EvalConfig()
@@ -161,7 +165,7 @@ class Config(Section):
         if not self.worlds:
             raise ValueError('worlds: none given; add [[worlds]] with id = "module:Name-v0"')
         size, advantage = self.rollout.group_size, self.algorithm.advantage
-        if size < 2 and advantage not in CRITIC_ESTIMATORS:
+        if size < 2 and advantage not in CRITIC_ESTIMATORS | {"kept"}:
             raise ValueError(
                 f'rollout.group_size = {size}: algorithm.advantage = "{advantage}" compares the members '
                 "of a group; use 2 or more"
@@ -213,6 +217,7 @@ class Config(Section):
             )
         refuse_regularisers(self.algorithm, self.reference, self.model.lora_rank)
         refuse_optimizer(self.optim, self.model)
+        refuse_distill(self)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         refuse_branching(self)
         refuse_context(self)
@@ -250,7 +255,8 @@ _FREE = frozenset(
         ),
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
-        "eval": ("patience",),
+        "eval": ("patience", "transcripts"),
+        "sft": ("keep",),
         "model": ("kernels", "device"),
         "optim": (
             "gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "head_mb",
@@ -307,7 +313,8 @@ def dump(config: Config) -> str:
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a config file, apply `section.key=value` overrides in order, and check it all.
 
-    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
+    Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text, and no value
+    (`optim.decay_steps=`) takes back what the file says: the key has its default again.
     Raises ConfigError, which is a ValueError.
     """
     tree = _read(path) if path is not None else {}
@@ -377,7 +384,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         except ValueError as error:
             raise ConfigError([f'override "{override}": {error}']) from None
         parent, node = node, node[key]
-    parent[key] = _value(text)
+    if text.strip() or not isinstance(parent, dict):
+        parent[key] = _value(text)
+    else:
+        del parent[key]
 
 
 def _slot(node: Any, part: str, new: Any) -> Any:

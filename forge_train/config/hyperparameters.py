@@ -197,6 +197,16 @@ class AlgorithmConfig(LossConfig):
     what training each by itself adds up to ("soft" in ARPO, its default), or the mean ("hard")."""
     parts: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """For gdpo: weight of "outcome" and of each named reward part, the others 0; empty: each 1."""
+    keep: PositiveInt = 1
+    """For kept: most episodes of a group that are imitated, the first that pass; equal ones count once."""
+    flawless: tuple[str, ...] = Field(default=("malformed", "refused"), strict=False)
+    """For kept: reward parts that must be 0 in an episode, beside its being solved. By default all actions
+    were well formed and the world refused no call."""
+    negative_weight: NonNegativeFloat = 1.0
+    """What advantages below 0 are multiplied with: where failures are many and noisy, less than 1."""
+    blame: Literal["all", "first_mistake"] = "all"
+    """first_mistake: an advantage below 0 reaches the turns up to the first that was malformed or refused and
+    none after it, whose babble says nothing about the mistake. Episodes without one keep all."""
 
 
 class OptimConfig(Section):
@@ -242,6 +252,9 @@ class OptimConfig(Section):
     head_dtype: Literal["auto", "float32"] = "auto"
     """float32: the output head multiplies in float32 under model.dtype = "bfloat16" too. Logprobs of likely
     tokens then keep more than three digits (MiniMax-M1, arXiv 2506.13585, sec. 3.2)."""
+    signal_every: NonNegativeInt = 0
+    """Measure every so many updates how much of the gradient is signal: its norm by the sign of the
+    advantage, and how far halves of the groups agree. It costs a pass more; 0: never. Only in one process."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third slower."""
     shard: bool = True
@@ -302,8 +315,9 @@ class SFTConfig(Section):
     """Episodes to learn from, the first ones; 0 skips supervised training."""
     path: str = ""
     """A file of episodes (`forge-train collect`); empty plays the gold of the worlds."""
-    epochs: PositiveInt = 3
-    """Passes over them."""
+    epochs: NonNegativeInt = 3
+    """Passes over them; 0 only knows them, for `distill.demonstrations` of a run that begins with the weights
+    of another."""
     steps: PositiveInt | None = None
     """Stop after so many optimizer steps, whatever the epochs say."""
     batch: PositiveInt = 32
@@ -312,3 +326,13 @@ class SFTConfig(Section):
     """Learning rate; what is not said here is that of `optim`."""
     warmup: NonNegativeInt = 0
     """Optimizer steps of linear warmup from 0."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After warmup; linear and cosine fall to 0 at the last step of this stage, whose number is known."""
+    keep: bool = True
+    """Leave the weights after this stage in `supervised` of the run folder. Other runs begin with them:
+    `model.path = "runs/NAME/supervised"` and `sft.episodes = 0`."""
+
+    @property
+    def used(self) -> bool:
+        """Whether there is a supervised stage."""
+        return bool(self.episodes and self.epochs)

@@ -385,6 +385,13 @@ class EvalConfig(Section):
     """Report pass@k (one of k succeeds) and pass^k (all k succeed) for these; none above `repeats`."""
     temperature: NonNegativeFloat = 1.0
     """0 is greedy; 1 judges the distribution that is trained."""
+    distinct: bool = False
+    """Pass over tasks whose content (goal and gold) some task of the worlds' train splits has, too: a small
+    world asks the same again. Every task that may be trained on is looked at before the run begins."""
+    greedy: bool = False
+    """Judge at temperature 0, too, each task once: how much of what is missing is only sharpness."""
+    transcripts: bool = True
+    """Store what was said in held-out plays, in `evaluations` of the run folder."""
     patience: NonNegativeInt = 0
     """Stop when so many evaluations (`run.eval_every`) in a row bring no better checkpoint; 0: never."""
 

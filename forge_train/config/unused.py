@@ -7,6 +7,7 @@ from typing import Protocol
 
 from forge_train.config.agent_program import AgentConfig
 from forge_train.config.branching import BRANCHED, BranchingConfig, unread_keys
+from forge_train.config.distill import DistillConfig
 from forge_train.config.explain import show
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
@@ -32,6 +33,7 @@ OWN = {
     "max_k": ("best_of",),
     "gdpo": ("parts",),
     "branch": ("branch_form", "branch_train"),
+    "kept": ("keep", "flawless"),
 }
 """Keys of [algorithm] that one estimator reads."""
 
@@ -43,6 +45,7 @@ class Sections(Protocol):
     algorithm: AlgorithmConfig
     branching: BranchingConfig
     critic: CriticConfig
+    distill: DistillConfig
     optim: OptimConfig
     ptx: PTXConfig
     reference: ReferenceConfig
@@ -94,7 +97,10 @@ def _rules(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]:
             'algorithm.objective = "auto" is "ppo", which puts no weight on its'
         )
         yield "algorithm", ("importance_cap",), f'{late} ratio; set it to "clipped"'
-    if config.optim.schedule == "constant":
+    if config.distill.used:
+        why = "distill.epochs has updates with a rate of their own; use distill.lr, warmup and schedule"
+        yield "optim", ("lr", "warmup", "schedule", "decay_steps"), why
+    elif config.optim.schedule == "constant":
         yield "optim", ("decay_steps",), 'optim.schedule = "constant" never falls; use "linear" or "cosine"'
     asked = f'algorithm.advantage = "{algorithm.advantage}"'
     for estimator, keys in OWN.items():

@@ -46,6 +46,22 @@ def limits(run: Config | None, max_context: int | None, max_action: int | None) 
     return max_context or context, max_action or action
 
 
+def world_of(
+    run: Config | None, path: Path | str, world: str | None, args: dict[str, Any], *, judged: bool = False
+) -> World:
+    """The world to play in: `world`, or else the first one of the run that `path` belongs to.
+
+    A world of that run, by id or by name, gets the arguments it has there, with `judged` those it is judged
+    with; `args` win over them. Raises ValueError where nobody says which world.
+    """
+    if world is None and run is None:
+        raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
+    own = [w for w in run.worlds if world in (None, w.id, w.label)] if run else []
+    if not own:
+        return World(str(world), args)
+    return World(own[0].id, {**own[0].args, **(own[0].eval_args if judged else {}), **args})
+
+
 async def evaluate_model(
     path: Path,
     *,
@@ -68,13 +84,9 @@ async def evaluate_model(
     """
     refuse_missing(device, visible_gpus(torch.cuda.device_count()), "--device")
     run = run_of(path)
-    if world is None and run is None:
-        raise ValueError(f"{path} belongs to no run: name its world with --world module:Name-v0")
+    place = world_of(run, path, world, world_args, judged=True)
     model, tokenizer = checkpoint.load_model(path)
-    own = [w for w in run.worlds if world in (None, w.id, w.label)] if run else []
-    args = {**own[0].args, **own[0].eval_args, **world_args} if own else dict(world_args)
     context, action = limits(run, max_context, max_action)
-    place = World(own[0].id if own else str(world), args)
     context = context_of(context, model, "--max-context")
     renderer, past = renderer_of(model, tokenizer, place), kept_context(tokenizer)
     ids = place.tasks(split, tasks)

@@ -25,6 +25,7 @@ from forge_train.learn.comparing import (
     scaled,
     size_of,
 )
+from forge_train.learn.kept import kept
 from forge_train.learn.turn_credit import gigpo, marshal, mt_grpo, turn_rloo
 from forge_train.trajectory import Trajectory
 
@@ -151,6 +152,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "reinforce++_baseline": dr_grpo,
     "max_k": max_k,
     "gdpo": gdpo,
+    "kept": kept,
     "turn_rloo": turn_rloo,
     "mt_grpo": mt_grpo,
     "marshal": marshal,
@@ -159,6 +161,9 @@ ESTIMATORS: dict[str, Estimator] = {
     "arpo": arpo,
     "tree_grpo": tree_grpo,
 }
+
+ABSOLUTE = frozenset({"kept"})
+"""Estimators that judge each member by itself: a group of one is as good as any."""
 
 ACROSS: dict[str, Literal["whiten", "scale"]] = {
     "reinforce++": "whiten",

@@ -23,6 +23,7 @@ from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
 from forge_train.learn.lora import adapter_state
 from forge_train.learn.losses import PolicyLoss, holds, settled
+from forge_train.learn.passes import Passes
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.ratios import Key, corrects_sequences, sequence_factors
 from forge_train.learn.reference import Reference, read_weights
@@ -75,8 +76,9 @@ class Learner(TrainedModel):
         *,
         temperature: float = 1.0,
         weights: Sequence[float] | None = None,
+        passes: Passes | None = None,
     ) -> dict[str, float]:
-        """One optimizer step per minibatch; the version goes up by one.
+        """One optimizer step per minibatch, or those of `passes`; the version goes up by one.
 
         `advantages` has one list per trajectory with one number per action, or `TokenAdvantages`.
         `lessons`: episodes to be imitated beside, dealt over the minibatches (`ptx_weight`).
@@ -105,12 +107,12 @@ class Learner(TrainedModel):
             settled(loss, late=any(v < self.version for t in trajectories for v in t.versions))
         )
         live = forwarded(found, policy)
-        parts = deal(len(trajectories), loss.minibatches, seed=self.version)
+        parts, rates = self._plan(len(trajectories), live, loss, passes)
         taught = samples(lessons, [[1.0] * count_actions(t) for t in lessons])
         dealt = deal(len(lessons), len(parts), seed=self.version) if lessons else []
         known, figures = self._known(found, live, policy, temperature, steps=len(parts))
         prepared = time.perf_counter()
-        for i, part in enumerate(parts):
+        for i, (part, rate) in enumerate(zip(parts, rates, strict=True)):
             step_loss = StepLoss(policy, [s for s in found if s.trajectory in part], known, self.device)
             chosen = [s for s in live if s.trajectory in part]
             if policy.of_trajectories and crosses(live):
@@ -118,7 +120,7 @@ class Learner(TrainedModel):
                 assert now is not None, "scored before the first step"
                 step_loss.spread(chosen, now)
             beside = [s for s in taught if i < len(dealt) and s.trajectory in dealt[i]]
-            self._step(chosen, step_loss, beside, temperature, tally)
+            self._step(chosen, step_loss, beside, temperature, tally, rate)
         self.version += 1
         tally.flops = self.work.taken()
         if self.processes:
@@ -128,7 +130,7 @@ class Learner(TrainedModel):
             **tally.utilisation(time.perf_counter() - started, self.peak),
             **figures,
             **(self.qk_clip.taken() if self.qk_clip is not None else {}),
-            "lr": self.learning_rate(max(self.steps - 1, 0)),
+            "lr": self.learning_rate(max(self.steps - 1, 0)) if passes is None else passes.config.lr,
             "skipped_trajectories": float(len(trajectories) - len({s.trajectory for s in live})),
             "seconds": time.perf_counter() - started,
             "logprob_seconds": prepared - started,
@@ -217,6 +219,16 @@ class Learner(TrainedModel):
         """A copy of the adapters' weights, whole: for `load_adapter`, and `save_adapter`."""
         return adapter_state(self.model)
 
+    def _plan(
+        self, count: int, live: list[Sample], loss: LossConfig, passes: Passes | None
+    ) -> tuple[list[set[int]], list[float | None]]:
+        """The trajectories of each optimizer step, and its learning rate where that is not the schedule's."""
+        if passes is None:
+            parts = deal(count, loss.minibatches, seed=self.version)
+            return parts, [None] * len(parts)
+        parts = passes.parts(sorted({s.trajectory for s in live}), seed=self.version)
+        return parts, [*passes.rates(len(parts))]
+
     def _known(
         self, found: list[Sample], live: list[Sample], policy: PolicyLoss, temperature: float, *, steps: int
     ) -> tuple[Known, dict[str, float]]:
@@ -226,7 +238,8 @@ class Learner(TrainedModel):
             return Known(), {}
         proximal, factors, figures = None, dict[Key, Tensor](), dict[str, float]()
         # Steps after the first no longer have the weights from before the update.
-        if steps > 1 or whole or corrects_sequences(loss):
+        later = steps > 1 and loss.objective != "nll"  # which looks at nothing but now
+        if later or whole or corrects_sequences(loss):
             signal = {s.trajectory for s in live}
             scored = [s for s in found if s.trajectory in signal] if corrects_sequences(loss) else live
             proximal = self._logprobs(scored, temperature)
@@ -243,8 +256,12 @@ class Learner(TrainedModel):
         lessons: list[Sample],
         temperature: float,
         tally: Tally,
+        rate: float | None,
     ) -> None:
-        """One optimizer step on what is forwarded of one minibatch, and on `lessons`."""
+        """One optimizer step on what is forwarded of one minibatch, and on `lessons`.
+
+        rate: the learning rate, where it is not the schedule's.
+        """
         if not live and not lessons:
             return
         tally.unique += unique_tokens(live) if live else 0
@@ -252,7 +269,7 @@ class Learner(TrainedModel):
         config, total = step_loss.policy.config, 0.0
         pushed = config.entropy_weight > 0
         for chosen, batch in self.batches(live) if live else ():
-            current_N, entropy_N = within(self.model, self._forward, batch, temperature, pushed)
+            current_N, entropy_N = within(self.model, self.forward, batch, temperature, pushed)
             current_N.retain_grad()
             summed, stats = step_loss(chosen, batch, current_N, entropy_N)
             summed.backward()  # type: ignore[no-untyped-call]
@@ -261,13 +278,13 @@ class Learner(TrainedModel):
                 assert current_N.grad is not None
                 tally.tokens(stats, current_N.grad, batch.real, batch.positions)
         total += self._teach(lessons, config.ptx_weight, tally) if lessons else 0.0
-        tally.step(total, *self.take_step())
+        tally.step(total, *self.take_step(rate))
 
     def _teach(self, lessons: list[Sample], weight: float, tally: Tally) -> float:
         """The gradient of `weight` times the mean negative log likelihood of `lessons`; returns its share."""
         count, total = sum(s.at_N.numel() for s in lessons), 0.0
         for chosen, batch in self.batches(lessons):
-            current_N, _ = within(self.model, self._forward, batch, 1.0)
+            current_N, _ = within(self.model, self.forward, batch, 1.0)
             summed = -current_N.sum() * (0.0 if IDLE in chosen else weight / count)
             summed.backward()  # type: ignore[no-untyped-call]
             total += float(summed.detach())
@@ -277,7 +294,7 @@ class Learner(TrainedModel):
 
     def _logprobs(self, found: Sequence[Sample], temperature: float) -> dict[Key, Tensor]:
         """Logprobs [N] of each sample's trained tokens, without gradient, in the order of `found`."""
-        return self.scored(found, lambda batch: self._forward(batch, temperature)[0])
+        return self.scored(found, lambda batch: self.forward(batch, temperature)[0])
 
     def _reference_logprobs(self, found: Sequence[Sample], temperature: float) -> dict[Key, Tensor]:
         """The same under the reference."""
@@ -286,7 +303,7 @@ class Learner(TrainedModel):
         with self.reference.in_place():
             return self._logprobs(found, temperature)
 
-    def _forward(self, batch: Batch, temperature: float, pushed: bool = False) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, temperature: float, pushed: bool = False) -> tuple[Tensor, Tensor]:
         """Logprobs [N] of the trained tokens, with gradient, and entropies [N], with it if they are `pushed`.
 
         Rows need no attention mask: padding stands on the right, where causal attention keeps it out of

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_train.config import CRITIC_ESTIMATORS, AlgorithmConfig, CriticConfig
-from forge_train.learn.advantages import ESTIMATORS
+from forge_train.learn.advantages import ABSOLUTE, ESTIMATORS
 from forge_train.trajectory import Ending, Trajectory
 
 OF_THE_POLICY: frozenset[Ending] = frozenset({"terminated", "max_turns", "context", "tokens", "deadline"})
@@ -48,7 +48,7 @@ def compare(group: Sequence[Trajectory], algorithm: AlgorithmConfig, least: int 
     compared = OF_THE_POLICY if algorithm.masked_in_baseline else trained
     members = [i for i, t in enumerate(group) if t.ending in compared]
     rows: list[list[float]] = [[] for _ in group]
-    if len(members) >= least:
+    if len(members) >= (1 if algorithm.advantage in ABSOLUTE else least):
         estimated = ESTIMATORS[algorithm.advantage]([group[i] for i in members], algorithm)
         for i, advantages in zip(members, estimated, strict=True):
             rows[i] = advantages if group[i].ending in trained else []

@@ -38,6 +38,11 @@ class Mixed:
     """How many of the trajectories, the last ones, are of earlier updates."""
     metrics: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def fresh(self) -> list[Trajectory]:
+        """Those of this update's own groups."""
+        return self.trajectories[: len(self.trajectories) - self.recalled]
+
 
 class Mixture:
     """Makes the batch of an update; `seed` is the run's."""

@@ -118,8 +118,11 @@ class TrainedModel:
             everybody |= part
         return {s.key: everybody[s.key] for s in found}
 
-    def take_step(self) -> tuple[float, bool]:
-        """Clip and take the step, unless the gradient is not finite. Returns its norm, and whether."""
+    def take_step(self, rate: float | None = None) -> tuple[float, bool]:
+        """Clip and take the step, unless the gradient is not finite. Returns its norm, and whether.
+
+        rate: the learning rate, where it is not the schedule's.
+        """
         parameters = list(self.model.parameters())
         if self.processes and not self.optim.shard:
             self.processes.sum_gradients(parameters)
@@ -127,7 +130,7 @@ class TrainedModel:
         taken = math.isfinite(norm)
         if taken:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate(self.steps)
+                group["lr"] = self.learning_rate(self.steps) if rate is None else rate
             self.optimizer.step()
             self.steps += 1
             if self.qk_clip is not None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from forge_train.play.episode import Conversation
 
 
+MISTAKEN = ("malformed", "refused")
+"""Reward parts of a turn that went wrong: nobody could read it, or the world said no."""
+
+
 @runtime_checkable
 class Metered(Protocol):
     """A conversation that somebody else counts the tokens of."""
@@ -81,8 +85,11 @@ class EpisodeRecord:
         """`turn` is the last action's; a player that moves before it asks its policy has none yet."""
         self._messages += messages
         self._earned.append((max(turn, 0), reward, float(info.get("turn_reward", 0.0))))
-        for name, value in info.get("parts", {}).items():
+        parts = info.get("parts", {})
+        for name, value in parts.items():
             self._parts[name] = self._parts.get(name, 0.0) + float(value)
+        if any(parts.get(name) for name in MISTAKEN):
+            self._trajectory.info.setdefault("mistakes", []).append(max(turn, 0))
 
     def outcome(self, info: Mapping[str, Any]) -> None:
         """The world's verdict, if it gives one."""

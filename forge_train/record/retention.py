@@ -25,11 +25,6 @@ def thin(folder: Path, keep: int) -> None:
             shutil.rmtree(moments, ignore_errors=True)
 
 
-def remove(folder: Path) -> None:
-    """Remove a stage's checkpoints that no run will go on from: those of a later stage are whole."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _forget(checkpoint: Path, below: str) -> None:
     manifest = json.loads((checkpoint / MANIFEST).read_bytes())
     files = {name: entry for name, entry in manifest["files"].items() if not name.startswith(f"{below}/")}

@@ -137,6 +137,7 @@ def _evaluations(events: Iterable[Line]) -> list[Line]:
             "hat": {int(k): v for k, v in (event.get("pass^k") or {}).items() if int(k) > 1},
             "lost": lost_of(event),
             "reasons": list((event.get("reasons") or {}).items()),
+            "greedy": (event.get("greedy") or {}).get("pass@1"),
             "turns": event.get("turns"),
             "seconds": event.get("seconds"),
             "tasks": event.get("tasks") or [],
@@ -162,6 +163,7 @@ def _stages(evaluations: Sequence[Line]) -> dict[str, Any]:
         "rows": rows,
         "ks": sorted({k for e in rows for k in e["hat"]}),
         "many": len({e["world"] for e in rows}) > 1,
+        "greedy": any(e["greedy"] is not None for e in rows),
     }
 
 

@@ -42,6 +42,7 @@ def show_run(folder: Path, console: Console | None = None) -> None:
         "turns",
         "seconds",
         "not graded",
+        "at T = 0",
     )
     rows = []
     before: dict[str, dict[str, Any]] = {}
@@ -56,14 +57,23 @@ def show_run(folder: Path, console: Console | None = None) -> None:
             "–" if e["turns"] is None else f"{e['turns']:.1f}",
             f"{e['seconds']:.0f}",
             lost_of(e),
+            _greedy(e),
         )
         rows.append(row)
         before[e["world"]] = e
     console = console or Console()
     worlds, lost = len({row[1] for row in rows}) > 1, any(row[7] for row in rows)
-    order = [0, 2, *([1] if worlds else []), 3, *([7] if lost else []), 4, 5, 6, *([] if worlds else [1])]
+    greedy = any(row[8] for row in rows)
+    order = [0, 2, *([1] if worlds else []), 3, *([7] if lost else []), 4, *([8] if greedy else []), 5, 6]
+    order += [] if worlds else [1]
     title = f"{folder}: held-out tasks"
     console.print(table_of(headings, rows, order, console, title=title, left=(0, 1)))
+
+
+def _greedy(event: Mapping[str, Any]) -> str:
+    """Success at temperature 0, where it was asked for."""
+    score = (event.get("greedy") or {}).get("pass@1")
+    return "" if score is None else f"{score:.1%}"
 
 
 def changed(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> Difference | None:

@@ -25,7 +25,7 @@ def play(total: float, turns: int = 1) -> Trajectory:
 PLAIN = AlgorithmConfig(best_of=2, turn_gamma=1.0)
 BY_TURN = ("turn_rloo", "mt_grpo", "marshal", "gigpo")
 """Tell the turns of a trajectory apart."""
-ALONE = ("reinforce++",)
+ALONE = ("reinforce++", "kept")
 """Compare nothing within a group."""
 COMPARING = [name for name in ESTIMATORS if name not in ALONE]
 EVEN = [name for name in COMPARING if name not in (*BY_TURN, "opo")]

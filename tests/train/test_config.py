@@ -306,6 +306,7 @@ def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactor
 
 
 FREE = [
+    "sft.keep=false", "eval.transcripts=false",
     "run.name=other", "run.out=elsewhere", "run.threads=7", "run.steps=1000", "run.eval_every=3",
     "run.checkpoint_every=1", "run.keep_checkpoints=5", "run.keep_optimizer=5",
     "run.keep_groups=0", "run.max_bugs=9", "run.changed_tasks=true",

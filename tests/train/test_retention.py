@@ -45,7 +45,8 @@ def test_only_the_newest_checkpoint_keeps_the_optimizers_state(run: Path) -> Non
 
 
 def test_supervised_checkpoints_go_when_a_later_stage_has_its_own(run: Path) -> None:
-    assert not (run / "sft").exists()
+    assert not (run / "sft").exists() and not (run / "supervised" / MOMENTS).exists()
+    assert Checkpoint(run / "supervised", 0).problem() is None, "a model that other runs can begin with"
 
 
 def test_a_run_that_has_to_go_back_says_that_its_moments_begin_anew(run: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.config import load
-from forge_train.play.run_tasks import check_tasks, tasks_of
+from forge_train.play.run_tasks import check_tasks, held_out, tasks_of
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.record.task_digest import changes, digest_of, digest_of_all, same_content
@@ -59,7 +59,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         config = load(None, ["worlds.0.id=Test/Listed-v0", f"run.out={tmp_path}", "rollout.groups=2", *more])
         worlds = {w.label: World(w.id, w.args, w.label) for w in config.worlds}
         with RunFolder.create(config) as folder:
-            check_tasks(config, folder, worlds, worlds)
+            check_tasks(config, folder, worlds, worlds, held_out(config, worlds, worlds))
         return [e for e in read_lines(tmp_path / "events.jsonl") if e["event"] == "tasks"]
 
     return begin
@@ -120,7 +120,7 @@ def test_what_a_longer_run_comes_to_is_no_change(start, tmp_path):
 def test_worlds_that_tell_nothing_are_known_by_id(tmp_path):
     config = load(None, ["worlds.0.id=tests.train.worlds:Test/Coin-v0", "worlds.0.tasks=3", "eval.tasks=2"])
     worlds = {w.label: World(w.id, w.args, w.label) for w in config.worlds}
-    found = tasks_of(config, worlds, worlds)
+    found = tasks_of(config, worlds, worlds, held_out(config, worlds, worlds))
     assert found["eval"] == {"Test/Coin-v0": {"test/0": None, "test/1": None}}
     assert same_content(found) == []
 
