@@ -1,4 +1,4 @@
-"""More of what a person types: `forge-train config`, `replay` and `rejudge`."""
+"""More of what a person types: `forge-train config`, `replay`, `rejudge` and `recipe`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from forge_train.recipes import command as recipe
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make them known."""
+    recipe.add(commands)
     keys = commands.add_parser(
         "config",
         help="list the keys of a config, or check a file and print all it resolves to",

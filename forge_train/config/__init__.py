@@ -265,9 +265,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     Values are TOML (`3e-4`, `true`, `[1, 2]`, `"text"`); what is not TOML is taken as text.
     Raises ConfigError, which is a ValueError.
     """
-    tree = _read(path) if path is not None else {}
-    for override in overrides:
-        _apply(tree, override)
+    tree = set_keys(read_tree(path) if path is not None else {}, overrides)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -278,7 +276,15 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _read(path: Path) -> dict[str, Any]:
+def set_keys(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`tree` with `key=value` overrides set in order, in place. Raises ConfigError."""
+    for override in overrides:
+        _apply(tree, override)
+    return tree
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, unchecked. Raises ConfigError."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
