@@ -5,7 +5,7 @@
     collect/WORLD ─┘                      ├─ rl/WORLD ─┘           │
                                           └─ together ─────────────┴─ judge
 
-A world that has no `steps` gets no expert. With one expert there is nothing to merge, and it stands for itself.
+A world without `steps` gets no expert. With one expert there is nothing to merge, and it stands for itself.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     collect ─ data-1 ─ supervised-1 ─ rl-1 ─ collect-2 ─ data-2 ─ supervised-2 ─ rl-2 ─ … ─ judge
 
-Each round imitates from the model as it was given, not from the one before: what travels from round to round is
-data, of which only successes are kept. Its own reinforcement is harder than that of the round before: worlds have
-`harder` arguments from the second round on.
+Each round imitates from the model as it was given, not from the one before: what travels from round to round
+is data, of which only successes are kept. From the second round on reinforcement is harder: worlds then have
+their `harder` arguments.
 """
 
 from __future__ import annotations

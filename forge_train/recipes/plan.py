@@ -1,8 +1,8 @@
 """What a recipe is to do, in one TOML file: worlds, how much of what, and the keys of its runs.
 
 The tables `every`, `supervised`, `reinforced` and `together` hold keys of a run's config as they stand in its
-own file, so that what a recipe does in a stage is what `forge-train train` would do. The table `small` is laid
-over the rest with `--small`.
+own file, so that what a recipe does in a stage is what `forge-train train` would do. The table `small` is
+laid over the rest with `--small`.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def read_plan(name: str, overrides: Sequence[str] = (), *, small: bool = False) 
 
 
 def laid_over(tree: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `tree`: tables are joined key by key, and so are lists of tables as long as each other.
+    """`over` on top of `tree`: tables are joined key by key, and so are lists of tables of one length.
 
     >>> laid_over({"a": {"b": 1, "c": 2}, "w": [{"x": 1, "y": 2}]}, {"a": {"c": 3}, "w": [{"x": 5}]})
     {'a': {'b': 1, 'c': 3}, 'w': [{'x': 5, 'y': 2}]}

@@ -1,8 +1,8 @@
 """The report of a recipe: one HTML page and one Markdown page, from the recipe's folder alone.
 
-Rows are the models that stages left, columns the worlds, as in the tables of Klear-AgentForge (arXiv 2511.05951):
-one table for tool use (their table 2), one for coding (their table 3). Every number stands with its interval of
-95% and with its change from the first model that imitated, task by task.
+Rows are the models that stages left, columns the worlds, as in the tables of Klear-AgentForge (arXiv
+2511.05951): one table for tool use (their table 2), one for coding (their table 3). Every number stands with
+its interval of 95% and with its change from the first model that imitated, task by task.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     recipe.json     the recipe, its stages, how far it is
     NAME/           a folder for each stage: a run, a model, or files
 
-A stage counts as done when its work has returned. A recipe that was killed goes on with the first stage that is
-not, and that goes on by itself where it stopped. What decides the result of a stage (its settings, and those of
-the stages it reads) is written down with it: other settings are refused and nothing is mixed.
+A stage counts as done when its work has returned. A recipe that was killed goes on with the first stage that
+is not, and that goes on by itself where it stopped. What decides the result of a stage (its settings, and
+those of the stages it reads) is written down with it: other settings are refused and nothing is mixed.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def collect_stage(
     repeats: int = 1,
     keep: int = 1,
 ) -> Facts:
-    """Play `tasks` of a world's train split by gold, an endpoint or a model, and keep what passes the filters.
+    """Play `tasks` of a world's train split by gold, an endpoint or a model; keep what passes the filters.
 
     `world` is a table of [[worlds]]. A stage `by` names is the model that it left.
     """
@@ -72,7 +72,7 @@ def collect_stage(
     if not counts["kept"]:
         raise ValueError(
             f"{out / name}: none of {tasks * repeats} plays of {world['name']} passed the filters "
-            f"({_told(counts)}): there is nothing to imitate. Play more tasks or repeats, or train its player longer"
+            f"({_told(counts)}): nothing to imitate. Play more tasks or repeats, or train its player longer"
         )
     return {"kept": counts["kept"], "plays": tasks * repeats, "counts": counts}
 
@@ -94,7 +94,7 @@ def mix_stage(out: Path, name: str, sources: Sequence[str]) -> Facts:
 def train_stage(
     out: Path, name: str, tables: Mapping[str, Any], *, start: str | None = None, data: str | None = None
 ) -> Facts:
-    """A run of these tables in the stage's folder, from the model that `start` left, on the episodes of `data`.
+    """A run of these tables in the stage's folder, from the model of `start`, on the episodes of `data`.
 
     Raises what `forge_train.run.train` does.
     """
@@ -153,9 +153,9 @@ def judge_stage(
             )
             if not found.counts:
                 raise RuntimeError(
-                    f"{found.stopped} of {found.plays} episodes of {model} in {world['name']} were stopped by a "
-                    f"machine or the clock ({_told(found.reasons)}), so its number would say little; mend that, "
-                    "and the same command goes on"
+                    f"{found.stopped} of {found.plays} episodes of {model} in {world['name']} were stopped "
+                    f"by a machine or the clock ({_told(found.reasons)}), so its number would say little; "
+                    "mend that, and the same command goes on"
                 )
             file.parent.mkdir(parents=True, exist_ok=True)
             event = found.as_event() | {"world": str(world["name"])}
@@ -179,7 +179,7 @@ def judged(folder: Path, model: str, world: str) -> dict[str, Any] | None:
 
 
 def model_of(out: Path, stage: str) -> Path:
-    """The model that a stage left: the newest checkpoint of a run, or the folder itself; or a model elsewhere.
+    """The model that a stage left: a run's newest checkpoint, or the folder itself; or a model elsewhere.
 
     Raises ValueError where there is none.
     """
