@@ -30,6 +30,7 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.rubric import RubricConfig, refuse_rubric
 from forge_train.config.section import Section
 from forge_train.config.sections import (
     EvalConfig,
@@ -56,6 +57,7 @@ __all__ = [
     "OptimConfig",
     "Packing",
     "RolloutConfig",
+    "RubricConfig",
     "RunConfig",
     "SFTConfig",
     "ThinkingConfig",
@@ -90,6 +92,8 @@ class Config(Section):
     """What PPO expects of the policy."""
     sft: SFTConfig = SFTConfig()
     """What to learn from gold before."""
+    rubric: RubricConfig = RubricConfig()
+    """What a model is asked to judge, where no rule can."""
     eval: EvalConfig = EvalConfig()
     """How to judge."""
 
@@ -172,6 +176,7 @@ class Config(Section):
                 '"colocated" has them there; set vllm.transfer = "folder"'
             )
         refuse_thinking(self.thinking, self.rollout, self.agent)
+        refuse_rubric(self.rubric, self.worlds, self.rollout, self.algorithm)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -206,6 +211,7 @@ _FREE = frozenset(
         "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
         "agent": ("host", "port", "grace_s"),
         "eval": ("patience",),
+        "rubric": ("record", "deadline_s"),
         "model": ("kernels", "device"),
         "optim": (
             "gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "head_mb",
