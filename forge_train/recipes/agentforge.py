@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from forge_train.recipes.combine import merge_stage
+from forge_train.recipes.combine import merge_stage, select_stage
 from forge_train.recipes.plan import Plan, hard_name, laid_over, run_of_plan, world_tables
 from forge_train.recipes.stages import Stage
 from forge_train.recipes.work import collect_stage, judge_stage, mix_stage, train_stage
@@ -43,8 +43,9 @@ def agentforge(plan: Plan) -> list[Stage]:
         tables = [table for world in plan.worlds for table in world_tables(world)]
         found.append(reinforcement(plan, "together", tables, plan.together, start="supervised"))
         models.append("together")
-    found.append(judging(plan, models, whole))
-    return found
+    if plan.select.tasks:
+        found.append(selecting(plan, "merged" if "merged" in models else models[-1], whole))
+    return [*found, judging(plan, models, whole)]
 
 
 def demonstrations(plan: Plan, worlds: Sequence[dict[str, Any]]) -> list[Stage]:
@@ -116,15 +117,32 @@ def merging(plan: Plan, experts: Sequence[str]) -> Stage:
     )
 
 
+def selecting(plan: Plan, model: str, worlds: Sequence[dict[str, Any]]) -> Stage:
+    """Attempt held-out tasks several times with the final model, and see what choosing one of them is worth."""
+    options = {"model": model, "worlds": list(worlds), "split": plan.judge.split, **_how(plan)}
+    return Stage(
+        "select",
+        f"one of {plan.select.samples} attempts of {model} is chosen",
+        partial(select_stage, name="select", plan=plan.select, **options),
+        {"select": plan.select.model_dump(), **options},
+        (model,),
+    )
+
+
+def _how(plan: Plan) -> dict[str, Any]:
+    """How models are played that are no longer trained: seed, device, and the limits of a run."""
+    rollout = laid_over(plan.every, plan.reinforced).get("rollout", {})
+    return {
+        "seed": plan.seed,
+        "device": plan.every.get("model", {}).get("device", "cpu"),
+        "rollout": {key: rollout[key] for key in ("max_context", "max_action") if key in rollout},
+    }
+
+
 def judging(plan: Plan, models: Sequence[str], worlds: Sequence[dict[str, Any]]) -> Stage:
     """Judge the models of all stages on the same held-out tasks of all worlds."""
-    rollout = laid_over(plan.every, plan.reinforced).get("rollout", {})
-    options = {
-        "rollout": {key: rollout[key] for key in ("max_context", "max_action") if key in rollout},
-        "device": plan.every.get("model", {}).get("device", "cpu"),
-        "seed": plan.seed,
-        "kinds": {name: w.kind for w in plan.worlds for name in (w.name, hard_name(w))},
-    }
+    kinds = {name: w.kind for w in plan.worlds for name in (w.name, hard_name(w))}
+    options = {"kinds": kinds, **_how(plan)}
     return Stage(
         "judge",
         f"{len(models)} models on {plan.judge.tasks} held-out tasks of {len(worlds)} worlds",

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from forge_train.recipes.plan import MergePlan
+from forge_train import interrupt
+from forge_train.engine import Sampling
+from forge_train.evaluation.collect import collect_from
+from forge_train.evaluation.folder import limits
+from forge_train.play.world_pool import World
+from forge_train.recipes.plan import MergePlan, SelectPlan
 from forge_train.recipes.stages import Facts
 from forge_train.recipes.work import model_of
 
@@ -28,3 +34,50 @@ def merge_stage(
         "experts": list(experts),
         **{key: told[key] for key in ("merged_change", "opposed") if key in told},
     }
+
+
+def select_stage(
+    out: Path, name: str, plan: SelectPlan, *, model: str, worlds: Sequence[Mapping[str, Any]], split: str,
+    seed: int, device: str, rollout: Mapping[str, Any],
+) -> Facts:  # fmt: skip
+    """Attempt tasks of each world several times with the model of a stage; what every selector chooses is worth.
+
+    `worlds` are tables of [[worlds]], `rollout` holds the limits of a run. The plays stay in a folder for each
+    world, for `forge-train select`.
+    """
+    tables = []
+    context, action = limits(None, rollout.get("max_context"), rollout.get("max_action"))
+    sampling = Sampling(temperature=plan.temperature, max_tokens=action, top_logprobs=plan.top_logprobs)
+    for world in worlds:
+        folder = out / name / str(world["name"])
+        place = World(str(world["id"]), dict(world["args"]), str(world["name"]))
+        common: dict[str, Any] = {"repeats": plan.samples, "seed": seed, "max_context": context}
+        try:
+            interrupt.run(
+                collect_from(
+                    str(model_of(out, model)), place, split, plan.tasks, folder,
+                    sampling=sampling, device=device, **common,
+                )
+            )  # fmt: skip
+        finally:
+            place.close()
+        tables.append({"world": world["name"], "rows": worth_of(folder, plan.samples, seed)})
+    return {"model": model, "samples": plan.samples, "tables": tables}
+
+
+def worth_of(folder: Path, samples: int, seed: int) -> list[list[str]]:
+    """What selection among the plays of a folder is worth: headings, then a row for each selector, as text."""
+    from forge_train.selection.candidates import read_plays
+    from forge_train.selection.selectors import SELECTORS
+    from forge_train.selection.table import table
+
+    groups, verdicts = read_plays(folder)
+    ns = [n for n in (2**i for i in range(samples.bit_length())) if n <= min(map(len, groups))]
+    rows = table(groups, verdicts, list(SELECTORS), ns, seed=seed)
+    found = [["selector", *(f"N = {n}" for n in ns), f"gain at N = {ns[-1]}"]]
+    for selector in dict.fromkeys(row.selector for row in rows):
+        mine = {row.n: row for row in rows if row.selector == selector}
+        last = mine.get(ns[-1])
+        gain = "" if last is None or last.gain is None else str(last.gain)
+        found.append([selector, *(str(mine[n].success) if n in mine else "" for n in ns), gain])
+    return found

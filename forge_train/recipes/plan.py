@@ -60,12 +60,14 @@ class MergePlan(Section):
 class SelectPlan(Section):
     """Choosing one of several attempts at a task."""
 
-    samples: PositiveInt = 8
+    samples: int = Field(default=8, ge=2)
     """Attempts at each task; the table shows 1, 2, 4, ... of them."""
     tasks: NonNegativeInt = 50
     """Held-out tasks of each world; 0 leaves the stage out."""
     temperature: float = Field(default=1.0, gt=0)
     """Of the attempts."""
+    top_logprobs: PositiveInt = 20
+    """Likeliest tokens over which confidence is measured."""
 
 
 class JudgePlan(Section):
@@ -117,8 +119,6 @@ class Plan(Section):
     """Keys of runs that reinforce."""
     together: PlainTable = Field(default_factory=dict)
     """Keys of the run over all worlds at once (`agentforge`), over those of `reinforced`."""
-    cycle: tuple[str, ...] = Field(default=(), strict=False)
-    """Worlds that updates of that run take turns in, by name; empty mixes them in every update."""
     merge: MergePlan = MergePlan()
     """How experts become one model."""
     select: SelectPlan = SelectPlan()
@@ -140,9 +140,6 @@ class Plan(Section):
                     f'worlds: "{world.name}" has next_turn = {world.next_turn:g}, but a turn of code is not '
                     "compared with gold's letter by letter; leave it out"
                 )
-        unknown = [name for name in self.cycle if name not in names]
-        if unknown:
-            raise ValueError(f'cycle: no world is called "{unknown[0]}"; there are {", ".join(names)}')
         return self
 
 

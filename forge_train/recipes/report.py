@@ -116,7 +116,7 @@ def gather(out: Path) -> dict[str, Any]:
         ],
         "asked": facts,
         "kept": kept_rows(rows, list(kinds)),
-        "selection": told.get("select", {}).get("facts", {}).get("rows", []),
+        "selection": (told.get("select", {}).get("facts") or {}).get("tables", []),
         "stages": [
             {
                 "name": name,

@@ -46,6 +46,8 @@ def headline(facts: dict[str, Any]) -> str:
         )
     if "method" in facts:
         return f"{len(facts['experts'])} experts by {facts['method']}"
+    if "samples" in facts:
+        return f"{facts['samples']} attempts of {facts['model']} at each task"
     if "models" in facts:
         return f"{facts['models']} models, {facts['worlds']} worlds, {facts['tasks']} tasks each"
     return ", ".join(f"{value:,} {key}" for key, value in facts.items() if isinstance(value, int))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -109,3 +110,28 @@ class EndpointJudge:
         """Close the connections."""
         if self._chat is not None:
             await self._chat.close()
+
+
+class ScriptedJudge:
+    """Says what `say` makes of a question and its attempt: for tests and demonstrations.
+
+    >>> import asyncio
+    >>> judge = ScriptedJudge(lambda messages, attempt: '{"reason": "r", "met": [true]}')
+    >>> asyncio.run(judge.ask([], name="q", seed=0, attempt=0)).ending
+    'terminated'
+    """
+
+    def __init__(self, say: Callable[[Messages, int], str], *, latency: float = 0.0) -> None:
+        self._say = say
+        self._latency = latency
+        self.asked: list[Messages] = []
+        """Every question, in the order in which they came."""
+
+    async def ask(self, messages: Messages, *, name: str, seed: int, attempt: int) -> Answer:
+        """See `RubricJudge`; what `say` raises is raised."""
+        self.asked.append(messages)
+        await asyncio.sleep(self._latency)
+        return Answer(self._say(messages, attempt))
+
+    async def close(self) -> None:
+        """Nothing is held."""

@@ -35,7 +35,7 @@ def of_both_orders(first: float, second: float) -> float:
     >>> of_both_orders(1.0, 0.0), of_both_orders(1.0, 1.0)
     (1.0, 0.5)
     """
-    return (first + 1 - second) / 2
+    return 0.5 + (first - second) / 2
 
 
 def consistent(first: float, second: float) -> bool:
