@@ -118,7 +118,7 @@ def merging(plan: Plan, experts: Sequence[str]) -> Stage:
 
 
 def selecting(plan: Plan, model: str, worlds: Sequence[dict[str, Any]]) -> Stage:
-    """Attempt held-out tasks several times with the final model, and see what choosing one of them is worth."""
+    """Attempt held-out tasks several times with the final model: what is choosing one of them worth?"""
     options = {"model": model, "worlds": list(worlds), "split": plan.judge.split, **_how(plan)}
     return Stage(
         "select",

@@ -40,10 +40,10 @@ def select_stage(
     out: Path, name: str, plan: SelectPlan, *, model: str, worlds: Sequence[Mapping[str, Any]], split: str,
     seed: int, device: str, rollout: Mapping[str, Any],
 ) -> Facts:  # fmt: skip
-    """Attempt tasks of each world several times with the model of a stage; what every selector chooses is worth.
+    """Attempt tasks of each world several times with a stage's model: what is what selectors choose worth?
 
-    `worlds` are tables of [[worlds]], `rollout` holds the limits of a run. The plays stay in a folder for each
-    world, for `forge-train select`.
+    `worlds` are tables of [[worlds]], `rollout` holds the limits of a run. The plays stay in a folder for
+    each world, for `forge-train select`.
     """
     tables = []
     context, action = limits(None, rollout.get("max_context"), rollout.get("max_action"))
@@ -66,7 +66,7 @@ def select_stage(
 
 
 def worth_of(folder: Path, samples: int, seed: int) -> list[list[str]]:
-    """What selection among the plays of a folder is worth: headings, then a row for each selector, as text."""
+    """What selection among the plays of a folder is worth: headings, then a row for each selector."""
     from forge_train.selection.candidates import read_plays
     from forge_train.selection.selectors import SELECTORS
     from forge_train.selection.table import table
