@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -215,6 +216,18 @@ def test_what_is_laid_over_wins_and_nothing_else_changes(tree: dict[str, Any], o
     assert found.keys() == tree.keys() | over.keys()
     assert laid_over(found, over) == found
     assert all(found[key] == tree[key] for key in tree.keys() - over.keys())
+
+
+def test_the_plan_of_the_page_is_one(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text()
+    [block] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "mine.toml"
+    path.write_text(block)
+    names = [stage.name for stage in stages_of(read_plan(str(path)))]
+    told = re.findall(r"^\| `([\w/]+)` \|", page, re.MULTILINE)
+    assert list(dict.fromkeys(name.partition("/")[0] for name in names)) == [
+        name.removesuffix("/WORLD") for name in told
+    ]
 
 
 # --- whole recipes on a world of one table ------------------------------------------------------------------

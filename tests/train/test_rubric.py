@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -483,6 +484,18 @@ def test_criteria_of_a_file_stand_in_the_resolved_config(tmp_path: Path) -> None
     path.write_text('text = "no table"\n')
     with pytest.raises(ConfigError, match=r"holds no criteria; it needs \[\[criteria\]\]"):
         load(None, [WORLD_KEY, f"rubric.criteria={path}", "rubric.weight=0.2"])
+
+
+def test_the_lines_of_the_page_are_a_config(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "algorithms" / "rubric.md").read_text()
+    [block] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "run.toml"
+    path.write_text(block + '[[worlds]]\nname = "retail"\nid = "forge_envs:Forge/Retail-v0"\n')
+    config = load(path)
+    assert [one.weight for one in config.rubric.criteria] == [2.0, 1.0] and config.rubric.train
+    keys = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))))
+    figures = {"agreement", "turned", "score", "left", "lessons", "tokens"}
+    assert keys - figures <= RubricConfig.model_fields.keys()
 
 
 # --- whole runs --------------------------------------------------------------------------------------------
