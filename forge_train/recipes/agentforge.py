@@ -53,7 +53,7 @@ def demonstrations(plan: Plan, worlds: Sequence[dict[str, Any]]) -> list[Stage]:
     found = []
     for world, table in zip(plan.worlds, worlds, strict=True):
         name = f"collect/{world.name}"
-        options = {"by": plan.teacher, "seed": plan.seed}
+        options: dict[str, Any] = {"by": plan.teacher, "seed": plan.seed}
         found.append(
             Stage(
                 name,
@@ -107,7 +107,7 @@ def reinforcement(
 
 def merging(plan: Plan, experts: Sequence[str]) -> Stage:
     """Merge the experts, as changes of the model they all began with."""
-    options = {"base": "supervised", "seed": plan.seed}
+    options: dict[str, Any] = {"base": "supervised", "seed": plan.seed}
     return Stage(
         "merged",
         f"{len(experts)} experts merged by {plan.merge.method}",

@@ -47,7 +47,7 @@ def iterate(plan: Plan) -> list[Stage]:
 def regeneration(plan: Plan, number: int, world: dict[str, Any], *, by: str) -> Stage:
     """The model of the round before plays the worlds it was reinforced in; its successes are data."""
     rounds, name = plan.rounds, f"collect-{number}/{world['name']}"
-    options = {"by": by, "seed": plan.seed, "repeats": rounds.repeats, "keep": rounds.keep}
+    options: dict[str, Any] = {"by": by, "seed": plan.seed, "repeats": rounds.repeats, "keep": rounds.keep}
     return Stage(
         name,
         f"{by} plays {rounds.tasks} tasks of {world['name']}, {rounds.repeats} times each",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeGuard
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
@@ -183,7 +183,7 @@ def laid_over(tree: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     return joined
 
 
-def _rows(value: Any) -> bool:
+def _rows(value: Any) -> TypeGuard[list[Mapping[str, Any]]]:
     return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
 
 
