@@ -51,7 +51,7 @@ def regeneration(plan: Plan, number: int, world: dict[str, Any], *, by: str) -> 
     return Stage(
         name,
         f"{by} plays {rounds.tasks} tasks of {world['name']}, {rounds.repeats} times each",
-        partial(collect_stage, name=name, world=world, tasks=rounds.tasks, **options),
+        partial(collect_stage, name=name, world=world, tasks=rounds.tasks, needed=False, **options),
         {"world": world, "tasks": rounds.tasks, **options},
         (by,),
     )

@@ -41,10 +41,12 @@ def collect_stage(
     seed: int,
     repeats: int = 1,
     keep: int = 1,
+    needed: bool = True,
 ) -> Facts:
     """Play `tasks` of a world's train split by gold, an endpoint or a model; keep what passes the filters.
 
-    `world` is a table of [[worlds]]. A stage `by` names is the model that it left.
+    `world` is a table of [[worlds]]. A stage `by` names is the model that it left. Where nothing passes, that
+    is an error if it is `needed`, and else told.
     """
     player = by if by == "gold" or by.startswith("openai:") else str(model_of(out, by))
     context, action = limits(None if player == by else run_of(Path(player)), None, None)
@@ -69,7 +71,7 @@ def collect_stage(
         )
     finally:
         place.close()
-    if not counts["kept"]:
+    if needed and not counts["kept"]:
         raise ValueError(
             f"{out / name}: none of {tasks * repeats} plays of {world['name']} passed the filters "
             f"({_told(counts)}): nothing to imitate. Play more tasks or repeats, or train its player longer"
@@ -86,6 +88,11 @@ def mix_stage(out: Path, name: str, sources: Sequence[str]) -> Facts:
         found = [line for line in text.split("\n") if line.strip()]
         counts[source] = len(found)
         lines += found
+    if not lines:
+        told = ", ".join(sources)
+        raise ValueError(
+            f"{out / name}: {told} kept nothing, so there is nothing to imitate; see their plays.jsonl"
+        )
     (out / name).mkdir(parents=True, exist_ok=True)
     write_atomic(out / name / "episodes.jsonl", ("\n".join(lines) + "\n").encode())
     return {"episodes": len(lines), "sources": counts}

@@ -25,7 +25,7 @@ from forge_train.recipes.plan import PLANS, Plan, laid_over, read_plan, run_of_p
 from forge_train.recipes.recipes import stages_of
 from forge_train.recipes.report import gather, write_recipe_report
 from forge_train.recipes.stages import MANIFEST, Facts, Manifest, Stage, do, keys_of, opened
-from forge_train.recipes.work import model_of
+from forge_train.recipes.work import collect_stage, model_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -303,7 +303,7 @@ def test_the_pipeline_goes_on_after_kills_to_the_same_numbers(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_what_nobody_could_imitate_is_told(tmp_path: Path) -> None:
+def test_each_round_imitates_what_the_one_before_it_could_do(tmp_path: Path) -> None:
     plan = plan_of("iterate")
     stages = iterate(plan)
     assert [s.name for s in stages] == [
@@ -314,11 +314,22 @@ def test_what_nobody_could_imitate_is_told(tmp_path: Path) -> None:
     assert stages[7].settings["worlds"][0]["args"] == {"turns": 3}
     assert stages[6].needs == ("data-2",) and stages[5].needs == ("collect/echo", "collect-2/echo")
     with opened(tmp_path / "r", "iterate", stages) as manifest:
-        with pytest.raises(
-            ValueError, match=r"none of 6 plays of echo passed the filters.*nothing to imitate"
-        ):
-            do(manifest)
-        assert not manifest.done(stages[4]) and manifest.done(stages[3])
+        do(manifest)
+    assert manifest.told["collect-2/echo"]["facts"]["kept"] == 0, "random weights solve nothing"
+    assert manifest.told["data-2"]["facts"]["sources"] == {"collect/echo": 6, "collect-2/echo": 0}
+    alone = plan_of("iterate", rounds={"demonstrations": False})
+    stages = iterate(alone)
+    assert stages[5].needs == ("collect-2/echo",)
+    with opened(tmp_path / "r", "iterate", stages) as manifest:
+        with pytest.raises(ValueError, match=r"collect-2/echo kept nothing, so there is nothing to imitate"):
+            do(manifest, again_from="data-2")
+        assert not manifest.done(stages[5]) and manifest.done(stages[4])
+
+
+def test_a_teacher_who_shows_nothing_is_refused(tmp_path: Path) -> None:
+    world = {"name": "echo", "id": "Test/Echo-v0", "args": {"fault": "machine"}}
+    with pytest.raises(ValueError, match=r"none of 2 plays of echo passed the filters \(failed 2\)"):
+        collect_stage(tmp_path, "collect", world, 2, by="gold", seed=0)
 
 
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
