@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_train.config import AlgorithmConfig, ConfigError, RubricConfig, dump, load
+from forge_train.config import AlgorithmConfig, ConfigError, OptimConfig, RubricConfig, dump, load
 from forge_train.engine import EngineFailed, Sampling
 from forge_train.engines.scripted import ScriptedEngine
+from forge_train.learn.learner import Learner
 from forge_train.learn.masks import compare
 from forge_train.play.curriculum import Draw
 from forge_train.play.episode import TokenPlayer
@@ -29,6 +31,7 @@ from forge_train.rubric.verdicts import Episode, comparison, marking, read_compa
 from forge_train.run import train
 from forge_train.trajectory import WORLD, Segment, Trajectory
 from tests.endpoint import Endpoint
+from tests.train.models import qwen3
 from tests.train.test_run import small, steps
 from tests.train.tokens import tokenizer
 
@@ -202,13 +205,13 @@ def rubric(**keys: Any) -> RubricConfig:
 
 
 def play(
-    group: list[Trajectory], judge: RubricJudge, config: RubricConfig, size: int = 4
+    group: list[Trajectory], judge: RubricJudge, config: RubricConfig, size: int = 4, draw: Draw = DRAW
 ) -> list[Trajectory]:
     async def runner(draw: Draw) -> list[Trajectory]:
         return group
 
     made = RubricRunner(runner, judge, config, worlds=["w"], seed=0, group_size=size, in_flight=8)
-    return asyncio.run(made(DRAW))
+    return asyncio.run(made(draw))
 
 
 def attempts(messages: Messages) -> list[str]:
@@ -369,6 +372,53 @@ def test_a_group_without_two_outcomes_has_no_lesson(outcomes: list[float]) -> No
         [member("x" * i, o) for i, o in enumerate(outcomes, 1)], Sayer(), rubric(refresh=["w"], train=True)
     )
     assert any(map(is_judgement, group)) == (len(set(outcomes)) == 2)
+
+
+class SmallCritic:
+    """A critic of two tokens a question, one of each attempt; any token it says is a verdict."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+        self.known: dict[tuple[str, str], torch.Tensor] = {}
+        """Logprobs of what it says to a question, until its weights change."""
+
+    async def ask(self, messages: Messages, *, name: str, seed: int, attempt: int) -> Answer:
+        a, b = attempts(messages)
+        segment = Segment()
+        segment.hear([10 + int(a), 30 + int(b)])
+        if (a, b) not in self.known:
+            with torch.no_grad():
+                logits = self.model(input_ids=torch.tensor([segment.tokens])).logits
+            self.known[a, b] = logits[0, -1].log_softmax(-1)
+        logprobs = self.known[a, b]
+        [said] = torch.multinomial(logprobs.exp(), 1, generator=torch.Generator().manual_seed(seed)).tolist()
+        segment.act([said], [float(logprobs[said])], 0)
+        return Answer(verdict(*["AB"[said % 2]] * 2), segments=[segment], versions=[0])
+
+    async def close(self) -> None:
+        return
+
+
+@pytest.mark.learning
+def test_a_critic_that_is_trained_where_outcomes_are_known_comes_to_agree_with_them() -> None:
+    learner = Learner(qwen3(), OptimConfig(lr=6e-3))
+    critic, rng = SmallCritic(learner.model), random.Random(0)
+    algorithm, agreed = AlgorithmConfig(advantage="rloo"), []
+    for step in range(40):
+        lessons: list[Trajectory] = []
+        credit: list[list[float]] = []
+        for index in range(8):  # even digits are right, and nobody says so; either may come first
+            even, odd = rng.choice("02468"), rng.choice("13579")
+            pair, draw = [member(even, 1.0), member(odd, 0.0)], Draw(8 * step + index, "w", "t", 0)
+            group = play(pair, critic, rubric(refresh=["w"], worlds=["x"], train=True), draw=draw)
+            for t, row in zip(group, compare(group, algorithm), strict=True):
+                if is_judgement(t):
+                    lessons.append(t)
+                    credit.append(row)
+        agreed.append(sum(t.outcome or 0.0 for t in lessons) / len(lessons))
+        learner.update(lessons, credit, algorithm)
+        critic.known.clear()
+    assert sum(agreed[:3]) / 3 < 0.7 and sum(agreed[-5:]) / 5 > 0.9, agreed
 
 
 # --- judges ------------------------------------------------------------------------------------------------
