@@ -41,6 +41,8 @@ def agentforge(plan: Plan) -> list[Stage]:
         models.append("merged")
     if plan.together:
         tables = [table for world in plan.worlds for table in world_tables(world)]
+        if "cycle" in plan.together.get("curriculum", {}):  # it says whose turn it is
+            tables = [{k: v for k, v in table.items() if k != "weight"} for table in tables]
         found.append(reinforcement(plan, "together", tables, plan.together, start="supervised"))
         models.append("together")
     if plan.select.tasks:
