@@ -332,6 +332,25 @@ def test_a_teacher_who_shows_nothing_is_refused(tmp_path: Path) -> None:
         collect_stage(tmp_path, "collect", world, 2, by="gold", seed=0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["agentforge", "iterate"])
+def test_a_recipe_in_small_goes_from_demonstrations_to_a_report(name: str, tmp_path: Path) -> None:
+    if name == "agentforge":
+        pytest.importorskip("forge_train.selection", reason="its merge and selection are not there yet")
+    out = tmp_path / name
+    argv = ["recipe", name, "every.run.threads=1", "--small", "--out", str(out)]
+    assert cli.main(argv) == 0
+    told = json.loads((out / MANIFEST).read_text())
+    assert all(told["stages"][stage]["state"] == "done" for stage in told["order"])
+    page = (out / "report.md").read_text()
+    assert page.count("## Tool use") == 1 and (out / "report.html").is_file()
+    if name == "agentforge":
+        assert "| SFT, RL by world, merged |" in page and "## Coding" in page and "### polyglot" in page
+    before = (out / MANIFEST).read_bytes()
+    assert cli.main(argv) == 0
+    assert (out / MANIFEST).read_bytes() == before, "there is nothing left to do"
+
+
 def test_a_report_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no recipe here \(no recipe\.json\)"):
         write_recipe_report(tmp_path)
