@@ -58,6 +58,7 @@ from forge_train.record.profile import profiled
 from forge_train.record.run_folder import RunFolder, group_records, read_lines
 from forge_train.record.trackers.follow import followed
 from forge_train.reference_keeper import ReferenceKeeper
+from forge_train.rubric.build import close_judge, with_rubric
 from forge_train.saving import Parts, load, save
 from forge_train.show.live import Live
 from forge_train.show.report import write_report
@@ -200,6 +201,7 @@ class Run:
                         saving = await self._after(done, trainer, journal, began)
             finally:
                 await trainer.close()
+                await close_judge(trainer.runner)
         judged = [(e["stage"], e["step"]) for e in evaluations(self.folder.path)]
         if ("after RL", done) not in judged:
             await self.evaluate("after RL", done, time.perf_counter() - began)
@@ -269,8 +271,10 @@ class Run:
         waves = Waves(rollout.group_size) if rollout.deterministic else None
         if waves and isinstance(self.engine, LocalEngine):
             self.engine.turn = waves.turn
+        sampling = Sampling(temperature=rollout.temperature, max_tokens=config.rubric.max_action)
+        judge = TokenPlayer(engine or self.engine, self.renderer, sampling)
         trainer = Trainer(
-            runner=runner or self.here(tally, waves),
+            runner=with_rubric(config, runner or self.here(tally, waves), judge),
             waves=waves,
             engine=engine or self.engine,
             learner=learner,

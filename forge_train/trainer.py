@@ -40,6 +40,7 @@ from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
 from forge_train.record.library import Library
 from forge_train.record.step_metrics import Metrics, branches, lags, summary, time_to_groups
+from forge_train.rubric.metrics import episodes_of, judged
 from forge_train.trajectory import Ending, Trajectory
 
 T = TypeVar("T")
@@ -199,8 +200,9 @@ class Trainer:
     ) -> Metrics:
         """What a step tells of its groups, whether they taught or not."""
         return {
-            **summary(groups + useless),
+            **summary([episodes_of(group) for group in groups + useless]),
             **branches(groups, credit),
+            **judged(groups + useless),
             "lag": lag,
             "trained": sum(bool(rows) for group in credit for rows in group),
             "masked": masked_share(groups, self.trained_endings),

@@ -24,6 +24,7 @@ from forge_train.config.context import ContextConfig, refuse_context
 from forge_train.config.curriculum import CurriculumConfig
 from forge_train.config.distill import DistillConfig, refuse_distill
 from forge_train.config.explain import ConfigError, explain, show
+from forge_train.config.free_keys import FREE_KEYS
 from forge_train.config.gguf import refuse_gguf
 from forge_train.config.hyperparameters import (
     CRITIC_ESTIMATORS,
@@ -41,6 +42,7 @@ from forge_train.config.regularisers import (
     refuse_reference,
     refuse_regularisers,
 )
+from forge_train.config.rubric import RubricConfig, refuse_rubric
 from forge_train.config.sampling_rules import refuse_sampling
 from forge_train.config.section import Section
 from forge_train.config.sections import (
@@ -77,6 +79,7 @@ __all__ = [
     "Packing",
     "ReferenceConfig",
     "RolloutConfig",
+    "RubricConfig",
     "RunConfig",
     "SFTConfig",
     "ShapingConfig",
@@ -129,6 +132,8 @@ class Config(Section):
     """Whether to imitate the own successes, round after round."""
     sft: SFTConfig = SFTConfig()
     """What to learn from gold before."""
+    rubric: RubricConfig = RubricConfig()
+    """What a model is asked to judge, where no rule can."""
     eval: EvalConfig = EvalConfig()
     """How to judge."""
 
@@ -221,6 +226,7 @@ class Config(Section):
         refuse_thinking(self.thinking, self.rollout, self.agent)
         refuse_branching(self)
         refuse_context(self)
+        refuse_rubric(self.rubric, self.worlds, self.rollout, self.algorithm)
         labels = [world.label for world in self.worlds]
         for i, world in enumerate(self.worlds):
             if world.label in labels[:i]:
@@ -238,34 +244,6 @@ class Config(Section):
 SERVED_AT_ONCE = 256
 """Requests that the in-process engine serves at once, unless it is made otherwise."""
 
-# What a resumed run may change, because it changes a step's results by rounding at most: where it is computed
-# and in how much memory, what is kept and shown, and how long one waits for what may never come.
-_FREE = frozenset(
-    f"{section}.{key}"
-    for section, keys in {
-        "run": (
-            "name", "out", "threads", "steps", "eval_every", "checkpoint_every", "keep_checkpoints",
-            "keep_optimizer", "keep_groups", "max_bugs", "changed_tasks", "trackers", "tracker_args",
-            "profile",
-        ),
-        "vllm": (
-            "urls", "count", "gpus", "python", "host", "port", "folder", "in_flight", "deadline_s",
-            "attempt_s", "attempts", "health_s", "load_s", "checksums", "start_s", "restarts", "flags", "env",
-            "transfer",
-        ),
-        "rollout": ("workers", "worker_count", "placement", "in_flight", "deadline_s"),
-        "agent": ("host", "port", "grace_s"),
-        "eval": ("patience", "transcripts"),
-        "sft": ("keep",),
-        "model": ("kernels", "device"),
-        "optim": (
-            "gradient_checkpointing", "shard", "replicate", "micro_tokens", "packing", "head_mb",
-            "peak_tflops",
-        ),
-    }.items()
-    for key in keys
-)  # fmt: skip
-
 
 def results_of(config: Config) -> dict[str, Any]:
     """The dotted keys and values that decide what a run computes.
@@ -275,10 +253,10 @@ def results_of(config: Config) -> dict[str, Any]:
     waits, the servers (`vllm.*` except their precision), and what is not used (the shape of a tiny model).
     """
     flat = flatten(config.model_dump(mode="json"))
-    free = [f"{key}." for key in _FREE]  # a table of them, as vllm.env
+    free = [f"{key}." for key in FREE_KEYS]  # a table of them, as vllm.env
     free += ["model.tiny."] if config.model.path else []
     free += ["vllm."] if config.rollout.engine != "vllm" else []
-    return {k: v for k, v in flat.items() if k not in _FREE and not k.startswith(tuple(free))}
+    return {k: v for k, v in flat.items() if k not in FREE_KEYS and not k.startswith(tuple(free))}
 
 
 def fingerprint(config: Config) -> str:
@@ -317,9 +295,7 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     (`optim.decay_steps=`) takes back what the file says: the key has its default again.
     Raises ConfigError, which is a ValueError.
     """
-    tree = _read(path) if path is not None else {}
-    for override in overrides:
-        _apply(tree, override)
+    tree = set_keys(read_tree(path) if path is not None else {}, overrides)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -331,7 +307,15 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _read(path: Path) -> dict[str, Any]:
+def set_keys(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`tree` with `key=value` overrides set in order, in place. Raises ConfigError."""
+    for override in overrides:
+        _apply(tree, override)
+    return tree
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, unchecked. Raises ConfigError."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -44,6 +44,11 @@ def compare(group: Sequence[Trajectory], algorithm: AlgorithmConfig, least: int 
     which fewer than `least` members are compared is left out.
     """
     assert algorithm.advantage not in CRITIC_ESTIMATORS, "a critic compares nobody"
+    if len(names := dict.fromkeys(t.group for t in group)) > 1:  # judgements beside the episodes they judge
+        found = {
+            name: iter(compare([t for t in group if t.group == name], algorithm, least)) for name in names
+        }
+        return [next(found[t.group]) for t in group]
     trained = trained_endings(algorithm)
     compared = OF_THE_POLICY if algorithm.masked_in_baseline else trained
     members = [i for i, t in enumerate(group) if t.ending in compared]

@@ -19,7 +19,7 @@ from typing import Any
 
 from forge_train.config import CurriculumConfig
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import SUCCESS, Trajectory
+from forge_train.trajectory import SUCCESS, Trajectory, branch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,12 @@ class Played:
 
     @classmethod
     def of(cls, group: Sequence[Trajectory]) -> Played | None:
-        """Of a group that was played; None for one without members."""
+        """Of a group that was played; None for one without members. Neither branches of an episode nor
+        judgements of it are plays of its task."""
         if not group or "task" not in group[0].info:
             return None
-        counted = [t for t in group if t.ending not in ("failed", "cancelled")]
+        whole = [t for t in group if "judges" not in t.info and branch_of(t, 0).root]
+        counted = [t for t in whole if t.ending not in ("failed", "cancelled")]
         solved = sum((t.outcome or 0.0) >= SUCCESS for t in counted)
         return cls(str(group[0].info.get("world", "")), str(group[0].info["task"]), len(counted), solved)
 

@@ -28,9 +28,9 @@ def shaped(
     """Add the parts that `config` asks for to the rewards of a group played for `update`; returns the group.
 
     `budget`: tokens that its episodes were allowed, 0 for no limit. Episodes that a machine ended stay as
-    they are, and so does one in which the policy never spoke.
+    they are, and so do one in which the policy never spoke and judgements of others.
     """
-    judged = [t for t in group if t.ending not in OF_MACHINES and t.rewards]
+    judged = [t for t in group if t.ending not in OF_MACHINES and t.rewards and "judges" not in t.info]
     if not judged or not config.used:
         return group
     lengths = [t.sampled for t in judged]

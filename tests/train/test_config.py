@@ -324,6 +324,18 @@ FREE = [
 ]  # fmt: skip
 
 
+RUBRIC = ['rubric.criteria=[{text="It is polite"}]', "rubric.weight=0.5"]
+JUDGE = "rubric.judge=openai:m@http://host/v1"
+FREE_OF_RUBRICS = ["rubric.record=replies.jsonl", "rubric.deadline_s=9.0"]
+
+
+@pytest.mark.parametrize("override", FREE_OF_RUBRICS)
+def test_where_a_judges_replies_are_kept_changes_no_result(override: str) -> None:
+    judged = [WORLD, *RUBRIC, JUDGE]
+    changed = load(None, [*judged, override])
+    assert changed != load(None, judged) and fingerprint(changed) == fingerprint(load(None, judged))
+
+
 FREE_OF_AGENTS = ["agent.host=10.0.0.1", "agent.port=9", "agent.grace_s=1.0"]
 
 
@@ -439,7 +451,8 @@ def other(value: Any, key: str) -> Any:
     return "other"
 
 
-CHANGES = [key for key, _ in fields(Config) if key not in {f.split("=")[0] for f in [*FREE, *FREE_OF_AGENTS]}]
+FREE_KEYS = {f.split("=")[0] for f in [*FREE, *FREE_OF_AGENTS, *FREE_OF_RUBRICS]}
+CHANGES = [key for key, _ in fields(Config) if key not in FREE_KEYS]
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -450,13 +463,14 @@ def test_the_fingerprint_sees_every_other_key(key: str) -> None:
         "optim.decay_steps=50",
         "algorithm.denominator=constant",
         "algorithm.constant=9.0",
+        *(RUBRIC if key.startswith("rubric.criteria") else []),
     ]
     base = load(None, [*said, *(["rollout.engine=vllm"] if key.startswith("vllm.") else [])])
 
     def changed(section: BaseModel, parts: list[str]) -> BaseModel:
         name, *rest = parts
         value = getattr(section, name)
-        if name == "worlds":
+        if rest and isinstance(value, tuple):
             new: Any = (changed(value[0], rest[1:]),)
         else:
             new = changed(value, rest) if rest else other(value, key)

@@ -1,0 +1,1 @@
+"""Plans of the recipes, as TOML; `forge-train recipe NAME` reads them."""
