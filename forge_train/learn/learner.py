@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,8 @@ class Learner(TrainedModel):
         self.work.taken()  # what was scored since the last update is no part of this one
         tally = Tally()
         found = samples(trajectories, advantages, weights)
-        policy = PolicyLoss(
-            settled(loss, late=any(v < self.version for t in trajectories for v in t.versions))
-        )
+        late = any(v < self.version for t in trajectories for v in t.versions)
+        policy = PolicyLoss(settled(loss, late=late))
         live = forwarded(found, policy)
         parts, rates = self._plan(len(trajectories), live, loss, passes)
         taught = samples(lessons, [[1.0] * count_actions(t) for t in lessons])
@@ -113,12 +112,10 @@ class Learner(TrainedModel):
         known, figures = self._known(found, live, policy, temperature, steps=len(parts))
         prepared = time.perf_counter()
         for i, (part, rate) in enumerate(zip(parts, rates, strict=True)):
-            step_loss = StepLoss(policy, [s for s in found if s.trajectory in part], known, self.device)
             chosen = [s for s in live if s.trajectory in part]
+            step_loss = StepLoss(policy, [s for s in found if s.trajectory in part], known, self.device)
             if policy.of_trajectories and crosses(live):
-                now = known.proximal if i == 0 else self._logprobs(chosen, temperature)
-                assert now is not None, "scored before the first step"
-                step_loss.spread(chosen, now)
+                step_loss.spread(chosen, self._present(chosen, known, temperature, first=i == 0))
             beside = [s for s in taught if i < len(dealt) and s.trajectory in dealt[i]]
             self._step(chosen, step_loss, beside, temperature, tally, rate)
         self.version += 1
@@ -248,6 +245,15 @@ class Learner(TrainedModel):
         held = loss.kl_weight > 0 and loss.kl_in == "loss"
         reference = self._reference_logprobs(live, temperature) if held else {}
         return Known(proximal, factors, reference), figures
+
+    def _present(
+        self, chosen: list[Sample], known: Known, temperature: float, *, first: bool
+    ) -> Mapping[Key, Tensor]:
+        """Logprobs under the weights of now, which before the first step are those of before the update."""
+        if not first:
+            return self._logprobs(chosen, temperature)
+        assert known.proximal is not None, "scored before the first step"
+        return known.proximal
 
     def _step(
         self,

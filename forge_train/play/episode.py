@@ -85,12 +85,10 @@ async def play(
         record.failed(failure.error)
     except EngineFailed as failure:
         ending = "failed"
-        record.failed(
-            {"kind": "engine", "stage": "act", "retryable": failure.retryable, "message": str(failure)}
-        )
+        record.failed_to_act("engine", failure, retryable=failure.retryable)
     except AgentFailed as failure:
         ending = "failed"
-        record.failed({"kind": failure.kind, "stage": "act", "retryable": False, "message": str(failure)})
+        record.failed_to_act(failure.kind, failure, retryable=False)
     except TimeoutError:
         if not clock.expired():  # somebody else's timeout, for example the engine's connection
             raise

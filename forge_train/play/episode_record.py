@@ -101,6 +101,10 @@ class EpisodeRecord:
         self.broken = error["stage"] != "act"
         self._trajectory.info["error"] = error
 
+    def failed_to_act(self, kind: str, failure: Exception, *, retryable: bool) -> None:
+        """What was to say the next action failed."""
+        self.failed({"kind": kind, "stage": "act", "retryable": retryable, "message": str(failure)})
+
     def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
         """The finished trajectory; an action the world never answered earned nothing."""
         trajectory = self._trajectory
