@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import settings
 
 # No test is about how fast this machine is today.
@@ -46,6 +47,13 @@ def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Tests before doctests, which pass over a file that cannot be imported: a door without its library."""
+    found = yield
+    return sorted(found, key=lambda collector: isinstance(collector, DoctestModule))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

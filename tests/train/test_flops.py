@@ -13,12 +13,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn import tree_attention
-from forge_train.learn.batch import microbatches, samples
+from forge_train.learn.batch import samples
 from forge_train.learn.flops import expert_share, known_peak, lengths_of, pair_flops, visible_pairs, windows
 from forge_train.learn.learner import Learner
 from forge_train.learn.lora import add_lora
+from forge_train.learn.packing import microbatches
 from tests.train.models import qwen3
 from tests.train.test_learner import plays
+
+
+@pytest.fixture(autouse=True)
+def tiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention by tiles, whose products torch counts one by one; those of fused kernels it guesses."""
+    monkeypatch.setattr(tree_attention, "plan_of", lambda end_T, device, read: tree_attention.tiles_of(end_T))
 
 
 def counted(learner: Learner, group: Any, loss: LossConfig) -> tuple[dict[str, float], int, int]:
@@ -48,7 +55,7 @@ def attended(learner: Learner, group: Any) -> tuple[int, int]:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("recomputed", [False, True])
 def test_the_formula_is_what_torch_counts(recomputed: bool, tied: bool) -> None:
-    optim = OptimConfig(gradient_checkpointing=recomputed, micro_tokens=99999)
+    optim = OptimConfig(packing="tree", gradient_checkpointing=recomputed, micro_tokens=99999)
     learner, group = Learner(qwen3(tied=tied), optim), plays(3)
     figures, matrices, attention = counted(learner, group, LossConfig())
     needed, computed = attended(learner, group)
@@ -80,7 +87,7 @@ def test_passes_without_gradient_are_counted_as_such(packing: Any) -> None:
 def test_frozen_matrices_have_no_gradient_of_their_own() -> None:
     model, group = qwen3(), plays(1)
     add_lora(model, rank=4, alpha=8.0, seed=0)
-    learner = Learner(model, OptimConfig(micro_tokens=9999))
+    learner = Learner(model, OptimConfig(packing="tree", micro_tokens=9999))
     figures, matrices, _ = counted(learner, group, LossConfig())
     needed, _ = attended(learner, group)
     told = figures["flops"] - 6 * needed * pair_flops(model.config)
