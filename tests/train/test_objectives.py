@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -212,6 +213,11 @@ def test_gmpo_clips_a_token_and_not_its_sequence() -> None:
     mean = torch.tensor((0.4 + 0.1) / 4).exp()
     assert torch.allclose(loss, -mean.expand(4))
     assert torch.allclose(found, torch.tensor([0.0, -1, -1, -1]) * mean)
+    fell = torch.tensor([-3.0, 0.1, 0.0, 0.0]) - 4
+    free, _ = pushed(loss_of("gmpo"), fell, then, torch.ones(4), ONE)
+    held, _ = pushed(loss_of("gmpo"), fell, then, -torch.ones(4), ONE)
+    assert free[0].item() == pytest.approx(-math.exp(-2.9 / 4)), "a good one that fell may rise again"
+    assert held[0].item() == pytest.approx(math.exp(-0.3 / 4)), "a bad one fell far enough"
     _, whole = pushed(loss_of("gspo"), current, then, torch.ones(4), ONE)
     assert not whole.any(), "one odd token shuts out all four"
 
