@@ -120,11 +120,14 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(RECIPES))
     parser.add_argument("--tasks", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--episodes", type=int, default=480, help="gold episodes of each expert")
+    parser.add_argument("--lr", type=float, default=1e-3, help="of each expert")
     args = parser.parse_args()
     base = train(args.out / "base", list(WORLDS), "", episodes=800, epochs=1, lr=3e-3)
     start = str(base / "checkpoints" / "step-000000")
     experts = {
-        name: train(args.out / name, [name], start, episodes=480, epochs=1, lr=1e-3) for name in WORLDS
+        name: train(args.out / name, [name], start, episodes=args.episodes, epochs=1, lr=args.lr)
+        for name in WORLDS
     }
     models = {"start": base, **{f"expert: {name}": run for name, run in experts.items()}}
     for name in args.methods:
@@ -148,8 +151,10 @@ def main() -> None:
         rows.append(row)
         cells = [f"{d}: {row[d]['success']:.1%}, {row[d]['kept']:.0%} of its expert" for d in WORLDS]
         print(f"{name:24} {'   '.join(cells)}", flush=True)
-    settings = {"tasks": args.tasks, "repeats": args.repeats, "worlds": WORLDS}
-    RESULTS.write_text(json.dumps({"settings": settings, "rows": rows}, indent=1) + "\n")
+    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    name = f"experts of {args.episodes} episodes at lr {args.lr:g}"
+    found[name] = {"tasks": args.tasks, "repeats": args.repeats, "worlds": WORLDS, "rows": rows}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -97,8 +97,8 @@ def planted(source: str, rng: random.Random) -> str:
 def contest(seed: int) -> tuple[list[Candidate], dict[tuple[str, int], float]] | None:
     """Patches of one contest as candidates, with S as confidence and what they print as effect; and verdicts.
 
-    None where the planted bug of the code as it was shows on no case, and for contests that ask for a function
-    and not for a program.
+    None where the planted bug of the code as it was shows on no case, and for contests of functions, not
+    programs.
     """
     problem = build("test", 1, seed)
     if problem.style != "stdin":

@@ -73,6 +73,12 @@ def test_ties_by_hand():
     assert change(deltas_E, "ties", [1.0, 3.0], density=1.0).tolist() == pytest.approx([0.625, 1.0, 2.275])
 
 
+def test_where_experts_cancel_out_the_sign_is_plus_as_in_mergekit():
+    deltas_E = torch.tensor([[1.0, -2.0], [-1.0, 2.0]])
+    for method in ("sce", "ties"):
+        assert change(deltas_E, method, density=1.0).tolist() == [1.0, 2.0]
+
+
 def test_linear_and_task_arithmetic_by_hand():
     deltas_E = torch.tensor([[1.0, 2.0], [3.0, -2.0]])
     assert change(deltas_E, "linear", [1.0, 3.0]).tolist() == [2.5, -1.0]

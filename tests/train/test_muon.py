@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from forge_train.config import AlgorithmConfig, ConfigError, CriticConfig, LossConfig, OptimConfig, load
+from forge_train.learn.batch import Batch
 from forge_train.learn.critic import Critic
 from forge_train.learn.gae import targets_of
 from forge_train.learn.learner import Learner
 from forge_train.learn.muon import MuonAdamW, hidden_matrices, orthogonal
-from forge_train.learn.qk_clip import factors
+from forge_train.learn.qk_clip import QKClip, factors
 from forge_train.record.checkpoint import CheckpointError
 from forge_train.trajectory import Segment, Trajectory
 from tests.train.models import qwen3
@@ -304,6 +305,34 @@ def test_scoring_and_what_stands_after_the_last_trained_token_do_not_count():
     a = still(llama()).update(group, advantages, NLL)["qk_max"]
     b = still(llama(), packing="padded").update(longer, advantages, NLL)["qk_max"]
     assert a == pytest.approx(b, rel=1e-5)
+
+
+def test_padding_and_what_a_tree_keeps_apart_do_not_count():
+    clip = QKClip(llama(), 1.0)
+    module = clip.modules[0]
+    batch = packed([[1, 2], [1, 2, 3, 4]])
+    query, key = torch.zeros(2, 4, 4, 8), torch.ones(2, 2, 4, 8)
+    query[0, :, 2] = 99.0  # padding of the first row
+    query[1, :, 3] = 1.0
+    clip.look_at(batch)
+    clip.see(module, query, key, None, 1.0)
+    clip.clip()
+    assert clip.taken()["qk_max"] == 8.0
+    key[:, :, 1] = 99.0
+    mask = torch.tensor([4, 2, 4, 4])[None, None, None]  # position 1 is no ancestor of 2 and 3
+    clip.look_at(batch)
+    clip.see(module, query[1:], key[1:], mask, 1.0)
+    clip.clip()
+    assert clip.taken()["qk_max"] == 8.0
+
+
+def packed(rows: list[list[int]]) -> Batch:
+    """A padded batch in which the last position of each row is trained."""
+    width = max(map(len, rows))
+    at_N = torch.tensor([i * width + len(row) - 1 for i, row in enumerate(rows)])
+    tokens_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    none_N = torch.zeros(len(rows))
+    return Batch((0, 1), tokens_BT, at_N, at_N, none_N, none_N, (1, 1), sum(map(len, rows)))
 
 
 def test_a_second_stage_looks_through_the_same_attention():
