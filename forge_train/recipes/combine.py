@@ -72,12 +72,19 @@ def worth_of(folder: Path, samples: int, seed: int) -> list[list[str]]:
     from forge_train.selection.table import table
 
     groups, verdicts = read_plays(folder)
-    ns = [n for n in (2**i for i in range(samples.bit_length())) if n <= min(map(len, groups))]
+    fewest = min(map(len, groups))
+    ns = [n for n in (2**i for i in range(1, samples.bit_length())) if n <= fewest]
+    if not ns:
+        raise RuntimeError(
+            f"{folder}: a machine took all but one attempt at a task; the same command goes on"
+        )
     rows = table(groups, verdicts, list(SELECTORS), ns, seed=seed)
-    found = [["selector", *(f"N = {n}" for n in ns), f"gain at N = {ns[-1]}"]]
+    found = [["selector", *(f"N = {n}" for n in ns), "gain in points"]]
     for selector in dict.fromkeys(row.selector for row in rows):
         mine = {row.n: row for row in rows if row.selector == selector}
-        last = mine.get(ns[-1])
-        gain = "" if last is None or last.gain is None else str(last.gain)
-        found.append([selector, *(str(mine[n].success) if n in mine else "" for n in ns), gain])
+        if 1 in mine:  # one play at random, which the others are compared with
+            found.append([selector, str(mine[1].success), *[""] * len(ns)])
+            continue
+        gain = str(mine[ns[-1]].gain).replace(" points", "")
+        found.append([selector, *(str(mine[n].success) for n in ns), gain])
     return found

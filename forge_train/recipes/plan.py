@@ -61,7 +61,7 @@ class SelectPlan(Section):
     """Choosing one of several attempts at a task."""
 
     samples: int = Field(default=8, ge=2)
-    """Attempts at each task; the table shows 1, 2, 4, ... of them."""
+    """Attempts at each task; the table shows 2, 4, 8, ... of them."""
     tasks: NonNegativeInt = 50
     """Held-out tasks of each world; 0 leaves the stage out."""
     temperature: float = Field(default=1.0, gt=0)
