@@ -127,7 +127,8 @@ class Trainer:
         mixed = self.mixture.of(step, groups, credit)
         trajectories, version = mixed.trajectories, self.learner.version
         kept = [t for t, a in zip(trajectories, mixed.advantages, strict=True) if any(a)]
-        others = await self.library.beside(step, groups, kept) if self.library else []
+        played = [episodes_of(group) for group in groups]
+        others = await self.library.beside(step, played, kept) if self.library else []
         valuing |= await self.beside(partial(self.signal, step, trajectories, mixed.advantages))
         stats = await self.beside(
             partial(

@@ -42,6 +42,8 @@ def is_clean(trajectory: Trajectory, flawless: Sequence[str]) -> bool:
     >>> is_clean(t, ("malformed", "refused")), is_clean(t, ("malformed",))
     (False, True)
     """
+    if "judges" in trajectory.info:  # a judgement of others (`forge_train.rubric`) is no episode
+        return False
     parts = trajectory.info.get("parts", {})
     solved = trajectory.trainable and (trajectory.outcome or 0.0) >= SOLVED
     return solved and not any(parts.get(name) for name in flawless)

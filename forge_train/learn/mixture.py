@@ -103,7 +103,7 @@ class Mixture:
             (t, a)
             for group, rows in zip(groups, credit, strict=True)
             for t, a in zip(group, rows, strict=True)
-            if (t.outcome or 0.0) >= SUCCESS and a and min(a) >= 0 and max(a) > 0
+            if (t.outcome or 0.0) >= SUCCESS and a and min(a) >= 0 and max(a) > 0 and "judges" not in t.info
         ]
         for old in [k for k in self._solved if k < step - self._config.recall_steps]:
             del self._solved[old]

@@ -306,7 +306,7 @@ def test_only_a_config_is_enough_and_less_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_said_in_an_episode_becomes_markup(tmp_path: Path) -> None:
-    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)> ' \" {{ 7*7 }} &amp;"
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)> ' \" {{ 7*1777 }} &amp;"
     path = folder_with(tmp_path / "r")
     segment = Segment()
     segment.hear(letters(evil))
@@ -333,7 +333,7 @@ def test_nothing_said_in_an_episode_becomes_markup(tmp_path: Path) -> None:
     page = Page(html)
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert not any(tag == "img" or any(name.startswith("on") for name in attrs) for tag, attrs in page.tags)
-    assert "{{ 7*7 }}" in page.text and "49" not in page.text.replace("149", "")
+    assert "{{ 7*1777 }}" in page.text and "12439" not in page.text
     assert html.count("</script>") == 1
 
 
