@@ -89,7 +89,7 @@ def lessons(config: Config, worlds: dict[str, World], renderer: Renderer) -> Non
 
 def imitate(seed: int) -> dict[str, Any]:
     """The warm start of a seed; returns its evaluations."""
-    taught = ("sft.episodes=320", "sft.epochs=4", "sft.batch=16", "sft.lr=3e-3", "sft.warmup=10",
+    taught = ("sft.episodes=320", "sft.epochs=12", "sft.batch=16", "sft.lr=3e-3", "sft.warmup=10",
               f"sft.path={OUT}/lessons-{seed}.jsonl")  # fmt: skip
     config = config_of("imitated", seed, 0, *RESUM, *taught)
     worlds = {w.label: World(w.id, w.args, w.label, w.weight) for w in config.worlds}
