@@ -59,7 +59,7 @@ def config_of(name: str, seed: int, steps: int, *more: str) -> Config:
         f"run.out={OUT / name}-{seed}", f"run.seed={seed}", f"run.steps={steps}", "run.threads=1",
         "run.checkpoint_every=0", "model.tiny.hidden=64", "model.tiny.layers=2", "model.tiny.vocab=380",
         "rollout.max_context=96", "rollout.max_action=8", "rollout.groups=4", "rollout.group_size=8",
-        "algorithm.advantage=rloo", "optim.lr=1e-3", "optim.betas=[0.9, 0.98]",
+        "algorithm.advantage=rloo", "optim.lr=5e-4", "optim.betas=[0.9, 0.98]",
         "eval.tasks=100", "eval.repeats=1", "eval.k=[1]", *more,
     ])  # fmt: skip
 
@@ -100,7 +100,6 @@ def imitate(seed: int) -> dict[str, Any]:
 
 def trained(kind: str, config: Config) -> dict[str, Any]:
     """Run it; returns its evaluations and what its first and last step looked like."""
-    shutil.rmtree(config.run.folder, ignore_errors=True)
     began = time.perf_counter()
     train(config)
     events = read_lines(config.run.folder / "events.jsonl")
@@ -122,7 +121,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--fresh", action="store_true", help="run again what was run before")
     args = parser.parse_args()
+    if args.fresh:
+        shutil.rmtree(OUT, ignore_errors=True)
     rows = []
     for seed in args.seeds:
         rows.append(imitate(seed))
