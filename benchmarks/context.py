@@ -131,7 +131,7 @@ def main() -> None:
         start = f"model.path={OUT}/imitated-{seed}/checkpoints/step-000000"
         for kind, keys in KINDS.items():
             steps = 0 if kind == "full" else args.steps
-            # An episode that babbles until its tokens are gone earned nothing: left out, it would teach nothing.
+            # An episode that babbles until its tokens are gone earned nothing; left out, it teaches nothing.
             learn = ("optim.lr=3e-4", 'algorithm.masked=["deadline"]')
             rows.append(trained(kind, config_of(kind, seed, steps, start, *learn, *keys)))
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
