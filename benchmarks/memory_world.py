@@ -22,7 +22,8 @@ RULES = "Say next to read on. At the end answer with the number alone."
 
 
 class Memory(gym.Env[Any, Any]):
-    """`pages` pages of `noise` words each, then the question.
+    """`pages` pages of `noise` words each, then the question. The first `facts` of them hold one each (0: all
+    do), a number of `values` many.
 
     A turn in which a page is asked for is worth nothing; the right number is outcome 1. Whatever else is said
     before the question is as good as "next": a policy is judged by what it remembers. Page and question are
@@ -33,10 +34,15 @@ class Memory(gym.Env[Any, Any]):
     observation_space = gym.spaces.Discrete(1)
     action_space = gym.spaces.Text(1_000_000)
 
-    def __init__(self, pages: int = 4, noise: int = 12, *, talk: bool = False) -> None:
-        if not 1 <= pages <= len(KEYS):
-            raise ValueError(f"pages={pages}: 1 to {len(KEYS)}")
-        self.pages, self.noise, self.talk = pages, noise, talk
+    def __init__(
+        self, pages: int = 4, noise: int = 12, *, facts: int = 0, values: int = 100, talk: bool = False
+    ) -> None:
+        if not 1 <= pages <= len(KEYS) or not 0 <= facts <= pages or not 1 <= values <= 100:
+            raise ValueError(
+                f"pages={pages}, facts={facts}, values={values}: at most {len(KEYS)}, pages, 100"
+            )
+        self.pages, self.noise, self.talk, self.values = pages, noise, talk, values
+        self.count = facts or pages
         self._turn = 0
 
     def task_ids(self, split: str, n: int) -> list[str]:
@@ -46,8 +52,8 @@ class Memory(gym.Env[Any, Any]):
     def facts(self, task: str) -> tuple[dict[str, str], str]:
         """The numbers by key, in the order of the pages, and the key that is asked for."""
         draw = random.Random(task)
-        keys = draw.sample(KEYS, self.pages)
-        return {key: f"{draw.randrange(100):02d}" for key in keys}, draw.choice(keys)
+        keys = draw.sample(KEYS, self.count)
+        return {key: f"{draw.randrange(self.values):02d}" for key in keys}, draw.choice(keys)
 
     def gold_actions(self, task: str) -> list[str]:
         """Read all pages, then answer."""
@@ -77,10 +83,11 @@ class Memory(gym.Env[Any, Any]):
             said = action.rpartition("</think>")[2].strip()
             outcome = float(said == self._facts[self._asked])
             return (), outcome, True, False, info | {"outcome": outcome}
-        key = list(self._facts)[turn]
         words = [random.Random(f"{self._task} {turn} {i}").choice(WORDS) for i in range(self.noise)]
-        fact = f"{key} is {self._facts[key]}."
-        words.insert(random.Random(f"{self._task} {turn}").randrange(self.noise + 1), fact)
+        for key, value in list(self._facts.items())[turn : turn + 1]:
+            words.insert(
+                random.Random(f"{self._task} {turn}").randrange(self.noise + 1), f"{key} is {value}."
+            )
         said = " ".join(words)
         if turn == self.pages - 1:
             said += f" What is {self._asked}?"

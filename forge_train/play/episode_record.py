@@ -5,13 +5,29 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from forge_train.play.world_pool import World
-from forge_train.trajectory import Ending, Trajectory
+from forge_train.trajectory import Ending, Segment, Trajectory
 
-if TYPE_CHECKING:
-    from forge_train.play.episode import Conversation
+
+class Recorded(Protocol):
+    """What is recorded of any conversation; see `forge_train.play.episode.Conversation`."""
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What was heard and said."""
+        ...
+
+    @property
+    def versions(self) -> list[int]:
+        """Weights version that began each action."""
+        ...
+
+    @property
+    def spans(self) -> dict[int, list[tuple[int, int]]]:
+        """(version, tokens) of the actions under way while the weights changed."""
+        ...
 
 
 MISTAKEN = ("malformed", "refused")
@@ -105,7 +121,7 @@ class EpisodeRecord:
         """What was to say the next action failed."""
         self.failed({"kind": kind, "stage": "act", "retryable": retryable, "message": str(failure)})
 
-    def trajectory(self, conversation: Conversation | None, ending: Ending, seconds: float) -> Trajectory:
+    def trajectory(self, conversation: Recorded | None, ending: Ending, seconds: float) -> Trajectory:
         """The finished trajectory; an action the world never answered earned nothing."""
         trajectory = self._trajectory
         if conversation is not None:

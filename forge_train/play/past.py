@@ -170,15 +170,17 @@ class WholePast:
         return _View(tokens, heard, messages, fits and within, asks=summary > 0)
 
     def _last_view(self, messages: Sequence[Message]) -> _View:
-        """The same with the request for the last action; an answer too long for that is not shown."""
-        view = self._appended(with_words(messages, self._settings.last_call))
-        room = self._limits.context - self._limits.action
-        if len(view.tokens) <= room and len(view.heard) + self._limits.action <= self.left:
-            return view
-        return self._appended(with_words(stubbed(messages, self._settings.stub), self._settings.last_call))
+        """The same with the request for the last action; what is too long for that is not shown: results of
+        tools first, then whatever was said."""
+        stub, call, action = self._settings.stub, self._settings.last_call, self._limits.action
+        for shown in (messages, stubbed(messages, stub)):
+            view = self._appended(with_words(shown, call))
+            if len(view.tokens) + action <= self._limits.context and len(view.heard) + action <= self.left:
+                return view
+        return self._appended(with_words([{**m, "content": stub} for m in messages[-1:]], call))
 
     def _begin(self, tokens: list[int], at: int) -> None:
-        """A new segment; the message `at` which it stands is marked for people."""
+        """A new segment; the message `at` which it begins is marked for people."""
         self.segments.append(Segment())
         self.segments[-1].hear(tokens)
         if at < len(self._told):

@@ -156,9 +156,10 @@ def test_who_reports_nothing_keeps_the_report_before():
 # --- room --------------------------------------------------------------------------------------------
 
 
-def test_an_answer_without_room_for_more_asks_for_the_last_action():
+@pytest.mark.parametrize("talk", [False, True])
+def test_an_answer_without_room_for_more_asks_for_the_last_action(talk):
     someone = player(200, **KINDS["resum"])
-    t = go(someone, pages=2, noise=150)  # the first page alone is more than there is
+    t = go(someone, pages=2, noise=150, talk=talk)  # the first page alone is more than there is
     consistent(t, someone)
     assert (t.ending, t.outcome) == ("max_turns", 0.0) and t.info["context"]["last_call"]
     prompts = [text(prompt) for prompt, _ in shown(t)]
