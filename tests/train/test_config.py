@@ -130,7 +130,7 @@ def test_an_action_must_leave_room_for_a_prompt() -> None:
 
 def test_unknown_names_list_the_known_ones() -> None:
     said = problem("algorithm.advantage=grppo")
-    assert "bilevel_gae, dr_grpo, gae, gdpo" in said and 'did you mean "grpo"?' in said
+    assert "bilevel_gae, branch, dr_grpo, gae, gdpo" in said and 'did you mean "grpo"?' in said
     said = problem("algorithm.objective=clip")
     assert "clipped" in said and "nll" in said
     for name in ("grpo", "dr_grpo", "rloo", "gae", "turn_gae", "bilevel_gae"):
