@@ -226,6 +226,8 @@ def _why_not(world: World, tasks: Iterable[str]) -> str | None:
     """Why an episode of a world cannot be taken back; None where it can."""
     env, other = world.acquire(), world.acquire()
     try:
+        if left_out := env.unwrapped.metadata.get("snapshot_leaves_out"):
+            return f"its snapshot leaves out {left_out}"
         for task in tasks:
             start = world.start(task, 0)
             env.reset(**start)

@@ -101,7 +101,13 @@ class Locked(Stairs):
         return opening
 
 
-for _class in (Stairs, Forgetful, Moody, Locked):
+class Boxed(Stairs):
+    """It says itself that not all of it comes back."""
+
+    metadata = {**Stairs.metadata, "snapshot_leaves_out": "its processes"}  # noqa: RUF012
+
+
+for _class in (Stairs, Forgetful, Moody, Locked, Boxed):
     if f"Test/{_class.__name__}-v0" not in gym.registry:
         gym.register(f"Test/{_class.__name__}-v0", entry_point=_class)
 
@@ -311,6 +317,8 @@ def test_worlds_that_cannot_be_taken_back_are_refused_with_the_reason():
     refuse_unbranched(*run_of(Forgetful, replay="true"))
     with pytest.raises(ValueError, match="TypeError: cannot pickle"):
         refuse_unbranched(*run_of(Locked))
+    with pytest.raises(ValueError, match="its snapshot leaves out its processes"):
+        refuse_unbranched(*run_of(Boxed))
 
 
 def test_a_player_that_cannot_go_back_is_refused():
