@@ -48,7 +48,7 @@ GROUPS, SIZE = 4, 4
 REACHED = 0.5
 MOST = 150_000
 """Tokens after which an estimator gives up."""
-RATES = (256.0, 1024.0, 4096.0, 16384.0)
+RATES = (256.0, 512.0, 1024.0, 4096.0)
 LUCK = 0.25
 
 
@@ -83,7 +83,6 @@ SETTINGS = {
         0.7,
         {
             "rloo": {"advantage": "rloo"},
-            "grpo": {"advantage": "grpo"},
             "branch": BRANCH,
             "branch, of the best": BRANCH | {"at": "best", "size": SIZE, "continuations": 3},
             "branch, values": BRANCH | {"branch_form": "values"},

@@ -119,9 +119,7 @@ class _Round:
         async def member(i: int) -> None:
             async with self.limit or nullcontext():
                 found[i] = await self.one(starts[i])
-                if all(
-                    found
-                ):  # whoever is last sees to it that nobody looks before the next are on their way
+                if all(found):  # nobody may look between the last of these and the next
                     played.extend(one for one in found if one is not None)
                     after.extend(following())
                     if isinstance(self.limit, Growing):
