@@ -1,6 +1,6 @@
 """Branch credit beside credit by episode on Forge/Retail-v0: tokens sampled until held-out success is there.
 
-    python benchmarks/branch_credit.py [--arms rloo branch] [--seeds 0 1 2] [--threshold 0.6]
+    python benchmarks/branch_credit.py [--arms rloo branch best] [--seeds 0 1 2] [--threshold 0.6]
 
 Both go on from the same warm start (the demo's supervised stage), with the same learning rate, until 100
 held-out tasks, played twice each, say that the threshold is reached. Every token that the policy sampled in
@@ -40,9 +40,14 @@ ARMS = {
         "algorithm.advantage=branch", "algorithm.turn_gamma=1.0", "branching.continuations=2",
         "rollout.groups=16", "rollout.group_size=2",
     ],
+    "best": [
+        "algorithm.advantage=branch", "algorithm.turn_gamma=1.0", "branching.continuations=2",
+        "branching.at=best", "rollout.groups=16", "rollout.group_size=4",
+    ],
 }  # fmt: skip
 """What is played in an update: of rloo 16 x 8 episodes; of branch 16 x 2, and two that go on from each later
-turn of each, which together say about as much."""
+turn of each, which together say about as much; of best 16 x 4, and two that go on from each later turn of
+those that earned most."""
 
 
 def warm_start(seed: int, out: Path) -> Path:
@@ -95,7 +100,7 @@ def tokens_to(points: list[dict[str, Any]], threshold: float) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=["rloo", "branch"])
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=["rloo", "branch", "best"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threshold", type=float, default=0.6)
     parser.add_argument("--every", type=int, default=4, help="updates between evaluations")

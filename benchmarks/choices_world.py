@@ -1,7 +1,8 @@
 """A chain of independent choices: every turn shows a sign, and one of a few words is right for it.
 
 The outcome is 1 only where every turn was right, so that it is nearly never seen by a policy that knows
-little; the turn rewards say of each turn whether it was.
+little; the turn rewards say of each turn whether it was. With `luck` a right word counts as wrong that often,
+and a wrong one as right: then no single episode tells much, as in worlds where other things matter as well.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Chain(Task):
 
 @dataclass
 class ChainEpisode(Episode[Chain]):
-    """Which turns were right so far."""
+    """Which turns counted as right so far."""
 
     right: list[bool] = field(default_factory=list)
 
@@ -43,8 +44,9 @@ def word_for(sign: int) -> str:
 class Choices(AgentEnv[Chain, ChainEpisode]):
     """Say the right word for each of `length` signs."""
 
-    def __init__(self, *, length: int = 16, **base: Any) -> None:
+    def __init__(self, *, length: int = 16, luck: float = 0.0, **base: Any) -> None:
         self.length = length
+        self.luck = luck
         super().__init__(max_turns=length + 1, **base)
 
     takes_others = True
@@ -69,7 +71,8 @@ class Choices(AgentEnv[Chain, ChainEpisode]):
 
     def hear(self, text: str) -> Observation | None:
         episode = self.playing
-        episode.right.append(text == word_for(episode.task.signs[len(episode.right)]))
+        right = text == word_for(episode.task.signs[len(episode.right)])
+        episode.right.append(right != (self.np_random.random() < self.luck))
         if len(episode.right) == self.length:
             return None
         return ({"role": "user", "content": self.sign(episode.task, len(episode.right))},)

@@ -1,23 +1,31 @@
-"""Credit for turns beside credit for episodes, in a world of sparse outcomes and informative turn rewards.
+"""Credit for turns beside credit for episodes, where outcomes are sparse: with turn rewards, and with none.
 
     python benchmarks/turn_credit.py [--seeds 0 1 2]
 
-The world is `choices_world.py`: sixteen independent choices, an outcome of 1 where all are right. The policy
-is a table of one logit for each sign and word, behind the engine's interface, so that nothing but the credit
-differs: groups are played by `play_group` and `play_branched`, advantages are those of `ESTIMATORS`, and the
-table takes plain steps of REINFORCE. Every estimator has the best of the same rates, by the tokens that it
-took in the mean over the seeds. Counted are all sampled tokens until the policy's exact chance to be right in
-all turns is 50%.
+The world is `choices_world.py`: independent choices of which one in four is counted the other way, and an
+outcome of 1 where all count as right. The policy is a table of one logit for each sign and word, behind the
+engine's interface, so that nothing but the credit differs: groups are played by `play_group` and
+`play_branched`, advantages are those of `ESTIMATORS`, and the table takes plain steps of REINFORCE. Two
+settings:
+
+    rewards    sixteen choices, turn rewards that say of each whether it counted, a policy that knows nothing
+    outcomes   five choices, the outcome alone, a policy that is right in 70% of turns, as after a warm start
+
+Every estimator has the best of the same rates, by the tokens that it took in the mean over the seeds. Counted
+are all sampled tokens, those of branches too, until the policy's exact chance to be right in all turns is 50%
+(without luck).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +43,51 @@ from forge_train.play.world_pool import World
 from forge_train.trajectory import Trajectory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "turn_credit.json"
-LENGTH, GROUPS, SIZE = 16, 4, 4
-"""Turns, groups of an update, episodes of a group."""
+GROUPS, SIZE = 4, 4
+"""Groups of an update, episodes of a group."""
 REACHED = 0.5
-MOST = 300_000
+MOST = 150_000
 """Tokens after which an estimator gives up."""
-RATES = (64.0, 256.0, 1024.0, 4096.0)
-ARMS: dict[str, dict[str, Any]] = {
-    "rloo, outcome alone": {"advantage": "rloo", "turn_weight": 0.0},
-    "rloo": {"advantage": "rloo"},
-    "turn_rloo": {"advantage": "turn_rloo"},
-    "turn_rloo, turn_gamma = 0.9": {"advantage": "turn_rloo", "turn_gamma": 0.9},
-    "turn_rloo, turn_gamma = 0": {"advantage": "turn_rloo", "turn_gamma": 0.0},
-    "mt_grpo": {"advantage": "mt_grpo"},
-    "branch": {
-        "advantage": "branch",
-        "turn_gamma": 1.0,
-        "size": 2,
-        "continuations": 1,
-        "branch_train": "first",
-    },
+RATES = (256.0, 512.0, 1024.0, 4096.0)
+LUCK = 0.25
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A world and a policy to begin with."""
+
+    length: int
+    turn_weight: float
+    known: float
+    """Probability of the right word."""
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+BRANCH = {"advantage": "branch", "turn_gamma": 1.0, "size": 2, "continuations": 2}
+SETTINGS = {
+    "rewards": Setting(
+        16,
+        1.0,
+        1 / len(WORDS),
+        {
+            "rloo": {"advantage": "rloo"},
+            "turn_rloo": {"advantage": "turn_rloo"},
+            "turn_rloo, turn_gamma = 0.9": {"advantage": "turn_rloo", "turn_gamma": 0.9},
+            "turn_rloo, turn_gamma = 0": {"advantage": "turn_rloo", "turn_gamma": 0.0},
+            "mt_grpo": {"advantage": "mt_grpo"},
+        },
+    ),
+    "outcomes": Setting(
+        5,
+        0.0,
+        0.7,
+        {
+            "rloo": {"advantage": "rloo"},
+            "branch": BRANCH,
+            "branch, of the best": BRANCH | {"at": "best", "size": SIZE, "continuations": 3},
+            "branch, values": BRANCH | {"branch_form": "values"},
+        },
+    ),
 }
 END, SAYS = 0, 1
 """Tokens: the end of an action; from 1 on, words; from 1 + len(WORDS) on, signs."""
@@ -69,8 +102,10 @@ class Table:
     reproducible = shares_weights = True
     version = 0
 
-    def __init__(self) -> None:
+    def __init__(self, known: float) -> None:
         self.logits = np.zeros((SIGNS, len(WORDS)))
+        for sign in range(SIGNS):
+            self.logits[sign, WORDS.index(word_for(sign))] = math.log(known * (len(WORDS) - 1) / (1 - known))
 
     # -- as a renderer: a sign is one token, and so is a word
 
@@ -101,10 +136,10 @@ class Table:
         grown = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
         return np.asarray(grown / grown.sum(axis=1, keepdims=True))
 
-    def solves(self) -> float:
+    def solves(self, length: int) -> float:
         """The chance to be right in all turns of a chain of random signs."""
         right = [self.chances()[sign, WORDS.index(word_for(sign))] for sign in range(SIGNS)]
-        return float(np.mean(right)) ** LENGTH
+        return float(np.mean(right)) ** length
 
     def learn(
         self, groups: Sequence[Sequence[Trajectory]], rows: Sequence[Sequence[list[float]]], rate: float
@@ -123,14 +158,17 @@ class Table:
         self.logits += rate * slope / count
 
 
-def run(arm: str, rate: float, seed: int) -> int | None:
+def run(setting: Setting, arm: str, rate: float, seed: int) -> int | None:
     """Tokens until the table is good enough; None if it never is."""
-    keys = dict(ARMS[arm])
-    weight, size = keys.pop("turn_weight", 1.0), keys.pop("size", SIZE)
-    forking = Forking("branch", BranchingConfig(continuations=keys.pop("continuations", 1)))
+    keys = dict(setting.arms[arm])
+    size = keys.pop("size", SIZE)
+    branching = {key: keys.pop(key) for key in ("continuations", "at") if key in keys}
+    forking = Forking("branch", BranchingConfig(**branching))
     config = AlgorithmConfig(**keys)
-    table, tokens, number = Table(), 0, 0
-    world = World(f"choices_world:{ID}", {"length": LENGTH, "turn_weight": weight})
+    table, tokens, number = Table(setting.known), 0, 0
+    world = World(
+        f"choices_world:{ID}", {"length": setting.length, "luck": LUCK, "turn_weight": setting.turn_weight}
+    )
     player = TokenPlayer(table, table, Sampling(max_tokens=2))  # type: ignore[arg-type]
 
     async def play(index: int) -> list[Trajectory]:
@@ -146,12 +184,12 @@ def run(arm: str, rate: float, seed: int) -> int | None:
 
     async def learn() -> int | None:
         nonlocal tokens, number
-        while tokens < MOST and table.solves() < REACHED:
+        while tokens < MOST and table.solves(setting.length) < REACHED:
             groups = [await play(number + i) for i in range(GROUPS)]
             number += GROUPS
             tokens += sum(t.sampled for group in groups for t in group)
             table.learn(groups, [ESTIMATORS[config.advantage](group, config) for group in groups], rate)
-        return tokens if table.solves() >= REACHED else None
+        return tokens if table.solves(setting.length) >= REACHED else None
 
     return asyncio.run(learn())
 
@@ -159,20 +197,20 @@ def run(arm: str, rate: float, seed: int) -> int | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     args = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    known = {(r["arm"], r["rate"], r["seed"]) for r in found}
-    for arm in args.arms:
-        for rate in args.rates:
-            for seed in args.seeds:
-                if (arm, rate, seed) not in known:
-                    found.append({"arm": arm, "rate": rate, "seed": seed, "tokens": run(arm, rate, seed)})
-                    RESULTS.write_text(json.dumps(found, indent=1))
-    print("| estimator | best rate | tokens to 50%, by seed | mean |\n|---|---|---|---|")
-    for arm in args.arms:
-        print(row(arm, [r for r in found if r["arm"] == arm]))
+    known = {(r["setting"], r["arm"], r["rate"], r["seed"]): r["tokens"] for r in found}
+    for name in args.settings:
+        for arm, rate, seed in itertools.product(SETTINGS[name].arms, RATES, args.seeds):
+            if (name, arm, rate, seed) in known or known.get((name, arm, rate, args.seeds[0]), 0) is None:
+                continue  # a rate with which one seed never arrives is none for the others
+            known[name, arm, rate, seed] = tokens = run(SETTINGS[name], arm, rate, seed)
+            found.append({"setting": name, "arm": arm, "rate": rate, "seed": seed, "tokens": tokens})
+            RESULTS.write_text(json.dumps(found, indent=1))
+        print(f"\n{name}\n\n| estimator | best rate | tokens to 50%, by seed | mean |\n|---|---|---|---|")
+        for arm in SETTINGS[name].arms:
+            print(row(arm, [r for r in found if (r["setting"], r["arm"]) == (name, arm)]), flush=True)
 
 
 def row(arm: str, found: Sequence[dict[str, Any]]) -> str:

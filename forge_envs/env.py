@@ -80,7 +80,8 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1, "quick": True}  # type: ignore[misc]
-    """`quick`: a step never waits (no HTTP, no container), so a trainer may run it inline."""
+    """`quick`: a step never waits (no HTTP, no container), so a trainer may run it inline.
+    `snapshot_leaves_out`, where it is there: in words, what of an episode `restore` does not bring back."""
     splits: tuple[str, ...] = ("train", "test")
     """What `task_ids` can be asked for; no task is in two of them."""
     toolkit_type: type | None = None

@@ -20,17 +20,19 @@ READ = {
     "tree_grpo": ("points", "rounds", "replay"),
 }
 """Keys of [branching] that each of them reads."""
-CHOOSING = {"every": (), "random": ("chance",), "entropy": ("points", "first_tokens")}
+CHOOSING = {"every": (), "random": ("chance",), "entropy": ("points", "first_tokens"), "best": ()}
 """Those that "branch" reads besides, by `at`."""
 
 
 class BranchingConfig(Section):
     """Episodes that begin inside of another: with advantage = "branch", "arpo" or "tree_grpo"."""
 
-    at: Literal["every", "random", "entropy"] = "every"
+    at: Literal["every", "random", "entropy", "best"] = "every"
     """For branch: the turns to go on from again. every: all but the first, which the members of a group
     share anyway. random: each with `chance`. entropy: the `points` of an episode at which the policy was
-    least sure, by the mean surprise (-log p) of the first tokens it said there."""
+    least sure, by the mean surprise (-log p) of the first tokens it said there. best: all later turns of the
+    episodes that earned most, where a group's earned unequally: there what follows may turn out either way,
+    and behind a mistake nothing would."""
     chance: float = Field(default=0.5, ge=0, le=1)
     """Probability to branch at a turn; for arpo that of a turn as sure as the first one (alpha)."""
     points: PositiveInt = 2
@@ -60,7 +62,7 @@ class BranchingConfig(Section):
     def peers(self) -> bool:
         """Whether turns are chosen without a look at what followed: then who was there first is as good a
         sample as those that go on from there."""
-        return self.at != "entropy" and not self.episodes and not self.tokens
+        return self.at in ("every", "random") and not self.episodes and not self.tokens
 
 
 class BranchedSections(Protocol):
@@ -89,7 +91,7 @@ def refuse_branching(config: BranchedSections) -> None:
             'use another advantage, e.g. "turn_rloo"'
         )
     if algorithm.branch_form == "values" and not branching.peers:
-        which = "at" if branching.at == "entropy" else "episodes" if branching.episodes else "tokens"
+        which = "episodes" if branching.episodes else "tokens" if branching.tokens else "at"
         raise ValueError(
             f'algorithm.branch_form = "values" with branching.{which} = {getattr(branching, which)!r}: turns '
             "would be chosen by what followed, and the values between them biased; use branch_form = "

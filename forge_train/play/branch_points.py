@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_train.config import BranchingConfig
+from forge_train.learn.comparing import earned_the_same, equal, size_of
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory, branch_of
 
@@ -64,6 +65,7 @@ def _wanted(
     config: BranchingConfig, group: Sequence[Trajectory], turns: Turns, draw: random.Random
 ) -> Iterator[Point]:
     """Turns after the first of each episode, as `branching.at` says."""
+    best = _best(group, turns)
     for member, trajectory in enumerate(group):
         later = range(1, turns.get(member, 0))
         match config.at:
@@ -74,8 +76,19 @@ def _wanted(
             case "entropy":
                 unsure = {turn: _mean(surprise(trajectory, turn, config.first_tokens)) for turn in later}
                 chosen = sorted(sorted(later, key=lambda turn: -unsure[turn])[: config.points])
+            case "best":
+                chosen = list(later) if member in best else []
         for turn in chosen:
             yield Point(member, turn, config.continuations)
+
+
+def _best(group: Sequence[Trajectory], turns: Turns) -> set[int]:
+    """The members that earned most; none where all earned the same."""
+    members = [group[member] for member in turns]
+    if not members or earned_the_same(members):
+        return set()
+    most = max(t.episode_return for t in members)
+    return {member for member in turns if equal([group[member].episode_return, most], size_of(group[member]))}
 
 
 def _affordable(

@@ -121,9 +121,7 @@ class _Round:
         async def member(i: int) -> None:
             async with self.limit or nullcontext():
                 found[i] = await self.one(starts[i])
-                if all(
-                    found
-                ):  # whoever is last sees to it that nobody looks before the next are on their way
+                if all(found):  # nobody may look between the last of these and the next
                     played.extend(one for one in found if one is not None)
                     after.extend(following())
                     if isinstance(self.limit, Growing):
@@ -229,6 +227,8 @@ def _why_not(world: World, tasks: Iterable[str]) -> str | None:
     """Why an episode of a world cannot be taken back; None where it can."""
     env, other = world.acquire(), world.acquire()
     try:
+        if left_out := env.unwrapped.metadata.get("snapshot_leaves_out"):
+            return f"its snapshot leaves out {left_out}"
         for task in tasks:
             start = world.start(task, 0)
             env.reset(**start)

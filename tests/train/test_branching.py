@@ -101,7 +101,13 @@ class Locked(Stairs):
         return opening
 
 
-for _class in (Stairs, Forgetful, Moody, Locked):
+class Boxed(Stairs):
+    """It says itself that not all of it comes back."""
+
+    metadata = {**Stairs.metadata, "snapshot_leaves_out": "its processes"}  # noqa: RUF012
+
+
+for _class in (Stairs, Forgetful, Moody, Locked, Boxed):
     if f"Test/{_class.__name__}-v0" not in gym.registry:
         gym.register(f"Test/{_class.__name__}-v0", entry_point=_class)
 
@@ -237,6 +243,17 @@ def test_entropy_chooses_the_turns_at_which_the_policy_was_least_sure():
     assert began(group) == [(0, 2), (0, 2), (1, 2), (1, 2)]
 
 
+def test_the_best_of_a_group_branch_where_it_earned_unequally():
+    """Two turns against four; with the same ways to play for all there is no best."""
+    world = World(id_of(Stairs))
+    seed = next(s for s in range(50) if len({sum(t.rewards) for t in played(world, seed=s)[:2]}) == 2)
+    group = played(world, seed=seed, at="best", continuations=1)
+    best = max((0, 1), key=lambda i: sum(group[i].rewards))
+    assert began(group) == [(best, turn) for turn in range(1, len(group[best].rewards))]
+    assert not any(branch_of(t, i).peer for i, t in enumerate(group))
+    assert began(played(world, always, at="best")) == []
+
+
 def test_arpo_fills_its_group_with_branches_where_entropy_rose_or_from_the_beginning():
     world, keys = World(id_of(Stairs)), {"advantage": "arpo", "continuations": 1, "episodes": 4}
     risen = played(world, engine=Wavering(always), chance=0.0, rise=10.0, rise_unit=1.0, **keys)
@@ -300,6 +317,8 @@ def test_worlds_that_cannot_be_taken_back_are_refused_with_the_reason():
     refuse_unbranched(*run_of(Forgetful, replay="true"))
     with pytest.raises(ValueError, match="TypeError: cannot pickle"):
         refuse_unbranched(*run_of(Locked))
+    with pytest.raises(ValueError, match="its snapshot leaves out its processes"):
+        refuse_unbranched(*run_of(Boxed))
 
 
 def test_a_player_that_cannot_go_back_is_refused():
@@ -320,6 +339,7 @@ def test_a_player_that_cannot_go_back_is_refused():
             ["algorithm.branch_form=values", "branching.at=entropy"],
             'use branch_form = "siblings", or at = "ev',
         ),
+        (["algorithm.branch_form=values", "branching.at=best"], "turns would be chosen by what followed"),
         (["algorithm.branch_form=values", "branching.episodes=3"], "with branching.episodes = 3"),
         (["algorithm.advantage=arpo"], "branching.episodes = 0 .* set it, e.g. to group_size"),
         (["agent.command=['x']"], "agent program cannot be taken back"),

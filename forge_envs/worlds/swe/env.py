@@ -109,7 +109,11 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
     - v0: the first.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {**AgentEnv.metadata, "quick": False}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        **AgentEnv.metadata,
+        "quick": False,
+        "snapshot_leaves_out": "processes, and what commands changed outside of the work folder",
+    }
 
     def __init__(
         self,
