@@ -1,11 +1,11 @@
 """What each way to choose tasks and groups does with its episodes, for a policy that does not change.
 
-    python -m benchmarks.sampling            # some seconds; writes benchmarks/results/sampling.json
+    python benchmarks/sampling.py            # some seconds; writes benchmarks/results/sampling.json
 
 100 tasks, most of which the policy always or never solves: the chance is a sigmoid of a normal number
 times 4. Every way plays 100 updates of 8 groups of 8 with the curriculum and the mixture of `forge_train`.
-Counted are the share of the episodes that stand in a group with spread, the different tasks with a lesson in an
-update, and the episodes played for one. It says how far episodes go, not how well one learns from them.
+Counted are the share of the episodes that stand in a group with spread, the different tasks with a lesson in
+an update, and the episodes played for one. It says how far episodes go, not how well one learns from them.
 """
 
 from __future__ import annotations

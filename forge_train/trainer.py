@@ -28,9 +28,9 @@ from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
 from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.learn.mixture import Mixture
+from forge_train.learn.shaping import shaped
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
-from forge_train.play.shaping import shaped
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
 from forge_train.record.step_metrics import Metrics, lags, summary, time_to_groups

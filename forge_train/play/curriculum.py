@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forge_train.config import Config, CurriculumConfig, TemperatureConfig
-from forge_train.play.difficulty import Difficulty, Past, Played, Plays, read_passes
+from forge_train.play.difficulty import Difficulty, Plays, read_passes
 from forge_train.play.schedules import cooled, horizon
 from forge_train.play.world_pool import World
+from forge_train.record.played import Past, Played
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_train.play.difficulty import Past, Played
+from forge_train.record.played import Past, Played
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.trajectory import Trajectory
 

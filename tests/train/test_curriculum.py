@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from forge_train.config import CurriculumConfig, TemperatureConfig
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw, Terms
-from forge_train.play.difficulty import Past, Played, Plays, as_passes, read_passes
+from forge_train.play.difficulty import Plays, as_passes, read_passes
+from forge_train.record.played import Past, Played
 from forge_train.trajectory import Trajectory
 
 TASKS = {"a": [f"a{i}" for i in range(12)], "b": [f"b{i}" for i in range(5)]}
