@@ -33,9 +33,9 @@ from forge_train.learn.losses import holds
 from forge_train.learn.masks import compare, masked_share, trained_endings
 from forge_train.learn.mixture import Mixture
 from forge_train.learn.passes import Passes
+from forge_train.learn.shaping import shaped
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw
-from forge_train.play.shaping import shaped
 from forge_train.play.waves import Waves
 from forge_train.record.journal import Group, Journal
 from forge_train.record.library import Library

@@ -30,7 +30,7 @@ class TemperatureConfig(Section):
     gain: NonNegativeFloat | None = None
     """By so much above, at least, it must be to count as progress."""
     split: str = ""
-    """Tasks to judge on, a split of its own: the score on eval.split would be flattered by a choice on it.
+    """Tasks to judge on, a split of its own: a choice made on eval.split would flatter the score there.
     Empty: the tasks of the training split that come after those trained on."""
     tasks: PositiveInt = 50
     """How many of each world."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from forge_train.config import Config, CurriculumConfig
 from forge_train.learn.masks import compare
-from forge_train.play.shaping import parts_told
+from forge_train.learn.shaping import parts_told
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import SUCCESS, Trajectory
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forge_train.config import Config, CurriculumConfig, TemperatureConfig
-from forge_train.play.difficulty import Difficulty, Past, Played, Plays, read_passes
+from forge_train.play.difficulty import Difficulty, Plays, read_passes
 from forge_train.play.schedules import cooled, horizon
 from forge_train.play.world_pool import World
+from forge_train.record.played import Played, RunSoFar
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory
 
@@ -110,7 +111,7 @@ class Curriculum:
         played = (Played.of(group) for group in groups)
         self._difficulty.learned(update, [one for one in played if one is not None])
 
-    def remember(self, past: Past) -> None:
+    def remember(self, past: RunSoFar) -> None:
         """The run was begun before: go on with the draws that follow."""
         for update, played in past.taken.items():
             self._difficulty.learned(update, played)
@@ -228,7 +229,7 @@ class Curriculum:
                 )
 
 
-def curriculum_of(config: Config, worlds: Mapping[str, World], past: Past | None = None) -> Curriculum:
+def curriculum_of(config: Config, worlds: Mapping[str, World], past: RunSoFar | None = None) -> Curriculum:
     """The tasks of a run of `config`, whose worlds are given by label. Raises ValueError."""
     found = Curriculum(
         {w.label: worlds[w.label].tasks(w.split, w.tasks) for w in config.worlds},
@@ -243,5 +244,5 @@ def curriculum_of(config: Config, worlds: Mapping[str, World], past: Past | None
             passes=read_passes(config.curriculum.passes) if config.curriculum.passes else None,
         ),
     )
-    found.remember(past or Past())
+    found.remember(past or RunSoFar())
     return found

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forge_train.config import CurriculumConfig
+from forge_train.record.played import Played
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import SUCCESS, Trajectory, branch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,48 +43,6 @@ class Plays:
     def solved_in(self, most: int) -> bool:
         """Whether one of the first `most` plays solved it."""
         return self.first is not None and self.first < most
-
-
-@dataclass(frozen=True, slots=True)
-class Played:
-    """What became of one group.
-
-    >>> Played("retail", "t1", plays=8, solved=3).told()
-    {'world': 'retail', 'task': 't1', 'plays': 8, 'solved': 3}
-    """
-
-    world: str
-    task: str
-    plays: int
-    """Members that the policy ended, whatever became of them: failed machines say nothing."""
-    solved: int
-
-    @classmethod
-    def of(cls, group: Sequence[Trajectory]) -> Played | None:
-        """Of a group that was played; None for one without members. Neither branches of an episode nor
-        judgements of it are plays of its task."""
-        if not group or "task" not in group[0].info:
-            return None
-        whole = [t for t in group if "judges" not in t.info and branch_of(t, 0).root]
-        counted = [t for t in whole if t.ending not in ("failed", "cancelled")]
-        solved = sum((t.outcome or 0.0) >= SUCCESS for t in counted)
-        return cls(str(group[0].info.get("world", "")), str(group[0].info["task"]), len(counted), solved)
-
-    def told(self) -> dict[str, Any]:
-        """As the journal has it."""
-        return {"world": self.world, "task": self.task, "plays": self.plays, "solved": self.solved}
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What of a run so far decides what it plays next."""
-
-    updates: Sequence[int] = ()
-    """Of each group so far, the update that it was meant for."""
-    taken: Mapping[int, Sequence[Played]] = field(default_factory=dict)
-    """By update what became of the groups that it took, those without a lesson included."""
-    warmed: Mapping[int, float] = field(default_factory=dict)
-    """Temperatures that held-out tasks chose, by the update after which they did."""
 
 
 class Difficulty:

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_train.play.difficulty import Past, Played
+from forge_train.record.played import Played, RunSoFar
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.trajectory import Trajectory
 
@@ -91,9 +91,9 @@ class Journal:
             if int(path.name.split(".")[0]) not in kept:
                 path.unlink()
 
-    def past(self, warmed: dict[int, float]) -> Past:
+    def past(self, warmed: dict[int, float]) -> RunSoFar:
         """What decides what a run that goes on plays next; `warmed` as of `evaluation.warming`."""
-        return Past(self.updates, self.history, warmed)
+        return RunSoFar(self.updates, self.history, warmed)
 
     def recent(self) -> dict[int, list[Group]]:
         """The groups of the last `recall` updates before the checkpoint, as far as they can be read."""

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from forge_train.config import CurriculumConfig, TemperatureConfig
 from forge_train.play.admission import Admission
 from forge_train.play.curriculum import Curriculum, Draw, Terms
-from forge_train.play.difficulty import Past, Played, Plays, as_passes, read_passes
+from forge_train.play.difficulty import Plays, as_passes, read_passes
+from forge_train.record.played import Played, RunSoFar
 from forge_train.trajectory import Trajectory
 
 TASKS = {"a": [f"a{i}" for i in range(12)], "b": [f"b{i}" for i in range(5)]}
@@ -230,7 +231,7 @@ def test_a_run_that_goes_on_draws_what_it_would_have(
         taken[update] = [one for row in rows if (one := Played.of(row))]
     again = curriculum(seed=seed, latest=latest, temperature=falls, **way)
     begun = min(cut + latest, 10) * groups
-    again.remember(Past([d.update for d in draws[:begun]], {u: t for u, t in taken.items() if u < cut}))
+    again.remember(RunSoFar([d.update for d in draws[:begun]], {u: t for u, t in taken.items() if u < cut}))
     for update in range(cut, 10):
         begun = max(begun, min(update + latest + 1, 10) * groups)
         assert [again.draw(i, i // groups) for i in range(begun)] == draws[:begun]

@@ -11,7 +11,7 @@ import gymnasium as gym
 import pytest
 
 from forge_train import cli
-from forge_train.config import Config, load
+from forge_train.config import Config, WorldConfig, load
 from forge_train.evaluation.warming import held_out
 from forge_train.play.difficulty import Plays, read_passes
 from forge_train.play.world_pool import World
@@ -37,8 +37,16 @@ class Luck(Echo):
         return (), 1.0, False, True, {"task": self.task, "outcome": 1.0}
 
 
+class FewLuck(Luck):
+    """Has five tasks."""
+
+    def task_ids(self, split: str, n: int) -> list[str]:
+        return super().task_ids(split, min(n, 5))
+
+
 if "Test/Luck-v0" not in gym.registry:
     gym.register("Test/Luck-v0", entry_point=Luck)
+    gym.register("Test/FewLuck-v0", entry_point=FewLuck)
 
 LUCK = [*ODD, "worlds.0.id=tests.train.test_sampling_runs:Test/Luck-v0", "worlds.0.args={turns=1}"]
 
@@ -187,9 +195,12 @@ def test_a_temperature_is_chosen_by_tasks_that_nobody_trains_on(tmp_path: Path) 
         assert held_out(config, told, world) == ["train/5", "train/6"]
         named = luck(tmp_path, *WAYS["warmer"], "temperature.split=validation")
         assert held_out(named, told, world) == ["validation/0", "validation/1"]
-        world.tasks = lambda split, n: ["train/0"]  # type: ignore[method-assign]
-        with pytest.raises(ValueError, match="none is left to choose a temperature by"):
-            held_out(config, told, world)
+    few = WorldConfig(id="tests.train.test_sampling_runs:Test/FewLuck-v0", tasks=5)
+    with (
+        closing(World(few.id, few.args, few.label)) as world,
+        pytest.raises(ValueError, match="none is left to choose a temperature by"),
+    ):
+        held_out(config, few, world)
 
 
 def test_nobody_to_measure_by_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

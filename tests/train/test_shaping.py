@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forge_train.config import AlgorithmConfig, ShapingConfig
 from forge_train.learn.advantages import gdpo, grpo
-from forge_train.play.shaping import (
+from forge_train.learn.shaping import (
     OF_MACHINES,
     length_rewards,
     length_weight,
