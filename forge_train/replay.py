@@ -176,8 +176,8 @@ def _refuse_beside(path: Path, config: Config, changed: Config) -> None:
     for distill in (config.distill, changed.distill):
         if distill.past or distill.amend or distill.demonstrations:
             raise ValueError(
-                f"{path}: its rounds learn beside what they played (distill.past, amend, demonstrations), and "
-                "a replay has only that; replay a run without these"
+                f"{path}: its rounds learn beside what they played (distill.past, amend, demonstrations), "
+                "and a replay has only that; replay a run without these"
             )
 
 
