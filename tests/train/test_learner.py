@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from forge_train.config import LossConfig, OptimConfig
 from forge_train.learn import learner as module
 from forge_train.learn.advantages import rloo
-from forge_train.learn.learner import Learner, score
+from forge_train.learn.head import score
+from forge_train.learn.learner import Learner
 from forge_train.learn.losses import OBJECTIVES
 from forge_train.learn.trained_model import schedule
 from forge_train.trajectory import WORLD, Segment, Trajectory
