@@ -203,7 +203,7 @@ def _refuse_beside(path: Path, config: Config, changed: Config) -> None:
     for distill in (config.distill, changed.distill):
         if distill.past or distill.amend or distill.demonstrations:
             raise ValueError(
-                f"{path}: its rounds learn more than what they played (distill.past, amend, demonstrations), "
+                f"{path}: its rounds learn beside what they played (distill.past, amend, demonstrations), "
                 "and a replay has only that; replay a run without these"
             )
 
