@@ -20,14 +20,14 @@ NO_SUCCESS = "a test that must pass did not"
 
 
 @dataclass(frozen=True)
-class Control:
+class GoldRuns:
     """What gold says about a run: `same` with the run's own canaries, `once` with any, remembered."""
 
     same: Callable[[], Trial]
     once: Callable[[], Trial]
 
 
-def doubt(task: SweTask, planting: Planting, trial: Trial, control: Control) -> str:
+def doubt(task: SweTask, planting: Planting, trial: Trial, control: GoldRuns) -> str:
     """Why a run in which every test passed is not believed; empty if it is. Raises MachineError."""
     if not trial.ended:
         return NOT_ENDED

@@ -16,7 +16,7 @@ from typing import Any
 
 from forge_envs.sandbox import Result, SandboxError
 from forge_envs.worlds.swe.canaries import Planting, plant
-from forge_envs.worlds.swe.control import Control, doubt, spoiled
+from forge_envs.worlds.swe.control import GoldRuns, doubt, spoiled
 from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.logs import as_file, contradiction
@@ -219,7 +219,7 @@ def _watched(
         fail_to_pass=min(found.fail_to_pass, shares[0]),
         pass_to_pass=min(found.pass_to_pass, shares[1]),
     )
-    control = Control(
+    control = GoldRuns(
         same=lambda: _gold_trial(task, ground, planting, timeout),
         once=lambda: _remembered(task, ground, planting, timeout),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -154,10 +155,13 @@ def _unquoted(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+
+
 def _checked(path: str) -> str:
     pieces = path.split("/")
-    if not path.isprintable():  # git, patch and we would each read it in their own way
-        raise PatchError(f"a patch cannot name {path!r}: it has characters that are no print")
+    if _CONTROL & set(map(unicodedata.category, path)):  # git and patch read such names each in its own way
+        raise PatchError(f"a patch cannot name {path!r}: it has control characters")
     if not path or path.startswith("/") or {"", ".", ".."} & set(pieces) or ".git" in map(str.lower, pieces):
         raise PatchError(f"a patch cannot change {path!r}")
     return path
