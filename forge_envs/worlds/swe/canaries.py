@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from forge_envs.worlds.swe.slips import FunctionNode, Positions, Slip, slips
+from forge_envs.slips import FunctionNode, Positions, Slip, slips
 
 FAILING, PASSING = 3, 2
 """How many of each kind a file gets at most."""
