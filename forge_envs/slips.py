@@ -37,7 +37,7 @@ LITERAL, WRAPPED, TURNED, CALLED, ADDED = range(5)
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class TextEdit:
     """A part of the text, in bytes from its beginning, and what stands there instead."""
 
     start: int
@@ -50,7 +50,7 @@ class Slip:
     """One change after which a test fails."""
 
     kind: int
-    edits: tuple[Edit, ...]
+    edits: tuple[TextEdit, ...]
 
 
 class Positions:
@@ -93,7 +93,7 @@ def slips(test: FunctionNode, positions: Positions, rng: random.Random) -> list[
         value = rng.randint(2, 99)
         claim = f"\n{' ' * test.body[0].col_offset}assert {value} == {value + rng.randint(1, 9)}"
         end = positions.of(last)[1]
-        found.append(Slip(ADDED, (Edit(end, end, claim),)))
+        found.append(Slip(ADDED, (TextEdit(end, end, claim),)))
     return sorted(found, key=lambda slip: slip.kind)
 
 
@@ -110,7 +110,7 @@ def _certain(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _of_assert(
-    claim: ast.expr, positions: Positions, rng: random.Random, tables: dict[str, tuple[Edit, ...]]
+    claim: ast.expr, positions: Positions, rng: random.Random, tables: dict[str, tuple[TextEdit, ...]]
 ) -> Iterator[Slip]:
     start, end = positions.of(claim)
     if isinstance(claim, ast.Compare) and len(claim.ops) == 1 and isinstance(claim.ops[0], (ast.Eq, ast.Is)):
@@ -124,18 +124,18 @@ def _of_assert(
                 return
         if isinstance(claim.ops[0], ast.Eq):
             at, to = positions.of(sides[0])
-            yield Slip(WRAPPED, (Edit(at, at, "["), Edit(to, to, "]")))
+            yield Slip(WRAPPED, (TextEdit(at, at, "["), TextEdit(to, to, "]")))
             return
-    yield Slip(TURNED, (Edit(start, start, "not ("), Edit(end, end, ")")))
+    yield Slip(TURNED, (TextEdit(start, start, "not ("), TextEdit(end, end, ")")))
 
 
 def _of_call(call: ast.Call, positions: Positions, rng: random.Random) -> Iterator[Slip]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if name in OPPOSITES:
         end = positions.of(call.func)[1]
-        yield Slip(TURNED, (Edit(end - len(name), end, OPPOSITES[name]),))
+        yield Slip(TURNED, (TextEdit(end - len(name), end, OPPOSITES[name]),))
     elif name.startswith("assertRaises") and call.args:
-        yield Slip(WRAPPED, (Edit(*positions.of(call.args[0]), rng.choice(OTHERS)),))
+        yield Slip(WRAPPED, (TextEdit(*positions.of(call.args[0]), rng.choice(OTHERS)),))
     elif name in EQUAL:
         for side in reversed(call.args[:2]):
             if (edit := _other(side, positions, rng)) is not None:
@@ -143,7 +143,7 @@ def _of_call(call: ast.Call, positions: Positions, rng: random.Random) -> Iterat
                 return
         if call.args:
             at, to = positions.of(call.args[0])
-            yield Slip(WRAPPED, (Edit(at, at, "["), Edit(to, to, "]")))
+            yield Slip(WRAPPED, (TextEdit(at, at, "["), TextEdit(to, to, "]")))
     else:
         for side in reversed(call.args):
             if (edit := _other(side, positions, rng)) is not None:
@@ -166,12 +166,12 @@ def _of_raises(node: ast.With | ast.AsyncWith, positions: Positions, rng: random
     call = _raises(node)
     if call is None or "arn" in ast.unparse(call.func):
         return
-    yield Slip(WRAPPED, (Edit(*positions.of(call.args[0]), rng.choice(OTHERS)),))
+    yield Slip(WRAPPED, (TextEdit(*positions.of(call.args[0]), rng.choice(OTHERS)),))
 
 
-def _tables(test: FunctionNode, positions: Positions, rng: random.Random) -> dict[str, tuple[Edit, ...]]:
+def _tables(test: FunctionNode, positions: Positions, rng: random.Random) -> dict[str, tuple[TextEdit, ...]]:
     """By name of a parameter of `parametrize`: the edits that change its value in every row."""
-    found: dict[str, tuple[Edit, ...]] = {}
+    found: dict[str, tuple[TextEdit, ...]] = {}
     for mark in test.decorator_list:
         if not isinstance(mark, ast.Call) or getattr(mark.func, "attr", "") != "parametrize":
             continue
@@ -179,7 +179,7 @@ def _tables(test: FunctionNode, positions: Positions, rng: random.Random) -> dic
             continue
         names = _names(mark.args[0])
         for at, name in enumerate(names):
-            edits: list[Edit] = []
+            edits: list[TextEdit] = []
             for row in mark.args[1].elts:
                 cell = _cell(row, at, len(names))
                 edit = _other(cell, positions, rng) if cell is not None else None
@@ -211,11 +211,11 @@ def _cell(row: ast.expr, at: int, wide: int) -> ast.expr | None:
     return cells[at] if at < len(cells) else None
 
 
-def _other(node: ast.expr, positions: Positions, rng: random.Random) -> Edit | None:
+def _other(node: ast.expr, positions: Positions, rng: random.Random) -> TextEdit | None:
     """A change of a literal after which it is another value; None for what is no literal."""
     if isinstance(node, ast.Constant):
         text = other_value(node.value, rng)
-        return Edit(*positions.of(node), text) if text is not None else None
+        return TextEdit(*positions.of(node), text) if text is not None else None
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return _other(node.operand, positions, rng) if isinstance(node.operand, ast.Constant) else None
     inner: list[ast.expr] = []
@@ -228,7 +228,7 @@ def _other(node: ast.expr, positions: Positions, rng: random.Random) -> Edit | N
         inner = list(node.args) if name in CONSTRUCTORS else []
     empty = {ast.List: "[0]", ast.Tuple: "(0,)", ast.Dict: "{0: 0}"}.get(type(node))
     if not inner:
-        return Edit(*positions.of(node), empty) if empty else None
+        return TextEdit(*positions.of(node), empty) if empty else None
     for one in rng.sample(inner, len(inner)):
         if (edit := _other(one, positions, rng)) is not None:
             return edit

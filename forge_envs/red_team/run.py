@@ -10,6 +10,9 @@ from typing import Any
 from forge_envs.errors import MachineError
 from forge_envs.red_team.attack import attacks_of
 from forge_envs.red_team.swe import Repository, source_of
+from forge_envs.worlds.polyglot.env import PolyglotEnv
+from forge_envs.worlds.polyglot.exercise import Exercise
+from forge_envs.worlds.polyglot.verdict import verdict
 from forge_envs.worlds.swe import patch as patches
 from forge_envs.worlds.swe.env import SweEnv
 from forge_envs.worlds.swe.judge import judge
@@ -63,6 +66,28 @@ def attack_swe(env: SweEnv, tasks: Sequence[str], names: Iterable[str], timeout:
             yield Outcome(name, attack.fault, task_id, official, ours, why, taken, attack.open)
 
 
+def attack_polyglot(
+    env: PolyglotEnv, tasks: Sequence[str], names: Iterable[str], timeout: float
+) -> Iterator[Outcome]:
+    """The same for a world of exercises: an attack is of one language, and fits its exercises alone."""
+    for name, attack in attacks_of("polyglot", names).items():
+        for task_id in tasks:
+            began = time.monotonic()
+            task = env.find(task_id)
+            edited: Any = attack.make(task) if isinstance(task, Exercise) else None
+            if edited is None:
+                continue
+            official: float | None
+            ours: float | None
+            try:
+                found = verdict(task, task.files(edited), sandbox=env.sandbox, timeout=timeout)
+                official, ours, why = float(found.command_passed), float(found.passed), found.output[-200:]
+            except MachineError as error:
+                official, ours, why = None, None, f"the machine failed: {error}"
+            taken = time.monotonic() - began
+            yield Outcome(name, attack.fault, task_id, official, ours, why, taken, attack.open)
+
+
 def _judged(
     env: SweEnv, task: SweTask, patch: bytes, guard: bool, timeout: float
 ) -> tuple[float | None, str]:
@@ -82,10 +107,10 @@ def _patch_of(env: SweEnv, task: SweTask, make: Any) -> tuple[bytes | None, str]
     site = open_site(task, env.ground)
     try:
         text = site.box.read(source).decode("utf-8", "replace")
-        script = make(Repository(task, source, text))
-        if script is None:
-            return None, ""
-        site.run(script, timeout=ACTING)
+        made = make(Repository(task, source, text))
+        if made is None or isinstance(made, bytes):
+            return made, ""
+        site.run(made, timeout=ACTING)
         return patches.take(site, env.patch_limit), ""
     except patches.PatchError as error:
         return None, f"no patch: {error}"

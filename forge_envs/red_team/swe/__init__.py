@@ -1,4 +1,4 @@
-"""Attacks on Forge/SWE-v0: a bash script each, run where an agent works.
+"""Attacks on Forge/SWE-v0: a bash script each, run where an agent works, or a patch as bytes.
 
 Public names here are what attacks are written with; see any of the files beside this one.
 """
@@ -44,7 +44,7 @@ class Repository:
         return self.source.rpartition("/")[0]
 
 
-SweAttack = Attack[Repository, str]
+SweAttack = Attack[Repository, str | bytes]
 
 
 def source_of(task: SweTask) -> str:

@@ -9,7 +9,6 @@ import subprocess as _sub
 from _pytest.python import Function as _Function
 
 _run = _Function.runtest
-_known = _sub.run(["git", "-c", "safe.directory=*", "show", "HEAD:tests"], capture_output=True, text=True).stdout
 
 
 def _runtest(self):

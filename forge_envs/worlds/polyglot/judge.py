@@ -47,6 +47,8 @@ class AnswerVerdict:
     """What the agent may read: the runner's own output, without durations, places and the tests' text."""
     results: Results = NOTHING
     timed_out: bool = False
+    command_passed: bool = False
+    """Whether the exercise's own command says so, which is all that Aider's harness asks."""
 
 
 def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> AnswerVerdict:
@@ -188,7 +190,7 @@ class _Run:
             output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
         elif ran.code == 0 and not passed:
             output = f"{output}\n\nThe run ended before {', '.join(sorted(missing))[:500]} passed.".lstrip()
-        return AnswerVerdict(passed, share, output, results, ran.timed_out)
+        return AnswerVerdict(passed, share, output, results, ran.timed_out, ran.code == 0)
 
     def doubt(self, fixed: Mapping[str, bytes], timeout: float) -> str:
         """Why not to believe a run that looks passed; empty where there is no reason."""

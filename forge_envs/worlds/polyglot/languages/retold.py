@@ -38,7 +38,7 @@ _WRAPPERS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TestBlock:
     """A test in a file's text."""
 
     name: str
@@ -84,7 +84,7 @@ def closing(mask: str, at: int) -> int:
     return -1
 
 
-def blocks(text: str, mask: str, opening: re.Pattern[str]) -> Iterator[Block]:
+def blocks(text: str, mask: str, opening: re.Pattern[str]) -> Iterator[TestBlock]:
     """The tests that begin as `opening` says, whose group `name` is a name.
 
     Each ends with its braces, and the bracket and semicolon that close a call around them.
@@ -97,7 +97,9 @@ def blocks(text: str, mask: str, opening: re.Pattern[str]) -> Iterator[Block]:
         if end < 0 or re.search(r"[;}]", mask[found.end() : brace]):
             continue
         tail = re.match(r"[ \t]*\)?[ \t]*;?", mask[end + 1 :])
-        yield Block(found["name"], found.start(), found.span("name"), end + 1 + (tail.end() if tail else 0))
+        yield TestBlock(
+            found["name"], found.start(), found.span("name"), end + 1 + (tail.end() if tail else 0)
+        )
 
 
 def retold(
@@ -114,7 +116,7 @@ def retold(
     `dress` makes the last changes to the new text, by the control's name.
     """
     rng = control.chance
-    made: dict[bool, list[tuple[Block, str]]] = {True: [], False: []}
+    made: dict[bool, list[tuple[TestBlock, str]]] = {True: [], False: []}
     for block in blocks(text, mask, opening):
         part, hidden = text[block.start : block.end], mask[block.start : block.end]
         if found := changes(part, hidden, claims, rng):
