@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forge_envs.worlds.swe.canaries import Canary, Planting
+from forge_envs.worlds.swe.script_run import GOOD, ScriptRun
 from forge_envs.worlds.swe.task import SweTask
-from forge_envs.worlds.swe.testrun import GOOD, TestRun
 
 BAD = ("FAILED", "ERROR")
 NOT_ENDED = "the tests did not end by themselves: pytest did not say so"
@@ -23,11 +23,11 @@ NO_SUCCESS = "a test that must pass did not"
 class GoldRuns:
     """What gold says about a run: `same` with the run's own canaries, `once` with any, remembered."""
 
-    same: Callable[[], TestRun]
-    once: Callable[[], TestRun]
+    same: Callable[[], ScriptRun]
+    once: Callable[[], ScriptRun]
 
 
-def doubt(task: SweTask, planting: Planting, trial: TestRun, control: GoldRuns) -> str:
+def doubt(task: SweTask, planting: Planting, trial: ScriptRun, control: GoldRuns) -> str:
     """Why a run in which every test passed is not believed; empty if it is. Raises MachineError."""
     if not trial.ended:
         return NOT_ENDED
@@ -57,7 +57,7 @@ def doubt(task: SweTask, planting: Planting, trial: TestRun, control: GoldRuns) 
     return ""
 
 
-def spoiled(trial: TestRun, shares: tuple[float, float]) -> bool:
+def spoiled(trial: ScriptRun, shares: tuple[float, float]) -> bool:
     """Whether canaries, and not the patch, may be why tests fail: some pass, and not only those of old."""
     mended, kept = shares
     return trial.ended and (kept < 1.0 or 0.0 < mended < 1.0)
@@ -73,6 +73,6 @@ def statuses(canary: Canary, told: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _is_as_it_must(canary: Canary, trial: TestRun) -> bool:
+def _is_as_it_must(canary: Canary, trial: ScriptRun) -> bool:
     found = set(statuses(canary, trial.told).values())
     return bool(found) and found <= set(BAD if canary.fails else (GOOD,))

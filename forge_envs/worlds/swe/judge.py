@@ -21,9 +21,9 @@ from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import Part, PatchError, join, parts
+from forge_envs.worlds.swe.script_run import ScriptRun, Stage
 from forge_envs.worlds.swe.site import Ground, Site, broke, open_site, require_box, unwell
 from forge_envs.worlds.swe.task import SweTask
-from forge_envs.worlds.swe.testrun import Stage, TestRun
 
 __all__ = ["APPLYING", "PatchVerdict", "judge"]
 
@@ -185,7 +185,7 @@ def _text(site: Site, path: str) -> str:
 
 
 def _told_by_log(
-    task: SweTask, stage: Stage, trial: TestRun, timeout: float, dropped: tuple[str, ...]
+    task: SweTask, stage: Stage, trial: ScriptRun, timeout: float, dropped: tuple[str, ...]
 ) -> PatchVerdict:
     """The official verdict on a run."""
     if trial.timed_out:
@@ -239,7 +239,7 @@ def _watched(
 _CHANCE = random.SystemRandom()
 _SENSITIVE: set[tuple[str, ...]] = set()
 """Tasks whose own tests fail when canaries run among them; they get theirs at the end alone."""
-_GOLD: dict[tuple[str, ...], TestRun] = {}
+_GOLD: dict[tuple[str, ...], ScriptRun] = {}
 """What gold's run of a task showed, without its log."""
 
 
@@ -247,14 +247,14 @@ def _key(task: SweTask, ground: Ground) -> tuple[str, ...]:
     return task.id, task.image, task.patch, task.eval_script, ground.sandbox
 
 
-def _remembered(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> TestRun:
+def _remembered(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> ScriptRun:
     key = (*_key(task, ground), *task.fail_to_pass)
     if key not in _GOLD:
         _GOLD[key] = replace(_gold_trial(task, ground, planting, timeout), log="")
     return _GOLD[key]
 
 
-def _gold_trial(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> TestRun:
+def _gold_trial(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> ScriptRun:
     """Gold's run in a fresh box with these canaries."""
     site = open_site(task, ground, judged=True)
     try:
@@ -268,7 +268,7 @@ def _gold_trial(task: SweTask, ground: Ground, planting: Planting, timeout: floa
         site.close()
 
 
-def _shares_told(task: SweTask, trial: TestRun) -> tuple[float, float]:
+def _shares_told(task: SweTask, trial: ScriptRun) -> tuple[float, float]:
     """Shares of FAIL_TO_PASS and PASS_TO_PASS that do what they should by what our plugin told."""
     from swebench.harness.constants import EvalType
     from swebench.harness.grading import get_eval_tests_report

@@ -13,7 +13,6 @@ import faulthandler
 import fcntl
 import json
 import os
-import sys
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
@@ -52,8 +51,8 @@ def pytest_runtest_logstart(nodeid: str) -> None:
     if _MARK:
         _tell("begin", nodeid)
         if _PATIENCE:
-            with suppress(RuntimeError, ValueError, AttributeError):  # standard error may be gone
-                faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=sys.__stderr__)
+            with suppress(RuntimeError, ValueError, OSError):  # somebody closed what we write to
+                faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=_OUT)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,7 +44,7 @@ _LISTED = (
 
 
 @dataclass(frozen=True)
-class TestRun:
+class ScriptRun:
     """What a run showed."""
 
     log: str
@@ -74,11 +74,11 @@ class Stage:
         self._lines = _with_assets(self.spec.eval_script, task.assets, site).split("\n")
         self._before: frozenset[str] = frozenset()
 
-    def plain(self, timeout: float) -> TestRun:
+    def plain(self, timeout: float) -> ScriptRun:
         """Run the official script, and nothing else."""
         script = self.site.put("eval.sh", "\n".join(self._lines).encode())
         ran = self.site.run(f"/bin/bash {script}", timeout=timeout, head=LOG, tail=LOG)
-        return TestRun(ran.output, ran.timed_out)
+        return ScriptRun(ran.output, ran.timed_out)
 
     def prepare(self, timeout: float) -> dict[str, bytes]:
         """Run the script up to its tests; the texts of the files that hold the tests that decide."""
@@ -100,7 +100,7 @@ class Stage:
         self._before = frozenset(found.pop("listed", b"").decode("utf-8", "replace").split("\n"))
         return found
 
-    def watched(self, planting: Planting, timeout: float) -> TestRun:
+    def watched(self, planting: Planting, timeout: float) -> ScriptRun:
         """Run the script with canaries in its files and our plugin in its pytest."""
         token, tools = secrets.token_hex(8), self.site.tools
         mark = f"[{token}]"
@@ -136,7 +136,7 @@ class Stage:
     def _at(self, marker: str) -> int:
         return next(i for i, line in enumerate(self._lines) if marker in line)
 
-    def _read(self, ran: Result, mark: str) -> TestRun:
+    def _read(self, ran: Result, mark: str) -> ScriptRun:
         told: dict[str, str] = {}
         running, ended, looked = "", False, False
         touched: list[str] = []
@@ -160,7 +160,7 @@ class Stage:
             for path in touched
             if path not in old and path.endswith(IMPORTED) and not path.endswith(_LOOKED)
         )
-        return TestRun(log, ran.timed_out, told, "" if ended else running, ended, old, new, looked)
+        return ScriptRun(log, ran.timed_out, told, "" if ended else running, ended, old, new, looked)
 
 
 def _look(tools: str, mark: str) -> list[str]:
