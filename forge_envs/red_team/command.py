@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from forge_envs.errors import TaskError
 from forge_envs.red_team.attack import attacks_of
 from forge_envs.red_team.run import Outcome, attack_polyglot, attack_swe
 from forge_envs.worlds.polyglot.env import PolyglotEnv
@@ -42,9 +43,11 @@ def run(args: argparse.Namespace, env: Any) -> int:
         for name, attack in found.items():
             print(f"{name:24} {attack.fault:8} {attack.about}")
         return 0
-    known = set(env.task_ids(None if kind == "polyglot" else env.split))
-    if unknown := [task for task in args.task if task not in known]:
-        raise ValueError(f"--task {unknown[0]!r}: the first of {len(known)} is {min(known)!r}")
+    try:
+        for task in args.task:
+            env.find(task)
+    except TaskError as error:
+        raise ValueError(f"--task {task}: {error}") from error
     tasks = args.task or env.task_ids(None if kind == "polyglot" else env.split, 1)
     tries = attack_swe if kind == "swe" else attack_polyglot
     made = []

@@ -81,7 +81,9 @@ def attack_polyglot(
             ours: float | None
             try:
                 found = verdict(task, task.files(edited), sandbox=env.sandbox, timeout=timeout)
-                official, ours, why = float(found.command_passed), float(found.passed), found.output[-200:]
+                said = found.command_passed
+                official = None if said is None else float(said)
+                ours, why = float(found.passed), found.output[-200:]
             except MachineError as error:
                 official, ours, why = None, None, f"the machine failed: {error}"
             taken = time.monotonic() - began

@@ -228,7 +228,8 @@ def test_links_are_seen_in_a_patch() -> None:
 
 NEW_HELPER = (
     "diff --git a/ledger/signs.py b/ledger/signs.py\nnew file mode 100644\n--- /dev/null\n"
-    "+++ b/ledger/signs.py\n@@ -0,0 +1,2 @@\n+def signed(sign, cents):\n+    return -cents if sign == '-' else cents\n"
+    "+++ b/ledger/signs.py\n@@ -0,0 +1,2 @@\n+def signed(sign, cents):\n"
+    "+    return -cents if sign == '-' else cents\n"
 )
 
 

@@ -22,7 +22,7 @@ def make(task: Exercise) -> dict[str, str] | None:
         return None
     path, stub = next(iter(task.stubs.items()))
     start = stub.find("{", stub.find("fn "))
-    end = stub.find("}", start)
+    end = stub.find("\n}", start) + 1
     return {path: stub[:start] + LEAVE + stub[end + 1 :]} if 0 <= start < end else None
 
 

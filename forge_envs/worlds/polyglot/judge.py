@@ -47,8 +47,8 @@ class AnswerVerdict:
     """What the agent may read: the runner's own output, without durations, places and the tests' text."""
     results: Results = NOTHING
     timed_out: bool = False
-    command_passed: bool = False
-    """Whether the exercise's own command says so, which is all that Aider's harness asks."""
+    command_passed: bool | None = None
+    """Whether the exercise's own command says so, which is all that Aider's harness asks; None if not run."""
 
 
 def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> AnswerVerdict:
