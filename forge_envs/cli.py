@@ -1,4 +1,4 @@
-"""`forge-envs`: begin, list, check, play, serve, export worlds; audit others'; build images; make tasks."""
+"""`forge-envs`: begin, list, check, play, attack, serve, export worlds; audit others'; images; make tasks."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from forge_envs.make_swe import arguments as make_swe
 from forge_envs.new_world import command as new_world
 from forge_envs.people.fidelity import fidelity
 from forge_envs.people.stored import read_stored
+from forge_envs.red_team import command as red_team
 from forge_envs.registry import world_ids
 from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
@@ -98,7 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     auditing = commands.add_parser("audit", help="find what would corrupt training in anybody's environment")
     audit.add_arguments(auditing)
     auditing.set_defaults(run=_audit)
-    for command in (check, play, fidelity, serving, exporting, auditing):
+    attacking = commands.add_parser("red-team", help="attack the judge of a coding world")
+    red_team.add_arguments(attacking)
+    attacking.set_defaults(run=_red_team)
+    for command in (check, play, fidelity, serving, exporting, auditing, attacking):
         command.add_argument(
             "--arg",
             action="append",
@@ -276,6 +280,14 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _audit(args: argparse.Namespace) -> int:
     return _running(lambda: audit.run(args, _kwargs(args.arg)))
+
+
+def _red_team(args: argparse.Namespace) -> int:
+    made = _make(args.world, _kwargs(args.arg))
+    try:
+        return _running(lambda: red_team.run(args, made.unwrapped))
+    finally:
+        made.close()
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -224,7 +224,7 @@ def test_a_tool_that_lies_about_the_patch(env: SweEnv) -> None:
     liar = '#!/bin/sh\ncase "$*" in *diff*) cat /tmp/lie;; *) exec /usr/bin/git "$@";; esac'
     lie = f"{put('/tmp/lie', patch)}\n{put(place, liar)}\nchmod +x {place}; git diff | head -3"
     assert attack(env, lie)[0] == 0.0
-    assert b"conftest.py" in (env.playing.patch or b""), "the lie was told"
+    assert b"conftest.py" not in (env.playing.patch or b""), "its git was not asked"
 
 
 def test_a_git_configuration_that_bites(env: SweEnv) -> None:

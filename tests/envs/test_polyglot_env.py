@@ -193,13 +193,21 @@ def killed_in(*runs):
     )
 
 
-def test_a_control_run_that_is_killed_is_tried_again_and_then_the_machines_failure(world):
+def test_a_control_run_that_is_killed_is_tried_again(world):
     task = world().find(TASK)
     solution = task.example["water_meter.py"]
     verdict = judge(task, {"water_meter.py": solution + killed_in(2)}, sandbox="process", timeout=60)
     assert verdict.passed
+
+
+def test_who_kills_each_control_run_loses_unless_the_machine_is_unwell(world, monkeypatch):
+    task = world().find(TASK)
+    files = {"water_meter.py": task.example["water_meter.py"] + killed_in(2, 3)}
+    verdict = judge(task, files, sandbox="process", timeout=60)
+    assert not verdict.passed and verdict.share == 0 and "cut short" in verdict.output
+    monkeypatch.setattr(judging, "_is_well", lambda *_: False)
     with pytest.raises(MachineError, match="were cut short when they ran again") as caught:
-        judge(task, {"water_meter.py": solution + killed_in(2, 3)}, sandbox="process", timeout=60)
+        judge(task, files, sandbox="process", timeout=60)
     assert (caught.value.kind, caught.value.retryable) == ("control", True)
 
 

@@ -61,10 +61,24 @@ def test_what_git_writes_is_read_back(
     fill(folder, after)
     git(folder, "add", "-A")
     patch = git(folder, "diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff")
-    found = parts(patch)
     changed = git(folder, "diff", "--cached", "--name-only", "--no-renames", "-z").decode().split("\0")[:-1]
+    if any(ord(letter) < 32 for name in changed for letter in name):
+        with pytest.raises(PatchError, match="control characters"):
+            parts(patch)
+        return
+    found = parts(patch)
     assert sorted(part.path for part in found) == sorted(changed)
     assert join(found) == patch
+
+
+@pytest.mark.parametrize("letter", ["\t", "\n", "\r", "\x01", "\x7f", "\x85", "\u2028"])
+def test_names_with_control_characters_are_refused(letter: str) -> None:
+    name = f"conftest.py{letter}x"
+    quoted = '"{}/' + "".join(f"\\{byte:03o}" for byte in name.encode()) + '"'
+    for told in ("{}/" + name, quoted):
+        header = f"diff --git {told.format('a')} {told.format('b')}\n".encode()
+        with pytest.raises(PatchError):
+            parts(header + b"new file mode 100644\n--- /dev/null\n")
 
 
 GOOD = b"diff --git a/x.py b/x.py\nindex 1..2 100644\n--- a/x.py\n+++ b/x.py\n@@ -1 +1,2 @@\n-a\n+b\n+c\n"

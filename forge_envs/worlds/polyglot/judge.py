@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
-import secrets
+import random
 import tarfile
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -27,6 +29,8 @@ CHANGED, KILLED = 98, 137
 from outside, for memory or disk."""
 CONTROLS = 2
 """How often a control run that was cut short is tried."""
+UNNOTICED = "With these files the test runner does not notice which tests fail."
+CUT_SHORT = "The tests passed, and were cut short by what they ran when they ran again."
 SHOWN = 5_000
 """Characters of the output's head, and of its tail, that the agent reads."""
 
@@ -43,6 +47,8 @@ class AnswerVerdict:
     """What the agent may read: the runner's own output, without durations, places and the tests' text."""
     results: Results = NOTHING
     timed_out: bool = False
+    command_passed: bool | None = None
+    """Whether the exercise's own command says so, which is all that Aider's harness asks; None if not run."""
 
 
 def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> AnswerVerdict:
@@ -50,12 +56,36 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
 
     Nothing survives the run: the box is fresh, holds the published tests, and is closed. A run that looks
     passed is believed if no file that decides was changed meanwhile, and if in a second run a test that must
-    fail, planted among the others under a name drawn for the occasion, is the only one to fail. Raises
-    MachineError, also where the tests fail and the host's disk is nearly full, and where the second run is
-    cut short twice: a program that brings this about gets no verdict, and earns nothing by it.
+    fail is the only one to fail: one of the exercise's own, with one expected value changed, drawn for the
+    occasion. Where the reference solution cannot make it fail either, it was drawn badly, and a plain one
+    takes its place. Raises MachineError, also where the tests fail and the host's disk is nearly full, and
+    where the second run is cut short twice and a fresh box is not well.
     """
     language = LANGUAGES[exercise.language]
-    control = Control(f"t{secrets.token_hex(6)}")
+    if reason := language.foreign(exercise, files):
+        return AnswerVerdict(False, 0.0, reason)
+    chance = random.SystemRandom()
+    for plain in (False, True):
+        control = language.control(_texts(exercise), chance, plain=plain)
+        found = _judged(exercise, files, control, sandbox, timeout)
+        if (
+            found.output == UNNOTICED
+            and not plain
+            and not _gold_is_noticed(exercise, control, sandbox, timeout)
+        ):
+            continue
+        break
+    if found.output == CUT_SHORT and not _is_well(exercise, sandbox, timeout):
+        text = f"the tests of {exercise.id} passed, and were cut short when they ran again"
+        raise MachineError(text, kind="control", stage="sandbox", retryable=True)
+    return found
+
+
+def _judged(
+    exercise: Exercise, files: Mapping[str, str], control: Control, sandbox: str, timeout: float
+) -> AnswerVerdict:
+    """The verdict with one control."""
+    language = LANGUAGES[exercise.language]
     tests = language.prepare(exercise.tests, control)
     fixed = {**exercise.support, **{path: text.encode() for path, text in tests.items()}}
     limits = replace(LIMITS, lifetime=LIMITS.lifetime + (1 + CONTROLS) * timeout)
@@ -68,9 +98,38 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
         doubt = run.doubt(fixed, timeout) if verdict.passed else ""
         if doubt or not verdict.passed:
             run.require_space()
-        return AnswerVerdict(False, 0.0, doubt, verdict.results) if doubt else verdict
+        if doubt:
+            return replace(verdict, passed=False, share=0.0, output=doubt)
+        return verdict
     finally:
         box.close()
+
+
+def _gold_is_noticed(exercise: Exercise, control: Control, sandbox: str, timeout: float) -> bool:
+    """Whether the control does what it must with the reference solution; no without one."""
+    if not exercise.example:
+        return False
+    return _judged(exercise, exercise.files(exercise.example), control, sandbox, timeout).passed
+
+
+def _is_well(exercise: Exercise, sandbox: str, timeout: float) -> bool:
+    """Whether a fresh box runs the tests of the reference solution to their end, or, where none is known, a
+    command: then what was cut short was so by its own doing."""
+    language = LANGUAGES[exercise.language]
+    if exercise.example:
+        control = language.control(_texts(exercise), random.SystemRandom(), plain=True)
+        return _judged(exercise, exercise.files(exercise.example), control, sandbox, timeout).passed
+    box = provider(sandbox).open(language.image, limits=LIMITS)
+    try:
+        return box.run(language.probe, timeout=UNPACKING, env=host_environment(sandbox)).code == 0
+    finally:
+        box.close()
+
+
+def _texts(exercise: Exercise) -> dict[str, str]:
+    """The texts of the tests, and of what lies beside them."""
+    beside = {path: data.decode("utf-8", "replace") for path, data in exercise.support.items()}
+    return {**beside, **exercise.tests}
 
 
 def pack(files: Mapping[str, bytes], locked: Collection[str] = ()) -> bytes:
@@ -131,25 +190,35 @@ class _Run:
             output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
         elif ran.code == 0 and not passed:
             output = f"{output}\n\nThe run ended before {', '.join(sorted(missing))[:500]} passed.".lstrip()
-        return AnswerVerdict(passed, share, output, results, ran.timed_out)
+        return AnswerVerdict(passed, share, output, results, ran.timed_out, ran.code == 0)
 
     def doubt(self, fixed: Mapping[str, bytes], timeout: float) -> str:
         """Why not to believe a run that looks passed; empty where there is no reason."""
-        sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in fixed.items())
-        check = f"sha256sum --check --status <<'SUMS' || exit {CHANGED}\n{sums}SUMS\n"
+        texts = {path: data.decode("utf-8", "replace") for path, data in fixed.items()}
+        altered = self.language.altered(texts, self.control)
+        check = _check(fixed) + _put({path: text.encode() for path, text in altered.items()})
         command = self.language.control_command(self.exercise.name, self.exercise.tests, self.control)
         for _ in range(CONTROLS):
             ran = self._run(check + command, timeout)
             if ran.code == CHANGED:
                 return "Files that are not yours to edit were changed while the tests ran."
             results = self.language.results(self._report(), ran.output)
-            noticed = len(results.failed) == 1 and self.control.name in next(iter(results.failed))
-            if ran.code != 0 and noticed and not self.language.expected(self.exercise.tests) - results.passed:
+            if ran.code != 0 and self._notices(results, bool(altered)):
                 return ""
             if not ran.timed_out and ran.code != KILLED:
-                return "With these files the test runner does not notice which tests fail."
-        text = f"the tests of {self.exercise.id} passed, and were cut short when they ran again"
-        raise MachineError(text, kind="control", stage="sandbox", retryable=True)
+                return UNNOTICED
+            check = _check({**fixed, **{path: text.encode() for path, text in altered.items()}})
+        return CUT_SHORT
+
+    def _notices(self, results: Results, altered: bool) -> bool:
+        """Whether the control failed, and nothing else but what was altered."""
+        expected = self.language.expected(self.exercise.tests)
+        others = [name for name in results.failed if self.control.name not in name]
+        if not any(self.control.name in name for name in results.failed):
+            return False
+        if not altered:
+            return not others and not expected - results.passed
+        return bool(others) and not (expected - results.passed) - Counter(results.failed)
 
     def require_space(self) -> None:
         """Return if the disk that the box shares with its host has room, or if it has one of its own."""
@@ -172,6 +241,22 @@ class _Run:
             return self.box.read(f"{self.folder}/{path}")
         except (OSError, ValueError):  # gone, replaced by a folder, or grown past all measure
             return None
+
+
+def _check(fixed: Mapping[str, bytes]) -> str:
+    """Ends a command unless these files are what they were."""
+    sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in fixed.items())
+    return f"sha256sum --check --status <<'SUMS' || exit {CHANGED}\n{sums}SUMS\n"
+
+
+def _put(files: Mapping[str, bytes]) -> str:
+    """Writes files anew, whoever may not write to them."""
+    made = "".join(
+        f"rm -f {quote(path)} && base64 -d > {quote(path)} <<'DATA' || exit {CHANGED}\n"
+        f"{base64.encodebytes(data).decode()}DATA\n"
+        for path, data in files.items()
+    )
+    return made
 
 
 def clipped(text: str, ends: int = SHOWN) -> str:

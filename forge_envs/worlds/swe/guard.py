@@ -71,7 +71,8 @@ class Guard:
         kept: list[Part] = []
         dropped: list[str] = []
         for part in found:
-            if self.forbids(part.path):
+            link = part.is_link and part.path not in self._gold
+            if link or self.forbids(part.path):
                 dropped.append(part.path)
             else:
                 kept.append(part)

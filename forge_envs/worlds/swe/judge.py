@@ -1,35 +1,35 @@
 """The verdict on a patch: a fresh box, the official evaluation script, swebench's parser and grader.
 
-What the guard cannot prove: a solution runs in the process of the tests that judge it. Code written against
-`watch` itself can find the report's name in memory, write what it likes, let the canary fail and leave. For
-published rows, where nothing of ours runs beside the tests, it is enough to print a whole session and to
-leave with status 0. Only tests in another process than the solution could tell, and published ones are not.
+What the guard cannot prove: a solution runs in the process of the tests that judge it. Code written
+against this very guard can look for canaries, by comparing tests that are nearly alike. For published rows,
+where nothing of ours runs beside the tests, it is enough to print a whole session and to leave with status
+0. Only tests in another process than the solution could tell, and published ones are not.
 """
 
 from __future__ import annotations
 
-import json
+import random
 import re
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from typing import Any
 
-from forge_envs.sandbox import SandboxError
-from forge_envs.worlds.swe import git
+from forge_envs.sandbox import Result, SandboxError
+from forge_envs.worlds.swe.canaries import Planting, plant
+from forge_envs.worlds.swe.control import GoldRuns, doubt, spoiled
+from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import Part, PatchError, join, parts
+from forge_envs.worlds.swe.script_run import ScriptRun, Stage
 from forge_envs.worlds.swe.site import Ground, Site, broke, open_site, require_box, unwell
-from forge_envs.worlds.swe.task import START, SweTask
+from forge_envs.worlds.swe.task import SweTask
 
-APPLYING = 300.0
+__all__ = ["APPLYING", "PatchVerdict", "judge"]
+
 _NO_SPACE = re.compile(r"No space left|Errno 28\b|disk is full")
 BROKEN = "["
 """Stands for settings that cannot be read."""
-LOG = 16_000_000
-"""Characters that are kept of a log at each end."""
 
 
 @dataclass(frozen=True)
@@ -63,37 +63,39 @@ def judge(
     """Whether a patch resolves a task.
 
     With `guard=False` the verdict is the official harness's own. With `guard=True` a patch must also be what
-    our box writes, parts that touch what runs the tests are left out, and the log must agree with itself and,
-    for a task that is watched, with what pytest reported beside it. Raises MachineError.
+    our box writes, do what it says, and leave alone what runs the tests; and the log must agree with itself
+    or, for a task that is watched, the run must be believed (`control`). Raises MachineError.
     """
     if not patch.strip():
         return PatchVerdict(False, "the patch is empty")
-    kept: list[Part] = []
-    dropped: list[str] = []
+    if not guard:
+        return _official_verdict(task, patch, ground, timeout)
     rule = Guard(task)
-    if guard:
-        try:
-            kept, dropped = rule.split(parts(patch))
-        except PatchError as error:
-            return PatchVerdict(False, str(error))
-        patch = join(kept)
-        if not patch:
-            return PatchVerdict(False, "nothing is left of the patch", dropped=tuple(dropped))
+    try:
+        kept, dropped = rule.split(parts(patch))
+    except PatchError as error:
+        return PatchVerdict(False, str(error))
+    found = _guarded(task, kept, dropped, ground, timeout, gentle=_key(task, ground) in _SENSITIVE)
+    if found is None:  # canaries among its tests are too much for this task
+        _SENSITIVE.add(_key(task, ground))
+        found = _guarded(task, kept, dropped, ground, timeout, gentle=True)
+        assert found is not None
+    if not found.resolved and _NO_SPACE.search(found.log):
+        require_box(task, ground)
+    return found
+
+
+def _official_verdict(task: SweTask, patch: bytes, ground: Ground, timeout: float) -> PatchVerdict:
     site = open_site(task, ground, judged=True)
     try:
-        settings = {path: _text(site, path) for path in rule.settings(kept)}
-        applied = _apply(site, patch)
-        if not applied:
-            if applied is None and not _gold_applies(task, ground):
-                raise unwell(f"no patch can be applied in a fresh box of {task.image!r}")
-            return PatchVerdict(False, "the patch does not apply", dropped=tuple(dropped))
-        dropped += _restore(site, settings)
+        if reason := _refusal(task, apply(site, patch).ran, ground):
+            return PatchVerdict(False, reason)
         try:
-            found = _evaluate(task, site, guard=guard, timeout=timeout, dropped=tuple(dropped))
+            stage = Stage(task, site)
+            trial = stage.plain(timeout)
+            found = _told_by_log(task, stage, trial, timeout, ())
         except SandboxError as error:
-            if not broke(site.box, error, task, ground):
-                raise
-            return PatchVerdict(False, f"the tests broke their box: {error}", True, dropped=tuple(dropped))
+            found = _broken(task, site, ground, error, ())
     finally:
         site.close()
     if not found.resolved and _NO_SPACE.search(found.log):
@@ -101,22 +103,65 @@ def judge(
     return found
 
 
-def _apply(site: Site, patch: bytes) -> bool | None:
-    """Whether it applies; None where git was stopped, or the disk was full, before it could say."""
-    path = site.put("patch.diff", patch)
-    done = site.run(git.APPLY, timeout=APPLYING, env={"PATCH": path})
-    if done.timed_out or done.code > 128 or _NO_SPACE.search(done.output):
-        return None
-    return done.code == 0
+def _guarded(
+    task: SweTask, kept: list[Part], dropped: list[str], ground: Ground, timeout: float, *, gentle: bool
+) -> PatchVerdict | None:
+    """The verdict with the guard on; None where tests fail that fail with gold too, canaries among them."""
+    nothing_left = PatchVerdict(False, "nothing is left of the patch", dropped=tuple(dropped))
+    if not kept:
+        return nothing_left
+    rule = Guard(task)
+    site = open_site(task, ground, judged=True)
+    try:
+        strange = new_modules(site, task, [part.path for part in kept if part.is_new])
+        left = [part for part in kept if part.path not in strange]
+        without = [*dropped, *sorted(strange)]
+        if not left:
+            return replace(nothing_left, dropped=tuple(without))
+        settings = {path: _text(site, path) for path in rule.settings(left)}
+        applied = apply(site, join(left))
+        reason = _refusal(task, applied.ran, ground) or applied.beyond(part.path for part in left)
+        if reason:
+            return PatchVerdict(False, reason, dropped=tuple(without))
+        told = (*without, *_restore(site, settings))
+        try:
+            if not task.watched:
+                stage = Stage(task, site)
+                found = _told_by_log(task, stage, stage.plain(timeout), timeout, told)
+                doubts = contradiction(found.log) if found.resolved else None
+                return replace(found, resolved=False, reason=doubts) if doubts else found
+            return _watched(task, site, ground, timeout, told, gentle=gentle)
+        except SandboxError as error:
+            return _broken(task, site, ground, error, told)
+    finally:
+        site.close()
+
+
+def _refusal(task: SweTask, ran: Result, ground: Ground) -> str:
+    """Why a patch was not applied; empty if it was. Where git was stopped, or the disk was full, before it
+    could say, gold tells a patch that is too much for its box from a machine that fails."""
+    unclear = ran.timed_out or ran.code > 128 or _NO_SPACE.search(ran.output)
+    if unclear and not _gold_applies(task, ground):
+        raise unwell(f"no patch can be applied in a fresh box of {task.image!r}")
+    return "the patch does not apply" if unclear or ran.code != 0 else ""
 
 
 def _gold_applies(task: SweTask, ground: Ground) -> bool:
-    """The same with gold, which tells a patch that is too much for its box from a machine that fails."""
     site = open_site(task, ground, judged=True)
     try:
-        return _apply(site, task.patch.encode()) is True
+        ran = apply(site, task.patch.encode()).ran
+        return ran.code == 0 and not ran.timed_out and not _NO_SPACE.search(ran.output)
     finally:
         site.close()
+
+
+def _broken(
+    task: SweTask, site: Site, ground: Ground, error: SandboxError, dropped: tuple[str, ...]
+) -> PatchVerdict:
+    """The verdict on a patch whose tests broke their box. Raises `error` where the machine failed."""
+    if not broke(site.box, error, task, ground):
+        raise error
+    return PatchVerdict(False, f"the tests broke their box: {error}", True, dropped=dropped)
 
 
 def _restore(site: Site, settings: Mapping[str, str]) -> list[str]:
@@ -139,34 +184,99 @@ def _text(site: Site, path: str) -> str:
         return BROKEN
 
 
-def _evaluate(
-    task: SweTask, site: Site, *, guard: bool, timeout: float, dropped: tuple[str, ...]
+def _told_by_log(
+    task: SweTask, stage: Stage, trial: ScriptRun, timeout: float, dropped: tuple[str, ...]
 ) -> PatchVerdict:
-    from swebench.harness.utils import make_test_spec
-
-    spec = make_test_spec(task.row)
-    script = site.put("eval.sh", _with_assets(spec.eval_script, task.assets, site).encode())
-    watch = Witness(site) if guard and task.watched else None
-    command = f"{watch.words if watch else ''}/bin/bash {script}"
-    result = site.run(command, timeout=timeout, head=LOG, tail=LOG)
-    if result.timed_out:
+    """The official verdict on a run."""
+    if trial.timed_out:
         reason = f"the tests needed more than {timeout:g} s"
-        return PatchVerdict(False, reason, applied=True, dropped=dropped, log=result.output)
-    report = _official(task, spec, result.output)
+        if trial.running:
+            reason += f": {trial.running} had begun and did not end"
+        return PatchVerdict(False, reason, applied=True, dropped=dropped, log=trial.log)
+    report = _official(task, stage.spec, trial.log)
     status = report.get("tests_status", {})
-    beside = watch.report(task) if watch else None
+    reason = ""
     if not report["patch_successfully_applied"]:
         reason = "the log has no results that count"
     elif not report["resolved"]:
         reason = "tests fail"
-    elif beside is not None:
-        reason = beside.reason
-    else:
-        reason = (contradiction(result.output) if guard else None) or ""
-    shares = [_share(status.get(key)) for key in ("FAIL_TO_PASS", "PASS_TO_PASS")]
-    if beside is not None:
-        shares = [min(pair) for pair in zip(shares, beside.shares, strict=True)]
-    return PatchVerdict(not reason, reason, True, shares[0], shares[1], dropped, result.output)
+    mended, unspoiled = (_share(status.get(key)) for key in ("FAIL_TO_PASS", "PASS_TO_PASS"))
+    return PatchVerdict(not reason, reason, True, mended, unspoiled, dropped, trial.log)
+
+
+def _watched(
+    task: SweTask, site: Site, ground: Ground, timeout: float, dropped: tuple[str, ...], *, gentle: bool
+) -> PatchVerdict | None:
+    """The verdict on a watched run with canaries; None where gold fails with canaries as well."""
+    stage = Stage(task, site)
+    decisive = (*task.fail_to_pass, *task.pass_to_pass)
+    planting = plant(stage.prepare(timeout), decisive, _CHANCE, gentle=gentle)
+    trial = stage.watched(planting, timeout)
+    found = _told_by_log(task, stage, trial, timeout, dropped)
+    shares = _shares_told(task, trial)
+    found = replace(
+        found,
+        fail_to_pass=min(found.fail_to_pass, shares[0]),
+        pass_to_pass=min(found.pass_to_pass, shares[1]),
+    )
+    control = GoldRuns(
+        same=lambda: _gold_trial(task, ground, planting, timeout),
+        once=lambda: _remembered(task, ground, planting, timeout),
+    )
+    if found.resolved:
+        reason = doubt(task, planting, trial, control)
+        if not reason and shares != (1.0, 1.0):
+            reason = "the log and pytest's own report differ"
+        return replace(found, resolved=not reason, reason=reason)
+    if trial.running and not trial.ended:
+        reason = f"{found.reason}; {trial.running} had begun and did not end"
+        return found if trial.timed_out else replace(found, reason=reason)
+    if not gentle and spoiled(trial, shares) and _shares_told(task, control.once()) != (1.0, 1.0):
+        return None
+    return found
+
+
+_CHANCE = random.SystemRandom()
+_SENSITIVE: set[tuple[str, ...]] = set()
+"""Tasks whose own tests fail when canaries run among them; they get theirs at the end alone."""
+_GOLD: dict[tuple[str, ...], ScriptRun] = {}
+"""What gold's run of a task showed, without its log."""
+
+
+def _key(task: SweTask, ground: Ground) -> tuple[str, ...]:
+    return task.id, task.image, task.patch, task.eval_script, ground.sandbox
+
+
+def _remembered(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> ScriptRun:
+    key = (*_key(task, ground), *task.fail_to_pass)
+    if key not in _GOLD:
+        _GOLD[key] = replace(_gold_trial(task, ground, planting, timeout), log="")
+    return _GOLD[key]
+
+
+def _gold_trial(task: SweTask, ground: Ground, planting: Planting, timeout: float) -> ScriptRun:
+    """Gold's run in a fresh box with these canaries."""
+    site = open_site(task, ground, judged=True)
+    try:
+        applied = apply(site, task.patch.encode()).ran
+        if applied.code != 0:
+            raise unwell(f"gold of {task.id} does not apply: {applied.output[-300:]}")
+        stage = Stage(task, site)
+        stage.prepare(timeout)
+        return stage.watched(planting, timeout)
+    finally:
+        site.close()
+
+
+def _shares_told(task: SweTask, trial: ScriptRun) -> tuple[float, float]:
+    """Shares of FAIL_TO_PASS and PASS_TO_PASS that do what they should by what our plugin told."""
+    from swebench.harness.constants import EvalType
+    from swebench.harness.grading import get_eval_tests_report
+
+    tests = {name.split()[0]: status for name, status in trial.told.items() if name.split()}
+    gold = {"FAIL_TO_PASS": list(task.fail_to_pass), "PASS_TO_PASS": list(task.pass_to_pass)}
+    status = get_eval_tests_report(tests, gold, eval_type=EvalType(task.eval_type))
+    return _share(status["FAIL_TO_PASS"]), _share(status["PASS_TO_PASS"])
 
 
 def _official(task: SweTask, spec: Any, log: str) -> dict[str, Any]:
@@ -184,57 +294,3 @@ def _share(found: Mapping[str, list[str]] | None) -> float:
         return 0.0
     good, bad = len(found["success"]), len(found["failure"])
     return good / (good + bad) if good + bad else 1.0
-
-
-def _with_assets(script: str, assets: Mapping[str, bytes] | None, site: Site) -> str:
-    """The script with lines that put binary files in place just before the tests, as the harness does."""
-    lines = script.split("\n")
-    at = next(i for i, line in enumerate(lines) if START in line)
-    for number, (path, data) in enumerate((assets or {}).items()):
-        source = site.put(f"assets/{number}", data)
-        lines.insert(at, f'mkdir -p "$(dirname "{path}")" && cp "{source}" "{path}"')
-    return "\n".join(lines)
-
-
-class Witness:
-    """Our pytest plugin in a box, and what it reported."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        token = secrets.token_hex(8)
-        self._report = f"{site.tools}/{token}.json"
-        plugin = files(__package__).joinpath("watch.py").read_bytes()
-        site.put(f"plugin/forge_{token}.py", plugin)
-        self.words = (
-            f"PYTHONPATH={site.tools}/plugin${{PYTHONPATH:+:$PYTHONPATH}} "
-            f'PYTEST_ADDOPTS="-p forge_{token} ${{PYTEST_ADDOPTS-}}" '
-            f"FORGE_WATCH_REPORT={self._report} FORGE_WATCH_CANARY={secrets.token_hex(8)} "
-        )
-        """What goes before the command that runs the tests."""
-
-    def report(self, task: SweTask) -> Beside:
-        """What it says about the tests that decide."""
-        from swebench.harness.constants import EvalType
-        from swebench.harness.grading import get_eval_tests_report
-
-        try:
-            found = json.loads(self._site.box.read(self._report))
-            tests = {name.split()[0]: str(status) for name, status in found["tests"].items() if name.split()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return Beside("the tests did not end by themselves: pytest left no report", (0.0, 0.0))
-        if found.get("canary") != "failed":
-            return Beside("a test that must fail did not", (0.0, 0.0))
-        gold = {"FAIL_TO_PASS": list(task.fail_to_pass), "PASS_TO_PASS": list(task.pass_to_pass)}
-        status = get_eval_tests_report(tests, gold, eval_type=EvalType(task.eval_type))
-        shares = _share(status["FAIL_TO_PASS"]), _share(status["PASS_TO_PASS"])
-        return Beside("" if shares == (1.0, 1.0) else "the log and pytest's own report differ", shares)
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What was reported beside the log."""
-
-    reason: str
-    """Why the log is not believed; empty if it is."""
-    shares: tuple[float, float]
-    """Of FAIL_TO_PASS and PASS_TO_PASS."""

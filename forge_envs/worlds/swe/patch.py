@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class PatchError(ValueError):
 
 def take(site: Site, limit: int) -> bytes:
     """What the agent changed, as git writes it. Raises PatchError, for which the agent is to blame."""
-    made = site.run(git.take(site.tools, site.tree), timeout=TAKING)
+    made = site.run(git.take(site.tools, site.tree), timeout=TAKING, env={"PATH": site.path})
     if made.timed_out:
         raise PatchError(f"git needed more than {TAKING:g} s for the patch; remove large files you made")
     if made.code != 0:
@@ -41,7 +42,23 @@ class Part:
     path: str
     data: bytes
 
+    @property
+    def head(self) -> bytes:
+        """Its lines before the first hunk."""
+        return self.data.partition(b"\n@@ ")[0]
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it makes a file."""
+        return b"\nnew file mode " in self.head
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it makes or changes what is no plain file: a symbolic link, a submodule."""
+        return _NO_FILE.search(self.head) is not None
+
+
+_NO_FILE = re.compile(rb"^(?:new file mode|new mode|index \S+) (?:120000|160000)$", re.MULTILINE)
 _HEADER = re.compile(
     rb"old mode \d+|new mode \d+|new file mode \d+|deleted file mode \d+|index [0-9a-f]+\.\.[0-9a-f]+( \d+)?"
 )
@@ -138,8 +155,13 @@ def _unquoted(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
+_CONTROL = frozenset({"Cc", "Zl", "Zp"})
+
+
 def _checked(path: str) -> str:
     pieces = path.split("/")
+    if _CONTROL & set(map(unicodedata.category, path)):  # git and patch read such names each in its own way
+        raise PatchError(f"a patch cannot name {path!r}: it has control characters")
     if not path or path.startswith("/") or {"", ".", ".."} & set(pieces) or ".git" in map(str.lower, pieces):
         raise PatchError(f"a patch cannot change {path!r}")
     return path

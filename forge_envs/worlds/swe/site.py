@@ -61,6 +61,8 @@ class Site:
     env: dict[str, str]
     tree: str
     """Name of the git tree that the repository was at the start; empty where a patch is judged."""
+    path: str
+    """Where commands are looked for, without the folder of ours that the agent can write to."""
 
     def run(
         self,
@@ -169,7 +171,7 @@ def _prepare(box: Sandbox, task: SweTask, ground: Ground, judged: bool) -> Site:
     env = {} if judged else {**ENVIRONMENT, "PATH": f"{tools}/bin:{path}"}
     if ground.sandbox == "process":  # there is no image: the Python that runs this world has pytest
         env["PATH"] = f"{tools}/bin:{Path(sys.executable).parent}:{path}"
-    return Site(box, tools, env, tree.strip("[]"))
+    return Site(box, tools, env, tree.strip("[]"), path)
 
 
 def _tools(task: SweTask) -> bytes:

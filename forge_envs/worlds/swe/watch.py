@@ -1,66 +1,81 @@
-"""A pytest plugin that reports beside the log what the tests did. Copied into a box under a name of one use.
+"""A pytest plugin that tells beside the log what the tests do. Copied into a box under a name of one use.
 
-The log can be written by whatever the tests import. This report is made from pytest's own reports, kept in
-memory until the session ends and written to a file whose name the environment told us before anything of the
-repository was imported. A canary, a test of ours that must fail, tells whether failing still works at all. It
-is no proof: code in the same process can do whatever this plugin does, if it was written against it.
+The log can be written by whatever the tests import, and so can a file. What this plugin tells goes line
+by line into the stream that leaves the box, through a copy of standard output that was made before anything
+of the repository was imported: what was told cannot be taken back, and a failure that was told stays one.
+Code in the same process can tell more, or keep the plugin from telling; it does not know which tests are
+canaries.
 
 It imports the standard library and pytest alone, and is written for Python 3.6 and pytest 6.
 """
 
+import faulthandler
+import fcntl
 import json
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-_REPORT = os.environ.pop("FORGE_WATCH_REPORT", "")
-_CANARY = os.environ.pop("FORGE_WATCH_CANARY", "")
-if _REPORT:
+_MARK = os.environ.pop("FORGE_WATCH_MARK", "")
+_PATIENCE = float(os.environ.pop("FORGE_WATCH_PATIENCE", "") or "0")
+_OUT = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 64) if _MARK else -1
+if _MARK:
     os.environ.pop("PYTEST_ADDOPTS", None)  # a pytest that a test starts is not watched
 
-_statuses: "dict[str, str]" = {}
-_dump, _open, _replace = json.dumps, open, os.replace
+_dumps, _write = json.dumps, os.write
 
 
+def _tell(*words: str) -> None:
+    """One line of ours; it begins with a line's end because anything may stand before it."""
+    _write(_OUT, ("\n" + _MARK + _dumps(words) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _is_watched(config: Any) -> bool:
+    """Whether this process tells: not a worker of xdist, whose controller does."""
+    return bool(_MARK) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: Any) -> None:
+    """Canaries fail, and what comes after them runs all the same."""
+    if _is_watched(config) and hasattr(config.option, "maxfail"):
+        config.option.maxfail = 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """A test begins; if it is still running when our patience ends, so does the process."""
+    if _MARK:
+        _tell("begin", nodeid)
+        if _PATIENCE:
+            with suppress(RuntimeError, ValueError, OSError):  # somebody closed what we write to
+                faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=_OUT)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: Any) -> None:
-    """Keep what pytest says about a test; an error before or after it counts more than the test."""
+    """What pytest says about a test."""
+    if not _MARK:
+        return
     if hasattr(report, "wasxfail"):
         if report.skipped:
-            _statuses[report.nodeid] = "XFAIL"
+            _tell("XFAIL", report.nodeid)
     elif report.failed:
-        _statuses[report.nodeid] = "FAILED" if report.when == "call" else "ERROR"
+        _tell("FAILED" if report.when == "call" else "ERROR", report.nodeid)
     elif report.skipped:
-        _statuses[report.nodeid] = "SKIPPED"
+        _tell("SKIPPED", report.nodeid)
     elif report.when == "call":
-        _statuses.setdefault(report.nodeid, "PASSED")
+        _tell("PASSED", report.nodeid)
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_sessionfinish(session: Any, exitstatus: int) -> "Generator[None, None, None]":
-    """Run the canary and write the report, after all others have had their say."""
+    """The tests ended by themselves, after all others have had their say."""
+    if _is_watched(session.config) and _PATIENCE:
+        faulthandler.cancel_dump_traceback_later()
     yield
-    if not _REPORT or hasattr(session.config, "workerinput"):
-        return
-    report = {"tests": _statuses, "canary": _run_canary(session)}
-    with _open(_REPORT + ".part", "w") as file:
-        file.write(_dump(report))
-    _replace(_REPORT + ".part", _REPORT)
-
-
-def _fails() -> None:
-    raise AssertionError("the canary")
-
-
-def _run_canary(session: Any) -> str:
-    """How a test that fails is reported, or "none" if there is no module to put it in."""
-    from _pytest.runner import runtestprotocol
-
-    for item in getattr(session, "items", ()):
-        module = item.getparent(pytest.Module)
-        if module is not None:
-            canary = pytest.Function.from_parent(module, name="test_" + _CANARY, callobj=_fails)
-            reports = runtestprotocol(canary, log=False, nextitem=None)
-            return "failed" if any(report.outcome == "failed" for report in reports) else "passed"
-    return "none"
+    if _is_watched(session.config):
+        _tell("end", str(int(exitstatus)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,10 +20,21 @@ REPORT = ".forge"
 class Control:
     """A test that must fail: a run in which it passes, or is not even seen, was not an honest one.
 
-    `name` is drawn anew for each judgement, in the form that every language takes for a test's name.
+    It is one of the exercise's own tests, told once more beside itself with one expected value changed. Where
+    `plain`, or where no test can be retold, it compares two numbers. `Language.control` draws one for each
+    judgement.
     """
 
     name: str
+    """In the form that the language takes for a test's name, of words of its neighbours."""
+    seed: int = 0
+    """Decides which test and which value."""
+    plain: bool = False
+
+    @property
+    def chance(self) -> random.Random:
+        """The same choices at every call."""
+        return random.Random(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +98,42 @@ class Language(ABC):
         """The test files with tests switched on that are published as skipped, to be taken in turn."""
         return dict(tests)
 
+    def control(self, tests: Mapping[str, str], rng: random.Random, *, plain: bool = False) -> Control:
+        """A control under a name of this language's kind that is no part of the tests' text."""
+        text = "\n".join(tests.values()).lower()
+        names = " ".join(self.expected(tests))
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]{2,}", names)} - {"test", "control"}
+        known = sorted(words | {"other", "more", "with", "after", "twice", "again"})
+        while True:
+            name = self.named(rng.sample(known, rng.randint(3, 4)))
+            if name.lower() not in text:
+                return Control(name, rng.getrandbits(32), plain)
+
+    def named(self, words: Sequence[str]) -> str:
+        """A test's name of these words."""
+        return "_".join(words)
+
     @abstractmethod
     def plant(self, text: str, control: Control) -> str:
-        """A test file with the control test at its end."""
+        """A test file with a plain control test at its end."""
+
+    def retell(self, text: str, control: Control) -> str | None:
+        """A test file in which one of its tests is told once more, with one expected value changed, as the
+        control; None where none can be."""
+        return None
+
+    def altered(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
+        """The test files, as `prepare` leaves them, that are others when the control runs: with one expected
+        value changed in place, where tests are rows of a table that several share."""
+        return {}
 
     def prepare(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
-        """The test files as they are run: nothing skipped, and the control test planted in the first."""
+        """The test files as they are run: nothing skipped, and the control among the tests of one of them."""
         ready = self.unskipped(tests)
+        if not control.plain:
+            for path in control.chance.sample(list(ready), len(ready)):
+                if (told := self.retell(ready[path], control)) is not None:
+                    return {**ready, path: told}
         first = next(iter(ready))
         return {**ready, first: self.plant(ready[first], control)}
 
@@ -116,6 +157,10 @@ class Language(ABC):
     def human(self, report: str, output: str) -> str:
         """What the agent reads of a run."""
         return output
+
+    def foreign(self, puzzle: Puzzle, files: Mapping[str, str]) -> str:
+        """Why these files are not an answer: they put things where only libraries do; empty if they are."""
+        return ""
 
     def may_add(self, path: str, puzzle: Puzzle) -> bool:
         """Whether the agent may make this new file."""

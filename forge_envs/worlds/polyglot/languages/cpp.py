@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_catch
+from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
 _CASE = re.compile(r"\bTEST_CASE\(\s*((?:\"(?:[^\"\\\n]|\\.)*\"\s*)+)")
+_BLOCK = re.compile(r'^[ \t]*TEST_CASE\(\s*"(?P<name>[^"\\\n]+)"', re.MULTILINE)
+_HEAD = re.compile(r'TEST_CASE\(\s*"[^"\n]*"(?:\s*,\s*"[^"\n]*")?\s*\)')
+_CLAIMS = re.compile(r"\b(?:REQUIRE|CHECK)\(")
+_TURNS = (
+    (r"\b(REQUIRE|CHECK)\(", r"\1_FALSE("),
+    (r"\b(REQUIRE|CHECK)_FALSE\(", r"\1("),
+)
 _BENCHMARK = re.compile(r"^#if defined\(EXERCISM_INCLUDE_BENCHMARK\).*?^#endif", re.MULTILINE | re.DOTALL)
 _LITERAL = re.compile(r"\"((?:[^\"\\\n]|\\.)*)\"")
 
@@ -37,6 +45,18 @@ class Cpp(Language):
     def plant(self, text: str, control: Control) -> str:
         """A test case at the end, hidden from plain runs."""
         return f'{text}\n\nTEST_CASE("{control.name}", "[.][{control.name}]") {{\n    REQUIRE(1 == 2);\n}}\n'
+
+    def named(self, words: Sequence[str]) -> str:
+        """A sentence."""
+        return " ".join(words)
+
+    def retell(self, text: str, control: Control) -> str | None:
+        """A test case below the one that it is made of, hidden from plain runs."""
+
+        def hidden(part: str, name: str) -> str:
+            return _HEAD.sub(lambda _: f'TEST_CASE("{name}", "[.][{name}]")', part, count=1)
+
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, hidden)
 
     def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """Configure and make, which runs the tests; then once more for the report."""

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.retold import blanked, changed_rows, turned
 
 _TEST = re.compile(r"^func (Test\w*)\(\w+ \*testing\.T\)", re.MULTILINE)
+_EXPECTED = re.compile(
+    r"\b(?:expected?\w*|want\w*|exp|out\w*|result\w*|valid|score)[ \t]*:[ \t]*", re.IGNORECASE
+)
+_TURNS = ((r"(\bif (?![^{\n]*\bnil\b)[^{\n]*)!=", r"\1=="), (r"(\bcase [^:\n]*)!=", r"\1=="))
 
 
 class Go(Language):
@@ -33,11 +38,30 @@ class Go(Language):
 
     def plant(self, text: str, control: Control) -> str:
         """A function at the end."""
-        return f'{text}\n\nfunc Test_{control.name}(t *testing.T) {{\n\tt.Fatal("{control.name}")\n}}\n'
+        return f'{text}\n\nfunc Test{control.name}(t *testing.T) {{\n\tt.Fatal("{control.name}")\n}}\n'
+
+    def named(self, words: Sequence[str]) -> str:
+        """What stands after `Test`."""
+        return "".join(word.capitalize() for word in words)
+
+    def altered(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
+        """One row of a table, or one comparison, of any of the files."""
+        if control.plain:
+            return {}
+        rng = control.chance
+        for path in rng.sample(list(tests), len(tests)):
+            text = tests[path]
+            if found := changed_rows(text, blanked(text), _EXPECTED, rng):
+                return {path: rng.choice(found)}
+        for path, text in tests.items():
+            body = text.partition(f"func Test{control.name}(")[0]
+            if found := turned(body, blanked(body), _TURNS):
+                return {path: rng.choice(found) + text[len(body) :]}
+        return {}
 
     def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """`go test` as machine-readable events, from which `human` makes its usual output."""
-        return _go_test(f"-skip '^Test_{control.name}$'")
+        return _go_test(f"-skip '^Test{control.name}$'")
 
     def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """`go test` without exception."""

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
 from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_junit
+from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
 _TEST = re.compile(
     r"@(?:[\w.]+\.)?Test\b(?:\s*@[\w.]+(?:\([^)]*\))?)*\s*(?:(?:public|final)\s+)*void\s+(\w+)\s*\("
+)
+_BLOCK = re.compile(
+    r"^[ \t]*@(?:[\w.]+\.)?Test\b(?:\s*@[\w.]+(?:\([^)]*\))?)*\s*"
+    r"(?:(?:public|final)\s+)*void\s+(?P<name>\w+)\s*\(",
+    re.MULTILINE,
+)
+_CLAIMS = re.compile(
+    r"\.(?:isEqualTo|isCloseTo|hasSize|containsExactly(?:InAnyOrder)?|containsOnly|hasToString|contains)\("
+    r"|\bassert(?:Array)?Equals\("
+)
+_TURNS = (
+    (r"\.isTrue\(\)", ".isFalse()"),
+    (r"\.isFalse\(\)", ".isTrue()"),
+    (r"\.isEqualTo\(", ".isNotEqualTo("),
+    (r"\.containsExactly\(", ".doesNotContain("),
+    (r"\.isEmpty\(\)", ".isNotEmpty()"),
+    (r"\bassertTrue\(", "assertFalse("),
+    (r"\bassertFalse\(", "assertTrue("),
 )
 _DISABLED = re.compile(r"^[ \t]*@Disabled\([^\n]*\)[ \t]*\n", re.MULTILINE)
 _STILL = re.compile(r"@Disabled\b(?:\([^)]*\))?\s*@Test\b|@Test\s*@Disabled\b")
@@ -55,6 +74,15 @@ class Java(Language):
         )
         return f"{body}\n{method}{brace}{rest}"
 
+    def named(self, words: Sequence[str]) -> str:
+        """A method's name."""
+        return words[0] + "".join(word.capitalize() for word in words[1:])
+
+    def retell(self, text: str, control: Control) -> str | None:
+        """A method below the one that it is made of."""
+        tag = f'    @org.junit.jupiter.api.Tag("{control.name}")\n'
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: tag + part)
+
     def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """Compile everything, then launch what is not the control test."""
         return f"{_COMPILE} && {_LAUNCH} --exclude-tag {control.name}"
@@ -67,6 +95,15 @@ class Java(Language):
         """From JUnit's XML."""
         return read_junit(report)
 
+    def foreign(self, puzzle: Puzzle, files: Mapping[str, str]) -> str:
+        """A class of a package that no given file is of would stand before a library's own."""
+        own = {package for text in puzzle.stubs.values() for package in _packages(text)} | {""}
+        for path, text in files.items():
+            for package in _packages(text):
+                if package not in own:
+                    return f"{path} is of the package {package}: keep to the package of the given files."
+        return ""
+
     def may_add(self, path: str, puzzle: Puzzle) -> bool:
         """A helper class in a file of its own, beside the given ones."""
         place = PurePosixPath(path)
@@ -74,6 +111,13 @@ class Java(Language):
         test = place.stem.endswith(("Test", "Tests"))
         given = isinstance(puzzle, Exercise) and path in puzzle.support
         return beside and bool(_HELPER.fullmatch(place.name)) and not test and not given
+
+
+def _packages(text: str) -> list[str]:
+    """The packages that a file says it is of; javac reads escapes of letters anywhere, so do we."""
+    plain = re.sub(r"\\u+([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    words = re.findall(r"\bpackage\s+([\w.\s]+?)\s*;", blanked(plain))
+    return ["".join(word.split()) for word in words]
 
 
 _PATHS = (

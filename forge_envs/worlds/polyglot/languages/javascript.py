@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.retold import blanked_script, retold
 
 MODULES = "/opt/exercises/node_modules"
 _TEST = re.compile(
     r"""\b(?:test|it|xtest|xit)\(\s*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`([^`$]*)`)"""
 )
+_BLOCK = re.compile(
+    r"""^[ \t]*(?:test|it)\(\s*(?P<quote>['"`])(?P<name>[^'"`\n]+)(?P=quote)\s*,""", re.MULTILINE
+)
+_CLAIMS = re.compile(r"\.(?:toBe|toEqual|toStrictEqual|toBeCloseTo|toHaveLength|toContain|toMatchObject)\(")
+_TURNS = ((r"\)\.(to[A-Z]\w*\()", r").not.\1"), (r"\.not\.(to[A-Z])", r".\1"))
 _SKIPPED = re.compile(r"\b(?:xtest|xit|test\.skip|it\.skip)(?=\()")
 
 
@@ -54,6 +60,14 @@ class JavaScript(Language):
     def plant(self, text: str, control: Control) -> str:
         """A test at the end, outside all groups."""
         return f"{text}\n\ntest('{control.name}', () => {{\n  expect(1).toEqual(2);\n}});\n"
+
+    def named(self, words: Sequence[str]) -> str:
+        """A sentence."""
+        return " ".join(words)
+
+    def retell(self, text: str, control: Control) -> str | None:
+        """A test below the one that it is made of, in the same group."""
+        return retold(text, blanked_script(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: part)
 
     def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """What `npm test` runs, without the control test."""

@@ -7,9 +7,19 @@ from collections import Counter
 from collections.abc import Mapping
 
 from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
 _TEST = re.compile(
     r"^\s*#\[test\](?:\s*(?://[^\n]*|#\[[^\n]*\]))*\s*(?:pub )?(?:async )?fn (\w+)", re.MULTILINE
+)
+_BLOCK = re.compile(
+    r"^[ \t]*#\[test\]\s*(?:#\[ignore[^\n]*\]\s*)?(?:///?[^\n]*\s*)*fn (?P<name>\w+)\s*\(", re.MULTILINE
+)
+_CLAIMS = re.compile(r"\bassert(?:_eq)?!\s*\(|\b\w*(?:process|test|check|case|assert)\w*\(")
+_TURNS = (
+    (r"\bassert_eq!", "assert_ne!"),
+    (r"\bassert!\((?!!)((?:[\w.&:]+(?:\([^()]*\))?)+)\)", r"assert!(!\1)"),
+    (r"\bassert!\(!", "assert!("),
 )
 _CONDITIONAL = re.compile(
     r"^(?P<indent>[ \t]*)#\[cfg\([^\n]*\n[ \t]*mod \w+ \{\n.*?^(?P=indent)\}\n"  # a module
@@ -43,6 +53,10 @@ class Rust(Language):
     def plant(self, text: str, control: Control) -> str:
         """A function at the end."""
         return f"{text}\n\n#[test]\nfn {control.name}() {{\n    assert_eq!(1, 2);\n}}\n"
+
+    def retell(self, text: str, control: Control) -> str | None:
+        """A function below the one that it is made of, in the same module."""
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: part)
 
     def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
         """`cargo test` with ignored tests, without the control test."""
