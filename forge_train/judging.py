@@ -7,25 +7,37 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from forge_train.config import Config
 from forge_train.engine import Sampling
 from forge_train.evaluation.evaluate import evaluate, refuse_silent, verdict
+from forge_train.play.episode import Player
 from forge_train.play.world_pool import World
 from forge_train.record.evaluation_result import Evaluation
-from forge_train.record.run_folder import write_atomic
+from forge_train.record.run_folder import RunFolder, write_atomic
 from forge_train.seeds import derive_seed
 from forge_train.show.live import Progress
 from forge_train.trajectory import Trajectory
-
-if TYPE_CHECKING:
-    from forge_train.run import Run
 
 FOLDER = "evaluations"
 """Where a run folder has the transcripts of held-out plays: a file a stage and world."""
 
 
-async def judge(run: Run, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
+class JudgedRun(Protocol):
+    """What is read here of a `Run`, which knows this module."""
+
+    config: Config
+    folder: RunFolder
+    judged: dict[str, World]
+    held_out: dict[str, list[str]]
+
+    def player(self, sampling: Sampling) -> Player:
+        """Its policy."""
+        ...
+
+
+async def judge(run: JudgedRun, stage: str, step: int, seconds: float) -> dict[str, Evaluation]:
     """Judge the policy after `step` updates and `seconds` of training; by name of the world.
 
     With `eval.greedy` also at temperature 0, one play of each task, which stands in the same event.
@@ -48,7 +60,7 @@ async def judge(run: Run, stage: str, step: int, seconds: float) -> dict[str, Ev
 
 
 async def _plays(
-    run: Run, title: str, world: World, tasks: Sequence[str], temperature: float
+    run: JudgedRun, title: str, world: World, tasks: Sequence[str], temperature: float
 ) -> tuple[Evaluation, list[Trajectory]]:
     """Play every task, at temperature 0 once, for the plays of a task would be alike."""
     config, rollout = run.config.eval, run.config.rollout

@@ -7,11 +7,12 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from forge_train import interrupt
 from forge_train.amending import Amender
 from forge_train.config import Config, LossConfig, OptimConfig, SFTConfig
+from forge_train.learn.learner import Learner
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.policy import lessons, shown
@@ -19,16 +20,38 @@ from forge_train.record.library import Library
 from forge_train.record.run_folder import RunFolder
 from forge_train.show.live import Progress
 
-if TYPE_CHECKING:
-    from forge_train.run import Run
-
 UNDER_WAY = "sft"
 """Folder of this stage's checkpoints, as long as a run may have to go on from one."""
 KEPT = "supervised"
 """Folder of the weights it ended with: a model that other runs can begin with."""
 
 
-async def supervise(run: Run) -> None:
+class SupervisedRun(Protocol):
+    """What is read here of a `Run`, which knows this module."""
+
+    config: Config
+    folder: RunFolder
+    worlds: dict[str, World]
+    renderer: Renderer
+
+    def learner(self, optim: OptimConfig) -> Learner:
+        """One for this stage."""
+        ...
+
+    def load(self, learner: Learner, folder: Path) -> int:
+        """Continue from the newest checkpoint; returns the step to go on with."""
+        ...
+
+    def save(self, folder: Path, step: int, learner: Learner) -> float:
+        """Write a checkpoint; returns the seconds it took."""
+        ...
+
+    def due(self, done: int) -> bool:
+        """Whether a checkpoint is to be written after so many steps."""
+        ...
+
+
+async def supervise(run: SupervisedRun) -> None:
     """Learn from gold or stored episodes of the train split, from where the newest checkpoint of this stage
     ends."""
     config, folder = run.config, run.folder.path / UNDER_WAY
