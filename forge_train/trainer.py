@@ -31,7 +31,7 @@ from forge_train.learn.kl_reward import charged, in_reward
 from forge_train.learn.learner import Learner
 from forge_train.learn.losses import holds
 from forge_train.learn.masks import compare, masked_share, trained_endings
-from forge_train.learn.mixture import Mixture
+from forge_train.learn.mixture import Mixed, Mixture
 from forge_train.learn.passes import Passes
 from forge_train.learn.shaping import shaped
 from forge_train.play.admission import Admission
@@ -115,8 +115,8 @@ class Trainer:
 
         self.check_bugs(groups + useless)
         await self.prove(groups)  # servers that came back since the last update
-        judged = self.critic is not None or in_reward(self.algorithm)
-        compared = None if judged else [self.credit(group) for group in groups]
+        later = self.critic is not None or in_reward(self.algorithm)
+        compared = None if later else [self.credit(group) for group in groups]
         if compared is not None and self.idles(compared):
             return self.idle(step, groups, useless, compared, group_lags, collected - began)
         self.learning = True
@@ -126,22 +126,8 @@ class Trainer:
         valued = time.perf_counter()
         mixed = self.mixture.of(step, groups, credit)
         trajectories, version = mixed.trajectories, self.learner.version
-        kept = [t for t, a in zip(trajectories, mixed.advantages, strict=True) if any(a)]
-        played = [episodes_of(group) for group in groups]
-        others = await self.library.beside(step, played, kept) if self.library else []
         valuing |= await self.beside(partial(self.signal, step, trajectories, mixed.advantages))
-        stats = await self.beside(
-            partial(
-                self.learner.update,
-                [*trajectories, *others],
-                [*mixed.advantages, *([1.0] * len(t.versions) for t in others)],
-                self.algorithm,
-                self.lessons(step) if self.lessons else (),
-                temperature=self.temperature,
-                weights=mixed.weights and [*mixed.weights, *(1.0 for _ in others)],
-                passes=self.passes,
-            )
-        )
+        stats = await self.learn(step, groups, mixed)
         check_gap(stats, trajectories, version, self.identity_tolerance)
         updated = time.perf_counter()
         self.note("update", step=step, seconds=round(updated - placed, 4))
@@ -156,7 +142,6 @@ class Trainer:
             **stats,
             **valuing,
             **mixed.metrics,
-            **({"kept": len(kept), "beside": len(others)} if self.passes else {}),
             "version": version,
             "seconds": {
                 **time_to_groups(collected - began, groups, overlapped=self.admission.latest > 0),
@@ -169,6 +154,25 @@ class Trainer:
             },
         }
         return metrics, groups, mixed.credit
+
+    async def learn(self, step: int, groups: Sequence[Group], mixed: Mixed) -> dict[str, float]:
+        """The update itself, with what is learned beside what was played; returns its figures."""
+        kept = [t for t, a in zip(mixed.trajectories, mixed.advantages, strict=True) if any(a)]
+        played = [episodes_of(group) for group in groups]
+        others = await self.library.beside(step, played, kept) if self.library else []
+        stats = await self.beside(
+            partial(
+                self.learner.update,
+                [*mixed.trajectories, *others],
+                [*mixed.advantages, *([1.0] * len(t.versions) for t in others)],
+                self.algorithm,
+                self.lessons(step) if self.lessons else (),
+                temperature=self.temperature,
+                weights=mixed.weights and [*mixed.weights, *(1.0 for _ in others)],
+                passes=self.passes,
+            )
+        )
+        return {**stats, **({"kept": len(kept), "beside": len(others)} if self.passes else {})}
 
     def idle(
         self,
