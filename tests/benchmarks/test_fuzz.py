@@ -9,7 +9,7 @@ from forge_envs.grammars import grammar_names
 
 
 def test_some_hundred_actions_of_every_grammar_do_no_harm(tmp_path, capsys):
-    assert fuzz.main(["640", "--processes", "1", "--out", str(tmp_path / "fuzz.json")]) == 0
+    assert fuzz.main(["1280", "--processes", "1", "--out", str(tmp_path / "fuzz.json")]) == 0
     out = capsys.readouterr().out
     for world in fuzz.WORLDS:
         for grammar in set(grammar_names()) - {"bash"}:
