@@ -22,7 +22,7 @@ from forge_train.engine import Sampling
 from forge_train.engines.devices import refuse_missing
 from forge_train.engines.gpu_shares import visible_gpus
 from forge_train.engines.local import LocalEngine
-from forge_train.evaluation.evaluate import verdict
+from forge_train.evaluation.evaluate import NothingPlayed, verdict
 from forge_train.evaluation.filters import DEFAULT, FILTERS, Play, calls_made, effect_of, select
 from forge_train.interrupt import at_once
 from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
@@ -61,8 +61,8 @@ async def collect(
     """Play what `folder` does not hold yet, then write its data; returns how many plays became what.
 
     `by` names the player: plays of another one, world or seed are not mixed with these. A play that a machine
-    failed is played again by the next call. Raises ValueError for a folder of other plays, and for filters
-    that do not exist.
+    failed is played again by the next call. Raises ValueError for a folder of other plays and for filters
+    that do not exist, NothingPlayed where machines failed every play.
     """
     unknown = [name for name in filters if name not in FILTERS]
     if unknown or repeats < 1 or keep < 1:
@@ -96,6 +96,12 @@ async def collect(
     wanted = [found[task, i] for task in tasks for i in range(repeats)]
     kept, counts = select(wanted, filters, keep, solution)
     write(folder, kept, parquet)
+    if wanted and counts["failed"] == len(wanted):
+        last = wanted[-1]["error"]
+        raise NothingPlayed(
+            f"{world.name}: all {len(wanted)} plays failed, the last by {last['kind']}: "
+            f"{str(last.get('message', ''))[:200]}. The same command plays them again"
+        )
     return counts
 
 

@@ -137,6 +137,15 @@ def test_what_was_played_is_not_played_again_and_what_failed_is(tmp_path: Path) 
     assert kept == [f"train/{n}" for n in range(4)], "the same words twice are kept once"
 
 
+def test_when_every_play_failed_that_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Endpoint(lambda body: 401) as endpoint:
+        assert cli.main(["collect", endpoint.spec(), "--world", ECHO, "--tasks", "2", "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert "all 2 plays failed, the last by" in said and "plays them again" in said
+
+
 def test_the_seed_of_a_play_depends_on_task_and_repetition_alone(tmp_path: Path) -> None:
     seeds: list[int] = []
 
