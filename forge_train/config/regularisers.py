@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from forge_train.config.branching import BRANCHED
 from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfig
 from forge_train.config.objectives import OPMD
 from forge_train.config.section import Section
@@ -23,7 +24,7 @@ OWN_SUMS = frozenset({"mt_grpo", "gdpo"})
 
 ONE_ADVANTAGE = frozenset({"gspo", "gmpo", *OPMD})
 """Objectives that look at what a whole trajectory earned."""
-OF_TURNS = frozenset({"turn_rloo", "mt_grpo", "marshal", "gigpo", *CRITIC_ESTIMATORS})
+OF_TURNS = frozenset({"turn_rloo", "mt_grpo", "marshal", "gigpo", *BRANCHED, *CRITIC_ESTIMATORS})
 """Estimators whose credit is of turns or tokens."""
 
 
@@ -60,6 +61,11 @@ def refuse_regularisers(algorithm: AlgorithmConfig, reference: ReferenceConfig, 
             f'algorithm.objective = "{algorithm.objective}": it has one advantage for a whole trajectory, '
             f'and algorithm.advantage = "{advantage}" tells its turns apart; use objective = "{instead}", or '
             'advantage = "dr_grpo"'
+        )
+    if algorithm.objective in ONE_ADVANTAGE and algorithm.blame != "all":
+        raise ValueError(
+            f'algorithm.blame = "{algorithm.blame}": it tells the turns of a failure apart, and objective = '
+            f'"{algorithm.objective}" has one advantage for a whole trajectory; use blame = "all"'
         )
     if algorithm.kl_weight and algorithm.kl_in == "reward" and advantage in OWN_SUMS:
         raise ValueError(

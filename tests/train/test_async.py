@@ -104,8 +104,8 @@ class Desk:
 
 
 def timeless(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Metrics of a step without the clock."""
-    return {k: v for k, v in metrics.items() if not k.endswith("seconds")}
+    """Metrics of a step without the clock, and without the sum that `Run` tells a trainer when it goes on."""
+    return {k: v for k, v in metrics.items() if not k.endswith("seconds") and k != "sampled_so_far"}
 
 
 async def run(trainer: Trainer, steps: range) -> list[dict[str, Any]]:

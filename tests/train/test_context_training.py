@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from forge_train.config import AlgorithmConfig, Config, ContextConfig, LossConfig, OptimConfig, load
+from forge_train.config import (
+    AlgorithmConfig,
+    Config,
+    ContextConfig,
+    LossConfig,
+    OptimConfig,
+    SFTConfig,
+    load,
+)
 from forge_train.engine import Sampling
 from forge_train.engines.local import LocalEngine
 from forge_train.evaluation.collect import collect_from
@@ -139,7 +147,9 @@ def small(folder: Path, *more: str) -> Config:
 def write_lessons(config: Config) -> int:
     """Episodes of the reader in the run's own tokens, and how many summaries are in them."""
     worlds = {w.label: World(w.id, w.args, w.label) for w in config.worlds}
-    model, made = make_policy(config, worlds, None)
+    # Gold of the world, while there are no lessons to learn a vocabulary from.
+    alone = config.model_copy(update={"sft": SFTConfig(episodes=512)})
+    model, made = make_policy(alone, worlds, None)
     renderer = make_renderer(config, model, made, worlds, began=0.0)
     engine = Reader(renderer, config.rollout.max_context)
     someone = TokenPlayer(engine, renderer, Sampling(max_tokens=16), config.context)  # type: ignore[arg-type]

@@ -212,5 +212,5 @@ def test_nothing_of_a_solution_is_written_down(tmp_path: Path) -> None:
     for line in (tmp_path / "plays.jsonl").read_text().splitlines():
         assert set(json.loads(line)) == {
             "world", "args", "seed", "by", "task", "repetition", "ending", "graded", "outcome", "parts",
-            "error", "usage", "opening", "messages",
+            "error", "usage", "opening", "messages", "effect",
         }  # fmt: skip
