@@ -273,9 +273,9 @@ def main(job: str, folder: Path) -> None:
     processes = join(deadline=15 if job == "hangs" else 240, idle=240)
     assert processes is not None
     if job == "dies" and not processes.leads:
-        Learner.take_step = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self, rate: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,method-assign,return-value]
     if job == "hangs" and not processes.leads:
-        Learner.take_step = lambda self: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
+        Learner.take_step = lambda self, rate: time.sleep(600)  # type: ignore[assignment,method-assign,return-value]
     Learner.gather = counted(Learner.gather)  # type: ignore[method-assign]
     try:
         if not processes.leads:
