@@ -99,8 +99,8 @@ async def collect(
     if wanted and counts["failed"] == len(wanted):
         last = wanted[-1]["error"]
         raise NothingPlayed(
-            f"{world.name}: all {len(wanted)} plays failed, the last by {last['kind']}: "
-            f"{str(last.get('message', ''))[:200]}. The same command plays them again"
+            f"{world.name}: all {len(wanted)} plays failed, the last by {last['kind']} in {last['stage']}"
+            f"{': ' * ('message' in last)}{str(last.get('message', ''))[:200]}; the same command plays them again"
         )
     return counts
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import tests.train.worlds  # noqa: F401  (registers worlds)
 from forge_train import cli
 from forge_train.config import ConfigError
+from forge_train.evaluation.evaluate import NothingPlayed
 from forge_train.recipes.agentforge import agentforge
 from forge_train.recipes.iterate import iterate
 from forge_train.recipes.plan import PLANS, Plan, laid_over, read_plan, run_of_plan, world_tables
@@ -328,7 +329,7 @@ def test_each_round_imitates_what_the_one_before_it_could_do(tmp_path: Path) -> 
 
 def test_a_teacher_who_shows_nothing_is_refused(tmp_path: Path) -> None:
     world = {"name": "echo", "id": "Test/Echo-v0", "args": {"fault": "machine"}}
-    with pytest.raises(ValueError, match=r"none of 2 plays of echo passed the filters \(failed 2\)"):
+    with pytest.raises(NothingPlayed, match="echo: all 2 plays failed, the last by sandbox in"):
         collect_stage(tmp_path, "collect", world, 2, by="gold", seed=0)
 
 
