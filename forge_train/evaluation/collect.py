@@ -98,9 +98,11 @@ async def collect(
     write(folder, kept, parquet)
     if wanted and counts["failed"] == len(wanted):
         last = wanted[-1]["error"]
+        why = f"{last['kind']} in {last['stage']}" + (
+            f": {last['message'][:200]}" if "message" in last else ""
+        )
         raise NothingPlayed(
-            f"{world.name}: all {len(wanted)} plays failed, the last by {last['kind']} in {last['stage']}"
-            f"{': ' * ('message' in last)}{str(last.get('message', ''))[:200]}; the same command plays them again"
+            f"{world.name}: all {len(wanted)} plays failed, the last by {why}; the same command plays them again"
         )
     return counts
 
