@@ -102,7 +102,7 @@ async def collect(
             f": {last['message'][:200]}" if "message" in last else ""
         )
         raise NothingPlayed(
-            f"{world.name}: all {len(wanted)} plays failed, the last by {why}; the same command plays them again"
+            f"{world.name}: all {len(wanted)} plays failed, the last by {why}; the same command tries again"
         )
     return counts
 

@@ -143,7 +143,7 @@ def test_when_every_play_failed_that_is_no_success(
     with Endpoint(lambda body: 401) as endpoint:
         assert cli.main(["collect", endpoint.spec(), "--world", ECHO, "--tasks", "2", "--out", str(tmp_path)])
     said = capsys.readouterr().err
-    assert "all 2 plays failed, the last by" in said and "plays them again" in said
+    assert "all 2 plays failed, the last by" in said and "tries again" in said
 
 
 def test_the_seed_of_a_play_depends_on_task_and_repetition_alone(tmp_path: Path) -> None:
