@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 
 from forge_train.config import Config
 from forge_train.evaluation.collect import Speaker
-from forge_train.learn.kept import MISTAKES, SOLVED, is_clean
+from forge_train.learn.kept import is_clean
 from forge_train.play.episode import gather, play
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.sft import trajectory_of
-from forge_train.trajectory import Trajectory
+from forge_train.trajectory import MISTAKES, Trajectory
 
 
 class Amender:
@@ -63,4 +63,4 @@ class Amender:
 
 def is_mendable(t: Trajectory) -> bool:
     """Whether an episode was solved, after mistakes that are known by their turn."""
-    return t.trainable and (t.outcome or 0.0) >= SOLVED and bool(t.info.get(MISTAKES))
+    return t.trainable and t.solved and bool(t.info.get(MISTAKES))

@@ -16,6 +16,8 @@ run stopped."""
 
 SUCCESS = 1 - 1e-6
 """An outcome from which on an episode is solved."""
+MISTAKES = "mistakes"
+"""Key of `Trajectory.info`: turns, from 0, that the world answered with a part `malformed` or `refused`."""
 
 WORLD = -1
 """The action index of tokens that the policy did not write."""
@@ -97,6 +99,20 @@ class Trajectory:
         """A verdict exists: machines worked and the episode came to an end the world graded."""
         return self.ending in ("terminated", "max_turns")
 
+    @property
+    def solved(self) -> bool:
+        """Whether the verdict says that all was done that was asked for."""
+        return (self.outcome or 0.0) >= SUCCESS
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether it is a judgement of other episodes (`forge_train.rubric`), and none of a world.
+
+        >>> Trajectory("7/retail/t3", info={"world": "retail"}).is_judgement
+        False
+        """
+        return "judges" in self.info
+
     def token_versions(self) -> list[int]:
         """Weights version behind each token the policy wrote, in order."""
         counts = Counter(a for s in self.segments for a in s.action if a != WORLD)
@@ -128,8 +144,8 @@ class Trajectory:
         self.turn_rewards = [self.turn_rewards[a] for a in order]
         self.versions = [self.versions[a] for a in order]
         self.spans = {place[a]: spans for a, spans in self.spans.items()}
-        if "mistakes" in self.info:
-            self.info["mistakes"] = sorted(place[a] for a in self.info["mistakes"])
+        if MISTAKES in self.info:
+            self.info[MISTAKES] = sorted(place[a] for a in self.info[MISTAKES])
 
     @property
     def sampled(self) -> int:

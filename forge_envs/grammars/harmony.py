@@ -18,7 +18,7 @@ from forge_envs.grammars.reading import (
     skip_space,
     without_end,
 )
-from forge_envs.grammars.registry import foreign, prose_action
+from forge_envs.grammars.registry import message_by_message, prose_action
 from forge_envs.grammars.thoughts import without_thoughts
 from forge_envs.messages import Action, ToolCall
 
@@ -58,17 +58,7 @@ class Harmony:
         text = encodable(text).removeprefix("\ufeff").strip()
         if _MESSAGE not in text and not any(mark in text for mark in self.marks):
             return self._plain(text)
-        prose: list[str] = []
-        calls: list[ToolCall] = []
-        at = 0
-        try:
-            while at < len(text):
-                at = self._message(text, at, prose, calls)
-        except Malformed as error:
-            if foreign(text, self.name):
-                return prose_action(text, self)
-            return Action("\n".join(prose).strip(), error=f"{error}; write {self.example}")
-        return Action("\n".join(prose).strip(), tuple(calls))
+        return message_by_message(text, self._message, self)
 
     def write(self, prose: str = "", calls: Sequence[ToolCall] = ()) -> str:
         """The text of an action; `parse` reverses it. Raises ValueError for what it has no words for."""

@@ -14,7 +14,7 @@ from forge_envs.grammars.reading import (
     skip_space,
     without_end,
 )
-from forge_envs.grammars.registry import foreign, prose_action
+from forge_envs.grammars.registry import message_by_message
 from forge_envs.grammars.tagged import Tagged
 from forge_envs.grammars.values import ANYTHING, TEXT, Kinds, write_value
 from forge_envs.messages import Action, ToolCall
@@ -203,17 +203,8 @@ class Muse(Invoked):
         first = text.find(_MESSAGE)
         if first < 0 or 0 <= self.find(text, 0) < first:
             return super().parse(text)
-        prose: list[str] = []
-        calls: list[ToolCall] = []
-        at = 0
-        try:
-            while at < len(text):
-                at = self._message(text, at, prose, calls)
-        except Malformed as error:
-            if foreign(text, self.name):
-                return prose_action(text, self)
-            return Action("\n".join(prose).strip(), error=f"{error}; write {self.example}")
-        return self._said("\n".join(prose), tuple(calls))
+        action = message_by_message(text, self._message, self)
+        return action if action.error else self._said(action.prose, action.calls)
 
     def _message(self, text: str, at: int, prose: list[str], calls: list[ToolCall]) -> int:
         """Read one message into `prose` or `calls`; where it ends. Raises Malformed."""

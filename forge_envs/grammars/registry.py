@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from functools import cache
 
 from forge_envs.grammars.bare import holds_bare_call
 from forge_envs.grammars.grammar import Grammar
-from forge_envs.messages import Action
+from forge_envs.grammars.reading import Malformed
+from forge_envs.messages import Action, ToolCall
 from forge_envs.plugins import load_entry_points
 
 PLUGINS = "forge_envs.grammars"
@@ -82,6 +84,25 @@ def load_plugins() -> None:
 def _take(found: object) -> None:
     if isinstance(found, Grammar):
         register_grammar(found)
+
+
+MessageReader = Callable[[str, int, list[str], list[ToolCall]], int]
+"""Reads the message at a place of a text into prose or calls; returns where it ends. Raises Malformed."""
+
+
+def message_by_message(text: str, read: MessageReader, grammar: Grammar) -> Action:
+    """The action of a format whose prose and calls are messages with headers of their own; never raises."""
+    prose: list[str] = []
+    calls: list[ToolCall] = []
+    at = 0
+    try:
+        while at < len(text):
+            at = read(text, at, prose, calls)
+    except Malformed as error:
+        if foreign(text, grammar.name):
+            return prose_action(text, grammar)
+        return Action("\n".join(prose).strip(), error=f"{error}; write {grammar.example}")
+    return Action("\n".join(prose).strip(), tuple(calls))
 
 
 # -- calls in another format ---------------------------------------------------------------------------

@@ -10,12 +10,7 @@ from collections.abc import Sequence
 
 from forge_train.config import AlgorithmConfig
 from forge_train.learn.comparing import DEFAULTS, broadcast
-from forge_train.trajectory import WORLD, TokenAdvantages, Trajectory
-
-SOLVED = 1 - 1e-6
-"""Least outcome of an episode that did all that was asked for."""
-MISTAKES = "mistakes"
-"""Key of `Trajectory.info`: turns, from 0, that the world answered with a part `malformed` or `refused`."""
+from forge_train.trajectory import MISTAKES, WORLD, TokenAdvantages, Trajectory
 
 
 def kept(group: Sequence[Trajectory], config: AlgorithmConfig = DEFAULTS) -> list[list[float]]:
@@ -42,10 +37,8 @@ def is_clean(trajectory: Trajectory, flawless: Sequence[str]) -> bool:
     >>> is_clean(t, ("malformed", "refused")), is_clean(t, ("malformed",))
     (False, True)
     """
-    if "judges" in trajectory.info:  # a judgement of others (`forge_train.rubric`) is no episode
-        return False
     parts = trajectory.info.get("parts", {})
-    solved = trajectory.trainable and (trajectory.outcome or 0.0) >= SOLVED
+    solved = trajectory.trainable and trajectory.solved and not trajectory.is_judgement
     return solved and not any(parts.get(name) for name in flawless)
 
 

@@ -18,7 +18,7 @@ from forge_train.config import Config, CurriculumConfig
 from forge_train.learn.masks import compare
 from forge_train.learn.shaping import parts_told
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import SUCCESS, Trajectory
+from forge_train.trajectory import Trajectory
 
 Rows = list[list[float]]
 """Advantages of a group's members by action; empty for a member that is not trained on."""
@@ -103,7 +103,7 @@ class Mixture:
             (t, a)
             for group, rows in zip(groups, credit, strict=True)
             for t, a in zip(group, rows, strict=True)
-            if (t.outcome or 0.0) >= SUCCESS and a and min(a) >= 0 and max(a) > 0 and "judges" not in t.info
+            if t.solved and not t.is_judgement and a and min(a) >= 0 and max(a) > 0
         ]
         for old in [k for k in self._solved if k < step - self._config.recall_steps]:
             del self._solved[old]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from forge_train.config import ShapingConfig
-from forge_train.trajectory import SUCCESS, Ending, Trajectory
+from forge_train.trajectory import Ending, Trajectory
 
 PARTS = ("overlong", "length_reward", "turn_penalty", "budget_penalty")
 """Their names."""
@@ -30,11 +30,11 @@ def shaped(
     `budget`: tokens that its episodes were allowed, 0 for no limit. Episodes that a machine ended stay as
     they are, and so do one in which the policy never spoke and judgements of others.
     """
-    judged = [t for t in group if t.ending not in OF_MACHINES and t.rewards and "judges" not in t.info]
+    judged = [t for t in group if t.ending not in OF_MACHINES and t.rewards and not t.is_judgement]
     if not judged or not config.used:
         return group
     lengths = [t.sampled for t in judged]
-    solved = [(t.outcome or 0.0) >= SUCCESS for t in judged]
+    solved = [t.solved for t in judged]
     weight = length_weight(config, update)
     if config.overlong_limit and config.overlong_buffer:
         for t, length in zip(judged, lengths, strict=True):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from forge_train.play.world_pool import World
-from forge_train.trajectory import Ending, Segment, Trajectory
+from forge_train.trajectory import MISTAKES, Ending, Segment, Trajectory
 
 
 class Recorded(Protocol):
@@ -105,7 +105,7 @@ class EpisodeRecord:
         for name, value in parts.items():
             self._parts[name] = self._parts.get(name, 0.0) + float(value)
         if any(parts.get(name) for name in MISTAKEN):
-            self._trajectory.info.setdefault("mistakes", []).append(max(turn, 0))
+            self._trajectory.info.setdefault(MISTAKES, []).append(max(turn, 0))
 
     def outcome(self, info: Mapping[str, Any]) -> None:
         """The world's verdict, if it gives one."""

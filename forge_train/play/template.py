@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from forge_train.play import probes
 from forge_train.play.action_codec import ActionCodec, Ends, Spelling
@@ -14,6 +14,17 @@ from forge_train.play.chat_template import FIX, REFUSAL, ChatTemplate
 from forge_train.play.encoding import Message, content_of, decode, mapped, to_json, unused
 from forge_train.play.format import Format
 from forge_train.play.thoughts import Thoughts, thoughts_of
+
+
+class _Stop(NamedTuple):
+    """How the action of a probe exchange ends."""
+
+    now: str
+    """The token that ends it while nothing follows."""
+    later: str
+    """And when something does."""
+    said: str
+    """Text of the exchange up to and with that one."""
 
 
 class Template:
@@ -38,12 +49,12 @@ class Template:
         self._tokenizer = self._spelling.tokenizer
         self.thoughts: Thoughts = thoughts_of(self.template, format)
         self._require_append_only()
-        self._said = lru_cache(maxsize=256)(self._up_to_stop)
+        self._stop = lru_cache(maxsize=256)(self._find_stop)
         ids = self._spelling.ids
-        final, shown = zip(*(self._ends(names) for names in ((), ("probe",))), strict=True)
-        prose, call = (ids[end] for end in final)
+        ended = [self._stop(names) for names in ((), ("probe",))]
+        prose, call = (ids[end.now] for end in ended)
         stop = tuple(dict.fromkeys([prose, call, *format.ends]))
-        later = {ids[now]: ids[then] for now, then in zip(final, shown, strict=True) if now != then}
+        later = {ids[end.now]: ids[end.later] for end in ended if end.now != end.later}
         ends = Ends(prose, call, stop, later)
         self.stop: tuple[int, ...] = ends.stop
         spoken = [self.written(message) for message in probes.SPOKEN]
@@ -68,7 +79,7 @@ class Template:
             if message["role"] != "tool":
                 break
             names.append(message.get("name") or "probe")
-        said = self._said(tuple(names))
+        said = self._stop(tuple(names)).said
         calls = self._exchange(tuple(names))
 
         def delta(shielded: Sequence[Message]) -> str:
@@ -153,51 +164,33 @@ class Template:
                 return probes.exchange(names[:1])
         return whole
 
-    def _ends(self, names: tuple[str, ...]) -> tuple[str, str]:
-        """The tokens that end the action of a probe exchange while nothing follows, and when something does.
+    def _find_stop(self, names: tuple[str, ...]) -> _Stop:
+        """Where the action of a probe exchange ends; ValueError for a template that ends none.
 
-        Mostly one and the same, the last that both texts share; or the first, where no call is spelled with
-        such tokens. Where nothing ends an action, as in GLM's, it
-        is the token with which the next message begins, if that stands right behind it. A template with one
-        for the end of a conversation alone, as gpt-oss's, rewrites what was shown, as those do that drop
-        thoughts, and is taken where these are dropped.
+        Mostly with one token, the last that the exchange alone and one that goes on share; or the first,
+        where no call is spelled with such tokens. Where nothing ends an action, as in GLM's, it is the token
+        with which the next message begins, if that stands right behind it. A template with one for the end
+        of a conversation alone, as gpt-oss's, rewrites what was shown, as those do that drop thoughts, and is
+        taken where these are dropped.
         """
-        alone, text = self._alone(names), self._followed(names)
-        said = max(alone.rfind(probes.SAID), 0)
-        shared = _shared(alone, text)
-        if found := self._spelling.pattern.findall(alone, said, shared):
+        before, pattern = self._exchange(names), self._spelling.pattern
+        role = "tool" if names else "user"
+        follow: Message = {"role": role, "name": names[0] if names else "probe", "content": "Probe follow 0."}
+        alone, text = self.template(before, prompt=False), self.template([*before, follow], prompt=True)
+        at = max(alone.rfind(probes.SAID), 0)
+        if found := list(pattern.finditer(text, at, _shared(alone, text))):
             end = found[0 if self.template.plain else -1]
-            return end, end
-        if text.startswith(alone) and (begun := self._spelling.pattern.match(text, len(alone))):
-            return begun[0], begun[0]
+            return _Stop(end[0], end[0], text[: end.end()])
+        if text.startswith(alone) and (begun := pattern.match(text, len(alone))):
+            return _Stop(begun[0], begun[0], text[: begun.end()])
         kind = "a tool call" if names else "an answer"
-        now, then = (self._spelling.pattern.search(one, said) for one in (alone, text))
+        now, then = (pattern.search(one, at) for one in (alone, text))
         if now is None or then is None:
             raise ValueError(f"{REFUSAL}: no special token ends {kind}, so an action could not stop. {FIX}")
         if not self.thoughts.dropped:
             why = f"{kind} ends with {now[0]} only while nothing follows, so an action could not stop"
             raise ValueError(f'{REFUSAL}: {why}. Set thinking.past = "drop". {FIX}')
-        return now[0], then[0]
-
-    def _alone(self, names: tuple[str, ...]) -> str:
-        """Text of a probe exchange that nothing follows."""
-        return self.template(self._exchange(names), prompt=False)
-
-    def _followed(self, names: tuple[str, ...]) -> str:
-        """Text of a probe exchange and what follows it."""
-        role = "tool" if names else "user"
-        follow: Message = {"role": role, "name": names[0] if names else "probe", "content": "Probe follow 0."}
-        return self.template([*self._exchange(names), follow], prompt=True)
-
-    def _up_to_stop(self, names: tuple[str, ...]) -> str:
-        """Text of a probe exchange up to and with the token that ends its action when something follows."""
-        end, text = self._ends(names)[1], self._followed(names)
-        shared = _shared(self._alone(names), text)
-        said = max(text.rfind(probes.SAID), 0)
-        within = [f.end() for f in self._spelling.pattern.finditer(text, said, shared) if f[0] == end]
-        return text[
-            : within[0 if self.template.plain else -1] if within else text.index(end, said) + len(end)
-        ]
+        return _Stop(now[0], then[0], text[: then.end()])
 
     def _without_end(self, text: str, at: int) -> str:
         """A text without the token that ends the action which begins at `at`, and what stands behind it."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forge_train.trajectory import SUCCESS, Trajectory, branch_of
+from forge_train.trajectory import Trajectory, branch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Played:
         """
         if not group or "task" not in group[0].info:
             return None
-        whole = [t for t in group if "judges" not in t.info and branch_of(t, 0).root]
+        whole = [t for t in group if not t.is_judgement and branch_of(t, 0).root]
         counted = [t for t in whole if t.ending not in ("failed", "cancelled")]
-        solved = sum((t.outcome or 0.0) >= SUCCESS for t in counted)
+        solved = sum(t.solved for t in counted)
         return cls(str(group[0].info.get("world", "")), str(group[0].info["task"]), len(counted), solved)
 
     def told(self) -> dict[str, Any]:

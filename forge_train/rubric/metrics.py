@@ -12,18 +12,9 @@ from forge_train.trajectory import Trajectory
 Group = Sequence[Trajectory]
 
 
-def is_judgement(trajectory: Trajectory) -> bool:
-    """Whether it is a judgement of other episodes, and none of a world.
-
-    >>> is_judgement(Trajectory("7/retail/t3", info={"world": "retail"}))
-    False
-    """
-    return "judges" in trajectory.info
-
-
 def episodes_of(group: Group) -> list[Trajectory]:
     """The members of a group without the judgements beside them."""
-    return [t for t in group if not is_judgement(t)]
+    return [t for t in group if not t.is_judgement]
 
 
 def judged(groups: Sequence[Group]) -> dict[str, Any]:
@@ -36,7 +27,7 @@ def judged(groups: Sequence[Group]) -> dict[str, Any]:
     """
     everyone = [t for group in groups for t in group]
     notes = [t.info[PART] for t in everyone if PART in t.info]
-    lessons = [t for t in everyone if is_judgement(t)]
+    lessons = [t for t in everyone if t.is_judgement]
     if not notes and not lessons:
         return {}
     scores = [note["score"] for note in notes if "score" in note]

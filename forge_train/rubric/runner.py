@@ -85,7 +85,7 @@ class RubricRunner:
         self._weights = [one.weight for one in config.criteria]
 
     async def __call__(self, draw: Draw) -> Group:
-        """The members, then the judgements that are trained, if any: see `is_judgement`."""
+        """The members, then the judgements that are trained, if any: see `Trajectory.is_judgement`."""
         group = await self.runner(draw)
         seed = derive_seed(group_seed(self._seed, draw), PART)
         lessons = await self._refresh(group, draw, seed) if draw.world in self.config.refresh else []

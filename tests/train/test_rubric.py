@@ -24,7 +24,7 @@ from forge_train.play.episode import TokenPlayer
 from forge_train.play.renderer import renderer_for
 from forge_train.rubric.book import JudgementBook
 from forge_train.rubric.judges import Answer, EndpointJudge, Messages, PolicyJudge, RubricJudge, ScriptedJudge
-from forge_train.rubric.metrics import episodes_of, is_judgement, judged
+from forge_train.rubric.metrics import episodes_of, judged
 from forge_train.rubric.runner import RubricRunner
 from forge_train.rubric.scoring import compared_with_all, of_both_orders, pairs_of, win_rates
 from forge_train.rubric.verdicts import Episode, comparison, marking, read_comparison, read_marks
@@ -348,7 +348,7 @@ class Sayer:
 
 def test_trained_judgements_are_groups_of_their_own() -> None:
     group = play([member("x", 0.0), member("xx", 1.0)], Sayer(), rubric(refresh=["w"], train=True), size=8)
-    players, lessons = episodes_of(group), [t for t in group if is_judgement(t)]
+    players, lessons = episodes_of(group), [t for t in group if t.is_judgement]
     assert (len(players), len(lessons)) == (2, 8)
     assert len({t.group for t in lessons}) == 1 and lessons[0].group != players[0].group
     assert len({json.dumps(t.info["messages"][:2]) for t in lessons}) == 1, (
@@ -371,7 +371,7 @@ def test_a_group_without_two_outcomes_has_no_lesson(outcomes: list[float]) -> No
     group = play(
         [member("x" * i, o) for i, o in enumerate(outcomes, 1)], Sayer(), rubric(refresh=["w"], train=True)
     )
-    assert any(map(is_judgement, group)) == (len(set(outcomes)) == 2)
+    assert any(t.is_judgement for t in group) == (len(set(outcomes)) == 2)
 
 
 class SmallCritic:
@@ -412,7 +412,7 @@ def test_a_critic_that_is_trained_where_outcomes_are_known_comes_to_agree_with_t
             pair, draw = [member(even, 1.0), member(odd, 0.0)], Draw(8 * step + index, "w", "t", 0)
             group = play(pair, critic, rubric(refresh=["w"], worlds=["x"], train=True), draw=draw)
             for t, row in zip(group, compare(group, algorithm), strict=True):
-                if is_judgement(t):
+                if t.is_judgement:
                     lessons.append(t)
                     credit.append(row)
         agreed.append(sum(t.outcome or 0.0 for t in lessons) / len(lessons))
@@ -489,7 +489,7 @@ def test_a_policy_that_runs_out_of_room_gives_no_verdict() -> None:
     lessons = play(
         [member("x", 0.0), member("xx", 1.0)], policy("A" * 100), rubric(refresh=["w"], train=True)
     )
-    assert [(t.ending, t.outcome) for t in lessons if is_judgement(t)] == [("tokens", None)] * 4
+    assert [(t.ending, t.outcome) for t in lessons if t.is_judgement] == [("tokens", None)] * 4
 
 
 # --- config ------------------------------------------------------------------------------------------------
