@@ -26,7 +26,9 @@ from tests.envs.grammar_cases import ARGUMENTS, JSON, NAMES, TAGS, TEXT, as_json
 
 SPEAKING = [name for name in GRAMMARS if name != "bash"]
 CALLS = st.lists(st.builds(ToolCall, NAMES, ARGUMENTS), max_size=3, unique_by=lambda call: call.name)
-PROSE = TEXT.map(str.strip).filter(lambda text: not any(mark in text for mark in "<[{`"))
+OF_FORMATS = (*"<[{`", "to=", "]~b]", "\ufeff")
+"""What stands in some format's calls or before an action: Hypothesis takes such texts from the code it tests."""
+PROSE = TEXT.map(str.strip).filter(lambda text: not any(mark in text for mark in OF_FORMATS))
 PIECES = (
     *TAGS, *(mark for grammar in GRAMMARS.values() for mark in grammar.marks), "```bash\n", "\n```", "<<EOF\n",
     '{"name": "a"}', '{"name": "a", "arguments": {"b": [1]}}', "\ud800", "{", '["', "\n", "[ARGS]", "<|message|>",
