@@ -230,7 +230,9 @@ def main(argv: list[str]) -> None:
         "env": dict(os.environ),
         "segment": segment and segment.name,
     }
-    Path(os.environ["NOTES"], f"started-{os.getpid()}.json").write_text(json.dumps(note))
+    path = Path(os.environ["NOTES"], f"started-{os.getpid()}.json")
+    path.with_suffix(".part").write_text(json.dumps(note))
+    path.with_suffix(".part").rename(path)  # whole when it is seen: tests wait for it to be there
 
     async def serve() -> None:
         double = Double()
