@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """One page of a web or of a user's corpus. Links stand in the text as `[words](address)`."""
 
     address: str
@@ -29,13 +29,13 @@ class Hit:
     date: str = ""
 
 
-class Library(Protocol):
+class PageLibrary(Protocol):
     """Where pages are searched and read: an index here, or an endpoint of the user's."""
 
     def search(self, query: str, limit: int) -> Sequence[Hit]:
         """The best hits, best first; none is an empty list. Raises SandboxError where a machine failed."""
         ...
 
-    def page(self, address: str) -> Page | None:
+    def page(self, address: str) -> WebPage | None:
         """The page of an address, None where there is none."""
         ...

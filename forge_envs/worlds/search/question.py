@@ -22,7 +22,7 @@ class ProofStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ResearchQuestion:
     """A task of Forge/Search-v0 as it is told and judged."""
 
     text: str
