@@ -54,7 +54,7 @@ async def warm(run: Judging, done: int, curriculum: Curriculum) -> None:
     config, every = run.config.temperature, run.config.run.eval_every
     if not config.grid:
         return
-    tasks = {world.label: held_out(run.config, world, run.worlds[world.label]) for world in run.config.worlds}
+    tasks = {world.label: set_apart(run.config, world, run.worlds[world.label]) for world in run.config.worlds}
     last = done >= run.config.run.steps
     if not done or done % every or last or done in warmings(run.folder.path):
         return
@@ -71,7 +71,7 @@ async def warm(run: Judging, done: int, curriculum: Curriculum) -> None:
     curriculum.warmed(done, chosen)
 
 
-def held_out(config: Config, told: WorldConfig, world: World) -> list[str]:
+def set_apart(config: Config, told: WorldConfig, world: World) -> list[str]:
     """The tasks of a world to choose a temperature by: trained on by nobody. Raises ValueError for none."""
     wanted = config.temperature
     if wanted.split:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
+from forge_train.cli import main
 from forge_train.config import ConfigError, load
 from forge_train.play.world_pool import World
 from forge_train.sft import gold_episodes
@@ -83,3 +84,8 @@ def test_the_light_install_says_what_the_trainer_needs(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip().endswith("pip install 'forge-envs[train]'") and "Traceback" not in done.stderr
+
+
+def test_the_recipes_that_ship_are_listed_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "--list"]) == 0 and capsys.readouterr().out.split() == ["agentforge", "iterate"]
+    assert main(["recipe"]) == 2 and "forge-train recipe NAME --out DIR" in capsys.readouterr().err
