@@ -12,7 +12,7 @@ import pytest
 
 from forge_train import cli
 from forge_train.config import Config, WorldConfig, load
-from forge_train.evaluation.warming import held_out
+from forge_train.evaluation.warming import set_apart
 from forge_train.play.difficulty import Plays, read_passes
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import read_lines
@@ -192,15 +192,15 @@ def test_a_temperature_is_chosen_by_tasks_that_nobody_trains_on(tmp_path: Path) 
     config = luck(tmp_path, *WAYS["warmer"], "worlds.0.tasks=5")
     told = config.worlds[0]
     with closing(World(told.id, told.args, told.label)) as world:
-        assert held_out(config, told, world) == ["train/5", "train/6"]
+        assert set_apart(config, told, world) == ["train/5", "train/6"]
         named = luck(tmp_path, *WAYS["warmer"], "temperature.split=validation")
-        assert held_out(named, told, world) == ["validation/0", "validation/1"]
+        assert set_apart(named, told, world) == ["validation/0", "validation/1"]
     few = WorldConfig(id="tests.train.test_sampling_runs:Test/FewLuck-v0", tasks=5)
     with (
         closing(World(few.id, few.args, few.label)) as world,
         pytest.raises(ValueError, match="none is left to choose a temperature by"),
     ):
-        held_out(config, few, world)
+        set_apart(config, few, world)
 
 
 def test_nobody_to_measure_by_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
