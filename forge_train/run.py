@@ -64,7 +64,7 @@ from forge_train.show.live import Live
 from forge_train.show.report import write_report
 from forge_train.show.results import evaluations, seconds_before
 from forge_train.show.watched import watched
-from forge_train.supervision import UNDER_WAY, leave, library_of, supervise
+from forge_train.supervision import UNDER_WAY, grounding_of, leave, library_of, supervise
 from forge_train.trainer import Runner, Trainer
 
 
@@ -316,6 +316,7 @@ class Run:
             ended=tally.ended if tally else None,
             waves=waves,
             forking=forking_of(self.config),
+            grounding=grounding_of(self.config),
         )
 
     def player(self, sampling: Sampling, engine: Engine | None = None) -> Player:

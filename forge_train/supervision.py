@@ -13,6 +13,7 @@ from forge_train import interrupt
 from forge_train.amending import Amender
 from forge_train.config import Config, LossConfig, OptimConfig, SFTConfig
 from forge_train.learn.learner import Learner
+from forge_train.play.grounded import Grounding
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.policy import lessons, shown
@@ -96,6 +97,12 @@ def library_of(
     again = shown(config, worlds, renderer) if config.distill.demonstrations else []
     amend = Amender(config, worlds, renderer) if config.distill.amend else None
     return Library(folder, config.distill, again, amend)
+
+
+def grounding_of(config: Config) -> Grounding | None:
+    """Further plays of what taught nothing, where the config asks for them."""
+    asked = config.distill.grounded
+    return Grounding(asked, config.algorithm.flawless) if asked else None
 
 
 def leave(run: RunFolder, config: SFTConfig) -> None:

@@ -19,6 +19,9 @@ SUCCESS = 1 - 1e-6
 MISTAKES = "mistakes"
 """Key of `Trajectory.info`: turns, from 0, that the world answered with a part `malformed` or `refused`."""
 
+GROUNDED = "grounded"
+"""Key of `Trajectory.info` of plays in which what was made up was replaced: `Trajectory.is_grounded`."""
+
 WORLD = -1
 """The action index of tokens that the policy did not write."""
 
@@ -112,6 +115,12 @@ class Trajectory:
         False
         """
         return "judges" in self.info
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether what was made up in it was replaced (`forge_train.play.grounded`): it teaches, and says
+        nothing of how good the policy is."""
+        return GROUNDED in self.info
 
     def token_versions(self) -> list[int]:
         """Weights version behind each token the policy wrote, in order."""

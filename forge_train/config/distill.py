@@ -7,8 +7,10 @@ from typing import Literal, Protocol, Self
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from forge_train.config.agent_program import AgentConfig
+from forge_train.config.context import ContextConfig
 from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfig, SFTConfig
 from forge_train.config.section import Section
+from forge_train.config.sections import RolloutConfig
 
 
 class DistillConfig(Section):
@@ -35,6 +37,10 @@ class DistillConfig(Section):
     """Where nothing of a group is kept, leave the mistakes (malformed, refused) out of what was solved in
     spite of them and play it again without the policy; it is kept if it is clean then. That is how what was
     never shown, and is seldom right at once, comes to be learned."""
+    grounded: NonNegativeInt = 0
+    """Where nothing of a group is kept, play its task so many times more without making anything up: a value
+    in an action (an id, an address, a number) that nobody said gives way to one of the same form that stands
+    in the conversation. What no demonstration shows has no probability that sampling would find."""
     demonstrations: bool = False
     """Learn the episodes of [sft] again in each round."""
 
@@ -45,7 +51,12 @@ class DistillConfig(Section):
 
     @model_validator(mode="after")
     def _of_rounds(self) -> Self:
-        idle = {"past": self.past, "amend": self.amend, "demonstrations": self.demonstrations}
+        idle = {
+            "past": self.past,
+            "amend": self.amend,
+            "grounded": self.grounded,
+            "demonstrations": self.demonstrations,
+        }
         for key, value in idle.items():
             if value and not self.used:
                 raise ValueError(f"{key} = {value}: only rounds learn it; set epochs, or leave it out")
@@ -57,7 +68,9 @@ class Stages(Protocol):
 
     agent: AgentConfig
     algorithm: AlgorithmConfig
+    context: ContextConfig
     distill: DistillConfig
+    rollout: RolloutConfig
     sft: SFTConfig
 
 
@@ -81,12 +94,24 @@ def refuse_distill(config: Stages) -> None:
         raise ValueError(
             f"{asked}: distill.batch says how many episodes a step has; leave algorithm.minibatches out"
         )
-    if distill.amend and algorithm.advantage != "kept":
+    for key, value in {"amend": distill.amend, "grounded": distill.grounded}.items():
+        told = f"distill.{key} = {str(value).lower()}"
+        if value and algorithm.advantage != "kept":
+            raise ValueError(
+                f'{told}: algorithm.advantage = "{algorithm.advantage}" keeps nothing; use "kept"'
+            )
+        if value and config.agent.used:
+            raise ValueError(f"{told} with [agent]: its turns are its own; leave {key} out")
+    if distill.grounded and config.context.kind != "full":
         raise ValueError(
-            f'distill.amend = true: algorithm.advantage = "{algorithm.advantage}" keeps nothing; use "kept"'
+            f'distill.grounded = {distill.grounded} with context.kind = "{config.context.kind}": what was '
+            'heard is not all there any more; use "full"'
         )
-    if distill.amend and config.agent.used:
-        raise ValueError("distill.amend = true with [agent]: its turns are its own; set amend = false")
+    if distill.grounded and config.rollout.workers == "ray":
+        raise ValueError(
+            f'distill.grounded = {distill.grounded} with rollout.workers = "ray": such plays are made where '
+            'the trainer runs; set rollout.workers = "local"'
+        )
     if distill.demonstrations and not config.sft.episodes:
         raise ValueError(
             "distill.demonstrations = true: there are none; set sft.episodes (and sft.epochs = 0 if this run "

@@ -54,7 +54,9 @@ async def warm(run: Judging, done: int, curriculum: Curriculum) -> None:
     config, every = run.config.temperature, run.config.run.eval_every
     if not config.grid:
         return
-    tasks = {world.label: set_apart(run.config, world, run.worlds[world.label]) for world in run.config.worlds}
+    tasks = {
+        world.label: set_apart(run.config, world, run.worlds[world.label]) for world in run.config.worlds
+    }
     last = done >= run.config.run.steps
     if not done or done % every or last or done in warmings(run.folder.path):
         return

@@ -31,7 +31,7 @@ class Played:
         """
         if not group or "task" not in group[0].info:
             return None
-        whole = [t for t in group if not t.is_judgement and branch_of(t, 0).root]
+        whole = [t for t in group if not (t.is_judgement or t.is_grounded) and branch_of(t, 0).root]
         counted = [t for t in whole if t.ending not in ("failed", "cancelled")]
         solved = sum(t.solved for t in counted)
         return cls(str(group[0].info.get("world", "")), str(group[0].info["task"]), len(counted), solved)

@@ -18,10 +18,11 @@ def summary(groups: Sequence[Sequence[Trajectory]]) -> Metrics:
 
     And the mean seconds that their episodes waited for the engine and for the world, which tell them apart
     also where the learner worked meanwhile: `time_to_groups` knows only how long it waited for groups.
-    Of episodes that began inside of others the tokens and endings count alone: they are no fresh samples.
+    Of episodes that began inside of others, and of grounded ones, the tokens and endings count alone: they
+    are no fresh samples.
     """
     everyone = [t for group in groups for t in group]
-    whole = [t for t in everyone if branch_of(t, 0).root]
+    whole = [t for t in everyone if branch_of(t, 0).root and not t.is_grounded]
     timed = [t for t in everyone if "world_seconds" in t.info]  # lost with its worker: nobody knows
     graded = [t for t in whole if t.trainable or t.ending in OUT_OF_ROOM]
     by_world: dict[str, list[Trajectory]] = {}

@@ -258,7 +258,7 @@ def test_supervised_training_anneals_to_its_own_end(tmp_path: Path) -> None:
         (["sft.episodes=0"], "there are none; set sft.episodes"),
         (["algorithm.advantage=gae", "algorithm.masked="], "asks a critic, which such rounds do not train"),
         (["distill.amend=true", "algorithm.advantage=rloo"], 'keeps nothing; use "kept"'),
-        (["distill.amend=true", "agent.command=['true']"], "set amend = false"),
+        (["distill.amend=true", "agent.command=['true']"], "leave amend out"),
         (["distill.epochs=0"], "only rounds learn it; set epochs"),
         (["optim.lr=1e-5"], "a rate of their own; use distill.lr"),
         (
