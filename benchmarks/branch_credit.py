@@ -23,7 +23,7 @@ from forge_train.show.results import evaluations
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "branch_credit.json"
-DEMO = ROOT / "forge_train" / "recipes" / "demo.toml"
+GRPO = ROOT / "forge_train" / "recipes" / "grpo.toml"
 WORLD = (
     'worlds=[{id = "forge_envs:Forge/Retail-v0", tasks = 4096, '
     'args = {size = "tiny", level = 1, prompt = "compact", max_turns = 8}}]'
@@ -56,7 +56,7 @@ def warm_start(seed: int, out: Path) -> Path:
     checkpoint = folder / "checkpoints" / "step-000000"
     if not checkpoint.is_dir():
         own = [f"run.out={folder}", f"run.seed={seed}", "run.steps=0", "run.threads=1"]
-        train(load(DEMO, [*own, "eval.tasks=100", "eval.repeats=2", "eval.k=[1]"]))
+        train(load(GRPO, [*own, "eval.tasks=100", "eval.repeats=2", "eval.k=[1]"]))
     return checkpoint
 
 

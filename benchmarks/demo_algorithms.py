@@ -2,7 +2,7 @@
 
     python benchmarks/demo_algorithms.py [--algorithms grpo rloo ...] [--seeds 0 1 2] [--steps 100]
 
-All begin with the same weights: forge_train/recipes/demo.toml up to its supervised stage, run once a seed.
+All begin with the same weights: forge_train/recipes/grpo.toml up to its supervised stage, run once a seed.
 Then each algorithm plays the same tasks, is judged every 10 steps and at the end, and the table says how many
 tokens the policy had sampled when it first reached the threshold. What
 benchmarks/results/demo_algorithms.json holds is not run again, and a run that was killed goes on. An
@@ -25,23 +25,23 @@ from forge_train.config import ConfigError, load
 from forge_train.record.run_folder import read_lines
 from forge_train.show.results import evaluations, spanned
 
-DEMO = ROOT / "forge_train" / "recipes" / "demo.toml"
+GRPO = ROOT / "forge_train" / "recipes" / "grpo.toml"
 PPO = ROOT / "forge_train" / "recipes" / "ppo.toml"
 OUT = ROOT / "runs" / "algorithms"
 RESULTS = ROOT / "benchmarks" / "results" / "demo_algorithms.json"
 THRESHOLD = 0.7
 EVERY = 10
 ALGORITHMS: dict[str, tuple[Path, tuple[str, ...]]] = {
-    "grpo": (DEMO, ()),
-    "rloo": (DEMO, ("algorithm.advantage=rloo",)),
+    "grpo": (GRPO, ()),
+    "rloo": (GRPO, ("algorithm.advantage=rloo",)),
     "ppo": (PPO, ()),
-    "gspo": (DEMO, ("algorithm.objective=gspo",)),
-    "cispo": (DEMO, ("algorithm.objective=cispo",)),
-    "opmd": (DEMO, ("algorithm.objective=opmd",)),
-    "turn_rloo": (DEMO, ("algorithm.advantage=turn_rloo",)),
-    "branch": (DEMO, ("algorithm.advantage=branch",)),
+    "gspo": (GRPO, ("algorithm.objective=gspo",)),
+    "cispo": (GRPO, ("algorithm.objective=cispo",)),
+    "opmd": (GRPO, ("algorithm.objective=opmd",)),
+    "turn_rloo": (GRPO, ("algorithm.advantage=turn_rloo",)),
+    "branch": (GRPO, ("algorithm.advantage=branch",)),
     "grpo, negatives at a quarter, up to the first mistake": (
-        DEMO,
+        GRPO,
         ("algorithm.negative_weight=0.25", "algorithm.blame=first_mistake"),
     ),
 }
@@ -67,7 +67,7 @@ def known(recipe: Path, overrides: Sequence[str]) -> bool:
 def measure(name: str, seed: int, steps: int) -> dict[str, Any]:
     """One algorithm on one seed, from the weights that all share."""
     warm = OUT / f"warm-{seed}"
-    train(DEMO, warm, f"run.seed={seed}", "run.steps=0", "sft.schedule=linear")
+    train(GRPO, warm, f"run.seed={seed}", "run.steps=0", "sft.schedule=linear")
     recipe, overrides = ALGORITHMS[name]
     folder = OUT / f"{name.split(',')[0]}{'-tempered' if ',' in name else ''}-{seed}"
     given = (

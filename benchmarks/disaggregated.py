@@ -45,7 +45,7 @@ def warm_start() -> Path:
     folder = OUT / "warm"
     if latest(folder / "checkpoints") is None:
         shutil.rmtree(folder, ignore_errors=True)
-        train(load(ROOT / "forge_train" / "recipes" / "demo.toml", [f"run.out={folder}", "run.steps=0"]))
+        train(load(ROOT / "forge_train" / "recipes" / "grpo.toml", [f"run.out={folder}", "run.steps=0"]))
     saved = latest(folder / "checkpoints")
     assert saved is not None
     return saved.path
@@ -54,7 +54,7 @@ def warm_start() -> Path:
 def config(model: Path, name: str, python: str, lag: int, cores: str, threads: int, steps: int) -> Config:
     shutil.rmtree(OUT / name, ignore_errors=True)
     return load(
-        ROOT / "forge_train" / "recipes" / "demo.toml",
+        ROOT / "forge_train" / "recipes" / "grpo.toml",
         [
             f"run.out={OUT / name}", f"run.threads={threads}", f"run.steps={steps}", f"model.path={model}",
             f"worlds.0.id=waiting_world:{ID}", "rollout.engine=vllm", f"rollout.max_lag={lag}",

@@ -193,7 +193,7 @@ def test_forge_train_learns_in_a_world_of_strangers(tmp_path: Path) -> None:
         "eval.repeats=1",
         "eval.k=[1]",
     ]
-    assert train(load(cli.DEMO, changes)).is_file()
+    assert train(load(cli.GRPO, changes)).is_file()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1]
     assert all(line["episodes"] == 4 and "failed" not in line["endings"] for line in lines), lines

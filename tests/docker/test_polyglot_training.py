@@ -74,7 +74,7 @@ def test_two_steps(
     monkeypatch.setattr(world, "judge", noted)
     source = checkout(tmp_path / "checkout")
     args = f'{{source = "{source}", language = "python", turn_weight = 1.0, reflections = 0}}'
-    report = train(load(cli.DEMO, [*SMALL, f"worlds.0.args={args}", f'run.out="{tmp_path / "run"}"']))
+    report = train(load(cli.GRPO, [*SMALL, f"worlds.0.args={args}", f'run.out="{tmp_path / "run"}"']))
     assert report.is_file()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1]

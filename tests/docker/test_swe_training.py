@@ -36,7 +36,7 @@ SMALL = [
 
 
 def test_two_steps(tmp_path: Path, swe_image: str, docker: DockerProvider, engine: Engine) -> None:
-    report = train(load(cli.DEMO, [*SMALL, f'run.out="{tmp_path / "run"}"']))
+    report = train(load(cli.GRPO, [*SMALL, f'run.out="{tmp_path / "run"}"']))
     assert report.is_file()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from forge_train.cli import DEMO
+from forge_train.cli import GRPO
 from forge_train.config import Config, load
 from forge_train.record import checkpoint
 from forge_train.record.run_folder import read_lines
@@ -40,7 +40,7 @@ def overrides(model: Path, folder: Path, *more: str) -> list[str]:
 
 
 def config(model: Path, folder: Path, *more: str) -> Config:
-    return load(DEMO, overrides(model, folder, *more))
+    return load(GRPO, overrides(model, folder, *more))
 
 
 def newest(folder: Path) -> Path:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from forge_train.cli import GRPO
 from forge_train.learn.lora import ADAPTER
 from forge_train.play.renderer import renderer_for
 from forge_train.record import checkpoint
@@ -84,7 +85,7 @@ def test_two_steps_with_all_weights(whole: Path, taught: Path) -> None:
 def test_killed_and_started_again_it_comes_to_the_same_weights(whole: Path, taught: Path) -> None:
     folder = taught.parent / "killed"
     settings = overrides(newest(taught), folder, *FULL)
-    command = [sys.executable, "-m", "forge_train.cli", "demo", *settings]
+    command = [sys.executable, "-m", "forge_train.cli", "train", str(GRPO), *settings]
     child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 600
     while not (folder / "metrics.jsonl").exists() or not steps(folder):

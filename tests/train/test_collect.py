@@ -179,12 +179,12 @@ def test_a_run_imitates_what_was_collected_as_it_does_gold(tmp_path: Path) -> No
     base = ["sft.episodes=12", "sft.epochs=1", "run.steps=0", "run.threads=1", "model.tiny.hidden=32",
             "model.tiny.layers=1", "model.tiny.vocab=512", "eval.tasks=1", "eval.repeats=1", "eval.k=[1]",
             "rollout.max_action=8"]  # fmt: skip
-    world = load(cli.DEMO, base).worlds[0]
+    world = load(cli.GRPO, base).worlds[0]
     gold = World(world.id, world.args)
     gather(Speaker(gold.gold), tmp_path / "data", world=gold, tasks=12)
     losses = []
     for name, more in (("gold", ""), ("data", f'sft.path="{tmp_path / "data" / "episodes.jsonl"}"')):
-        train(load(cli.DEMO, [*base, f'run.out="{tmp_path / f"run-{name}"}"', *filter(None, [more])]))
+        train(load(cli.GRPO, [*base, f'run.out="{tmp_path / f"run-{name}"}"', *filter(None, [more])]))
         events = read_lines(tmp_path / f"run-{name}" / "events.jsonl")
         losses.append([e["loss"] for e in events if e["event"] == "sft"])
     assert losses[0] == losses[1] and len(losses[0]) == 2

@@ -62,10 +62,10 @@ def test_the_commands_show_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_file_is_checked_and_resolved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["config", str(cli.DEMO), "run.seed=7"]) == 0
+    assert cli.main(["config", str(cli.GRPO), "run.seed=7"]) == 0
     (tmp_path / "whole.toml").write_text(capsys.readouterr().out)
-    assert load(tmp_path / "whole.toml") == load(cli.DEMO, ["run.seed=7"])
-    assert cli.main(["config", str(cli.DEMO), "run.sed=7"]) == 2
+    assert load(tmp_path / "whole.toml") == load(cli.GRPO, ["run.seed=7"])
+    assert cli.main(["config", str(cli.GRPO), "run.sed=7"]) == 2
     assert "did you mean run.seed?" in capsys.readouterr().err
 
 

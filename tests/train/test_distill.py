@@ -162,7 +162,7 @@ def test_the_library_holds_the_rounds_that_are_asked_for_and_the_demonstrations(
 def rounds_of(folder: Path, *more: str) -> Config:
     """Some rounds in which a small policy learns to be short."""
     return load(
-        cli.DEMO,
+        cli.GRPO,
         [
             "run.threads=1", "run.steps=3", "run.checkpoint_every=1", "model.tiny.hidden=32",
             "model.tiny.layers=1", "model.tiny.vocab=300", "sft.episodes=8", "sft.epochs=1", "sft.warmup=0",
@@ -279,6 +279,6 @@ def test_a_group_of_one_can_be_kept(tmp_path: Path) -> None:
 
 
 def test_an_override_takes_back_what_a_file_says() -> None:
-    plain = load(cli.DEMO, ["optim.schedule=", "optim.decay_steps="]).optim
+    plain = load(cli.GRPO, ["optim.schedule=", "optim.decay_steps="]).optim
     assert (plain.schedule, plain.decay_steps) == ("constant", None)
-    assert load(cli.DEMO, ["worlds.0.name=", "run.out="]).run.out is None
+    assert load(cli.GRPO, ["worlds.0.name=", "run.out="]).run.out is None

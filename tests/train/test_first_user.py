@@ -189,7 +189,7 @@ def test_a_broken_model_is_told_in_a_line(
     if command == "eval":
         code = cli.main(["eval", str(folder), "--world", ECHO])
     else:
-        code = cli.main(["demo", f"model.path={folder}", f"run.out={tmp_path / 'run'}"])
+        code = cli.main(["train", str(cli.GRPO), f"model.path={folder}", f"run.out={tmp_path / 'run'}"])
     told = capsys.readouterr().err.strip().splitlines()
     assert code == 2 and says in told[-1] and str(folder) in told[-1]
     assert sum(line.startswith("forge-train:") for line in told) == 1 and len(told[-1]) < 500
@@ -205,7 +205,7 @@ def test_a_hub_that_is_away_is_told_at_once(
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert cli.main(["demo", "model.path=Owner/Model-8B", f"run.out={tmp_path / 'run'}"]) == 2
+    assert cli.main(["train", str(cli.GRPO), "model.path=Owner/Model-8B", f"run.out={tmp_path / 'run'}"]) == 2
     told = capsys.readouterr().err
     assert 'model.path = "Owner/Model-8B": no such folder, and 127.0.0.1 cannot be reached' in told
     assert "hf download Owner/Model-8B" in told
@@ -221,7 +221,7 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_loaded(
     argv = {
         "eval": ["eval", str(model), "--world", ECHO, "--device", "cuda:7"],
         "collect": ["collect", str(model), "--world", ECHO, "--device", "cuda:7", *out],
-        "train": ["demo", "model.device=cuda:7", f"run.out={tmp_path / 'out'}"],
+        "train": ["train", str(cli.GRPO), "model.device=cuda:7", f"run.out={tmp_path / 'out'}"],
     }[command]
     assert cli.main(argv) == 2
     key = "model.device" if command == "train" else "--device"
@@ -263,7 +263,7 @@ def test_a_full_disk_at_a_checkpoint_loses_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    command = ["demo", *SMALL, f"run.out={folder}"]
+    command = ["train", str(cli.GRPO), *SMALL, f"run.out={folder}"]
     assert cli.main([*command, "run.steps=1"]) == 0
     whole = checkpoint.latest(folder / "checkpoints")
     assert whole is not None and whole.step == 1
@@ -296,7 +296,7 @@ def test_a_step_that_teaches_nothing_counts_no_version_and_says_what_to_try(
     folder = tmp_path / "run"
     worlds = [f"worlds.0.id={ECHO}", "worlds.0.args={}"]  # nobody says the right word: all earn 0
     train(
-        load(cli.DEMO, [*SMALL, *worlds, f"run.out={folder}", "run.steps=2", 'algorithm.masked=["deadline"]'])
+        load(cli.GRPO, [*SMALL, *worlds, f"run.out={folder}", "run.steps=2", 'algorithm.masked=["deadline"]'])
     )
     lines = read_lines(folder / "metrics.jsonl")
     assert [(line["step"], line["version"], line["idle"]) for line in lines] == [(0, 0, 1), (1, 0, 1)]
@@ -367,7 +367,7 @@ def test_the_live_table_drops_columns_and_cuts_none(width: int) -> None:
 @pytest.mark.parametrize("width", [60, 120])
 def test_the_table_of_stages_fits(width: int, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    train(load(cli.DEMO, [*SMALL, f"run.out={folder}", "run.steps=0"]))
+    train(load(cli.GRPO, [*SMALL, f"run.out={folder}", "run.steps=0"]))
     console = Console(width=width, record=True, file=io.StringIO())
     show_run(folder, console)
     told = console.export_text()

@@ -28,7 +28,7 @@ def test_gguf_is_refused_with_the_way_to_a_folder(
 ) -> None:
     out = str(tmp_path / "out")
     told = {
-        "train": ["demo", *SMALL, f"model.path={place}", f"run.out={out}"],
+        "train": ["train", str(cli.GRPO), *SMALL, f"model.path={place}", f"run.out={out}"],
         "eval": ["eval", str(place), *SHOP],
         "collect": ["collect", str(place), *SHOP, "--out", out],
         "serve": ["serve", str(place), "--port", "0", "--logs", out],

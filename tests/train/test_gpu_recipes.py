@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from forge_train.cli import DEMO
+from forge_train.cli import GRPO
 from forge_train.config import Config, dump, load
 from forge_train.engines.gpu_shares import learning, refuse_shares
 
-RECIPES = DEMO.parent
+RECIPES = GRPO.parent
 EIGHT = [str(i) for i in range(8)]
 PAIRS = 'vllm.gpus=["4,5","6,7"]'
 

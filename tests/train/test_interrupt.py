@@ -45,7 +45,16 @@ def losses(folder: Path) -> dict[int, float]:
 
 def interrupted(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """A demo that gets Ctrl-C once supervised training has begun."""
-    command = [sys.executable, "-m", "forge_train.cli", "demo", *LONG, f"run.out={folder}", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "forge_train.cli",
+        "train",
+        str(cli.GRPO),
+        *LONG,
+        f"run.out={folder}",
+        *more,
+    ]
     child = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not (folder / "events.jsonl").exists() or len(losses(folder)) < 3:
@@ -71,7 +80,7 @@ def test_supervised_training_stops_within_a_batch_and_goes_on_to_the_same_number
         if name == "run":  # the same run, shortened: what it computes up to there is the same
             text = (folder / "config.toml").read_text()
             (folder / "config.toml").write_text(text.replace("[sft]\n", f"[sft]\nsteps = {batches + 4}\n"))
-        train(load(cli.DEMO, [*more, f"run.out={folder}"]))
+        train(load(cli.GRPO, [*more, f"run.out={folder}"]))
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 

@@ -61,7 +61,7 @@ def steps(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_ppo_differs_from_the_demo_in_what_makes_it_ppo() -> None:
-    ppo, demo = load(PPO), load(cli.DEMO)
+    ppo, demo = load(PPO), load(cli.GRPO)
     assert ppo.algorithm.advantage == "turn_gae"
     for section in ("model", "worlds", "sft", "eval"):
         assert getattr(ppo, section) == getattr(demo, section)

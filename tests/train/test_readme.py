@@ -70,4 +70,4 @@ def test_every_command_and_every_file_of_the_page_is_there() -> None:
     for name in re.findall(r"\]\(([\w./]+)\)|(?:^|[ `])(forge_train/recipes/\w+\.toml)", README):
         path = ROOT / (name[0] or name[1])
         assert path.exists(), f"{path} is not there"
-    assert load(cli.DEMO).run.steps == 100
+    assert load(cli.GRPO).run.steps == 100

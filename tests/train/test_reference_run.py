@@ -27,7 +27,7 @@ HELD = [
 
 
 def held(folder: Path, *more: str) -> Config:
-    return load(cli.DEMO, [*ODD, *HELD, f'run.out="{folder}"', *more])
+    return load(cli.GRPO, [*ODD, *HELD, f'run.out="{folder}"', *more])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_it_pays_for_drifting_and_imitates_gold_beside(tmp_path: Path) -> None:
     more = ["algorithm.advantage=turn_rloo", "algorithm.objective=gspo_turn", "algorithm.kl_weight=0.1"]
     more += ["algorithm.kl_in=reward", "algorithm.ptx_weight=0.5", "ptx.episodes=8", "ptx.batch=4"]
     for name in ("a", "b"):
-        train(load(cli.DEMO, [*ODD, *more, f'run.out="{tmp_path / name}"', "run.steps=3"]))
+        train(load(cli.GRPO, [*ODD, *more, f'run.out="{tmp_path / name}"', "run.steps=3"]))
     told = steps(tmp_path / "a")
     assert told == steps(tmp_path / "b")
     assert told[0]["kl_reward"] == pytest.approx(0, abs=1e-5) and told[2]["kl_reward"] != 0

@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     more = ["run.steps=5", "run.checkpoint_every=3", "algorithm.minibatches=2", f'run.out="{folder}"']
     more.append("run.keep_optimizer=2")
-    train(load(cli.DEMO, [*ODD, *more]))
+    train(load(cli.GRPO, [*ODD, *more]))
     return folder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from forge_train.cli import DEMO
+from forge_train.cli import GRPO
 from forge_train.config import Config, dump, load
 from forge_train.evaluation import folder as judging
 from forge_train.evaluation.evaluate import NothingPlayed
@@ -26,7 +26,7 @@ torch.set_num_threads(1)
 
 
 def odd(folder: Path, *more: str) -> Config:
-    return load(DEMO, [*ODD, "run.checkpoint_every=1", "run.keep_optimizer=1", f'run.out="{folder}"', *more])
+    return load(GRPO, [*ODD, "run.checkpoint_every=1", "run.keep_optimizer=1", f'run.out="{folder}"', *more])
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_eval_and_collect_play_nothing_that_does_not_fit(
 
 
 def test_a_run_plays_nothing_that_does_not_fit(tmp_path: Path) -> None:
-    config = load(cli.DEMO, [*SMALL, f"run.out={tmp_path / 'run'}", "rollout.max_context=64"])
+    config = load(cli.GRPO, [*SMALL, f"run.out={tmp_path / 'run'}", "rollout.max_context=64"])
     with pytest.raises(ValueError, match=r"rollout\.max_context = 64 has no room for world Forge/Retail-v0"):
         train(config)
     assert not (tmp_path / "run" / "report.html").exists()

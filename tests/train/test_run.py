@@ -42,7 +42,7 @@ SMALL = [
 
 
 def small(folder: Path, *more: str) -> Config:
-    return load(cli.DEMO, [*SMALL, f'run.out="{folder}"', *more])
+    return load(cli.GRPO, [*SMALL, f'run.out="{folder}"', *more])
 
 
 def steps(folder: Path) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: 
 def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -> None:
     train(small(tmp_path / "whole", "run.steps=5", "run.checkpoint_every=2"))
     overrides = [*SMALL, "run.steps=5", "run.checkpoint_every=2", f"run.out={tmp_path / 'killed'}"]
-    command = [sys.executable, "-m", "forge_train.cli", "demo", *overrides]
+    command = [sys.executable, "-m", "forge_train.cli", "train", str(cli.GRPO), *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     metrics, events = (tmp_path / "killed" / name for name in ("metrics.jsonl", "events.jsonl"))
 
@@ -130,12 +130,15 @@ def test_two_processes_train_and_resume_and_one_takes_over(tmp_path: Path) -> No
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     for count in (1, 2):
         done = subprocess.run(
-            [*torchrun, "-m", "forge_train.cli", "demo", *ODD, f"run.out={folder}", f"run.steps={count}"],
+            [
+                *torchrun, "-m", "forge_train.cli", "train", str(cli.GRPO), *ODD, f"run.out={folder}",
+                f"run.steps={count}",
+            ],
             cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert len(list(folder.glob(f"checkpoints/step-{count:06d}/moments/*.safetensors"))) == 2
-    train(load(cli.DEMO, [*ODD, f'run.out="{folder}"', "run.steps=3"]))
+    train(load(cli.GRPO, [*ODD, f'run.out="{folder}"', "run.steps=3"]))
     assert [line["step"] for line in steps(folder)] == [0, 1, 2]
     assert all(line["grad_norm"] > 0 and line["optimizer_steps"] == 1 for line in steps(folder))
     stages = [stage for stage, *_ in verdicts(folder)]
@@ -145,7 +148,7 @@ def test_two_processes_train_and_resume_and_one_takes_over(tmp_path: Path) -> No
 def test_killed_while_late_it_trains_every_group_once_and_plays_none_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     late = ["rollout.max_lag=1", "run.steps=24", "run.checkpoint_every=2", f"run.out={folder}"]
-    command = [sys.executable, "-m", "forge_train.cli", "demo", *ODD, *late]
+    command = [sys.executable, "-m", "forge_train.cli", "train", str(cli.GRPO), *ODD, *late]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
@@ -254,13 +257,13 @@ def test_eval_of_a_run_and_of_its_checkpoint_agree(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["demo", "optim.lrr=1"], "optim.lr"),
-        (["demo", "optim.lr=fast"], "optim.lr"),
-        (["demo", "rollout.group_size=1"], "group_size"),
-        (["demo", "worlds.0.id=forge_envs:Forge/Retial-v0", "run.out={tmp}/r"], "Retail"),
-        (["demo", "worlds.0.args.level=99", "run.out={tmp}/r"], "99"),
-        (["demo", "worlds.0.args.colour=1", "run.out={tmp}/r"], "colour"),
-        (["demo", "run.out={tmp}/file"], "file"),
+        (["train", str(cli.GRPO), "optim.lrr=1"], "optim.lr"),
+        (["train", str(cli.GRPO), "optim.lr=fast"], "optim.lr"),
+        (["train", str(cli.GRPO), "rollout.group_size=1"], "group_size"),
+        (["train", str(cli.GRPO), "worlds.0.id=forge_envs:Forge/Retial-v0", "run.out={tmp}/r"], "Retail"),
+        (["train", str(cli.GRPO), "worlds.0.args.level=99", "run.out={tmp}/r"], "99"),
+        (["train", str(cli.GRPO), "worlds.0.args.colour=1", "run.out={tmp}/r"], "colour"),
+        (["train", str(cli.GRPO), "run.out={tmp}/file"], "file"),
         (["train", "{tmp}/none.toml"], "none.toml"),
         (["eval", "{tmp}/none"], "none"),
         (["eval", "{tmp}", "--arg", "level"], "level"),
@@ -281,5 +284,5 @@ def test_a_folder_of_another_config_is_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(small(tmp_path / "run", "run.steps=0", "sft.episodes=0"))
-    assert cli.main(["demo", *SMALL, f"run.out={tmp_path / 'run'}", "optim.lr=0.5"]) == 2
+    assert cli.main(["train", str(cli.GRPO), *SMALL, f"run.out={tmp_path / 'run'}", "optim.lr=0.5"]) == 2
     assert "optim.lr" in capsys.readouterr().err

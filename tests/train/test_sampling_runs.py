@@ -52,7 +52,7 @@ LUCK = [*ODD, "worlds.0.id=tests.train.test_sampling_runs:Test/Luck-v0", "worlds
 
 
 def luck(folder: Path, *more: str) -> Config:
-    return load(cli.DEMO, [*LUCK, f'run.out="{folder}"', *more])
+    return load(cli.GRPO, [*LUCK, f'run.out="{folder}"', *more])
 
 
 def cut_back(folder: Path, step: int) -> None:
@@ -168,7 +168,7 @@ def test_tasks_are_measured_and_the_measure_chooses(
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "hard"
     train(luck(run, "run.steps=0"))
-    ask = ["difficulty", str(cli.DEMO), *LUCK, f'run.out="{run}"', "--out", str(out), "--tasks", "8"]
+    ask = ["difficulty", str(cli.GRPO), *LUCK, f'run.out="{run}"', "--out", str(out), "--tasks", "8"]
     assert cli.main([*ask, "--samples", "2"]) == 0
     assert f'curriculum.passes = "{out / "passes.json"}"' in capsys.readouterr().out
     found = read_passes(out / "passes.json")["Test/Luck-v0"]
@@ -204,6 +204,6 @@ def test_a_temperature_is_chosen_by_tasks_that_nobody_trains_on(tmp_path: Path) 
 
 
 def test_nobody_to_measure_by_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ask = ["difficulty", str(cli.DEMO), *LUCK, f'run.out="{tmp_path / "none"}"', "--out", str(tmp_path / "o")]
+    ask = ["difficulty", str(cli.GRPO), *LUCK, f'run.out="{tmp_path / "none"}"', "--out", str(tmp_path / "o")]
     assert cli.main(ask) == 2
     assert "name a player with --by" in capsys.readouterr().err

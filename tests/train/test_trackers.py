@@ -23,7 +23,7 @@ LIBRARIES = ("tensorboard", "wandb", "mlflow")
 
 
 def config(folder: Path, *more: str) -> Any:
-    return load(cli.DEMO, [f'run.out="{folder}"', *more])
+    return load(cli.GRPO, [f'run.out="{folder}"', *more])
 
 
 def tell(folder: Path, *more: str, steps: range = range(3), start: int = 0) -> None:
@@ -101,7 +101,7 @@ def mlflow(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
     client = MlflowClient((folder / "mlruns").as_uri())
     (run,) = client.search_runs([client.get_experiment_by_name("forge").experiment_id])
-    assert run.data.params["run.name"] == "demo"
+    assert run.data.params["run.name"] == "grpo"
     assert run.info.status == "FINISHED"
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["report.html"]
     return {
@@ -248,7 +248,7 @@ def test_what_stops_the_run_is_told_to_the_tracker_and_raised(tmp_path: Path) ->
 )
 def test_a_config_that_names_no_tracker_is_refused(overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
-        load(cli.DEMO, overrides)
+        load(cli.GRPO, overrides)
 
 
 @pytest.mark.parametrize("name", ["tests.train.test_trackers:Missing", "no_such_module:Tracker"])

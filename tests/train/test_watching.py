@@ -66,4 +66,4 @@ def test_where_nothing_is_profiled_the_profiler_is_not_even_imported(tmp_path: P
 
 def test_a_step_below_0_is_refused() -> None:
     with pytest.raises(ValueError, match=r"run.profile.steps.0 = -1: must be greater than or equal to 0"):
-        load(cli.DEMO, ["run.profile.steps=[-1]"])
+        load(cli.GRPO, ["run.profile.steps=[-1]"])

@@ -17,7 +17,7 @@ import pytest
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from forge_train.cli import DEMO, main
+from forge_train.cli import GRPO, main
 from forge_train.config import VLLMConfig, load
 from forge_train.engines.server_processes import ServerProcesses, ServersFailed, _end
 from forge_train.engines.vllm import VLLMEngine
@@ -269,7 +269,7 @@ def test_heads_that_a_server_on_a_cpu_would_die_of_are_refused(
     config.write_text(json.dumps(told))
     with pytest.raises(ValueError, match=r'head_dim = 16; .* 32, 48, .*rollout\.engine = "local"'):
         servers(tmp_path, python)
-    demo = load(DEMO).model.tiny
+    demo = load(GRPO).model.tiny
     for taken in (demo.hidden // demo.heads, 64):
         config.write_text(json.dumps({**told, "head_dim": taken}))
         servers(tmp_path, python)
