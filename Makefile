@@ -32,8 +32,9 @@ check: $(VENV)/.installed
 	$(BIN)/forge-envs check --all
 
 results: $(VENV)/.installed
-	$(BIN)/python benchmarks/demo_seeds.py
-	$(BIN)/python benchmarks/demo_variants.py
+	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python benchmarks/grpo_seeds.py
+	$(BIN)/python benchmarks/grpo_variants.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/env_throughput.py

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo_seeds import kept, section
+from grpo_seeds import kept, section
 
 from forge_train.show.results import spanned
 

@@ -21,7 +21,8 @@ from forge_train.refusals import refusal, told
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 BLIND = "go on although the endpoint does not show the model its tools (openai:)"
-GRPO = Path(__file__).parent / "recipes" / "grpo.toml"
+RECIPES = Path(__file__).parent / "recipes"
+DEMO, GRPO = RECIPES / "demo.toml", RECIPES / "grpo.toml"
 CONFIDENCE = "keep logprobs, and confidences over the K likeliest tokens, for forge-train select"
 GOES_ON = "the same command goes on where it stopped"
 NOTHING = "nothing is kept without --out"
@@ -225,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="a small agent learns Forge/Retail-v0 on this machine")
     demo.add_argument("set", nargs="*", metavar="key=value", help="overrides, e.g. run.seed=1 run.out=runs/b")
-    demo.set_defaults(command=train, config=GRPO)
+    demo.set_defaults(command=train, config=DEMO)
 
     run = commands.add_parser("train", help="run or continue a config", add_help=False)
     run.add_argument("-h", "--help", action=more.HelpWithKeys)

@@ -1,10 +1,11 @@
-"""The demo on several seeds, beside supervised training for the same time: writes docs/results.md.
+"""GRPO from many demonstrations on several seeds, beside imitation for the same time: writes docs/results.md.
 
-    python benchmarks/demo_seeds.py [--seeds 0 1 2]
+    python benchmarks/grpo_seeds.py [--seeds 0 1 2]
 
-For each seed the demo runs as a person would run it. Then the same warm start simply goes on, on the same
-gold episodes, for as long as warm start and reinforcement took together: what would more imitation give?
-What benchmarks/results/demo_seeds.json holds already is not run again, unless --fresh asks for it.
+For each seed forge_train/recipes/grpo.toml runs as a person would run it. Then the same warm start simply
+goes on, on the same gold episodes, for as long as warm start and reinforcement took together: what would
+more imitation give? What benchmarks/results/grpo_seeds.json holds already is not run again, unless --fresh
+asks for it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from forge_train.show.results import spanned
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "seeds"
-RESULTS = ROOT / "benchmarks" / "results" / "demo_seeds.json"
+RESULTS = ROOT / "benchmarks" / "results" / "grpo_seeds.json"
+GRPO = ("train", str(ROOT / "forge_train" / "recipes" / "grpo.toml"))
 
 
 def run(
-    name: str, *overrides: str, command: Sequence[str] = ("demo",)
+    name: str, *overrides: str, command: Sequence[str] = GRPO
 ) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]], float]:
-    """Run the demo with overrides in a fresh folder: evaluations by stage, events, wall seconds."""
+    """Run a recipe with overrides in a fresh folder: evaluations by stage, events, wall seconds."""
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
     whole = [sys.executable, "-m", "forge_train.cli", *command, f"run.out={folder}", *overrides]
@@ -47,7 +49,8 @@ def equal_time_steps(events: list[dict[str, Any]], stages: dict[str, dict[str, A
     seconds = stages["after RL"]["seconds"]
     times = [e["time"] for e in events if e["event"] == "sft"]
     pace = (times[-1] - times[0]) / (len(times) - 1)
-    return max(len(times), round(seconds / pace))
+    steps: int = max(len(times), round(seconds / pace))
+    return steps
 
 
 def kept(where: Path) -> list[dict[str, Any]]:
@@ -96,7 +99,7 @@ def write(results: list[dict[str, Any]]) -> None:
             rows.append(row(r["seed"], "SFT for as long", r["longer"], r["longer"]["seconds"]))
     walls = ", ".join(f"{r['wall']:.0f} s" for r in results)
     section(
-        "demo_seeds",
+        "grpo_seeds",
         [
             "| seed | stage | held-out success | 95% interval | turns | seconds |",
             "|---|---|---|---|---|---|",

@@ -1,11 +1,11 @@
-"""The demo with one thing changed, seed by seed: older rollouts, or PPO. Writes docs/results.md.
+"""GRPO on the desk with one thing changed, seed by seed: older rollouts, or PPO. Writes docs/results.md.
 
-    python benchmarks/demo_variants.py [--variants "max_lag 1" "max_lag 4" PPO] [--seeds 0 1 2]
+    python benchmarks/grpo_variants.py [--variants "max_lag 1" "max_lag 4" PPO] [--seeds 0 1 2]
 
-"max_lag" is the demo itself with another `rollout.max_lag`; its rows with 0 are those of `demo_seeds.py`,
-which runs first. "PPO" is forge_train/recipes/ppo.toml: a critic, and more tasks with fewer episodes of each.
-Warm start and judgement are the same for all. What benchmarks/results/demo_variants.json holds is not run
-again, unless --fresh asks for it.
+"max_lag" is forge_train/recipes/grpo.toml with another `rollout.max_lag`; its rows with 0 are those of
+`grpo_seeds.py`, which runs first. "PPO" is forge_train/recipes/ppo.toml: a critic, and more tasks with
+fewer episodes of each. Warm start and judgement are the same for all. What
+benchmarks/results/grpo_variants.json holds is not run again, unless --fresh asks for it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import argparse
 import json
 from typing import Any
 
-import demo_seeds
-from demo_seeds import OUT, ROOT, kept, run, section
+import grpo_seeds
+from grpo_seeds import GRPO, OUT, ROOT, kept, run, section
 
 from forge_train.show.results import spanned
 
-RESULTS = ROOT / "benchmarks" / "results" / "demo_variants.json"
+RESULTS = ROOT / "benchmarks" / "results" / "grpo_variants.json"
 VARIANTS = {
-    "max_lag 1": ("demo", "rollout.max_lag=1"),
-    "max_lag 4": ("demo", "rollout.max_lag=4"),
+    "max_lag 1": (*GRPO, "rollout.max_lag=1"),
+    "max_lag 4": (*GRPO, "rollout.max_lag=4"),
     "PPO": ("train", str(ROOT / "forge_train" / "recipes" / "ppo.toml")),
 }
 
@@ -60,11 +60,11 @@ def main() -> None:
         found = {"variant": variant, "seed": seed, "wall": wall, "stages": stages, "lag": lag_of(folder)}
         results.append(found)
         RESULTS.write_text(json.dumps(results, indent=1))
-    rows = [row("max_lag 0", r | {"lag": {"mean": 0.0}}) for r in kept(demo_seeds.RESULTS)]
+    rows = [row("max_lag 0", r | {"lag": {"mean": 0.0}}) for r in kept(grpo_seeds.RESULTS)]
     for variant in VARIANTS:
         rows += [row(variant, r) for r in results if r["variant"] == variant]
     heads = "| | seed | lag of a token, mean | success after SFT | after RL | 95% interval |"
-    section("demo_variants", [heads, "|---|---|---|---|---|---|", *rows])
+    section("grpo_variants", [heads, "|---|---|---|---|---|---|", *rows])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The demo's setting with one algorithm after the other: held-out success and tokens to a threshold.
 
-    python benchmarks/demo_algorithms.py [--algorithms grpo rloo ...] [--seeds 0 1 2] [--steps 100]
+    python benchmarks/algorithms.py [--algorithms grpo rloo ...] [--seeds 0 1 2] [--steps 100]
 
 All begin with the same weights: forge_train/recipes/grpo.toml up to its supervised stage, run once a seed.
 Then each algorithm plays the same tasks, is judged every 10 steps and at the end, and the table says how many
 tokens the policy had sampled when it first reached the threshold. What
-benchmarks/results/demo_algorithms.json holds is not run again, and a run that was killed goes on. An
+benchmarks/results/algorithms.json holds is not run again, and a run that was killed goes on. An
 algorithm that this build does not know is named and left out.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from demo_seeds import ROOT, kept, section
+from grpo_seeds import ROOT, kept, section
 
 from forge_train.config import ConfigError, load
 from forge_train.record.run_folder import read_lines
@@ -28,7 +28,7 @@ from forge_train.show.results import evaluations, spanned
 GRPO = ROOT / "forge_train" / "recipes" / "grpo.toml"
 PPO = ROOT / "forge_train" / "recipes" / "ppo.toml"
 OUT = ROOT / "runs" / "algorithms"
-RESULTS = ROOT / "benchmarks" / "results" / "demo_algorithms.json"
+RESULTS = ROOT / "benchmarks" / "results" / "algorithms.json"
 THRESHOLD = 0.7
 EVERY = 10
 ALGORITHMS: dict[str, tuple[Path, tuple[str, ...]]] = {
@@ -122,7 +122,7 @@ def main() -> None:
     heads = (
         f"| algorithm | seed | before | after | 95% interval | sampled tokens | tokens to {THRESHOLD:.0%} |"
     )
-    section("demo_algorithms", [heads, "|---|---|---|---|---|---|---|", *map(row, results)])
+    section("algorithms", [heads, "|---|---|---|---|---|---|---|", *map(row, results)])
 
 
 if __name__ == "__main__":
