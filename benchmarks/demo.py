@@ -32,6 +32,8 @@ OUT = ROOT / "runs" / "demos"
 RESULTS = ROOT / "benchmarks" / "results" / "demo.json"
 PASSES = {48: (60, 120, 240), 960: (1, 6, 12)}
 """By number of demonstrations, how often imitation goes over them."""
+MORE: list[str] = []
+"""Overrides of all runs, from the command line."""
 VALIDATION = 100
 """Tasks after those that may be played."""
 
@@ -39,11 +41,12 @@ VALIDATION = 100
 def train(folder: Path, *overrides: str) -> None:
     """Run the recipe, or go on with it."""
     whole = [sys.executable, "-m", "forge_train.cli", "train", str(DEMO), f"run.out={folder}", *overrides]
-    subprocess.run(whole, cwd=ROOT, check=True)
+    subprocess.run([*whole, *MORE], cwd=ROOT, check=True)
 
 
-def validated(run: Path, seed: int) -> float:
-    """Success on validation tasks, two plays each: the train split's after those of training."""
+def validated(run: Path, seed: int, weights: Path) -> float:
+    """Success of these weights of a run on validation tasks, two plays each: the train split's after those of
+    training."""
     from forge_train import interrupt
     from forge_train.engine import Sampling
     from forge_train.engines.local import LocalEngine
@@ -56,7 +59,7 @@ def validated(run: Path, seed: int) -> float:
     config = run_of(run)
     assert config is not None
     world = world_of(config, run, None, {}, judged=True)
-    model, tokenizer = load_model(run)
+    model, tokenizer = load_model(weights)
     engine = LocalEngine(model, max_context=config.rollout.max_context)
     sampling = Sampling(temperature=1.0, max_tokens=config.rollout.max_action)
     tasks = world.tasks("train", config.worlds[0].tasks + VALIDATION)[-VALIDATION:]
@@ -76,27 +79,33 @@ def validated(run: Path, seed: int) -> float:
     return found.pass_1.mean
 
 
-def demo(count: int, seed: int) -> dict[str, Any]:
-    """The whole demo, judged."""
+def demo(count: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The whole demo, judged; and its beginning, which is imitation with the fewest passes."""
     folder = OUT / f"demo-{count}-{seed}"
     passes = PASSES[count][0]
     began = time.perf_counter()
     train(folder, f"run.seed={seed}", f"sft.episodes={count}", f"sft.epochs={passes}")
     stages = {e["stage"]: e for e in evaluations(folder)}
-    lines = read_lines(folder / "metrics.jsonl")
-    return {
+    lines, wall = read_lines(folder / "metrics.jsonl"), time.perf_counter() - began
+    whole = {
         "stages": stages,
         "sampled": lines[-1]["sampled_so_far"],
         "rounds": len(lines),
-        "wall": time.perf_counter() - began,
+        "wall": wall,
     }
+    beginning = {
+        "passes": passes,
+        "validation": validated(folder, seed, folder / "supervised"),
+        "event": stages["after SFT"],
+    }
+    return whole, beginning
 
 
 def imitation(count: int, seed: int, passes: int) -> dict[str, Any]:
     """Imitation alone, judged on held-out tasks and on validation tasks."""
     folder = OUT / f"imitation-{count}-{seed}-{passes}"
     train(folder, f"run.seed={seed}", f"sft.episodes={count}", f"sft.epochs={passes}", "run.steps=0")
-    return {"passes": passes, "validation": validated(folder, seed), "event": evaluations(folder)[-1]}
+    return {"passes": passes, "validation": validated(folder, seed, folder), "event": evaluations(folder)[-1]}
 
 
 def rows(r: dict[str, Any]) -> list[str]:
@@ -140,19 +149,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demonstrations", type=int, nargs="+", choices=list(PASSES), default=[48])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="overrides of all runs")
     args = parser.parse_args()
+    MORE.extend(args.set)
     results = kept(RESULTS)
     for seed in args.seeds:
         for count in args.demonstrations:
             if any((r["seed"], r["demonstrations"]) == (seed, count) for r in results):
                 continue
-            whole = demo(count, seed)
-            tried = [imitation(count, seed, passes) for passes in PASSES[count]]
-            best = max(tried, key=lambda t: t["validation"])
-            results.append(
-                {"seed": seed, "demonstrations": count, "demo": whole, "tried": tried, "best": best}
-            )
-            write(results)
+            whole, beginning = demo(count, seed)
+            tried = [beginning, *(imitation(count, seed, passes) for passes in PASSES[count][1:])]
+            best = max(tried, key=lambda t: float(t["validation"]))
+            new = {"seed": seed, "demonstrations": count, "demo": whole, "tried": tried, "best": best}
+            results = [*kept(RESULTS), new]  # another process may have measured another seed
+            write(sorted(results, key=lambda r: (r["demonstrations"], r["seed"])))
 
 
 if __name__ == "__main__":
