@@ -15,7 +15,11 @@ CRITIC_ESTIMATORS = frozenset({"gae", "turn_gae", "bilevel_gae"})
 
 All others compare the members of a group: with one member nothing is left to learn from.
 """
-
+SHIPPED_OBJECTIVES = {
+    "auto", "clipped", "ppo", "nll", "cispo", "sapo", "gppo", "ce_gppo", "dppo_tv", "dppo_kl", "gspo",
+    "gspo_token", "gspo_turn", "gmpo", "opmd", "opmd_k2", "vespo",
+}  # fmt: skip
+"""Those of `forge_train.learn.losses`, which imports torch; more may be registered there."""
 
 Packing = Literal["auto", "tree", "padded"]
 """Ways to forward sequences together; see `OptimConfig.packing`."""
@@ -26,7 +30,13 @@ class LossConfig(Section):
 
     objective: Annotated[
         str,
-        known("objective", "learn.losses.OBJECTIVES", "learn.losses.UNIT_OBJECTIVES", "learn.losses.AUTO"),
+        known(
+            "objective",
+            "learn.losses.OBJECTIVES",
+            "learn.losses.UNIT_OBJECTIVES",
+            "learn.losses.AUTO",
+            shipped=SHIPPED_OBJECTIVES,
+        ),
     ] = "auto"
     """Loss of each token, a name in `forge_train.learn.losses.OBJECTIVES`, or of whole turns and
     trajectories, in `UNIT_OBJECTIVES`; auto is `clipped`, and `ppo` for rollouts that are late: then the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
@@ -9,10 +10,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from forge_train.config.explain import closest
 
 
-def known(what: str, *registries: str) -> AfterValidator:
-    """Accept the names of `module.REGISTRY`; modules are imported only when a name is checked."""
+def known(what: str, *registries: str, shipped: Collection[str] = ()) -> AfterValidator:
+    """Accept the names of `module.REGISTRY`; modules are imported only when a name is checked.
+
+    Those `shipped` are accepted without: a slip elsewhere in a file is told before torch is imported.
+    """
 
     def check(name: str) -> str:
+        if name in shipped:
+            return name
         names: set[str] = set()
         for registry in registries:
             module, _, attribute = registry.rpartition(".")

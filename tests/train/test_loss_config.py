@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from forge_train.config import CRITIC_ESTIMATORS, LossConfig, dump, load
 from forge_train.config.explain import ConfigError
+from forge_train.config.hyperparameters import SHIPPED_OBJECTIVES
 from forge_train.config.objectives import OF_PAPER, OPMD, READS, SAMPLER, UNITS
 from forge_train.config.regularisers import OF_TURNS, ONE_ADVANTAGE, OWN_SUMS
 from forge_train.learn.advantages import ESTIMATORS
@@ -153,3 +154,7 @@ def test_equal_groups_teach_nothing_unless_the_policy_is_held(
 def test_where_nobody_can_be_compared_there_is_nothing_to_hold(algorithm: dict[str, object]) -> None:
     some = trainer(**algorithm)
     assert some.idles([some.credit([trajectory(1.0), trajectory(None, "failed")])])
+
+
+def test_what_ships_is_known_without_torch() -> None:
+    assert {*OBJECTIVES, *UNIT_OBJECTIVES, *AUTO} == SHIPPED_OBJECTIVES
