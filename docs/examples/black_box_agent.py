@@ -1,6 +1,7 @@
 """An agent that is a black box: it knows the OpenAI client and where its world is, nothing of a trainer.
 
-forge-train demo 'agent.command=["python", "{here}/docs/examples/black_box_agent.py"]' rollout.in_flight=8
+forge-train train forge_train/recipes/grpo.toml rollout.in_flight=8 \\
+    'agent.command=["python", "{here}/docs/examples/black_box_agent.py"]'
 """
 
 import json

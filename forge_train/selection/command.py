@@ -25,6 +25,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one.add_argument("--draws", type=int, default=64, help="subsets of a task's plays that are tried")
     one.add_argument("--judge", metavar="openai:MODEL@URL", help="a model that compares plays, too")
     one.add_argument("--judge-group", type=int, default=2, help="plays that it compares at once")
+    one.add_argument("--synthesis", metavar="openai:MODEL@URL", help="a model that answers from all plays")
+    one.add_argument("--last", type=int, default=3, help="last messages of a play that it reads")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--out", type=Path, help="write what --by's one selector hands in, of all plays")
     one.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -59,6 +61,8 @@ def select(args: argparse.Namespace) -> int:
     )
     if args.judge is not None:
         rows += interrupt.run(_judge(args, groups, verdicts, ns))
+    if args.synthesis is not None:
+        rows += interrupt.run(_synthesis(args, groups, verdicts, ns))
     if args.out is not None:
         _write(args, groups, windows)
     if args.json:
@@ -94,6 +98,30 @@ async def _judge(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Seque
     if referee.unread:
         print(f"{referee.unread} answers of the judge named no attempt; the first was taken")
     return rows
+
+
+async def _synthesis(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Sequence[int]) -> list[Any]:
+    from forge_train.engine import Sampling
+    from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+    from forge_train.play.world_pool import World
+    from forge_train.record.run_folder import read_lines
+    from forge_train.selection.synthesis import SYNTHESIS, Synthesiser, synthesised
+    from forge_train.show.live import Progress
+
+    folder = args.plays if args.plays.is_dir() else args.plays.parent
+    path = args.plays / "plays.jsonl" if args.plays.is_dir() else args.plays
+    played = next(iter(read_lines(path)))
+    world = World(played["world"], played["args"])
+    chat = ChatPlayer(ChatEndpoint.parse(args.synthesis), Sampling(temperature=0.0, max_tokens=1024))
+    writer = Synthesiser(chat, folder / "syntheses.jsonl", last=args.last, seed=args.seed)
+    try:
+        with Progress(f"{SYNTHESIS} {chat.endpoint.model}", total=len(groups) * len(ns)) as progress:
+            return await synthesised(
+                groups, verdicts, writer, world, ns, seed=args.seed, progress=progress.advance
+            )
+    finally:
+        await chat.close()
+        world.close()
 
 
 def _write(args: argparse.Namespace, groups: Any, windows: Any) -> None:

@@ -178,6 +178,16 @@ def choose(
     return group[chosen_of(group, scores, range(len(group)), selector.choose, finished)]
 
 
+def rows_of(
+    name: str,
+    found: Mapping[int, Mapping[str, float]],
+    plays: Mapping[str, int],
+    base: Mapping[str, float],
+) -> list[Row]:
+    """The rows of a way to hand in that is not a selector: success by N and task, of so many `plays`."""
+    return [_row(name, n, by_task, plays, base) for n, by_task in found.items()]
+
+
 def _won(groups: Sequence[Sequence[Candidate]], verdicts: Verdicts) -> dict[str, list[float]]:
     return {group[0].task: [verdicts[c.task, c.repetition] for c in group] for group in groups}
 

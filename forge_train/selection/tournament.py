@@ -119,9 +119,9 @@ def read_best(text: str, count: int) -> int | None:
 def shown(candidates: Sequence[Candidate]) -> str:
     """The task, once, and the attempts: a line of JSON a message, so that none passes for another's."""
     first = candidates[0]
-    parts = ["Task", *map(_line, first.messages[: first.opening])]
+    parts = ["Task", *map(line_of, first.messages[: first.opening])]
     for number, candidate in enumerate(candidates, 1):
-        said = "\n".join(map(_line, candidate.messages[candidate.opening :]))
+        said = "\n".join(map(line_of, candidate.messages[candidate.opening :]))
         if len(said) > LONGEST:
             half = LONGEST // 2
             said = f"{said[:half]}\n[{len(said) - LONGEST} characters left out]\n{said[-half:]}"
@@ -129,6 +129,7 @@ def shown(candidates: Sequence[Candidate]) -> str:
     return "\n".join(parts)
 
 
-def _line(message: Mapping[str, Any]) -> str:
+def line_of(message: Mapping[str, Any]) -> str:
+    """A message as one line of JSON."""
     told = {key: message[key] for key in ("role", "name", "content", "tools") if message.get(key)}
     return json.dumps(told, ensure_ascii=False)
