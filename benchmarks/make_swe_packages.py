@@ -80,7 +80,7 @@ def one(spec: str, needs: tuple[str, ...], out: Path, tasks: int, timeout: float
     for step in heard.steps:
         if found := TOLD.search(step):
             entry["made"], entry["possible"] = int(found[1]), int(found[2])
-            pairs = (part.partition(" ") for part in found[3].split(", "))
+            pairs = (part.partition(" ") for part in re.split(r", (?=\d+ )", found[3]))
             entry["tried"] = {reason: int(count) for count, _, reason in pairs}
     entry["seconds"] = round(time.monotonic() - began)
     return entry

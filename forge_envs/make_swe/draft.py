@@ -179,6 +179,8 @@ def _draft(
     value = given.text(target) if target is not None else ""
     end = given.text(last) if plain else ""
     lines = _before(steps, given, needed(ast.parse(value or end)), keep)
+    if keep == "needed":
+        lines, value = _without_name(lines, value, depth)
     if value and not any(given.literals.keys() & needed(ast.parse(_whole(text))) for _, text in lines):
         value = given.filled(value)
     goal = ast.parse(value or end)
@@ -191,11 +193,21 @@ def _draft(
         imports = joined_imports(["import asyncio", *imports])
         body = ["async def main():", *body]
     gap = [""] if imports else []
+    setup = [f"{text}\n" if text.startswith(("def ", "class ", "@", "async ")) else text for text in setup]
     before = "\n".join([*imports, *gap, *setup, *body])
-    callee = ast.unparse(target.func) if isinstance(target, ast.Call) else ""
+    made = ast.parse(value, mode="eval").body if value else None
+    callee = ast.unparse(made.func) if isinstance(made, ast.Call) else ""
     callee = callee if callee.replace(".", "").isidentifier() and callee not in BUILTIN else ""
     after = "\nasyncio.run(main())" if waits else ""
     return Draft(nodeid, before, end, value, depth + waits, after, callee=callee)
+
+
+def _without_name(lines: list[tuple[int, str]], value: str, depth: int) -> tuple[list[tuple[int, str]], str]:
+    """What a name was just given, in place of the name."""
+    statement = ast.parse(lines[-1][1]).body[0] if lines and lines[-1][0] == depth and value.isidentifier() else None
+    if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [value]:
+        return lines[:-1], ast.get_source_segment(lines[-1][1], statement.value) or value
+    return lines, value
 
 
 def _whole(text: str) -> str:

@@ -25,6 +25,10 @@ SHORT = 7
 """Lines of a further example."""
 
 
+PLAIN = frozenset({"list", "len", "str", "repr", "isinstance", "sorted", "set", "dict", "tuple", "print", "asyncio.run"})
+"""Calls that no issue is about."""
+
+
 @dataclass(frozen=True)
 class About:
     """What an issue is about, besides its examples."""
@@ -102,28 +106,30 @@ def _title(example: Example, words: dict[str, str], dice: random.Random) -> str:
 def subject(example: Example) -> str:
     """The function or method that an example is about, empty if that is not plain."""
     draft = example.draft
-    if draft.callee:
+    script = ast.parse(draft.script(""))
+    own = {n.name for n in ast.walk(script) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))}
+    if draft.callee and draft.callee not in own:
         return draft.callee
     tree = ast.parse(draft.value or draft.last)
-    name = _called(tree)
-    if name:
+    if name := _called(tree, own):
         return name
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    for statement in reversed(ast.parse(draft.before).body):
-        bound = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        if bound & names and (name := _called(statement)):
+    for node in reversed([*ast.walk(script)]):
+        bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        if isinstance(node, (ast.Assign, ast.With)) and bound & names and (name := _called(node, own)):
             return name
-    return ""
+    return _called(script, own)
 
 
-def _called(tree: ast.AST) -> str:
-    """The last part of the name of the outermost call."""
+def _called(tree: ast.AST, own: set[str]) -> str:
+    """The name of the outermost call, of none of these; the last part of it where it hangs on something made."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             text = ast.unparse(node.func)
-            if re.fullmatch(r"[\w.]+", text) and text not in ("list", "len", "str", "repr", "isinstance", "sorted"):
-                return text
-            if isinstance(node.func, ast.Attribute):
+            if re.fullmatch(r"[\w.]+", text):
+                if text not in own and text not in PLAIN:
+                    return text
+            elif isinstance(node.func, ast.Attribute):
                 return node.func.attr
     return ""
 

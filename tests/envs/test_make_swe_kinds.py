@@ -72,6 +72,18 @@ EXAMPLES: list[tuple[str, str, str, tuple[Any, ...]]] = [
     ("swapped_tuple", "return a, (b)", "return b, (a)", (1, 2, 0)),
     ("short_loop", "return [x for x in range(a)]", "return [x for x in range(a - 1)]", (3, 0, 0)),
     ("short_loop", "return [x for x in range(a)]", "return [x for x in range(1, a)]", (3, 0, 0)),
+    ("truth_for_none", "return b if a is None else c", "return b if not a else c", (0, 2, 3)),
+    ("truth_for_none", "return b if a is not None else c", "return b if a else c", (0, 2, 3)),
+    ("missed_case", "return a in (1, 2, b)", "return a in (1, b)", (2, 3, 0)),
+    ("missed_case", "return isinstance(a, (int, str, list))", "return isinstance(a, (int, str))", ([], 0, 0)),
+    ("lost_await", "async def g():\n        return await a\n    return g().send(None)",
+     "async def g():\n        return a\n    return g().send(None)", (1, 0, 0)),
+    ("lost_copy", "c = a[:]\n    c.append(b)\n    return a", "c = a\n    c.append(b)\n    return a", ([1], 2, 0)),
+    ("lost_copy", "from copy import copy\n    c = copy(a)\n    c.append(b)\n    return a",
+     "from copy import copy\n    c = a\n    c.append(b)\n    return a", ([1], 2, 0)),
+    ("letters", "return a.casefold()", "return a.lower()", ("ß", 0, 0)),
+    ("first_only", "return a.replace(b, c)", "return a.replace(b, c, 1)", ("xx", "x", "y")),
+    ("once", "while a > b:\n        a -= c\n    return a", "if a > b:\n        a -= c\n    return a", (5, 1, 1)),
     ("dropped_filter", "return [x for x in a if (x > b)]", "return [x for x in a ]", ([1, 2], 1, 0)),
 ]  # fmt: skip
 

@@ -12,19 +12,12 @@ from forge_envs.make_swe.lab import Baseline
 from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.release import Pair, _write
 from forge_envs.make_swe.settings import Settings
+from forge_envs.make_swe.statement import Issue
 
 pytest.importorskip("swebench")
 
 OLD = b"def fits(width, free):\n    return width < free\n"
 TEST = b"from shelf import fits\n\n\ndef test_a():\n    assert fits(3, free=3)\n"
-FACTS = {
-    "entries": [["tests/test_shelf.py", 5, "test_a"]],
-    "type": "AssertionError",
-    "message": "assert False",
-    "params": {},
-    "fixtures": {},
-    "compared": None,
-}
 NAME = "tests/test_shelf.py::test_a"
 PLACES = {NAME: ("tests/test_shelf.py", 4)}
 
@@ -38,9 +31,10 @@ def write(new: bytes, folder: Path) -> str:
     shared.mkdir()
     for name in ("source.tar.gz", "requirements.txt"):
         (shared / name).write_bytes(b"")
-    trial = Trial("", (NAME,), ("tests/test_old.py::test_b",), {NAME: FACTS})
+    trial = Trial("", (NAME,), ("tests/test_old.py::test_b",), {})
     base = Baseline(["tests"], [], [*PLACES], 0, 0.1, PLACES, {})
-    _write(pair, trial, base, PLACES, folder / "task", shared, Settings(folder))
+    issue = Issue("from shelf import fits\n\nassert fits(3, free=3)\n", ())
+    _write(pair, trial, base, issue, folder / "task", shared, Settings(folder))
     return (folder / "task" / "problem_statement.md").read_text()
 
 
