@@ -27,16 +27,17 @@ from forge_envs.sandbox import Sandbox, provider
 RESULTS = Path(__file__).parent / "results" / "issue_examples.json"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)\n```$", re.M | re.S)
 RIGHT = re.compile(
-    r"(expected|should|would be correct|right answer|rather than|instead of|not|i would expect)[^.`\n]{0,40}`?$", re.I
+    r"(expected|should|would be correct|right answer|rather than|instead of|not)[^.`\n]{0,40}`?$", re.I
+    re.I,
 )
 WRONG = re.compile(
-    r"(prints|i get|output|got|i see is|actual|in fact it is|left side is|value is|result is|what happen\w*)[^.`\n]{0,20}`?$",
+    r"(prints|i get|output|got|i see is|actual|in fact it is|left side is|value is|result is)[^.`\n]{0,20}`?$",
     re.I,
 )
 AFTER_RIGHT = re.compile(r"^`?,? (would be correct|should be raised|to be raised)")
 AFTER_WRONG = re.compile(r"^`?,? (comes out|is printed|back, where)")
-TYPIST = r'''
-import doctest, io, json, sys, contextlib
+TYPIST = r"""
+import contextlib, doctest, io, json, traceback
 text = open("/tmp/typed.txt").read()
 out = {"said": "", "raised": "", "last": "", "as_shown": None}
 if ">>> " in text:
@@ -46,7 +47,8 @@ if ">>> " in text:
         def report_success(self, out, test, example, got): told.append((True, example.want, got, ""))
         def report_failure(self, out, test, example, got): told.append((False, example.want, got, ""))
         def report_unexpected_exception(self, out, test, example, info):
-            told.append((False, example.want, "", "".join(__import__("traceback").format_exception_only(*info[:2])).strip()))
+            last = "".join(traceback.format_exception_only(*info[:2])).strip()
+            told.append((False, example.want, "", last))
     Runner(verbose=False).run(test, out=lambda _: None, clear_globs=False)
     out["as_shown"] = all(right for right, *_ in told)
     out["said"], out["raised"] = told[-1][2].strip("\n"), told[-1][3]
@@ -60,10 +62,10 @@ else:
         with contextlib.redirect_stdout(said):
             exec(compile(text, "typed.py", "exec"), {"__name__": "__main__"})
     except BaseException as error:
-        out["raised"] = "".join(__import__("traceback").format_exception_only(type(error), error)).strip()
+        out["raised"] = "".join(traceback.format_exception_only(type(error), error)).strip()
     out["said"] = said.getvalue().strip("\n")
 json.dump(out, open("/tmp/typed.json", "w"))
-'''
+"""
 
 
 def typed(box: Sandbox, code: str) -> dict[str, Any]:
@@ -154,7 +156,12 @@ def main() -> int:
         if any(faults):
             bad[folder.name] = [text for text in faults if text]
             print(f"{folder.name}: {bad[folder.name]}", flush=True)
-    found = {"tasks": len(folders), "examples": examples, "held": examples - sum(map(len, bad.values())), "bad": bad}
+    found = {
+        "tasks": len(folders),
+        "examples": examples,
+        "held": examples - sum(map(len, bad.values())),
+        "bad": bad,
+    }
     RESULTS.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     print(f"{found['held']} of {examples} examples in {len(folders)} issues hold")
     return 1 if bad or not folders else 0

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 SYMPTOMS = (
     (
         "needs the network",
-        r"gaierror|Name or service not known|Temporary failure in name resolution|Network is unreachable|"
-        r"NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|Connection refused",
+        r"gaierror|Name or service not known|Temporary failure in name resolution|Network is unreach"
+        r"|NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|Connection refused",
     ),
     (
         "needs a display",
@@ -20,7 +20,9 @@ SYMPTOMS = (
 )
 """What tests need that no box has, by what they say when it is missing."""
 MODULE = re.compile(r"No module named '?([\w.]+)'?")
-OPTION = re.compile(r"unrecognized arguments: (.+)|unknown.*?(?:marker|option|hook)[^\n]*|fixture '(\w+)' not found")
+OPTION = re.compile(
+    r"unrecognized arguments: (.+)|unknown.*?(?:marker|option|hook)[^\n]*|fixture '(\w+)' not found"
+)
 INSTALLING = (
     (r"No matching distribution found for ([^\s\\]+)",
      "The index has no {0} for the image's Python 3.11: choose a release that does without it"),
@@ -49,7 +51,9 @@ def about_install(said: str) -> str:
     for pattern, advice in INSTALLING:
         if found := re.search(pattern, said):
             return advice.format(found[1])
-    return "Its own build fails, as told above; a folder or source distribution in which `pip install .` works can be given"
+    return (
+        "Its own build fails, as told above: give a folder or source distribution that `pip install .` takes"
+    )
 
 
 def about_tests(run: Mapping[str, object], said: str, messages: Iterable[str], timeout: float) -> str:

@@ -56,8 +56,8 @@ def read_severity(text: str) -> tuple[float, float]:
         found = (1.0, 0.0)
     if not 0 <= found[0] <= found[1] <= 0.5 or not found[1]:
         raise ValueError(
-            f"--severity {text!r}: write the largest share of the tests that a bug may break, above 0 and at most "
-            "0.5, or the least and the largest: 0.02:0.2"
+            f"--severity {text!r}: write the largest share of the tests that a bug may break, above 0 and at "
+            "most 0.5, or the least and the largest: 0.02:0.2"
         )
     return found
 

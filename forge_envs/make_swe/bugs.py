@@ -14,13 +14,13 @@ from forge_envs.make_swe.edits import Source
 from forge_envs.make_swe.errors import NoBugs
 from forge_envs.make_swe.hide import MOST, CannotHide, hide
 from forge_envs.make_swe.kinds import Bug, plant
-from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.lab import Baseline, Lab, token
+from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.prove import prove
+from forge_envs.make_swe.store import Unproved, write_task
 from forge_envs.make_swe.tell import tell
 from forge_envs.make_swe.unfit import built
-from forge_envs.make_swe.store import Unproved, write_task
 from forge_envs.sandbox.progress import Progress
 
 BATCH = 8
@@ -83,8 +83,8 @@ class BugMaker:
         """The ids of up to `wanted` tasks, each written and proved. Raises NoBugs, SandboxError."""
         if not self.package.sources:
             raise NoBugs(
-                f"{self.package.label}: it has no Python source of its own: generated files and what is compiled "
-                f"({', '.join(built(self.package.files)[:3]) or 'none'}) are left out"
+                f"{self.package.label}: it has no Python source of its own: generated files and what is "
+                f"compiled ({', '.join(built(self.package.files)[:3]) or 'none'}) are left out"
             )
         bugs = list(self._all())
         chooser, made = Chooser(bugs, self.seed), list[str]()
@@ -179,7 +179,9 @@ class BugMaker:
         if len(hidden) > MOST * len({places[nodeid] for nodeid in self.base.good}):
             return "too many tests to hide"
         states = {"bug": {bug.path: after}, "gold": {bug.path: before}}
-        told = tell(self.package, trial.failures, places, files, self.lab, states, seed=f"{self.seed}/{task_id}")
+        told = tell(
+            self.package, trial.failures, places, files, self.lab, states, seed=f"{self.seed}/{task_id}"
+        )
         if isinstance(told, str):
             return told
         if leaked := leaks(told.text, bug.path, bug.function, before, after):

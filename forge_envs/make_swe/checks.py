@@ -32,7 +32,9 @@ def is_check(node: ast.stmt) -> bool:
 def refused(node: ast.stmt) -> ast.expr | None:
     """The call that a statement says must raise: `raises(X, f, 1)`; its function and arguments as a call."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and called(node.value) in REFUSALS:
-        given = node.value.args[2:] if called(node.value).endswith(("Regex", "Regexp")) else node.value.args[1:]
+        given = (
+            node.value.args[2:] if called(node.value).endswith(("Regex", "Regexp")) else node.value.args[1:]
+        )
         if given:
             call = ast.Call(given[0], given[1:], [k for k in node.value.keywords if k.arg != "match"])
             return ast.copy_location(call, node.value)

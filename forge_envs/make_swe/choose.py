@@ -17,7 +17,9 @@ SEVERITY = 0.1
 """Share of the tests that a bug may break, where nothing else is asked for."""
 FEW = 3
 """Tests that a bug may always break, however few there are."""
-FIRST_TOUCH = frozenset({"NameError", "UnboundLocalError", "SyntaxError", "ImportError", "ModuleNotFoundError"})
+FIRST_TOUCH = frozenset(
+    {"NameError", "UnboundLocalError", "SyntaxError", "ImportError", "ModuleNotFoundError"}
+)
 """Exceptions that whoever made the change would have seen at once."""
 RARE = {
     "opposite_comparison": 4.0,
@@ -97,8 +99,8 @@ def weigh(
 ) -> Trial:
     """Whether a run of the tests makes a task of a change.
 
-    `severity` is the least and the largest share of the tests that it may break, `reaching` are the tests that
-    reach what was changed: a slip that none of several survives is none that a person would leave.
+    `severity` is the least and the largest share of the tests that it may break, `reaching` are the tests
+    that reach what was changed: a slip that none of several survives is none that a person would leave.
     """
     if result["end"] != "done":
         return Trial(str(result["end"]))
@@ -118,7 +120,11 @@ def weigh(
         return Trial("too many fail")
     if len(failed) < least * len(base.good):
         return Trial("too few fail")
-    told = [result["failures"][nodeid]["type"] for nodeid in failed if "type" in result["failures"].get(nodeid, {})]
+    told = [
+        result["failures"][nodeid]["type"]
+        for nodeid in failed
+        if "type" in result["failures"].get(nodeid, {})
+    ]
     if told and all(name in FIRST_TOUCH for name in told):
         return Trial("fails at first touch")
     if len(reaching) > FEW and set(reaching) <= set(failed):

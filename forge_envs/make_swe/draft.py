@@ -70,7 +70,9 @@ def drafts(
         source = Source(place[0], files.get(place[0], b""))
     except (SyntaxError, ValueError):
         return
-    near = {PurePosixPath(path).stem for path in files if str(PurePosixPath(path).parent) == _folder(place[0])}
+    near = {
+        PurePosixPath(path).stem for path in files if str(PurePosixPath(path).parent) == _folder(place[0])
+    }
     near |= {PurePosixPath(path).parts[0] for path in files if "test" in PurePosixPath(path).parts[0].lower()}
     for line, name, values in reversed(facts.get("frames", [])):
         inside = [f for f in source.functions() if f.node.name == name and _spans(f.node, line)]
@@ -88,16 +90,16 @@ def _spans(node: ast.stmt, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or 0)
 
 
-def _of_function(
-    nodeid: str, source: Source, function: Function, line: int, given: Given
-) -> Iterator[Draft]:
+def _of_function(nodeid: str, source: Source, function: Function, line: int, given: Given) -> Iterator[Draft]:
     try:
         steps, last, depth, refuses = _way(source, function.node.body, line, given)
     except CannotTell:
         return
     call = refused(last)
     targets = [call] if call is not None else suspects(last)
-    plain = call is None and not is_check(last) and not isinstance(last, (ast.If, ast.While, ast.For, ast.With))
+    plain = (
+        call is None and not is_check(last) and not isinstance(last, (ast.If, ast.While, ast.For, ast.With))
+    )
     seen = set[str]()
     for keep in ("needed", "all", "checks"):
         for target in [*targets, *([None] if plain else [])]:
@@ -115,7 +117,7 @@ def _way(
 ) -> tuple[list[_Step], ast.stmt, int, bool]:
     """The statements before the failing one, that one, its depth, and whether it must raise."""
     before = []
-    for number, statement in enumerate(body):
+    for statement in body:
         if not _spans(statement, line):
             before.append(_Step(statement, depth))
             continue
@@ -204,7 +206,9 @@ def _draft(
 
 def _without_name(lines: list[tuple[int, str]], value: str, depth: int) -> tuple[list[tuple[int, str]], str]:
     """What a name was just given, in place of the name."""
-    statement = ast.parse(lines[-1][1]).body[0] if lines and lines[-1][0] == depth and value.isidentifier() else None
+    statement = (
+        ast.parse(lines[-1][1]).body[0] if lines and lines[-1][0] == depth and value.isidentifier() else None
+    )
     if isinstance(statement, ast.Assign) and [ast.unparse(target) for target in statement.targets] == [value]:
         return lines[:-1], ast.get_source_segment(lines[-1][1], statement.value) or value
     return lines, value

@@ -109,7 +109,9 @@ class Given:
                     return [text], needed(ast.parse(text))
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and method.name in PREPARING:
-                    texts = [written(self._source, s, self._of(method)) for s in method.body if not _is_text(s)]
+                    texts = [
+                        written(self._source, s, self._of(method)) for s in method.body if not _is_text(s)
+                    ]
                     if any(name in bound(ast.parse(text)) for text in texts):
                         more = set[str]().union(*(needed(ast.parse(text)) for text in texts))
                         return texts, more - set[str]().union(*(bound(ast.parse(t)) for t in texts))
@@ -122,7 +124,9 @@ class Given:
         """A method of the test's class as a function."""
         if any(isinstance(n, ast.Name) and n.id == "property" for n in method.decorator_list):
             raise CannotTell("a property of the test's class")
-        selves = set() if any(getattr(n, "id", "") == "staticmethod" for n in method.decorator_list) else None
+        selves = (
+            set[str]() if any(getattr(n, "id", "") == "staticmethod" for n in method.decorator_list) else None
+        )
         names = self._of(method) if selves is None else selves
         plain = ast.parse(written(self._source, method, set())).body[0]
         assert isinstance(plain, ast.FunctionDef)
@@ -152,9 +156,15 @@ class Given:
                 index = self._facts["indices"].get(name)
                 if name in names and isinstance(rows, (ast.List, ast.Tuple)) and index is not None:
                     row = rows.elts[index] if index < len(rows.elts) else rows
-                    cells = row.args if isinstance(row, ast.Call) and ast.unparse(row.func).endswith("param") else None
+                    cells = (
+                        row.args
+                        if isinstance(row, ast.Call) and ast.unparse(row.func).endswith("param")
+                        else None
+                    )
                     if cells is None:
-                        cells = row.elts if len(names) > 1 and isinstance(row, (ast.Tuple, ast.List)) else [row]
+                        cells = (
+                            row.elts if len(names) > 1 and isinstance(row, (ast.Tuple, ast.List)) else [row]
+                        )
                     if len(cells) == len(names):
                         return written(self._source, cells[names.index(name)])
         raise CannotTell(f"the value of {name} is not written down")
@@ -236,7 +246,9 @@ def _classes(source: Source, function: Function) -> list[ast.ClassDef]:
     found = [parent] if isinstance(parent, ast.ClassDef) else []
     for node in found:
         names = {base.id for base in node.bases if isinstance(base, ast.Name)}
-        found += [n for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name in names and n not in found]
+        found += [
+            n for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name in names and n not in found
+        ]
     return found
 
 

@@ -94,9 +94,7 @@ def prepare(package: Package, folder: Path) -> dict[str, str]:
 def _explained(package: Package, error: SandboxError) -> Exception:
     if error.kind != "build":
         return error
-    return MakeError(
-        f"{package.label} cannot be installed in an image: {error}\n{about_install(str(error))}"
-    )
+    return MakeError(f"{package.label} cannot be installed in an image: {error}\n{about_install(str(error))}")
 
 
 def _pins(package: Package, folder: Path) -> str:

@@ -27,10 +27,14 @@ def truth_for_none(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     """`if not x` for `if x is None`: 0, an empty text and an empty list are taken for nothing."""
     assert isinstance(node, ast.Compare)
     nothing = node.comparators[0]
-    if len(node.ops) == 1 and isinstance(nothing, ast.Constant) and nothing.value is None:
-        if isinstance(node.left, (ast.Name, ast.Attribute)) and isinstance(node.ops[0], (ast.Is, ast.IsNot)):
-            word = b"not " if isinstance(node.ops[0], ast.Is) else b""
-            yield [Edit(source.start(node), source.start(node), word), Edit(source.end(node.left), source.end(node))]
+    none = len(node.ops) == 1 and isinstance(nothing, ast.Constant) and nothing.value is None
+    if (
+        none
+        and isinstance(node.left, (ast.Name, ast.Attribute))
+        and isinstance(node.ops[0], (ast.Is, ast.IsNot))
+    ):
+        at, word = source.start(node), b"not " if isinstance(node.ops[0], ast.Is) else b""
+        yield [Edit(at, at, word), Edit(source.end(node.left), source.end(node))]
 
 
 @kind(ast.Compare, ast.Call)
@@ -58,14 +62,19 @@ def lost_await(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
 def lost_copy(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     """The thing itself for a copy of it: what is changed later changes for its owner too."""
     if isinstance(node, ast.Subscript):
-        whole = isinstance(node.slice, ast.Slice) and not (node.slice.lower or node.slice.upper or node.slice.step)
+        whole = isinstance(node.slice, ast.Slice) and not (
+            node.slice.lower or node.slice.upper or node.slice.step
+        )
         if whole and isinstance(node.ctx, ast.Load):
             yield [Edit(source.end(node.value), source.end(node))]
         return
     assert isinstance(node, ast.Call)
     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     if name in COPIES and len(node.args) == 1 and isinstance(node.args[0], TIGHT):
-        yield [Edit(source.start(node), source.start(node.args[0])), Edit(source.end(node.args[0]), source.end(node))]
+        yield [
+            Edit(source.start(node), source.start(node.args[0])),
+            Edit(source.end(node.args[0]), source.end(node)),
+        ]
 
 
 @kind(ast.Call)
@@ -82,10 +91,9 @@ def letters(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
 def first_only(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     """The first occurrence is replaced, not all."""
     assert isinstance(node, ast.Call)
-    if getattr(node.func, "attr", "") in ONCE and len(node.args) == 2 and not node.keywords:
-        if not any(isinstance(argument, ast.Starred) for argument in node.args):
-            end = source.end(node) - 1
-            yield [Edit(source.end(node.args[1]), end, b", 1")]
+    plain = not node.keywords and not any(isinstance(argument, ast.Starred) for argument in node.args)
+    if plain and getattr(node.func, "attr", "") in ONCE and len(node.args) == 2:
+        yield [Edit(source.end(node.args[1]), source.end(node) - 1, b", 1")]
 
 
 @kind(ast.While)

@@ -209,7 +209,7 @@ class Lab:
 
     def _quiet(self) -> list[str]:
         """Options against plugins that are installed and that spread, shuffle, repeat or measure tests."""
-        asked = self._box("forge").run(f"python3 -c \"{ASKED}\"", timeout=60.0)
+        asked = self._box("forge").run(f'python3 -c "{ASKED}"', timeout=60.0)
         names = set(asked.output.split()) if asked.code == 0 else set()
         return [option for name, options in PLUGINS.items() if name in names for option in options]
 

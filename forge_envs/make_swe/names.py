@@ -133,8 +133,10 @@ class Module:
                 imports.setdefault(str(number), set()).add(name)
             else:
                 pending |= needed(statement) - known - bound(statement)
-        texts = []
-        for number in sorted(kept, key=lambda n: (not isinstance(self._top[n], (ast.Import, ast.ImportFrom)), n)):
+        texts = list[str]()
+        for number in sorted(
+            kept, key=lambda n: (not isinstance(self._top[n], (ast.Import, ast.ImportFrom)), n)
+        ):
             statement = self._top[number]
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
                 texts += self._imports(statement, imports[str(number)])
@@ -157,7 +159,11 @@ class Module:
     def _imports(self, node: ast.Import | ast.ImportFrom, names: set[str]) -> Iterator[str]:
         module = getattr(node, "module", None) or ""
         first = (module or node.names[0].name).partition(".")[0]
-        if getattr(node, "level", 0) or first in self._near or first in ("pytest", "conftest", "tests", "test"):
+        if (
+            getattr(node, "level", 0)
+            or first in self._near
+            or first in ("pytest", "conftest", "tests", "test")
+        ):
             raise CannotTell(f"it imports {module or first}, which users of the package do not have")
         for alias in node.names:
             given = alias.asname or alias.name.partition(".")[0]

@@ -55,11 +55,17 @@ def _tests(files: Mapping[str, bytes], project: Mapping[str, Any]) -> Iterator[s
             found += pdm.get(name, [])
             found += _poetry(poetry.get("group", {}).get(name, {}).get("dependencies", {}))
             for env in (name, f"hatch-{name}"):
-                found += [*hatch.get(env, {}).get("dependencies", []), *hatch.get(env, {}).get("extra-dependencies", [])]
+                found += [
+                    *hatch.get(env, {}).get("dependencies", []),
+                    *hatch.get(env, {}).get("extra-dependencies", []),
+                ]
         if found:
             break
     else:
-        found += [*_poetry(poetry.get("dev-dependencies", {})), *hatch.get("default", {}).get("dependencies", [])]
+        found += [
+            *_poetry(poetry.get("dev-dependencies", {})),
+            *hatch.get("default", {}).get("dependencies", []),
+        ]
     yield from (line for line in found if not NOT_FOR_TESTS.match(line))
     for path in FILES:
         lines = files.get(path, b"").decode("utf-8", "replace").splitlines()
@@ -87,7 +93,15 @@ def _poetry(table: Mapping[str, Any]) -> list[str]:
         if name.lower() == "python" or not isinstance(version, str):
             continue
         low = CARET.match(version)
-        spec = "" if version == "*" else f">={low[1]}" if low else version if version[:1] in "<>=!" else f"=={version}"
+        spec = (
+            ""
+            if version == "*"
+            else f">={low[1]}"
+            if low
+            else version
+            if version[:1] in "<>=!"
+            else f"=={version}"
+        )
         found.append(f"{name}{spec}")
     return found
 

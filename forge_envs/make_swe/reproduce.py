@@ -84,7 +84,9 @@ def read_told(first: Any, second: Any) -> Told | None:
     raised, value = first["raised"], first["value"]
     if raised is not None:
         told = Told(raised["last"], raised["name"], lines=tuple(raised["lines"]))
-        return told if _tellable(told.raised) and (raised["inside"] or told.error != "AssertionError") else None
+        return (
+            told if _tellable(told.raised) and (raised["inside"] or told.error != "AssertionError") else None
+        )
     if value is None:
         return Told()
     told = Told(written=value["repr"], printed=value["str"], kind=value["type"])
@@ -97,7 +99,7 @@ def _tellable(text: str) -> bool:
         return False
     now = time.time()
     clocks = (time.strftime("%Y", time.gmtime(now)), str(int(now))[:6])
-    return not any(clock in text for clock in clocks) and text.isprintable() or "\n" in text
+    return (not any(clock in text for clock in clocks) and text.isprintable()) or "\n" in text
 
 
 def judged(draft: Draft, answers: Mapping[str, Any], last: bool) -> Example | None:

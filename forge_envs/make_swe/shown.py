@@ -11,8 +11,17 @@ from typing import Any
 
 from forge_envs.make_swe.draft import indented
 from forge_envs.make_swe.fixtures import is_literal
-from forge_envs.make_swe.reproduce import Example, Told
-from forge_envs.make_swe.wording import ASSERT_TOLD, FINE, OTHER_TOLD, RAISES_TOLD, SCRIPTS, SILENT_TOLD, VALUE_TOLD
+from forge_envs.make_swe.reproduce import Example
+from forge_envs.make_swe.wording import (
+    ASSERT_TOLD,
+    FINE,
+    OTHER_TOLD,
+    RAISES_TOLD,
+    SCRIPTS,
+    SESSION_TOLD,
+    SILENT_TOLD,
+    VALUE_TOLD,
+)
 
 INLINE = 90
 """Characters of a value that stands within a sentence."""
@@ -70,8 +79,7 @@ def _can_be_typed(example: Example) -> bool:
     if example.draft.depth or example.draft.after or "None" in (example.bug.written, example.gold.written):
         return False
     text = example.draft.script("")
-    simple = not any(isinstance(s, (ast.FunctionDef, ast.ClassDef, ast.With, ast.For, ast.If, ast.Try,
-                                    ast.AsyncFunctionDef, ast.While)) for s in ast.parse(text).body)  # fmt: skip
+    simple = not any(hasattr(statement, "body") for statement in ast.parse(text).body)
     return simple and text.count("\n") <= TYPED and bool(example.draft.value)
 
 
@@ -98,15 +106,17 @@ def _script(example: Example, dice: random.Random) -> Shown:
     if example.kind == "silent":
         told = dice.choice(SILENT_TOLD).format(bug=quoted(bug), wanted=quoted(example.gold.raised))
         claim = Claim(text, "script", (bug, ""), ("", example.gold.raised))
-        return Shown(fenced(text.rstrip(), "python"), f"No exception, it prints `{quoted(bug)}`.",
-                     f"`{quoted(example.gold.raised)}`", told if _inline(bug, example.gold.raised) else "", claim)  # fmt: skip
+        both = told if _inline(bug, example.gold.raised) else ""
+        actual, expected = f"No exception, it prints `{quoted(bug)}`.", f"`{quoted(example.gold.raised)}`"
+        return Shown(fenced(text.rstrip(), "python"), actual, expected, both, claim)
     claim = Claim(text, "script", (bug, ""), (gold, ""))
     both = dice.choice(VALUE_TOLD).format(bug=quoted(bug), gold=quoted(gold)) if _inline(bug, gold) else ""
     return Shown(fenced(text.rstrip(), "python"), fenced(bug), fenced(gold), both, claim)
 
 
 def _clean(text: str) -> bool:
-    return bool(text) and text == text.strip() and text.isprintable() or ("\n" in text and text == text.strip())
+    """Whether a printed value says where it begins and ends."""
+    return bool(text) and text == text.strip() and (text.isprintable() or "\n" in text)
 
 
 def _repr_printed(example: Example) -> str:
@@ -124,17 +134,15 @@ def _failing(example: Example, dice: random.Random) -> Shown:
     draft, name = example.draft, dice.choice(SCRIPTS)
     text = draft.script("")
     lines = text.split("\n")
-    frames = [f'  File "{name}", line {at}, in {"<module>" if not n and not draft.after else "main"}\n'
-              f"    {lines[at - 1].strip()}" for n, at in enumerate(_ways(example.bug, draft.after))]  # fmt: skip
-    trace = "\n".join(["Traceback (most recent call last):", *frames[:1], "  ...", example.bug.raised])
+    at = example.bug.lines[1 if draft.after else 0]
+    frame = (
+        f'  File "{name}", line {at}, in {"main" if draft.after else "<module>"}\n    {lines[at - 1].strip()}'
+    )
+    trace = "\n".join(["Traceback (most recent call last):", frame, "  ...", example.bug.raised])
     block = fenced(dice.choice((trace, trace, example.bug.raised)))
     actual = f"{dice.choice(RAISES_TOLD)}\n\n{block}"
     return Shown(fenced(text.rstrip(), "python"), actual, _right(example, dice), "",
                  Claim(text, "script", ("", example.bug.raised), ("", example.gold.raised)))  # fmt: skip
-
-
-def _ways(told: Told, after: str) -> tuple[int, ...]:
-    return told.lines[1:2] if after else told.lines[:1]
 
 
 def _right(example: Example, dice: random.Random) -> str:
@@ -169,10 +177,8 @@ def _session(example: Example, dice: random.Random) -> Shown:
     else:
         actual = f"`{quoted(example.bug.written)}`"
         expected = f"`{wanted}`"
-        both = dice.choice(("I expected `{}`.", "It should be `{}`.", "Expected: `{}`", "The result should be `{}`.",
-                            "That last line should say `{}`.")).format(wanted)  # fmt: skip
-        if example.kind == "silent":
-            both = f"I expected `{wanted}` to be raised."
+        phrases = ("`{}` should be raised.",) if example.kind == "silent" else SESSION_TOLD
+        both = dice.choice(phrases).format(wanted)
     claim = Claim("\n".join(typed), "session", (bug, ""), (gold, ""))
     return Shown(fenced(seen, dice.choice(("python", "pycon"))), actual, expected, both, claim)
 
@@ -184,9 +190,15 @@ def _typed(text: str) -> list[str]:
 
 def _assertion(example: Example, dice: random.Random) -> Shown:
     draft = example.draft
-    value = f"({draft.value})" if isinstance(ast.parse(draft.value, mode="eval").body, ast.Compare) else draft.value
+    value = (
+        f"({draft.value})"
+        if isinstance(ast.parse(draft.value, mode="eval").body, ast.Compare)
+        else draft.value
+    )
     text = f"{draft.before}\nassert {value} == {example.gold.written}\n".lstrip("\n")
     bug, gold = quoted(example.bug.written), quoted(example.gold.written)
     both = dice.choice(ASSERT_TOLD).format(bug=bug, gold=gold)
     claim = Claim(text, "script", ("", "AssertionError"), ("", ""))
-    return Shown(fenced(text.rstrip(), "python"), f"`AssertionError`, the value is `{bug}`.", f"`{gold}`", both, claim)
+    return Shown(
+        fenced(text.rstrip(), "python"), f"`AssertionError`, the value is `{bug}`.", f"`{gold}`", both, claim
+    )

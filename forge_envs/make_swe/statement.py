@@ -25,7 +25,9 @@ SHORT = 7
 """Lines of a further example."""
 
 
-PLAIN = frozenset({"list", "len", "str", "repr", "isinstance", "sorted", "set", "dict", "tuple", "print", "asyncio.run"})
+PLAIN = frozenset(
+    {"list", "len", "str", "repr", "isinstance", "sorted", "set", "dict", "tuple", "print", "asyncio.run"}
+)
 """Calls that no issue is about."""
 
 
@@ -60,7 +62,9 @@ def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issu
     version = dice.choice(VERSIONS).format(**words)
     closing = dice.choice(CLOSINGS)
     quote = dice.choice(DOCUMENTED).format(**words) if about.doc and dice.random() < 0.5 else ""
-    more = [show(e, dice) for e in rest[:2] if e.draft.script("").count("\n") <= SHORT and dice.random() < 0.6]
+    more = [
+        show(e, dice) for e in rest[:2] if e.draft.script("").count("\n") <= SHORT and dice.random() < 0.6
+    ]
     layout = dice.choice((_plain, _plain, _code_first, _headed))
     body = layout(opening, shown, quote, version, dice)
     for other in more:
@@ -107,7 +111,11 @@ def subject(example: Example) -> str:
     """The function or method that an example is about, empty if that is not plain."""
     draft = example.draft
     script = ast.parse(draft.script(""))
-    own = {n.name for n in ast.walk(script) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))}
+    own = {
+        n.name
+        for n in ast.walk(script)
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+    }
     if draft.callee and draft.callee not in own:
         return draft.callee
     tree = ast.parse(draft.value or draft.last)
@@ -122,7 +130,7 @@ def subject(example: Example) -> str:
 
 
 def _called(tree: ast.AST, own: set[str]) -> str:
-    """The name of the outermost call, of none of these; the last part of it where it hangs on something made."""
+    """The name of the outermost call, of none of these; its last part where it hangs on something made."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             text = ast.unparse(node.func)
@@ -144,7 +152,9 @@ def _told(shown: Shown) -> list[str]:
     if shown.both:  # a session shows what happens
         return [shown.expected]
     actual = shown.actual if not shown.actual.startswith("```") else f"Output:\n\n{shown.actual}"
-    expected = shown.expected if not shown.expected.startswith(("```", "`")) else f"Expected:\n\n{shown.expected}"
+    expected = (
+        shown.expected if not shown.expected.startswith(("```", "`")) else f"Expected:\n\n{shown.expected}"
+    )
     return [actual, expected]
 
 
@@ -159,7 +169,7 @@ def _code_first(opening: str, shown: Shown, quote: str, version: str, dice: rand
 
 def _headed(opening: str, shown: Shown, quote: str, version: str, dice: random.Random) -> list[str]:
     described, steps, expected, actual, setup = dice.choice(HEADINGS)
-    parts = [described, opening or "See below.", quote, steps, shown.code]
+    parts = [described, opening if opening[-1:] == "." else "See below.", quote, steps, shown.code]
     if shown.both == shown.expected and shown.both:
         parts += [expected, shown.expected]
     elif dice.random() < 0.5:

@@ -1,4 +1,4 @@
-"""From failing tests to an issue whose examples hold as printed: asked in the box, before and after it is written."""
+"""From failing tests to an issue whose examples hold as printed: asked in the box before and after."""
 
 from __future__ import annotations
 

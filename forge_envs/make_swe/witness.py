@@ -1,7 +1,8 @@
 """Runs inside a box, by itself: scripts of issues, with the bug and with gold, under two hash seeds each.
 
-`python3 witness.py JOB`: a JSON file with states (files in place), scripts and where the answers go. Every state
-and seed is a fresh Python, every script a fork of it, in an empty folder. `SHOW(x)` in a script tells a value.
+`python3 witness.py JOB`: a JSON file with states (files in place), scripts and where the answers go. Every
+state and seed is a fresh Python, every script a fork of it, in an empty folder. A script calls `__show__(x)` to
+tell a value.
 """
 
 from __future__ import annotations
@@ -162,7 +163,11 @@ def run(text: str, root: str) -> dict[str, Any]:
 def told(error: BaseException, root: str) -> dict[str, Any]:
     """An exception: its last line as a traceback has it, and where it passed."""
     frames = [
-        [frame.filename if frame.filename == NAME else relative(frame.filename, root), frame.lineno, frame.name]
+        [
+            frame.filename if frame.filename == NAME else relative(frame.filename, root),
+            frame.lineno,
+            frame.name,
+        ]
         for frame in traceback.extract_tb(error.__traceback__)
     ]
     own = [frame for frame in frames if frame[0] == NAME]

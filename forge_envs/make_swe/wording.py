@@ -70,6 +70,15 @@ ASSERT_TOLD = (
     "This does not hold; I get `{bug}` rather than `{gold}`.",
     "The value is `{bug}`, not `{gold}`.",
 )
+SESSION_TOLD = (
+    "I expected `{}`.",
+    "It should be `{}`.",
+    "Expected: `{}`",
+    "The result should be `{}`.",
+    "That last line should say `{}`.",
+    "Shouldn't this be `{}`?",
+    "`{}` is what I would expect.",
+)
 RAISES_TOLD = (
     "This ends with",
     "It raises:",
@@ -98,8 +107,8 @@ OTHER_TOLD = (
 )
 DOCUMENTED = (
     "The documentation of `{callee}` says:\n\n> {doc}",
-    "From the docstring of `{callee}`: \"{doc}\"",
-    "`help({callee})` tells me \"{doc}\", so I expected this to work.",
+    'From the docstring of `{callee}`: "{doc}"',
+    '`help({callee})` tells me "{doc}", so I expected this to work.',
 )
 MORE = (
     "The same happens here:",

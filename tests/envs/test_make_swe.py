@@ -23,11 +23,11 @@ from forge_envs.make_swe.errors import MakeError, NoTests, UnknownPackage
 from forge_envs.make_swe.hide import CannotHide, hide
 from forge_envs.make_swe.kinds import Bug, kind_names, plant
 from forge_envs.make_swe.lab import Baseline, load, save, token
+from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.main import make
 from forge_envs.make_swe.package import Package, fetch, from_sdist
 from forge_envs.make_swe.release import fetch_pair
 from forge_envs.make_swe.settings import Settings
-from forge_envs.make_swe.leaks import leaks
 from forge_envs.sandbox.progress import Lines
 
 pytest.importorskip("swebench")

@@ -1,4 +1,4 @@
-"""What make-swe is given: build tools, what tests need, repositories that it refuses, advice that can help."""
+"""What make-swe is given: build tools, what tests need, what it refuses, advice that can help."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ TOOLS = {
     "poetry": b"[tool.poetry]\nname='a'\n[build-system]\nrequires=['poetry-core']\n"
     b"[tool.poetry.group.dev.dependencies]\npython='^3.8'\nblack='^22'\nhypothesis='^6.1'\nfreezegun={version='*'}\n",
     "pdm": b"[project]\nname='a'\ndependencies=[]\n[tool.pdm.dev-dependencies]\ntest=['c', 'pytest>6']\n",
-    "hatch": b"[project]\nname='a'\ndependencies=[]\n[tool.hatch.envs.hatch-test]\nextra-dependencies=['c']\n",
+    "hatch": b"[project]\nname='a'\ndependencies=[]\n"
+    b"[tool.hatch.envs.hatch-test]\nextra-dependencies=['c']\n",
 }
 
 
@@ -49,7 +50,9 @@ def test_requirements_in_files_are_read():
 
 def test_archives_have_times_that_wheels_can_hold():
     with tarfile.open(fileobj=io.BytesIO(Package("a", "1", FILES).archive)) as tar:
-        assert {member.mtime for member in tar} == {1_704_067_200}  # 2024; flit writes zip files, from 1980 on
+        assert {member.mtime for member in tar} == {
+            1_704_067_200
+        }  # 2024; flit writes zip files, from 1980 on
 
 
 def test_packages_of_other_needs_are_other_packages():
@@ -84,15 +87,20 @@ def test_a_checkout_with_submodules_is_refused_by_name(tmp_path):
     root = checkout(tmp_path / "root", FILES)
     git(root, "submodule", "add", str(other), "vendor/other")
     git(root, "commit", "-q", "-m", "y")
-    with pytest.raises(MakeError, match=r"it has submodules \(vendor/other\), which a task repository cannot hold"):
+    with pytest.raises(
+        MakeError, match=r"it has submodules \(vendor/other\), which a task repository cannot hold"
+    ):
         fetch(str(root), tmp_path)
 
 
 def test_a_folder_with_empty_submodules_or_lfs_pointers_is_refused(tmp_path):
     modules = b'[submodule "a"]\n\tpath = deep/a\n\turl = x\n'
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
-    for name, files, said in (("m", {".gitmodules": modules}, "submodules without files \\(deep/a\\)"),
-                              ("l", {"tests/data.bin": pointer}, "pointers of Git LFS \\(tests/data.bin\\)")):  # fmt: skip
+    cases = (
+        ("m", {".gitmodules": modules}, r"submodules without files \(deep/a\)"),
+        ("l", {"tests/data.bin": pointer}, r"pointers of Git LFS \(tests/data.bin\)"),
+    )
+    for name, files, said in cases:
         for path, data in {**FILES, **files}.items():
             (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name / path).write_bytes(data)

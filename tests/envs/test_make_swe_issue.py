@@ -270,10 +270,14 @@ class Host:
         job = {"root": str(self.folder), "out": str(out), "args": ["-q", "--tb=no", "-p", "no:cacheprovider"],
                "targets": ["tests"], "timeout": 300, "items": items}  # fmt: skip
         (self.tmp / "job.json").write_text(json.dumps(job))
-        subprocess.run([sys.executable, driver.__file__, str(self.tmp / "job.json")], cwd=self.folder, check=True)
+        subprocess.run(
+            [sys.executable, driver.__file__, str(self.tmp / "job.json")], cwd=self.folder, check=True
+        )
         return [json.loads(line) for line in out.read_text().splitlines()]
 
-    def witness(self, states: Mapping[str, Mapping[str, bytes]], scripts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    def witness(
+        self, states: Mapping[str, Mapping[str, bytes]], scripts: Sequence[Mapping[str, str]]
+    ) -> dict[str, Any]:
         self.asked += 1
         out = self.tmp / f"answers-{self.asked}"
         files = {state: {p: d.decode() for p, d in held.items()} for state, held in states.items()}
@@ -317,9 +321,13 @@ def failed(host: Host) -> tuple[dict[str, Any], dict[str, tuple[str, int]]]:
     return run["failures"], places
 
 
-def told(host: Host, failed: tuple[dict[str, Any], dict[str, tuple[str, int]]], name: str, seed: str) -> Issue | str:
+def told(
+    host: Host, failed: tuple[dict[str, Any], dict[str, tuple[str, int]]], name: str, seed: str
+) -> Issue | str:
     facts, places = failed
-    chosen = {nodeid: f for nodeid, f in facts.items() if nodeid.rpartition("::")[2].partition("[")[0] == name}
+    chosen = {
+        nodeid: f for nodeid, f in facts.items() if nodeid.rpartition("::")[2].partition("[")[0] == name
+    }
     assert chosen, f"{name} does not fail"
     return tell(Package("belt", "1.2", FILES), chosen, places, FILES, host, STATES, seed=seed)  # type: ignore[arg-type]
 
@@ -353,7 +361,12 @@ def test_an_example_does_what_it_says_in_both_states(name, host, failed, tmp_pat
         assert not gold[1] or "refused" in name or "exception" in name
         words = issue.text.replace("\n", " ")
         if bug[0] and gold[0] and bug[0] != "None":
-            swapped = (f"should be `{bug[0]}`", f"expected `{bug[0]}`", f"should print `{bug[0]}`", f"I get `{gold[0]}`")
+            swapped = (
+                f"should be `{bug[0]}`",
+                f"expected `{bug[0]}`",
+                f"should print `{bug[0]}`",
+                f"I get `{gold[0]}`",
+            )
             assert not any(phrase in words for phrase in swapped), issue.text
     assert "0x" not in issue.text and "{'" not in issue.text  # an address, a set in some order
     assert leaks(issue.text, "belt.py", "clamp", GOLD.encode(), bugged().encode()) == []

@@ -78,12 +78,14 @@ EXAMPLES: list[tuple[str, str, str, tuple[Any, ...]]] = [
     ("missed_case", "return isinstance(a, (int, str, list))", "return isinstance(a, (int, str))", ([], 0, 0)),
     ("lost_await", "async def g():\n        return await a\n    return g().send(None)",
      "async def g():\n        return a\n    return g().send(None)", (1, 0, 0)),
-    ("lost_copy", "c = a[:]\n    c.append(b)\n    return a", "c = a\n    c.append(b)\n    return a", ([1], 2, 0)),
+    ("lost_copy", "c = a[:]\n    c.append(b)\n    return a", "c = a\n    c.append(b)\n    return a",
+     ([1], 2, 0)),
     ("lost_copy", "from copy import copy\n    c = copy(a)\n    c.append(b)\n    return a",
      "from copy import copy\n    c = a\n    c.append(b)\n    return a", ([1], 2, 0)),
     ("letters", "return a.casefold()", "return a.lower()", ("ß", 0, 0)),
     ("first_only", "return a.replace(b, c)", "return a.replace(b, c, 1)", ("xx", "x", "y")),
-    ("once", "while a > b:\n        a -= c\n    return a", "if a > b:\n        a -= c\n    return a", (5, 1, 1)),
+    ("once", "while a > b:\n        a -= c\n    return a", "if a > b:\n        a -= c\n    return a",
+     (5, 1, 1)),
     ("dropped_filter", "return [x for x in a if (x > b)]", "return [x for x in a ]", ([1, 2], 1, 0)),
 ]  # fmt: skip
 
