@@ -28,11 +28,9 @@ RESULTS = Path(__file__).parent / "results" / "issue_examples.json"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)\n```$", re.M | re.S)
 RIGHT = re.compile(
     r"(expected|should|would be correct|right answer|rather than|instead of|not)[^.`\n]{0,40}`?$", re.I
-    re.I,
 )
 WRONG = re.compile(
-    r"(prints|i get|output|got|i see is|actual|in fact it is|left side is|value is|result is)[^.`\n]{0,20}`?$",
-    re.I,
+    r"(prints|i get|output|got|i see is|actual|fact it is|side is|value is|result is)[^.`\n]{0,20}`?$", re.I
 )
 AFTER_RIGHT = re.compile(r"^`?,? (would be correct|should be raised|to be raised)")
 AFTER_WRONG = re.compile(r"^`?,? (comes out|is printed|back, where)")

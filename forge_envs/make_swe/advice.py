@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 SYMPTOMS = (
     (
         "needs the network",
-        r"gaierror|Name or service not known|Temporary failure in name resolution|Network is unreach"
-        r"|NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|Connection refused",
+        r"gaierror|Name or service not known|failure in name resolution|Network is unreachable|"
+        r"NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|Connection refused",
     ),
     (
         "needs a display",
