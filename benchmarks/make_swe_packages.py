@@ -4,7 +4,7 @@
 
 Makes up to --tasks tasks of every package in PACKAGES below --out; what is there is not made again, so the
 command may be stopped and given again, with more tasks. Each task is proved before it is kept: gold resolves,
-nothing done does not. Writes benchmarks/results/make_swe_packages.json after each package, and prints a table.
+nothing done does not. Writes benchmarks/results/make_swe_packages.json after each package; prints a table.
 Afterwards benchmarks/issue_examples.py runs the examples of the issues again by code of its own.
 """
 

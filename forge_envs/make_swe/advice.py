@@ -9,7 +9,7 @@ SYMPTOMS = (
     (
         "needs the network",
         r"gaierror|Name or service not known|failure in name resolution|Network is unreachable|"
-        r"NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|Connection refused",
+        r"NameResolutionError|ConnectTimeout|Max retries exceeded|URLError|ConnectionError\b|refused",
     ),
     (
         "needs a display",

@@ -1,8 +1,8 @@
 """Runs inside a box, by itself: scripts of issues, with the bug and with gold, under two hash seeds each.
 
 `python3 witness.py JOB`: a JSON file with states (files in place), scripts, and where the answers go. Every
-state and seed is a fresh Python, every script a fork of it in an empty folder. A script calls `__show__(x)` to
-tell a value.
+state and seed is a fresh Python, every script a fork of it in an empty folder. A script calls `__show__(x)`
+to tell a value.
 """
 
 from __future__ import annotations
