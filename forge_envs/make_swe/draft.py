@@ -22,7 +22,7 @@ QUIET = frozenset({"subTest", "catch_warnings", "warns", "deprecated_call", "sup
 
 
 @dataclass(frozen=True)
-class Draft:
+class Retelling:
     """A script, and what its last statement is about."""
 
     test: str
@@ -64,7 +64,7 @@ def indented(text: str, depth: int) -> str:
 
 def drafts(
     nodeid: str, facts: Mapping[str, Any], place: tuple[str, int], files: Mapping[str, bytes]
-) -> Iterator[Draft]:
+) -> Iterator[Retelling]:
     """Scripts of a failing test, the likeliest first; none where it cannot be told alone."""
     try:
         source = Source(place[0], files.get(place[0], b""))
@@ -90,7 +90,9 @@ def _spans(node: ast.stmt, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or 0)
 
 
-def _of_function(nodeid: str, source: Source, function: Function, line: int, given: Given) -> Iterator[Draft]:
+def _of_function(
+    nodeid: str, source: Source, function: Function, line: int, given: Given
+) -> Iterator[Retelling]:
     try:
         steps, last, depth, refuses = _way(source, function.node.body, line, given)
     except CannotTell:
@@ -109,7 +111,7 @@ def _of_function(nodeid: str, source: Source, function: Function, line: int, giv
                 continue
             if draft.script(SHOW) not in seen and draft.script("").count("\n") <= LONGEST_SCRIPT:
                 seen.add(draft.script(SHOW))
-                yield Draft(**{**vars(draft), "refuses": refuses or call is not None})
+                yield Retelling(**{**vars(draft), "refuses": refuses or call is not None})
 
 
 def _way(
@@ -175,7 +177,7 @@ def _draft(
     target: ast.expr | None,
     keep: str,
     plain: bool,
-) -> Draft:
+) -> Retelling:
     """One script: what it is about, and which of the statements before are kept. Raises CannotTell."""
     steps, last, depth = way
     value = given.text(target) if target is not None else ""
@@ -201,7 +203,7 @@ def _draft(
     callee = ast.unparse(made.func) if isinstance(made, ast.Call) else ""
     callee = callee if callee.replace(".", "").isidentifier() and callee not in BUILTIN else ""
     after = "\nasyncio.run(main())" if waits else ""
-    return Draft(nodeid, before, end, value, depth + waits, after, callee=callee)
+    return Retelling(nodeid, before, end, value, depth + waits, after, callee=callee)
 
 
 def _without_name(lines: list[tuple[int, str]], value: str, depth: int) -> tuple[list[tuple[int, str]], str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from forge_envs.make_swe.draft import Draft, drafts
+from forge_envs.make_swe.draft import Retelling, drafts
 from forge_envs.make_swe.fixtures import is_literal
 from forge_envs.make_swe.witness import SHOW
 
@@ -60,7 +60,7 @@ class Told:
 class Example:
     """A script that was seen to go wrong with the bug, and to go right with gold."""
 
-    draft: Draft
+    draft: Retelling
     bug: Told
     gold: Told
 
@@ -102,7 +102,7 @@ def _tellable(text: str) -> bool:
     return (not any(clock in text for clock in clocks) and text.isprintable()) or "\n" in text
 
 
-def judged(draft: Draft, answers: Mapping[str, Any], last: bool) -> Example | None:
+def judged(draft: Retelling, answers: Mapping[str, Any], last: bool) -> Example | None:
     """The example that a draft makes; `last` says that its last statement stood as it is written."""
     bug, gold = (read_told(answers[f"{state}0"], answers[f"{state}1"]) for state in ("bug", "gold"))
     if bug is None or gold is None:
@@ -118,7 +118,7 @@ def judged(draft: Draft, answers: Mapping[str, Any], last: bool) -> Example | No
     return Example(draft, bug, gold)
 
 
-def _at_last(told: Told, draft: Draft) -> bool:
+def _at_last(told: Told, draft: Retelling) -> bool:
     """Whether the exception passed through the last statement."""
     lines = told.lines[1:] if draft.after else told.lines
     return max(lines, default=0) > (draft.before.count("\n") + 1 if draft.before else 0)
@@ -155,7 +155,7 @@ def _tried(
     failures: Mapping[str, Mapping[str, Any]],
     places: Mapping[str, tuple[str, int]],
     files: Mapping[str, bytes],
-) -> Iterator[list[tuple[Draft, bool]]]:
+) -> Iterator[list[tuple[Retelling, bool]]]:
     """The scripts of some failing tests, one test of each function."""
     firsts: dict[tuple[str, int], str] = {}
     for nodeid in sorted(failures, key=lambda n: (len(n), n)):

@@ -37,7 +37,7 @@ PATIENCE = 20.0
 """Seconds for one script."""
 
 
-class Told(BaseException):
+class ValueTold(BaseException):
     """Ends a script once its value is told; no script catches it."""
 
 
@@ -142,7 +142,7 @@ def run(text: str, root: str) -> dict[str, Any]:
 
     def show(value: object) -> None:
         found["value"] = {"repr": shown(repr, value), "str": shown(str, value), "type": type(value).__name__}
-        raise Told
+        raise ValueTold
 
     said = io.StringIO()
     linecache.cache[NAME] = (len(text), None, text.splitlines(keepends=True), NAME)
@@ -152,7 +152,7 @@ def run(text: str, root: str) -> dict[str, Any]:
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
         try:
             exec(compile(text, NAME, "exec"), space)
-        except Told:
+        except ValueTold:
             pass
         except BaseException as error:
             found["raised"] = told(error, root)

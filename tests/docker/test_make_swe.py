@@ -230,17 +230,20 @@ def test_a_killed_run_leaves_what_the_next_one_takes_up(tmp_path, ground, tidy):
     assert len(made) == 3
 
 
+FLAT, SPACE = "[tool.poetry]\npackages=[{include='rope_poetry'}]\n", "[tool.setuptools.packages.find]\n"
 TOOLS = {
     "flit": ("flit_core>=3.4", "flit_core.buildapi", "", "rope_flit.py"),
     "hatchling": ("hatchling", "hatchling.build", "", "src/rope_hatchling/__init__.py"),
-    "poetry": ("poetry-core", "poetry.core.masonry.api", "[tool.poetry]\npackages=[{include='rope_poetry'}]\n",
-               "rope_poetry/__init__.py"),
+    "poetry": ("poetry-core", "poetry.core.masonry.api", FLAT, "rope_poetry/__init__.py"),
     "pdm": ("pdm-backend", "pdm.backend", "", "src/rope_pdm/__init__.py"),
-    "setuptools": ("setuptools>=64", "setuptools.build_meta",
-                   "[tool.setuptools.packages.find]\nwhere=['src']\nnamespaces=true\n",
-                   "src/ropes/rope_setuptools/__init__.py"),
-}  # fmt: skip
-"""Requirement, backend, its own settings, where the one module lies: flat, below src, in a namespace, alone."""
+    "setuptools": (
+        "setuptools>=64",
+        "setuptools.build_meta",
+        f"{SPACE}where=['src']\nnamespaces=true\n",
+        "src/ropes/rope_setuptools/__init__.py",
+    ),
+}
+"""Requirement, backend, settings, where the one module lies: flat, below src, in a namespace, alone."""
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))

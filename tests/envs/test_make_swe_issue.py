@@ -418,10 +418,10 @@ def test_imports_of_one_module_are_one_line():
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_form_of_every_kind_tells_both_values(seed):
-    from forge_envs.make_swe.draft import Draft
+    from forge_envs.make_swe.draft import Retelling
     from forge_envs.make_swe.reproduce import Example, Told
 
-    draft = Draft("t", "import belt\n", "belt.f(1)", "belt.f(1)", callee="belt.f")
+    draft = Retelling("t", "import belt\n", "belt.f(1)", "belt.f(1)", callee="belt.f")
     wrong, right = Told(written="41", printed="41", kind="int"), Told(written="17", printed="17", kind="int")
     error = Told(raised="belt.BeltError: no `hole` left", error="belt.BeltError", lines=(3,))
     other = Told(raised="KeyError: 'hole'", error="KeyError", lines=(3,))
