@@ -79,7 +79,7 @@ def drafts(
         function = max(inside, key=lambda f: f.node.lineno, default=None)
         if function is not None:
             given = Given(source, function, near, files, facts, values, own=function.line == place[1])
-            yield from _of_function(nodeid, source, function, line, given)
+            yield from _of_function(nodeid, function, line, given)
 
 
 def _folder(path: str) -> str:
@@ -90,12 +90,10 @@ def _spans(node: ast.stmt, line: int) -> bool:
     return node.lineno <= line <= (node.end_lineno or 0)
 
 
-def _of_function(
-    nodeid: str, source: Source, function: Function, line: int, given: Given
-) -> Iterator[Retelling]:
+def _of_function(nodeid: str, function: Function, line: int, given: Given) -> Iterator[Retelling]:
     try:
-        steps, last, depth, refuses = _way(source, function.node.body, line, given)
-    except CannotTell:
+        steps, last, depth, refuses = _way(function.node.body, line, given)
+    except (CannotTell, SyntaxError):
         return
     call = refused(last)
     targets = [call] if call is not None else suspects(last)
@@ -106,8 +104,8 @@ def _of_function(
     for keep in ("needed", "all", "checks"):
         for target in [*targets, *([None] if plain else [])]:
             try:
-                draft = _draft(nodeid, source, function, given, (steps, last, depth), target, keep, plain)
-            except CannotTell:
+                draft = _draft(nodeid, function, given, (steps, last, depth), target, keep, plain)
+            except (CannotTell, SyntaxError):  # or its parts do not stand alone
                 continue
             if draft.script(SHOW) not in seen and draft.script("").count("\n") <= LONGEST_SCRIPT:
                 seen.add(draft.script(SHOW))
@@ -115,7 +113,7 @@ def _of_function(
 
 
 def _way(
-    source: Source, body: Sequence[ast.stmt], line: int, given: Given, depth: int = 0
+    body: Sequence[ast.stmt], line: int, given: Given, depth: int = 0
 ) -> tuple[list[_Step], ast.stmt, int, bool]:
     """The statements before the failing one, that one, its depth, and whether it must raise."""
     before = []
@@ -123,7 +121,7 @@ def _way(
         if not _spans(statement, line):
             before.append(_Step(statement, depth))
             continue
-        opened, inner, must = _opened(source, statement, line, given, depth)
+        opened, inner, must = _opened(statement, line, given, depth)
         if inner is None:
             return before, statement, depth, False
         deeper = depth + 1 if opened and opened[-1].head else depth
@@ -133,13 +131,13 @@ def _way(
                 return before, statement, depth, False
             steps = [*before, *opened, *(_Step(s, deeper) for s in inner[:-1])]
             return steps, inner[-1], deeper, True
-        steps, last, at, refuses = _way(source, inner, line, given, deeper)
+        steps, last, at, refuses = _way(inner, line, given, deeper)
         return [*before, *opened, *steps], last, at, refuses or must
     raise CannotTell("the failing line is in no statement")
 
 
 def _opened(
-    source: Source, node: ast.stmt, line: int, given: Given, depth: int
+    node: ast.stmt, line: int, given: Given, depth: int
 ) -> tuple[list[_Step], list[ast.stmt] | None, bool]:
     """What goes before the body of a block, the body, and whether something in it must raise."""
     if isinstance(node, (ast.With, ast.AsyncWith)):
@@ -170,7 +168,6 @@ def _named(given: Given, node: ast.expr | None) -> str:
 
 def _draft(
     nodeid: str,
-    source: Source,
     function: Function,
     given: Given,
     way: tuple[list[_Step], ast.stmt, int],

@@ -58,7 +58,7 @@ class Given:
         """A part of the function as a script has it. Raises CannotTell."""
         if getattr(node, "lineno", None) is None:
             return ast.unparse(node)
-        inside = any(node is inner for inner in ast.walk(self._source.tree))
+        inside = node in self._source.parents
         return written(self._source, node, self._self) if inside else _made(node, self._self)
 
     def filled(self, value: str) -> str:
@@ -124,10 +124,8 @@ class Given:
         """A method of the test's class as a function."""
         if any(isinstance(n, ast.Name) and n.id == "property" for n in method.decorator_list):
             raise CannotTell("a property of the test's class")
-        selves = (
-            set[str]() if any(getattr(n, "id", "") == "staticmethod" for n in method.decorator_list) else None
-        )
-        names = self._of(method) if selves is None else selves
+        static = any(getattr(n, "id", "") == "staticmethod" for n in method.decorator_list)
+        names = set[str]() if static else self._of(method)
         plain = ast.parse(written(self._source, method, set())).body[0]
         assert isinstance(plain, ast.FunctionDef)
         plain.args.args = plain.args.args[len(names) :]
@@ -156,15 +154,7 @@ class Given:
                 index = self._facts["indices"].get(name)
                 if name in names and isinstance(rows, (ast.List, ast.Tuple)) and index is not None:
                     row = rows.elts[index] if index < len(rows.elts) else rows
-                    cells = (
-                        row.args
-                        if isinstance(row, ast.Call) and ast.unparse(row.func).endswith("param")
-                        else None
-                    )
-                    if cells is None:
-                        cells = (
-                            row.elts if len(names) > 1 and isinstance(row, (ast.Tuple, ast.List)) else [row]
-                        )
+                    cells = _cells(row, len(names))
                     if len(cells) == len(names):
                         return written(self._source, cells[names.index(name)])
         raise CannotTell(f"the value of {name} is not written down")
@@ -220,6 +210,13 @@ class Given:
             texts = [*Module(source, self._near).giving(more - arguments - BUILTIN), *texts]
             more = arguments
         return texts, more
+
+
+def _cells(row: ast.expr, count: int) -> list[ast.expr]:
+    """The values of one row of parameters."""
+    if isinstance(row, ast.Call) and ast.unparse(row.func).endswith("param"):
+        return row.args
+    return row.elts if count > 1 and isinstance(row, (ast.Tuple, ast.List)) else [row]
 
 
 class _Filled(ast.NodeTransformer):

@@ -101,8 +101,10 @@ def _short(error: str) -> str:
 
 
 def _title(example: Example, words: dict[str, str], dice: random.Random) -> str:
-    fitting = [text for text in (template.format(**words) for template in TITLES[example.kind])
-               if len(text) <= LONGEST_TITLE and "\n" not in text]  # fmt: skip
+    named = "(" in words["call"]  # a name alone tells a reader nothing
+    templates = [template for template in TITLES[example.kind] if named or "{call}" not in template]
+    texts = [template.format(**words) for template in templates]
+    fitting = [text for text in texts if len(text) <= LONGEST_TITLE and "\n" not in text]
     title = dice.choice(fitting) if fitting else f"Problem with {words['what']}"
     return title.replace("`", "") if dice.random() < 0.4 else title
 
