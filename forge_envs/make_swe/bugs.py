@@ -15,10 +15,12 @@ from forge_envs.make_swe.errors import NoBugs
 from forge_envs.make_swe.hide import MOST, CannotHide, hide
 from forge_envs.make_swe.kinds import Bug, plant
 from forge_envs.make_swe.lab import Baseline, Lab, token
+from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.prove import prove
-from forge_envs.make_swe.statement import examples_of, leaks, write_statement
 from forge_envs.make_swe.store import Unproved, write_task
+from forge_envs.make_swe.tell import tell
+from forge_envs.make_swe.unfit import built
 from forge_envs.sandbox.progress import Progress
 
 BATCH = 8
@@ -67,17 +69,23 @@ class BugMaker:
     seed: int
     kinds: Sequence[str]
     split: str
+    severity: tuple[float, float]
     show: Progress
     counts: Counter[str] = field(default_factory=Counter)
     """What became of the bugs that were tried."""
 
     def __post_init__(self) -> None:
-        self._trials = Record(self.state / "trials.jsonl")
+        self._trials = Record(self.state / f"trials-{self.severity[0]:g}-{self.severity[1]:g}.jsonl")
         self._proofs = Record(self.state / "proofs.jsonl")
         self._seen: set[tuple[str, str, tuple[str, ...]]] = set()
 
     def make(self, wanted: int) -> list[str]:
         """The ids of up to `wanted` tasks, each written and proved. Raises NoBugs, SandboxError."""
+        if not self.package.sources:
+            raise NoBugs(
+                f"{self.package.label}: it has no Python source of its own: generated files and what is "
+                f"compiled ({', '.join(built(self.package.files)[:3]) or 'none'}) are left out"
+            )
         bugs = list(self._all())
         chooser, made = Chooser(bugs, self.seed), list[str]()
         while len(made) < wanted and (batch := [bug for _ in range(BATCH) if (bug := chooser.next())]):
@@ -126,7 +134,9 @@ class BugMaker:
                     changes.append((bug.key, {bug.path: planted}, self.base.select(bug.path, bug.line)))
         if changes:
             for result in self.lab.trials(changes, self.base):
-                trial = weigh(result, self.base)
+                bug = next(bug for bug in batch if bug.key == result["key"])
+                reaching = self.base.select(bug.path, bug.line)
+                trial = weigh(result, self.base, severity=self.severity, reaching=reaching)
                 self._trials[result["key"]] = {
                     "reason": trial.reason,
                     "failed": trial.failed,
@@ -168,13 +178,14 @@ class BugMaker:
         hidden = {places[nodeid] for nodeid in trial.failed}
         if len(hidden) > MOST * len({places[nodeid] for nodeid in self.base.good}):
             return "too many tests to hide"
-        examples = examples_of(trial.failures, places, files)
-        if not examples:
-            return "nothing to show"
-        names = self.package.name, self.package.version
-        statement = write_statement(*names, examples, len(trial.failed), seed=f"{self.seed}/{task_id}")
-        if told := leaks(statement, bug.path, bug.function, before, after):
-            return f"the statement leaks: {told[:3]}"
+        states = {"bug": {bug.path: after}, "gold": {bug.path: before}}
+        told = tell(
+            self.package, trial.failures, places, files, self.lab, states, seed=f"{self.seed}/{task_id}"
+        )
+        if isinstance(told, str):
+            return told
+        if leaked := leaks(told.text, bug.path, bug.function, before, after):
+            return f"the statement leaks: {leaked[:3]}"
         try:
             tests = hide(files, hidden)
             draft = Unproved(
@@ -184,7 +195,7 @@ class BugMaker:
                 {bug.path: before},
                 tests,
                 {path: files[path] for path in tests},
-                statement,
+                told.text,
                 tuple(token(nodeid) for nodeid in trial.failed),
                 tuple(token(nodeid) for nodeid in trial.passed),
                 {"made_by": bug.kind, "made_in": f"{bug.path}:{bug.function}"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,27 @@ from forge_envs.make_swe.kinds import Bug
 from forge_envs.make_swe.lab import Baseline
 
 MOST = 0.5
-"""Share of the tests that a bug may break."""
+"""Share of the tests that differences between releases may break."""
+SEVERITY = 0.1
+"""Share of the tests that a bug may break, where nothing else is asked for."""
+FEW = 3
+"""Tests that a bug may always break, however few there are."""
+FIRST_TOUCH = frozenset(
+    {"NameError", "UnboundLocalError", "SyntaxError", "ImportError", "ModuleNotFoundError"}
+)
+"""Exceptions that whoever made the change would have seen at once."""
+RARE = {
+    "opposite_comparison": 4.0,
+    "negated_condition": 4.0,
+    "arithmetic": 3.0,
+    "changed_text": 3.0,
+    "augmented": 2.0,
+    "boolean_operator": 2.0,
+    "swapped_branches": 2.0,
+    "shifted_index": 2.0,
+    "flipped_flag": 2.0,
+}
+"""Kinds that people slip into more seldom than into others, by how much."""
 
 
 class Chooser:
@@ -50,7 +70,8 @@ class Chooser:
     def _weight(self, key: tuple[str, str, str]) -> float:
         kind, path, function = key
         weights = (((kind,), 1.0), ((path, function), 1.0), ((path,), 0.2), (key, 1.0))
-        return sum(weight * (2 * self._kept[name] + self._tried[name]) for name, weight in weights)
+        drawn = sum(weight * (2 * self._kept[name] + self._tried[name]) for name, weight in weights)
+        return RARE.get(kind, 1.0) * (1.0 + drawn)
 
 
 def _names(bug: Bug) -> list[tuple[str, ...]]:
@@ -69,8 +90,18 @@ class Trial:
     """What the driver tells of those that failed."""
 
 
-def weigh(result: Mapping[str, Any], base: Baseline, *, most: float = MOST) -> Trial:
-    """Whether a run of the tests makes a task of a change."""
+def weigh(
+    result: Mapping[str, Any],
+    base: Baseline,
+    *,
+    severity: tuple[float, float] = (0.0, MOST),
+    reaching: Sequence[str] = (),
+) -> Trial:
+    """Whether a run of the tests makes a task of a change.
+
+    `severity` is the least and the largest share of the tests that it may break, `reaching` are the tests
+    that reach what was changed: a slip that none of several survives is none that a person would leave.
+    """
     if result["end"] != "done":
         return Trial(str(result["end"]))
     if result["broken"] or result["exit"] not in (0, 1):
@@ -84,7 +115,19 @@ def weigh(result: Mapping[str, Any], base: Baseline, *, most: float = MOST) -> T
     failed = tuple(nodeid for nodeid in base.good if tests[nodeid] in ("failed", "error"))
     if not failed or not any(nodeid in result["failures"] for nodeid in failed):
         return Trial("survived")
-    if not passed or len(failed) > most * len(base.good):
-        return Trial("nearly all fail")
+    least, most = severity
+    if not passed or len(failed) > max(most * len(base.good), min(FEW, MOST * len(base.good))):
+        return Trial("too many fail")
+    if len(failed) < least * len(base.good):
+        return Trial("too few fail")
+    told = [
+        result["failures"][nodeid]["type"]
+        for nodeid in failed
+        if "type" in result["failures"].get(nodeid, {})
+    ]
+    if told and all(name in FIRST_TOUCH for name in told):
+        return Trial("fails at first touch")
+    if len(reaching) > FEW and set(reaching) <= set(failed):
+        return Trial("fails at first touch")
     failures = {nodeid: result["failures"][nodeid] for nodeid in failed if nodeid in result["failures"]}
     return Trial("", failed, passed, failures)

@@ -33,7 +33,6 @@ class Recorder:
         self.places: dict[str, list[Any]] = {}
         self.reached: dict[str, list[list[Any]]] = {}
         self.broken: list[str] = []
-        self._compared: list[str] | None = None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Keep the selected tests, and note where each is written."""
@@ -52,7 +51,6 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         """Which functions of the repository a test reaches."""
-        self._compared = None
         if not self.trace:
             yield
             return
@@ -70,10 +68,6 @@ class Recorder:
         inside = [code for code in codes if code.co_filename.startswith(self.root + os.sep)]
         self.reached[item.nodeid] = [[self._relative(c.co_filename), c.co_firstlineno] for c in inside]
 
-    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
-        """Both sides of the comparison that failed last."""
-        self._compared = [op, shown(left), shown(right)]
-
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
         """The status of a test, and what is to be told of a failure."""
@@ -89,32 +83,29 @@ class Recorder:
             self.failures[item.nodeid] = self._facts(item, call.excinfo)
 
     def _facts(self, item: Any, excinfo: Any) -> dict[str, Any]:
-        entries = [[self._relative(str(e.path)), e.lineno + 1, e.name] for e in excinfo.traceback]
         callspec = getattr(item, "callspec", None)
         params = dict(getattr(callspec, "params", {}))
         fixtures = {
             k: v for k, v in getattr(item, "funcargs", {}).items() if k not in params and k != "request"
         }
         return {
-            "entries": [entry for entry in entries if entry[0]][:8],
-            "last": self._relative(str(excinfo.traceback[-1].path)) if excinfo.traceback else "",
+            "frames": self._frames(item, excinfo),
+            "indices": {str(k): int(v) for k, v in getattr(callspec, "indices", {}).items()},
             "type": excinfo.typename,
             "message": ADDRESS.sub("", str(excinfo.value))[:LONGEST],
-            "compared": self._compared,
             "params": {name: shown(value) for name, value in params.items()},
-            "fixtures": {name: shown(value) for name, value in fixtures.items()},
-            "own": self._own(item),
+            "fixtures": sorted(fixtures),
         }
 
-    def _own(self, item: Any) -> dict[str, str]:
-        """What a test method reads from its instance, but for methods."""
-        code = getattr(inspect.unwrap(getattr(item, "function", None) or len), "__code__", None)
-        found = {}
-        for name in getattr(code, "co_names", ()) if getattr(item, "instance", None) is not None else ():
-            value = getattr(item.instance, name, None)
-            if value is not None and (isinstance(value, type) or not callable(value)):
-                found[name] = shown(value)
-        return found
+    def _frames(self, item: Any, excinfo: Any) -> list[list[Any]]:
+        """Where the test's own file was when it failed, and what its names held there."""
+        own = self.places.get(item.nodeid, [""])[0]
+        found = []
+        for entry in excinfo.traceback:
+            if self._relative(str(entry.path)) == own:
+                values = {name: shown(value) for name, value in list(entry.frame.f_locals.items())[:40]}
+                found.append([entry.lineno + 1, entry.name, values])
+        return found[-4:]
 
     def _relative(self, path: str) -> str:
         path = os.path.realpath(os.path.join(self.root, path))

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from pathlib import Path
 
+from forge_envs.make_swe.advice import about_install
 from forge_envs.make_swe.errors import MakeError
 from forge_envs.make_swe.package import Package
 from forge_envs.sandbox import SandboxError, images, provider
@@ -17,6 +18,8 @@ PIP = (
     "pip install -q --no-cache-dir --disable-pip-version-check --break-system-packages "
     "--root-user-action=ignore"
 )
+PRETENDED = ("SETUPTOOLS_SCM_PRETEND_VERSION", "PDM_BUILD_SCM_VERSION", "POETRY_DYNAMIC_VERSIONING_BYPASS")
+"""Where build backends look for a version before they ask git."""
 TIDY = "rm -rf /testbed/*.egg-info /testbed/src/*.egg-info /testbed/build /root/.cache"
 
 
@@ -26,7 +29,7 @@ def installed(package: Package) -> str:
     The folder of the Dockerfile holds `source.tar.gz` and `requirements.txt`.
     """
     if package.installs:
-        pretend = f"SETUPTOOLS_SCM_PRETEND_VERSION={package.version} "
+        pretend = " ".join(f"{name}={package.version}" for name in PRETENDED) + " "
         install = f"cd /testbed && {pretend}{PIP} --no-deps --use-pep517 -e /testbed"
     else:
         where = "$(python3 -c 'import site; print(site.getsitepackages()[0])')"
@@ -91,17 +94,15 @@ def prepare(package: Package, folder: Path) -> dict[str, str]:
 def _explained(package: Package, error: SandboxError) -> Exception:
     if error.kind != "build":
         return error
-    return MakeError(
-        f"{package.label} cannot be installed in an image: {error}\nTry its checkout with a fix, or pins"
-    )
+    return MakeError(f"{package.label} cannot be installed in an image: {error}\n{about_install(str(error))}")
 
 
 def _pins(package: Package, folder: Path) -> str:
     """What pip chooses for the package and its tests, each with its version."""
-    wanted = "".join(f"{line}\n" for line in package.needs or [])
+    wanted = "".join(f"{line}\n" for line in package.needs)
     (folder / "wanted.txt").write_text(wanted)
     before = installed(package).partition("COPY")[0]
-    scm = f"SETUPTOOLS_SCM_PRETEND_VERSION={package.version} "
+    scm = " ".join(f"{name}={package.version}" for name in PRETENDED) + " "
     (folder / "Dockerfile").write_text(
         f"{before}COPY source.tar.gz wanted.txt /forge/\n"
         "RUN tar -xzf /forge/source.tar.gz --no-same-owner -C /testbed\n"

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from forge_envs.make_swe import kinds_logic, kinds_shape, kinds_values  # noqa: F401  they register
+from forge_envs.make_swe import kinds_logic, kinds_shape, kinds_slips, kinds_values  # noqa: F401  register
 from forge_envs.make_swe.edits import Edit, Function, Source, apply_edits
 from forge_envs.make_swe.kind import KINDS
 

@@ -11,8 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from forge_envs.make_swe.advice import about_tests
 from forge_envs.make_swe.errors import TestsFail
 from forge_envs.make_swe.package import Package
+from forge_envs.make_swe.witness import PATIENCE
 from forge_envs.sandbox import Limits, Sandbox, SandboxError, provider
 
 ARGUMENTS = ("-q", "--tb=no", "-p", "no:cacheprovider")
@@ -20,7 +22,17 @@ PLACE = "/tmp/forge-make"
 LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=2048, lifetime=7_200.0)
 USAGE = 4
 """Exit status of pytest when it does not know its options: a plugin that they belong to is missing."""
-NOTHING = 5
+PLUGINS = {
+    "xdist": ("-n0",),
+    "randomly": ("-p", "no:randomly"),
+    "random_order": ("-p", "no:random_order"),
+    "rerunfailures": ("-p", "no:rerunfailures"),
+    "sugar": ("-p", "no:sugar"),
+    "benchmark": ("--benchmark-disable",),
+    "pytest_cov": ("--no-cov",),
+}
+"""Plugins by the names under which pytest finds them, and what makes tests run one by one, in order, once."""
+ASKED = "import importlib.metadata as m; print(*(e.name for e in m.entry_points(group='pytest11')))"
 FEWEST = 0.5
 """Share of tests that must pass before anything is changed."""
 
@@ -112,8 +124,8 @@ class Lab:
         if user not in self._boxes:
             box = provider("docker").open(self.tags[user], limits=LIMITS)
             self._boxes[user] = box
-            driver = files(__package__).joinpath("driver.py").read_bytes()
-            box.write(f"{PLACE}/driver.py", driver)
+            for name in ("driver.py", "witness.py"):
+                box.write(f"{PLACE}/{name}", files(__package__).joinpath(name).read_bytes())
         return self._boxes[user]
 
     def _play(self, box: Sandbox, job: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
@@ -129,6 +141,31 @@ class Lab:
             text = f"the driver of {self.package.label} ended with {ended.code}: {ended.output[-1500:]}"
             raise SandboxError(text, kind="driver", retryable=not lines)
         return [json.loads(line) for line in lines]
+
+    def witness(
+        self, states: Mapping[str, Mapping[str, bytes | None]], scripts: Sequence[Mapping[str, str]]
+    ) -> dict[str, Any]:
+        """What scripts do in each state of the files, twice: see `witness`. Raises SandboxError."""
+        self._jobs += 1
+        out, name = f"{PLACE}/{self._jobs}.answers", f"{PLACE}/{self._jobs}.scripts"
+        job = {
+            "root": "/testbed",
+            "out": out,
+            "scripts": list(scripts),
+            "states": {
+                state: {path: None if data is None else data.decode("latin-1") for path, data in held.items()}
+                for state, held in states.items()
+            },
+        }
+        box = self._box("forge")
+        box.write(name, json.dumps(job).encode())
+        limit = 120.0 + 4 * PATIENCE * len(scripts)
+        ended = box.run(f"python3 {PLACE}/witness.py {name}", timeout=limit, cwd=PLACE)
+        if ended.code != 0:
+            text = f"the witness of {self.package.label} ended with {ended.code}: {ended.output[-1500:]}"
+            raise SandboxError(text, kind="driver", retryable=False)
+        found: dict[str, Any] = json.loads(box.read(out, limit=1 << 26))
+        return found
 
     # -- before anything is changed ------------------------------------------------------------------------
 
@@ -159,29 +196,32 @@ class Lab:
         """The first run that finds tests: as the repository wants, then without its options, then by file."""
         targets = self.package.targets
         by_file = [path for path in self.package.tests if path.endswith(".py") and "__init__" not in path]
-        options: list[str] = []
+        plain = self._quiet()
         result: dict[str, Any] = {}
         for chosen in (targets, by_file):
-            result = self.play([{"key": "first", "trace": True}], chosen, options)[0]
-            if result.get("exit") == USAGE and not options:
-                options = ["-o", "addopts="]
+            for options in (plain, ["-o", "addopts=", *plain]):
                 result = self.play([{"key": "first", "trace": True}], chosen, options)[0]
-            if result["tests"]:
-                return result, chosen, options
+                if result["tests"]:
+                    return result, chosen, options
+                if result.get("exit") != USAGE:
+                    break
         raise TestsFail(self._why(result, 0, 0))
+
+    def _quiet(self) -> list[str]:
+        """Options against plugins that are installed and that spread, shuffle, repeat or measure tests."""
+        asked = self._box("forge").run(f'python3 -c "{ASKED}"', timeout=60.0)
+        names = set(asked.output.split()) if asked.code == 0 else set()
+        return [option for name, options in PLUGINS.items() if name in names for option in options]
 
     def _why(self, run: Mapping[str, Any], passed: int, known: int) -> str:
         said = "\n".join([*run["broken"][:2], run.get("log", "")]).strip()
         messages = [
             f"{n}: {facts['type']}: {facts['message'][:200]}" for n, facts in run.get("failures", {}).items()
         ]
-        how = {"timeout": f"they needed more than {self.timeout:g} s", "crash": "Python died"}.get(
-            run["end"], ""
-        )
+        advice = about_tests(run, said, messages, self.timeout)
         return (
-            f"{self.package.label}: {passed} of {known} tests pass before anything is changed. {how}\n"
-            f"{said or chr(10).join(messages[:3])}\nInstall what they need (an extra `test`, a dependency "
-            "group `test`), raise --timeout, or give a checkout in which they pass"
+            f"{self.package.label}: {passed} of {known} tests pass before anything is changed.\n"
+            f"{said or chr(10).join(messages[:3])}\n{advice}"
         )
 
     # -- with a change -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from forge_envs.make_swe import store
@@ -57,9 +58,20 @@ def make(
 
 def _make_bugs(spec: str, kinds: Sequence[str], settings: Settings, show: Progress) -> list[str]:
     show.step(f"{spec}: fetching")
-    package = fetch(spec, settings.out / ".make" / "sdists")
+    package = replace(fetch(spec, settings.out / ".make" / "sdists"), extra=tuple(settings.needs))
     with open_lab(package, settings, show) as (box, base, state):
-        maker = BugMaker(package, box, base, state, settings.out, settings.seed, kinds, settings.split, show)
+        maker = BugMaker(
+            package,
+            box,
+            base,
+            state,
+            settings.out,
+            settings.seed,
+            kinds,
+            settings.split,
+            settings.severity,
+            show,
+        )
         return maker.make(settings.tasks)
 
 

@@ -19,9 +19,13 @@ from typing import Any
 
 from forge_envs.make_swe.errors import MakeError, NoTests, UnknownPackage
 from forge_envs.make_swe.index import download
+from forge_envs.make_swe.needs import needs
+from forge_envs.make_swe.unfit import generated, unfit
 
 LARGEST = 5_000_000
 """Bytes; a file that is larger is left out."""
+WRITTEN = 1_704_067_200
+"""When all files of an archive were written: 2024-01-01. Wheels cannot hold times before 1980 (flit asks)."""
 GIT = 120.0
 """Seconds that one git command may take."""
 TEST_FOLDERS = frozenset({"test", "tests"})
@@ -31,7 +35,6 @@ LEFT_OUT = frozenset(
 NO_SOURCE = frozenset(
     {"docs", "doc", "examples", "example", "benchmarks", "bench", "build", "tools", "scripts"}
 )
-EXTRAS = ("test", "tests", "testing")
 REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(==([A-Za-z0-9.!+_-]+))?")
 
 
@@ -44,6 +47,8 @@ class Package:
     files: Mapping[str, bytes]
     programs: frozenset[str] = frozenset()
     """Files that can be executed."""
+    extra: tuple[str, ...] = ()
+    """What pip is asked for on top of what is declared."""
 
     @property
     def label(self) -> str:
@@ -52,8 +57,8 @@ class Package:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of everything in it."""
-        return hashlib.sha256(self.archive).hexdigest()[:16]
+        """A hash of everything in it, and of what is asked for on top."""
+        return hashlib.sha256(self.archive + repr(self.extra).encode()).hexdigest()[:16]
 
     @cached_property
     def archive(self) -> bytes:
@@ -62,6 +67,7 @@ class Package:
         with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as tar:
             for path, data in sorted(self.files.items()):
                 entry = tarfile.TarInfo(path)
+                entry.mtime = WRITTEN
                 entry.size, entry.mode = len(data), 0o755 if path in self.programs else 0o644
                 tar.addfile(entry, io.BytesIO(data))
         return gzip.compress(raw.getvalue(), mtime=0)
@@ -72,7 +78,10 @@ class Package:
         return [
             path
             for path in sorted(self.files)
-            if path.endswith(".py") and not is_test(path) and _is_source(path)
+            if path.endswith(".py")
+            and not is_test(path)
+            and _is_source(path)
+            and not generated(path, self.files[path])
         ]
 
     @property
@@ -113,23 +122,9 @@ class Package:
         return "setup.py" in self.files or "build-system" in self.project or "project" in self.project
 
     @property
-    def needs(self) -> list[str] | None:
+    def needs(self) -> list[str]:
         """What pip is asked for so that the package and its tests run, empty if they need nothing."""
-        head = HeaderParser().parsestr(self.files.get("PKG-INFO", b"").decode("utf-8", "replace"))
-        declared = head.get_all("Requires-Dist", [])
-        project = self.project.get("project", {})
-        provided = {*head.get_all("Provides-Extra", []), *project.get("optional-dependencies", {})}
-        extras = [extra for extra in EXTRAS if extra in provided]
-        own = [line for line in declared if "extra ==" not in line] or project.get("dependencies", [])
-        groups = self.project.get("dependency-groups", {})
-        grouped = [line for name in EXTRAS for line in groups.get(name, []) if isinstance(line, str)]
-        unknown = self.installs and "PKG-INFO" not in self.files and "dependencies" not in project
-        wanted = [*own, *grouped]
-        if extras:
-            wanted.append(f"/testbed[{','.join(extras)}]")
-        elif unknown:
-            wanted.append("/testbed")
-        return wanted
+        return [*needs(self.files, self.project, self.installs), *self.extra]
 
 
 def is_test(path: str) -> bool:
@@ -140,7 +135,8 @@ def is_test(path: str) -> bool:
     """
     pure = PurePosixPath(path)
     name = pure.name
-    python = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+    python = name.startswith("test_") or name.endswith(("_test.py", "_tests.py"))
+    python = python or name in ("conftest.py", "tests.py", "test.py")
     return not TEST_FOLDERS.isdisjoint(pure.parts[:-1]) or (python and pure.suffix == ".py")
 
 
@@ -152,6 +148,13 @@ def _is_source(path: str) -> bool:
         "conf.py",
         "tasks.py",
     }
+
+
+def _fit(package: Package, missing: frozenset[str] = frozenset()) -> Package:
+    """The package. Raises MakeError where tasks cannot be made of it."""
+    if reason := unfit(package.files, missing):
+        raise MakeError(f"{package.label}: {reason}")
+    return package
 
 
 def fetch(spec: str, folder: Path) -> Package:
@@ -182,7 +185,9 @@ def from_sdist(path: Path) -> Package:
     stem = re.sub(r"\.(tar\.\w+|zip|tgz)$", "", path.name)
     name, _, version = stem.rpartition("-")
     programs = frozenset(name[cut:] for name, _, program in entries if program)
-    return Package(head.get("Name") or name or stem, head.get("Version") or version or "0", files, programs)
+    return _fit(
+        Package(head.get("Name") or name or stem, head.get("Version") or version or "0", files, programs)
+    )
 
 
 def _entries(path: Path) -> Iterator[tuple[str, bytes, bool]]:
@@ -203,9 +208,11 @@ def _entries(path: Path) -> Iterator[tuple[str, bytes, bool]]:
 
 
 def _from_folder(root: Path) -> Package:
-    version = ""
+    version, missing = "", frozenset[str]()
     if (root / ".git").exists():
-        listed = _git(root, "ls-files", "-z").split("\0")
+        staged = [line.partition("\t") for line in _git(root, "ls-files", "-s", "-z").split("\0")]
+        listed = [path for _, _, path in staged]
+        missing = frozenset(path for facts, _, path in staged if facts.startswith("160000 "))
         version = f"0+g{_git(root, 'rev-parse', '--short=10', 'HEAD').strip()}"
     else:
         listed = [str(path.relative_to(root)) for path in root.rglob("*")]
@@ -213,8 +220,8 @@ def _from_folder(root: Path) -> Package:
     if not files:
         raise MakeError(f"{root} is empty; give a checkout of a Python package with its tests")
     package = Package(root.name, version or "0", files, programs)
-    project = package.project.get("project", {})
-    named = Package(
+    project = package.project.get("project") or package.project.get("tool", {}).get("poetry", {})
+    named = _fit(package, missing) and Package(
         project.get("name") or root.name, version or project.get("version") or "0", files, programs
     )
     return (

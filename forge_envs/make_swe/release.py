@@ -13,11 +13,13 @@ from forge_envs.make_swe.choose import Trial, weigh
 from forge_envs.make_swe.errors import MakeError, NoBugs
 from forge_envs.make_swe.hide import CannotHide
 from forge_envs.make_swe.lab import Baseline, Lab, token
+from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.package import Package, fetch, is_test
 from forge_envs.make_swe.prove import prove
 from forge_envs.make_swe.settings import Settings, open_lab
-from forge_envs.make_swe.statement import examples_of, leaks, write_statement
+from forge_envs.make_swe.statement import Issue
 from forge_envs.make_swe.store import Unproved, write_task
+from forge_envs.make_swe.tell import tell
 from forge_envs.sandbox.progress import Progress
 
 PAIR = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+):([A-Za-z0-9.!+_-]+)")
@@ -83,7 +85,12 @@ def make_release(pair: str, settings: Settings, show: Progress) -> list[str]:
                 "others that pass with both, and no more than half that fail; choose closer releases"
             )
         folder = state / "building" / releases.id
-        _write(releases, trial, base, places, folder, state / "image", settings)
+        states = {"bug": _change(releases.tests), "gold": _change(releases.sources, releases.tests)}
+        issue = tell(releases.old, trial.failures, places, releases.new.files, lab, states,
+                     seed=f"{settings.seed}/{releases.id}")  # fmt: skip
+        if isinstance(issue, str):
+            raise NoBugs(f"{pair}: {issue}; choose other releases")
+        _write(releases, trial, base, issue, folder, state / "image", settings)
         if reason := prove(folder):
             raise NoBugs(f"{pair}: {reason}; choose other releases")
         (settings.out / "tasks").mkdir(exist_ok=True)
@@ -94,17 +101,24 @@ def make_release(pair: str, settings: Settings, show: Progress) -> list[str]:
     return [releases.id]
 
 
+def _change(*sides: tuple[dict[str, bytes], dict[str, bytes]]) -> dict[str, bytes | None]:
+    """The files that bring the old release's image to the new one's sources or tests."""
+    paths = {path for before, after in sides for path in {*before, *after}}
+    new = {path: data for _, after in sides for path, data in after.items()}
+    return {path: new.get(path) for path in sorted(paths)}
+
+
+def _latin(files: Mapping[str, bytes | None]) -> dict[str, str | None]:
+    """Files as the driver's job holds them."""
+    return {path: None if data is None else data.decode("latin-1") for path, data in files.items()}
+
+
 def _try(
     pair: Pair, lab: Lab, repeats: int, options: list[str]
 ) -> tuple[Baseline, Trial, dict[str, tuple[str, int]]]:
     """The new tests with the old source, and with the new."""
 
-    def change(*sides: tuple[dict[str, bytes], dict[str, bytes]]) -> dict[str, str | None]:
-        paths = {path for before, after in sides for path in {*before, *after}}
-        new = {path: data for _, after in sides for path, data in after.items()}
-        return {path: new[path].decode("latin-1") if path in new else None for path in sorted(paths)}
-
-    gold = {"key": "gold", "files": change(pair.sources, pair.tests), "trace": True}
+    gold = {"key": "gold", "files": _latin(_change(pair.sources, pair.tests)), "trace": True}
     targets = pair.new.targets
     runs = lab.play([gold] * repeats, targets, options) + lab.play([gold], targets, options, user="root")
     for run in runs:
@@ -116,7 +130,7 @@ def _try(
     places = {nodeid: (str(path), int(line)) for nodeid, (path, line) in runs[0]["places"].items() if path}
     good = sorted(nodeid for nodeid in passed if names[token(nodeid)] == 1 and nodeid in places)
     base = Baseline(targets, options, good, len(runs[0]["tests"]) - len(good), runs[0]["seconds"], places, {})
-    old = lab.play([{"key": "old", "files": change(pair.tests)}], targets, options)[0]
+    old = lab.play([{"key": "old", "files": _latin(_change(pair.tests))}], targets, options)[0]
     return base, weigh(old, base), places
 
 
@@ -124,30 +138,21 @@ def _write(
     pair: Pair,
     trial: Trial,
     base: Baseline,
-    places: Mapping[str, tuple[str, int]],
+    issue: Issue,
     folder: Path,
     shared: Path,
     settings: Settings,
 ) -> None:
-    examples = examples_of(trial.failures, places, pair.new.files)
-    if not examples:
-        raise NoBugs(
-            f"{pair.id}: its failing tests tell nothing that an issue could show; choose other releases"
-        )
-    count = len(trial.failed)
-    statement = write_statement(
-        pair.old.name, pair.old.version, examples, count, seed=f"{settings.seed}/{pair.id}", style="release"
-    )
     before, after = pair.sources
     for path in sorted({*before, *after}):
-        if told := leaks(statement, path, "", before.get(path, b""), after.get(path, b"")):
+        if told := leaks(issue.text, path, "", before.get(path, b""), after.get(path, b"")):
             raise NoBugs(f"{pair.id}: the statement leaks {told[:3]} of {path}; choose other releases")
     draft = Unproved(
         pair.id,
         pair.old,
         *pair.sources,
         *pair.tests,
-        statement,
+        issue.text,
         tuple(map(token, trial.failed)),
         tuple(map(token, trial.passed)),
         {"made_by": "release", "made_in": f"{pair.old.version}:{pair.new.version}"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forge_envs.make_swe import image
+from forge_envs.make_swe.choose import SEVERITY
 from forge_envs.make_swe.lab import Baseline, Lab, load, save
 from forge_envs.make_swe.package import Package
 from forge_envs.sandbox.progress import Progress
@@ -29,6 +30,10 @@ class Settings:
     """Runs of the untouched tests; what does not pass in all of them is left out."""
     timeout: float = 60.0
     """Seconds for one run of the tests."""
+    severity: tuple[float, float] = (0.0, SEVERITY)
+    """The least and the largest share of the tests that a bug may break."""
+    needs: Sequence[str] = field(default_factory=tuple)
+    """What pip installs besides what the package declares, for its tests."""
 
 
 @contextmanager

@@ -1,129 +1,181 @@
-"""Issues written from what fails: our sentences around the code, values and errors of the failing tests."""
+"""Issues written from examples that were executed: our sentences around code, values and errors."""
 
 from __future__ import annotations
 
+import ast
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from forge_envs.make_swe.example import Example, read_example
-
-SHOWN = 3
-"""Further examples in a list."""
-SHORTEST = 10
-"""Characters; a shorter changed line says nothing that could be recognised."""
-OPENINGS = {
-    "bug": (
-        "I ran into this with {name} {version}:",
-        "With {name} {version} this does not do what it should:",
-        "Something is off in {name} {version}. This is enough to see it:",
-        "Our code relies on the following, and with {name} {version} it fails:",
-    ),
-    "release": (
-        "{name} {version} does not support this yet:",
-        "This should work, and with {name} {version} it does not:",
-        "I expected {name} {version} to handle the following:",
-    ),
-}
-MORE = ("The same thing in other places:", "Other cases that I tried:", "It also shows here:")
-CLOSINGS = (
-    "Please make it behave as described, without breaking anything that works now.",
-    "All else that I use still works, and should stay as it is.",
-    "I have not found where it comes from.",
+from forge_envs.make_swe.reproduce import Example
+from forge_envs.make_swe.shown import Claim, Shown, quoted, show
+from forge_envs.make_swe.wording import (
+    CLOSINGS,
+    DOCUMENTED,
+    HEADINGS,
+    MORE,
+    OPENINGS,
+    TITLES,
+    VERSIONS,
 )
 
-
-def examples_of(
-    failures: Mapping[str, Mapping[str, Any]],
-    places: Mapping[str, tuple[str, int]],
-    files: Mapping[str, bytes],
-) -> list[Example]:
-    """The examples in failing tests, one of each function first; shorter ones first."""
-    found: list[tuple[tuple[str, int], Example]] = []
-    for nodeid, facts in sorted(failures.items()):
-        place = places.get(nodeid)
-        example = read_example(nodeid, facts, place, files.get(place[0], b"")) if place else None
-        if place and example:
-            found.append((place, example))
-    found.sort(key=lambda pair: (not pair[1].line, len(pair[1].code) + len(pair[1].got), pair[1].test))
-    firsts: dict[tuple[str, int], Example] = {}
-    for place, example in found:
-        firsts.setdefault(place, example)
-    return [*firsts.values(), *(example for place, example in found if firsts[place] is not example)]
+LONGEST_TITLE = 90
+SHORT = 7
+"""Lines of a further example."""
 
 
-def write_statement(
-    name: str, version: str, examples: Sequence[Example], count: int, *, seed: str, style: str = "bug"
-) -> str:
-    """An issue of one example in full, a few more in a line each, and how many checks fail in all.
+PLAIN = frozenset(
+    {"list", "len", "str", "repr", "isinstance", "sorted", "set", "dict", "tuple", "print", "asyncio.run"}
+)
+"""Calls that no issue is about."""
 
-    `style` is "bug", or "release" for what a later release can do.
-    """
+
+@dataclass(frozen=True)
+class About:
+    """What an issue is about, besides its examples."""
+
+    name: str
+    version: str
+    python: str
+    """The Python that the examples ran in."""
+    doc: str = ""
+    """The first sentence of the documentation of what the first example calls."""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """A text, and what its examples must do."""
+
+    text: str
+    claims: tuple[Claim, ...]
+
+
+def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issue:
+    """An issue of one example, and of others where they are short; the same seed gives the same text."""
     dice = random.Random(seed)
-    first, rest = examples[0], examples[1:]
-    parts = [
-        f"# {_title(first, name)}",
-        dice.choice(OPENINGS[style]).format(name=name, version=version),
-        f"```python\n{first.code}\n```",
-        f"**Expected:** {_told(first.wanted, first.line)}\n\n**Actual:** {_told(first.got, first.line)}",
+    first, *rest = examples
+    shown = show(first, dice)
+    words = _words(about, first)
+    title = _title(first, words, dice)
+    opening = dice.choice(OPENINGS).format(**words)
+    version = dice.choice(VERSIONS).format(**words)
+    closing = dice.choice(CLOSINGS)
+    quote = dice.choice(DOCUMENTED).format(**words) if about.doc and dice.random() < 0.5 else ""
+    more = [
+        show(e, dice) for e in rest[:2] if e.draft.script("").count("\n") <= SHORT and dice.random() < 0.6
     ]
-    lines = [line for line in dict.fromkeys(_bullet(example) for example in rest) if line][:SHOWN]
-    if lines:
-        parts.append("\n".join([dice.choice(MORE), "", *lines]))
-    told = 1 + len(lines)
-    if count > told:
-        parts.append(f"There is more of the kind: {count} checks that I have fail because of it.")
-    parts.append(dice.choice(CLOSINGS))
-    return "\n\n".join(parts) + "\n"
+    layout = dice.choice((_plain, _plain, _code_first, _headed))
+    body = layout(opening, shown, quote, version, dice)
+    for other in more:
+        body += [dice.choice(MORE), other.code, *_told(other)]
+    text = "\n\n".join(part for part in [f"{_mark(dice)}{title}", *body, closing] if part)
+    return Issue(text + "\n", (shown.claim, *(other.claim for other in more)))
 
 
-def _title(example: Example, name: str) -> str:
-    what = f"`{example.line}`" if 0 < len(example.line) <= 60 else name
-    if example.raised:
-        return f"{what} raises `{example.raised}`"
-    if example.got.startswith("Nothing"):
-        return f"{what} accepts what it should refuse"
-    return f"{what} gives a wrong result" if example.line else f"Unexpected behaviour of {name}"
+def _mark(dice: random.Random) -> str:
+    return dice.choice(("# ", "# ", ""))
 
 
-def _told(sentence: str, line: str) -> str:
-    if sentence.startswith("It is") and line:
-        return f"`{line}`{sentence[2:]}"
-    return sentence
+def _words(about: About, example: Example) -> dict[str, str]:
+    what = subject(example) or about.name
+    call = " ".join((example.draft.value or example.draft.last).split())
+    return {
+        "name": about.name,
+        "version": about.version,
+        "python": about.python,
+        "doc": about.doc,
+        "callee": example.draft.callee,
+        "what": f"`{what}`" if what != about.name else what,
+        "call": f"`{quoted(call)}`",
+        "bug": f"`{quoted(example.bug.written)}`",
+        "gold": f"`{quoted(example.gold.written)}`",
+        "error": _short(example.bug.error),
+        "wanted": _short(example.gold.error),
+        "last": quoted(example.bug.raised),
+    }
 
 
-def _bullet(example: Example) -> str:
-    if not example.closed:
-        return ""
-    got = example.got.rstrip(".").removeprefix("It is ")
-    wanted = example.wanted.rstrip(".").removeprefix("It is ")
-    return f"- `{example.line}`: {got}; expected: {wanted}"
+def _short(error: str) -> str:
+    return error.rpartition(".")[2]
 
 
-def leaks(text: str, path: str, function: str, before: bytes, after: bytes) -> list[str]:
-    """What a statement says of the change: its file, a line number, lines that differ, a private name.
-
-    Lines that only import something do not count: every example has some.
-    """
-    pure = PurePosixPath(path)
-    own = (pure.name,) if pure.name != "__init__.py" else ()
-    told = [word for word in (path, *own) if word in text]
-    told += re.findall(r"\bline \d+", text)
-    private = function.rpartition(".")[2]
-    if (
-        private.startswith("_")
-        and not private.endswith("__")
-        and re.search(rf"\b{re.escape(private)}\b", text)
-    ):
-        told.append(private)
-    changed = [line for line in _changed(before, after) if not line.startswith(("import ", "from "))]
-    told += [line for line in changed if len(line) >= SHORTEST and line in text]
-    return told
+def _title(example: Example, words: dict[str, str], dice: random.Random) -> str:
+    named = "(" in words["call"]  # a name alone tells a reader nothing
+    templates = [template for template in TITLES[example.kind] if named or "{call}" not in template]
+    texts = [template.format(**words) for template in templates]
+    fitting = [text for text in texts if len(text) <= LONGEST_TITLE and "\n" not in text]
+    title = dice.choice(fitting) if fitting else f"Problem with {words['what']}"
+    return title.replace("`", "") if dice.random() < 0.4 else title
 
 
-def _changed(before: bytes, after: bytes) -> Iterable[str]:
-    old, new = (data.decode("utf-8", "replace").splitlines() for data in (before, after))
-    both = set(old) & set(new)
-    return [line.strip() for line in dict.fromkeys([*old, *new]) if line not in both and line.strip()]
+def subject(example: Example) -> str:
+    """The function or method that an example is about, empty if that is not plain."""
+    draft = example.draft
+    script = ast.parse(draft.script(""))
+    own = {
+        n.name
+        for n in ast.walk(script)
+        if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+    }
+    if draft.callee and draft.callee not in own:
+        return draft.callee
+    tree = ast.parse(draft.value or draft.last)
+    if name := _called(tree, own):
+        return name
+    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    for node in reversed([*ast.walk(script)]):
+        bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        if isinstance(node, (ast.Assign, ast.With)) and bound & names and (name := _called(node, own)):
+            return name
+    return _called(script, own)
+
+
+def _called(tree: ast.AST, own: set[str]) -> str:
+    """The name of the outermost call, of none of these; its last part where it hangs on something made."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            text = ast.unparse(node.func)
+            if re.fullmatch(r"[\w.]+", text):
+                if text not in own and text not in PLAIN:
+                    return text
+            elif isinstance(node.func, ast.Attribute):
+                return node.func.attr
+    return ""
+
+
+# -- layouts -------------------------------------------------------------------------------------------------
+
+
+def _told(shown: Shown) -> list[str]:
+    """What happens and what should, as running text."""
+    if shown.both and shown.both != shown.expected:
+        return [shown.both]
+    if shown.both:  # a session shows what happens
+        return [shown.expected]
+    actual = shown.actual if not shown.actual.startswith("```") else f"Output:\n\n{shown.actual}"
+    expected = (
+        shown.expected if not shown.expected.startswith(("```", "`")) else f"Expected:\n\n{shown.expected}"
+    )
+    return [actual, expected]
+
+
+def _plain(opening: str, shown: Shown, quote: str, version: str, dice: random.Random) -> list[str]:
+    tail = version if "{" not in version and version not in opening else ""
+    return [opening, shown.code, *_told(shown), quote, tail]
+
+
+def _code_first(opening: str, shown: Shown, quote: str, version: str, dice: random.Random) -> list[str]:
+    return [quote, shown.code, *_told(shown), version]
+
+
+def _headed(opening: str, shown: Shown, quote: str, version: str, dice: random.Random) -> list[str]:
+    described, steps, expected, actual, setup = dice.choice(HEADINGS)
+    parts = [described, opening if opening[-1:] == "." else "See below.", quote, steps, shown.code]
+    if shown.both == shown.expected and shown.both:
+        parts += [expected, shown.expected]
+    elif dice.random() < 0.5:
+        parts += [expected, shown.expected, actual, shown.actual]
+    else:
+        parts += [actual, shown.actual, expected, shown.expected]
+    return [*parts, setup, version]

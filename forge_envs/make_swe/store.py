@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.script import STEERING, eval_script
 
 DATASET = "forge/made"
+NO_TEXT = re.compile(rb"^Binary files (?:a/)?(\S+) and (?:b/)?\S+ differ$", re.M)
 EXTRA = "pip install 'forge-envs[swe]'"
 PARSER = "parse_log_pytest"
 
@@ -75,6 +77,9 @@ def write_task(draft: Unproved, folder: Path, base: Baseline, shared: Path, spli
         "gold.patch": git_diff(draft.source_before, draft.source_after, folder),
         "test.patch": git_diff(draft.tests_before, draft.tests_after, folder),
     }
+    if binary := sorted({name for patch in patches.values() for name in NO_TEXT.findall(patch)}):
+        told = ", ".join(name.decode("utf-8", "replace") for name in binary[:3])
+        raise CannotHide(f"{draft.id}: {told} is no text, and a task's patches are")
     for name, patch in patches.items():
         (folder / name).write_bytes(patch)
     try:

@@ -12,9 +12,10 @@ import pytest
 
 from forge_envs.make_swe import image as images
 from forge_envs.make_swe.diff import git_diff
-from forge_envs.make_swe.errors import NoBugs, TestsFail
+from forge_envs.make_swe.errors import MakeError, NoBugs, TestsFail
 from forge_envs.make_swe.main import make
-from forge_envs.make_swe.settings import Settings
+from forge_envs.make_swe.package import Package
+from forge_envs.make_swe.settings import Settings, open_lab
 from forge_envs.sandbox.docker import DockerProvider
 from forge_envs.sandbox.engine import Engine
 from forge_envs.worlds.swe.judge import judge
@@ -227,3 +228,42 @@ def test_a_killed_run_leaves_what_the_next_one_takes_up(tmp_path, ground, tidy):
     made = make([spec], [], Settings(out, tasks=3, repeats=1), Quiet())
     assert before & set(made)
     assert len(made) == 3
+
+
+FLAT, SPACE = "[tool.poetry]\npackages=[{include='rope_poetry'}]\n", "[tool.setuptools.packages.find]\n"
+TOOLS = {
+    "flit": ("flit_core>=3.4", "flit_core.buildapi", "", "rope_flit.py"),
+    "hatchling": ("hatchling", "hatchling.build", "", "src/rope_hatchling/__init__.py"),
+    "poetry": ("poetry-core", "poetry.core.masonry.api", FLAT, "rope_poetry/__init__.py"),
+    "pdm": ("pdm-backend", "pdm.backend", "", "src/rope_pdm/__init__.py"),
+    "setuptools": (
+        "setuptools>=64",
+        "setuptools.build_meta",
+        f"{SPACE}where=['src']\nnamespaces=true\n",
+        "src/ropes/rope_setuptools/__init__.py",
+    ),
+}
+"""Requirement, backend, settings, where the one module lies: flat, below src, in a namespace, alone."""
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_packages_of_every_build_tool_are_installed_by_it(tool, tmp_path, ground, tidy):
+    tidy(tmp_path / "out")
+    wanted, backend, own, path = TOOLS[tool]
+    name = path.removesuffix("/__init__.py").removesuffix(".py").removeprefix("src/").replace("/", ".")
+    project = (
+        f"[build-system]\nrequires = ['{wanted}']\nbuild-backend = '{backend}'\n"
+        f"[project]\nname = 'rope-{tool}'\nversion = '1.0'\ndescription = 'Rope'\n{own}"
+    )
+    test = f"from importlib.metadata import version\n\nfrom {name} import cut\n\n\ndef test_a():\n    "
+    test += f"assert (cut(8, 4), version('rope-{tool}')) == ([4, 4], '1.0')\n"
+    files = {"pyproject.toml": project, path: SOURCE, "tests/test_rope.py": test}
+    package = Package(f"rope-{tool}", "1.0", {path: text.encode() for path, text in files.items()})
+    settings = Settings(tmp_path / "out", repeats=1)
+    try:
+        with open_lab(package, settings, Quiet()) as (_, base, _):
+            assert base.good == ["tests/test_rope.py::test_a"]
+    except MakeError as error:
+        if "The index did not answer" in str(error):
+            pytest.skip(f"no index to fetch {wanted} from")
+        raise

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from forge_envs import cli
 from forge_envs.make_swe import store
+from forge_envs.make_swe.arguments import read_severity
 from forge_envs.make_swe.bugs import Record
 from forge_envs.make_swe.choose import Chooser, weigh
 from forge_envs.make_swe.diff import git_diff
@@ -22,11 +23,11 @@ from forge_envs.make_swe.errors import MakeError, NoTests, UnknownPackage
 from forge_envs.make_swe.hide import CannotHide, hide
 from forge_envs.make_swe.kinds import Bug, kind_names, plant
 from forge_envs.make_swe.lab import Baseline, load, save, token
+from forge_envs.make_swe.leaks import leaks
 from forge_envs.make_swe.main import make
 from forge_envs.make_swe.package import Package, fetch, from_sdist
 from forge_envs.make_swe.release import fetch_pair
 from forge_envs.make_swe.settings import Settings
-from forge_envs.make_swe.statement import examples_of, leaks, write_statement
 from forge_envs.sandbox.progress import Lines
 
 pytest.importorskip("swebench")
@@ -228,7 +229,9 @@ def test_the_driver_traces_tells_and_puts_files_back(folder, tmp_path):
     failed = {nodeid for nodeid, status in full["tests"].items() if status == "failed"}
     assert failed == {"tests/test_shelf.py::test_fits[3]"}
     facts = full["failures"][failed.pop()]
-    assert facts["entries"][0] == ["tests/test_shelf.py", 8, "test_fits"]
+    ((line, name, values),) = facts["frames"]
+    assert (line, name, values["width"]) == (8, "test_fits", "3")
+    assert facts["indices"] == {"width": 2}
     assert (facts["type"], facts["params"]) == ("AssertionError", {"width": "3"})
     assert (folder / "shelf.py").read_text() == SOURCE
 
@@ -287,7 +290,8 @@ ONE = [*PLACES][3]
         ({"tests": ALL, "stage": "quick"}, "survived"),
         ({"tests": ALL | {ONE: "error"}}, "survived"),  # nothing could be told of it
         ({"tests": {ONE: "failed"}, "failures": {ONE: {}}}, "tests vanish"),
-        ({"tests": dict.fromkeys(PLACES, "failed"), "failures": {ONE: {}}}, "nearly all fail"),
+        ({"tests": dict.fromkeys(PLACES, "failed"), "failures": {ONE: {}}}, "too many fail"),
+        ({"tests": ALL | {ONE: "failed"}, "failures": {ONE: {"type": "NameError"}}}, "fails at first touch"),
         ({"tests": ALL, "broken": ["tests/test_shelf.py: SyntaxError"]}, "collection"),
         ({"tests": {}, "exit": 3}, "collection"),
         ({"end": "timeout"}, "timeout"),
@@ -300,6 +304,29 @@ def test_what_makes_a_task(change, reason):
     if not reason:
         assert trial.failed == (ONE,)
         assert set(trial.passed) == set(PLACES) - {ONE}
+
+
+def test_severity_is_the_share_of_tests_that_fail():
+    many = {f"t.py::test_{i}": ("t.py", i) for i in range(100)}
+    base = replace(BASE, good=[*many], places=many)
+
+    def reason(count: int, severity: tuple[float, float], reaching: int = 0) -> str:
+        gone = [*many][:count]
+        run = RUN | {"tests": dict.fromkeys(many, "passed") | dict.fromkeys(gone, "failed"),
+                     "failures": {name: {"type": "ValueError"} for name in gone}}  # fmt: skip
+        return weigh(run, base, severity=severity, reaching=[*many][:reaching]).reason
+
+    assert [reason(n, (0.0, 0.1)) for n in (1, 10, 11)] == ["", "", "too many fail"]
+    assert [reason(n, (0.05, 0.1)) for n in (4, 5)] == ["too few fail", ""]
+    assert reason(3, (0.0, 0.01)) == ""  # a few may always fail
+    # whoever made a change that breaks all of what reaches it would have seen it
+    assert [reason(8, (0.0, 0.1), reaching) for reaching in (8, 9, 0)] == ["fails at first touch", "", ""]
+
+
+@pytest.mark.parametrize("text", ["0", "0.6", "a", "0.3:0.2", "-0.1:0.2"])
+def test_severities_that_mean_nothing_are_refused(text):
+    with pytest.raises(ValueError, match="write the largest share of the tests"):
+        read_severity(text)
 
 
 def test_tests_are_named_as_swebench_reads_them():
@@ -360,28 +387,6 @@ def test_tests_that_cannot_be_hidden(text, line, said):
 # -- what is told --------------------------------------------------------------------------------------------
 
 
-def trial_of(bug: Bug, folder: Path, tmp_path: Path) -> dict:
-    planted = bug.planted(SOURCE.encode())
-    assert planted is not None
-    return play(folder, tmp_path, {"key": bug.key, "files": {"shelf.py": planted.decode("latin-1")}})[0]
-
-
-def test_an_issue_tells_what_fails_and_nothing_of_the_change(folder, tmp_path):
-    bug = next(bug for bug in all_bugs() if bug.kind == "sibling_name" and bug.function == "widest")
-    found = trial_of(bug, folder, tmp_path)
-    examples = examples_of(found["failures"], PLACES, FILES)
-    text = write_statement("shelf", "1.0", examples, 1, seed="0")
-    assert "from shelf import widest" in text
-    assert "books = [5, 2, 3]\nassert widest(books, 4) == 3" in text
-    assert "**Expected:** `widest(books, 4)` is `3`." in text
-    assert "**Actual:** `widest(books, 4)` is `2`." in text
-    planted = bug.planted(SOURCE.encode())
-    assert planted is not None
-    assert leaks(text, bug.path, bug.function, SOURCE.encode(), planted) == []
-    assert bug.kind not in text
-    assert "test" not in text.replace("tests", "")
-
-
 @pytest.mark.parametrize(
     ("text", "function", "leak"),
     [
@@ -394,53 +399,6 @@ def test_an_issue_tells_what_fails_and_nothing_of_the_change(folder, tmp_path):
 def test_leaks_are_found(text, function, leak):
     after = SOURCE.replace("<= free", "< free").encode()
     assert leak in leaks(text, "src/shelf.py", function, SOURCE.encode(), after)
-
-
-FACTS = {
-    "entries": [["t.py", 5, "test_a"]],
-    "type": "AssertionError",
-    "message": "",
-    "params": {},
-    "fixtures": {},
-    "compared": None,
-}
-
-
-@pytest.mark.parametrize(
-    ("statement", "facts", "expected", "actual"),
-    [
-        ("assert 3 == f(1)", {"compared": ["==", "3", "4"]}, "`f(1)` is `3`.", "`f(1)` is `4`."),
-        ("self.assertEqual(f(1), 3)", {"message": "4 != 3"}, "`f(1)` is `3`.", "`f(1)` is `4`."),
-        ("eq_equal(expected, x)", {"compared": ["==", "1", "2"]}, "`x` is `1`.", "`x` is `2`."),
-        ("assert f(1) in (1, 2)", {"compared": ["in", "4", "(1, 2)"]},
-         "`f(1)` is in `(1, 2)`.", "`f(1)` is `4`."),
-        ("with raises(KeyError): f(1)", {"type": "Failed", "message": "DID NOT RAISE <class 'KeyError'>"},
-         "`KeyError` is raised.", "Nothing is raised."),
-        ("f(1)", {"type": "TypeError", "message": "no `x`\nmore"},
-         "No error.", "`TypeError: no 'x'` is raised."),
-        ("assert f(1)", {"message": "assert False"},
-         "It holds.", "The condition in the last line does not hold."),
-    ],
-)  # fmt: skip
-def test_every_way_to_fail_has_its_words(statement, facts, expected, actual):
-    text = f"from m import f\n\n\ndef test_a():\n    {statement}\n"
-    facts = {"t.py::test_a": FACTS | facts}
-    examples = examples_of(facts, {"t.py::test_a": ("t.py", 4)}, {"t.py": text.encode()})
-    told = write_statement("m", "1", examples, 1, seed="0")
-    assert f"**Expected:** {expected}\n" in told
-    assert f"**Actual:** {actual}\n" in told
-    assert statement.splitlines()[0] in told
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 90), st.sampled_from(["bug", "release"]))
-def test_issues_are_the_same_for_a_seed_and_count_what_fails(seed, count, style):
-    text = "def test_a():\n    assert f(1) == 3\n"
-    facts = {"t::a": FACTS | {"entries": [["t.py", 2, "a"]]}}
-    examples = examples_of(facts, {"t::a": ("t.py", 1)}, {"t.py": text.encode()})
-    told = write_statement("m", "1", examples, count, seed=str(seed), style=style)
-    assert told == write_statement("m", "1", examples, count, seed=str(seed), style=style)
-    assert (f"{count} checks" in told) == (count > 1)
 
 
 # -- what is written -----------------------------------------------------------------------------------------

@@ -12,35 +12,31 @@ from forge_envs.make_swe.lab import Baseline
 from forge_envs.make_swe.package import Package
 from forge_envs.make_swe.release import Pair, _write
 from forge_envs.make_swe.settings import Settings
+from forge_envs.make_swe.statement import Issue
 
 pytest.importorskip("swebench")
 
 OLD = b"def fits(width, free):\n    return width < free\n"
 TEST = b"from shelf import fits\n\n\ndef test_a():\n    assert fits(3, free=3)\n"
-FACTS = {
-    "entries": [["tests/test_shelf.py", 5, "test_a"]],
-    "type": "AssertionError",
-    "message": "assert False",
-    "params": {},
-    "fixtures": {},
-    "compared": None,
-}
 NAME = "tests/test_shelf.py::test_a"
 PLACES = {NAME: ("tests/test_shelf.py", 4)}
 
 
-def write(new: bytes, folder: Path) -> str:
-    """The statement of the task of a release whose only module is this."""
+def write(new: bytes, folder: Path, data: tuple[bytes, bytes] | None = None) -> str:
+    """The statement of the task of a release whose only module is this; `data` is a file of its tests."""
     old = Package("shelf", "1.0", {"shelf.py": OLD, "tests/test_old.py": b""})
     later = Package("shelf", "2.0", {"shelf.py": new, "tests/test_shelf.py": TEST})
-    pair = Pair(old, later, ({"shelf.py": OLD}, {"shelf.py": new}), ({}, {"tests/test_shelf.py": TEST}))
+    before, after = ({"tests/data.bin": side} for side in data) if data else ({}, {})
+    tests = (before, {"tests/test_shelf.py": TEST, **after})
+    pair = Pair(old, later, ({"shelf.py": OLD}, {"shelf.py": new}), tests)
     shared = folder / "shared"
     shared.mkdir()
     for name in ("source.tar.gz", "requirements.txt"):
         (shared / name).write_bytes(b"")
-    trial = Trial("", (NAME,), ("tests/test_old.py::test_b",), {NAME: FACTS})
+    trial = Trial("", (NAME,), ("tests/test_old.py::test_b",), {})
     base = Baseline(["tests"], [], [*PLACES], 0, 0.1, PLACES, {})
-    _write(pair, trial, base, PLACES, folder / "task", shared, Settings(folder))
+    issue = Issue("from shelf import fits\n\nassert fits(3, free=3)\n", ())
+    _write(pair, trial, base, issue, folder / "task", shared, Settings(folder))
     return (folder / "task" / "problem_statement.md").read_text()
 
 
@@ -61,3 +57,8 @@ def test_a_statement_that_names_the_change_is_refused(tmp_path: Path) -> None:
 def test_a_release_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MakeError, match="its patch is not UTF-8"):
         write(OLD + b"# \xe9\n", tmp_path)
+
+
+def test_a_release_whose_tests_read_what_is_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(MakeError, match=r"tests/data.bin is no text"):
+        write(OLD.replace(b"<", b"<="), tmp_path, (b"\x00\x01", b"\x00\x02"))
