@@ -96,7 +96,8 @@ class _Drawing:
         """Somebody of age in a year and not in `but`; the oldest people where nobody is of age."""
         grown = max(bisect.bisect_right(self.births, year - 25), len(but) + 1)
         for _ in range(8):
-            person = self._near(near, self.elders[:1])
+            some = self.rng.random() < NEAR and near
+            person = self.rng.choice(near) if some else self.elders[self.rng.randrange(grown)]
             if self.born[person] <= year - 25 and person not in but:
                 return person
         while True:
