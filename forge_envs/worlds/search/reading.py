@@ -63,8 +63,8 @@ def find_page(library: PageLibrary, address: str) -> WebPage:
     near = [hit.address for hit in library.search(words, 20)] if words.strip() else []
     if isinstance(library, FullTextIndex):
         near = list(dict.fromkeys((*near, *library.neighbours(asked))))
-    near.sort(key=lambda one: -difflib.SequenceMatcher(None, asked, one).ratio())  # ties stay as they were
-    told = f"; near it are {', '.join(near[:3])}" if near else ""
+    near = difflib.get_close_matches(asked, near, 3, 0.6)
+    told = f"; near it are {', '.join(near)}" if near else ""
     raise ToolError(
         f"there is no page {brief(asked)}{told}. Addresses stand in results of search and in links."
     )

@@ -11,7 +11,8 @@ WIDTH = 240
 """Characters of a snippet, at most."""
 _READ = 50_000
 """Characters of a page in which words are looked for."""
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*\)")
+"""A link as pages write it; its first group is its words."""
 _CUT = re.compile(r"^([^\[\]]*)\]\([^()\s]*\)|\[([^\[\]]*)$")
 """What is left of a link through whose words the snippet's edge goes."""
 
@@ -39,7 +40,7 @@ def snippet(text: str, words: Sequence[str], width: int = WIDTH) -> str:
 
 def plain(text: str) -> str:
     """A text without the addresses of its links."""
-    return _CUT.sub(r"\1\2", _LINK.sub(r"\1", text)) if "[" in text or "](" in text else text
+    return _CUT.sub(r"\1\2", LINK.sub(r"\1", text)) if "[" in text or "](" in text else text
 
 
 def _densest(found: list[tuple[int, int]], width: int, words: int) -> int:
