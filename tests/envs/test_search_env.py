@@ -1,4 +1,4 @@
-"""Forge/Search-v0 as a world: what is shown, what counts as evidence, what is answered, and what is refused."""
+"""Forge/Search-v0 as a world: what is shown, what counts as evidence, which answers win, what is refused."""
 
 import json
 import multiprocessing
@@ -176,7 +176,11 @@ def test_questions_of_another_version_or_other_pages_are_refused_by_name(monkeyp
     questions_of.cache_clear()
     path = questions_of(web, 1).path
     text = path.read_text()
-    for old, new in (('"version": 1', '"version": 0'), (library_of(web).digest, "0" * 32), (text[:50], "broken")):
+    for old, new in (
+        ('"version": 1', '"version": 0'),
+        (library_of(web).digest, "0" * 32),
+        (text[:50], "broken"),
+    ):
         path.write_text(text.replace(old, new, 1))
         questions_of.cache_clear()
         with pytest.raises(TaskError, match=r"train-100-0-1\.jsonl holds questions of .*delete the file"):
@@ -202,7 +206,8 @@ def test_other_code_draws_webs_of_its_own(monkeypatch):
 @pytest.mark.parametrize(
     "id",
     ["search/train/300/0/1/75", "search/train/300/0/6/0", "search/dev/300/0/1/0", "search/train/99/0/1/0",
-     "search/train/300/0/1/01", "search/train/300/0/1/-1", "search/train/300/0/1", "x", f"search/train/300/{'9' * 30}/1/0"],
+     "search/train/300/0/1/01", "search/train/300/0/1/-1", "search/train/300/0/1", "x",
+     f"search/train/300/{'9' * 30}/1/0"],
 )  # fmt: skip
 def test_unknown_tasks_are_named(id):
     with pytest.raises(TaskError, match="unknown task"):
@@ -235,9 +240,12 @@ def test_a_folder_with_questions_is_played_and_a_lost_proof_is_named(tmp_path):
     folder.mkdir()
     (folder / "azul.md").write_text("# Port Azul\n\nPort Azul was founded by Ines Roe in 1871.\n")
     rows = [
-        {"question": "Who founded Port Azul?", "answer": "Ines Roe", "evidence": [{"page": "azul.md", "quote": "founded by Ines Roe"}]},
-        {"question": "When was it founded?", "answer": "1871", "evidence": [{"page": "azul.md", "quote": "in 1872"}]},
-    ]  # fmt: skip
+        {"question": asked, "answer": answer, "evidence": [{"page": "azul.md", "quote": quote}]}
+        for asked, answer, quote in (
+            ("Who founded Port Azul?", "Ines Roe", "founded by Ines Roe"),
+            ("When was it founded?", "1871", "in 1872"),
+        )
+    ]
     questions = tmp_path / "questions.jsonl"
     questions.write_text("\n".join(map(json.dumps, rows)))
     env = make(corpus=str(folder), questions=str(questions))
@@ -245,7 +253,7 @@ def test_a_folder_with_questions_is_played_and_a_lost_proof_is_named(tmp_path):
     (id,) = env.task_ids(split)
     ((lost, why),) = env.gaps.items()
     assert "no longer says 'in 1872'" in why
-    with pytest.raises(TaskError, match="is left out: page 'azul.md' no longer says"):
+    with pytest.raises(TaskError, match=r"is left out: page .azul\.md. no longer says"):
         env.reset(options={"task": lost})
     env.reset(seed=0)
     for action in env.gold_actions(id):

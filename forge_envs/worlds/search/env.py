@@ -94,8 +94,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     ## Information
 
-    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `exact`, `judged`
-    where a judge was asked, and `evidence` among the parts; `error` if a machine failed.
+    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `exact`,
+    `evidence` and, where a judge is asked, `judged` among the parts; `error` if a machine failed.
 
     ## Arguments
 
@@ -106,8 +106,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `seed`: which web.
     - `results`: hits of a search.
     - `budget`: characters of a page that one visit shows.
-    - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer that is not word for word the
-      right one means the same.
+    - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer which is not the right one word
+      for word means the same.
     - `corpus`: a folder of text, Markdown or HTML, or a dump of a wiki, in place of a generated web.
     - `endpoint`: a search of your own behind HTTP, in place of one (docs/search_corpus.md).
     - `questions`: a file of your questions about either, one JSON object a line; a quarter are "test".
@@ -228,7 +228,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         return len(self.playing.found) / steps if steps else 0.0
 
     def grade(self) -> Score:
-        """Whether the answer is right: word for word after normalisation, or to a judge where one is asked."""
+        """Whether the answer is right: word for word after normalisation, or to a judge if there is one."""
         state = self.playing
         answer, question = state.answer or "", state.task.question
         exact = float(right(question, answer))
@@ -237,7 +237,9 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             return Score(exact, parts)
         if not exact and answer.strip():
             told = [Message(role="user", content=question.text), _said(answer)]
-            state.judged = self._judge.verdicts([SAME.format(answer=_spellings(question))], told, self.grammar)
+            state.judged = self._judge.verdicts(
+                [SAME.format(answer=_spellings(question))], told, self.grammar
+            )
         parts["judged"] = float(all(verdict.met for verdict in state.judged)) if state.judged else exact
         return Score(parts["judged"], parts)
 
@@ -283,8 +285,8 @@ def _own_pages(corpus: str, endpoint: str, questions: str) -> tuple[PageLibrary 
         return None, None
     if bool(corpus) == bool(endpoint) or not questions:
         raise ValueError(
-            f"corpus={corpus!r}, endpoint={endpoint!r}, questions={questions!r}: questions of your own go with "
-            "either a corpus or an endpoint, and these with questions"
+            f"corpus={corpus!r}, endpoint={endpoint!r}, questions={questions!r}: questions of your own go "
+            "with either a corpus or an endpoint, and these with questions"
         )
     library: PageLibrary = corpus_index(corpus)[0] if corpus else search_endpoint(endpoint)
     return library, OwnTasks(questions, library, check=bool(corpus))

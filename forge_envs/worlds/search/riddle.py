@@ -19,7 +19,7 @@ class RiddleNode:
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """A fact that is said to hold: from the node `subject` to the node `object`, or with a value in a range."""
+    """A fact that is said to hold: from node `subject` to node `object`, or with a value in a range."""
 
     relation: str
     subject: int
@@ -35,7 +35,7 @@ class Clue:
 
 @dataclass(frozen=True, slots=True)
 class Riddle:
-    """A question as constraints: which `target` fits all clues, or which value the relation `asked` gives it."""
+    """A question as constraints: which `target` fits all clues, or what its value of `asked` is."""
 
     nodes: tuple[RiddleNode, ...]
     clues: tuple[Clue, ...]
@@ -94,7 +94,9 @@ def fingerprint(riddle: Riddle, *, shape: bool = False) -> str:
     colours = []
     for at, node in enumerate(riddle.nodes):
         label = str(min(node.named, 0) if shape else node.named)
-        colours.append(_hash(node.kind, label, riddle.asked if at == riddle.target else "no", at == riddle.target))
+        colours.append(
+            _hash(node.kind, label, riddle.asked if at == riddle.target else "no", at == riddle.target)
+        )
     edges: list[tuple[int, str, int]] = []
     for clue in riddle.clues:
         label = _hash(clue.relation, *(() if shape else (clue.low, clue.high, clue.year)))
