@@ -5,7 +5,7 @@ import pickle
 import time
 
 import pytest
-from endpoint import Endpoint, Raw
+from tests.endpoint import Endpoint, Raw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -19,7 +19,7 @@ VERSION = 1
 """Of the file's form and of how texts become words; a file of another version is built again."""
 APPLICATION = 0x466F7267
 """SQLite's application_id of these files: "Forg"."""
-MOST_POSTINGS = 2000
+MOST_POSTINGS = 1000
 """Pages that the words of one search may have together, until the more common ones only put in order."""
 _COUNTED = 50
 """A word of fewer pages is not counted: it is rare."""
