@@ -1,8 +1,8 @@
-"""Whether what a report says is what its citations say: sentences against the facts that the cited pages tell.
+"""Whether a report says what its citations say: sentences against the facts that the cited pages tell.
 
-A sentence stands when it cites evidence, and facts that the cited pages tell account for all of it: every entity,
-day, number and noun that it names, and every word that is a sign of a relation. Facts that have ended stand only
-where the sentence says when, and the page tells of the end. No model is asked.
+A sentence stands when it cites evidence, and facts that the cited pages tell account for all of it: every
+entity, day, number and noun that it names, and every word that is a sign of a relation. Facts that have ended
+stand only where the sentence says when, and the page tells of the end. No model is asked.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _ID = re.compile(r"id_\d+")
 _MARK = re.compile(r"\ue000(\d+)\ue001")
 _END = re.compile(r"[.!?]+[\"')\]]*(?:\s*\ue000\d+\ue001)*(?=\s|$)|(?<=\ue001)[.!?]")
 _PRONOUNS = frozenset("it its he his him she her they their them".split())  # noqa: SIM905
+_ENDED = frozenset(("until", "till", "former", "formerly"))
 _TABLE_RULE = re.compile(r"^[\s|:-]+$")
 
 
@@ -94,7 +95,7 @@ class ClaimChecker:
                 self._told.setdefault(one.page, []).append((graph.facts[number], one.year))
 
     def told_on(self, address: str) -> Sequence[tuple[WebFact, int]]:
-        """The facts that a page tells, each with the year of the page if it is told as one of its day, else 0."""
+        """Facts that a page tells, each with the page's year if it is told as one of its day, else 0."""
         return self._told.get(address, ())
 
     def supports(self, fact: WebFact, address: str) -> bool:
@@ -106,11 +107,11 @@ class ClaimChecker:
     ) -> SentenceVerdict:
         """The verdict on a sentence.
 
-        `evidence` leads from ids to addresses; `about` are the entities that a pronoun stands for, those in the
-        section's title.
+        `evidence` leads from ids to addresses; `about` are the entities that a pronoun stands for, those in
+        the section's title.
         """
         said = self.lexicon.read(sentence.text)
-        if not said.claims and not said.signs:
+        if not said.claims and not said.words & self.lexicon.signs.keys():
             return SentenceVerdict(sentence, frozenset(), claims=False)
         subjects = set(said.entities)
         if _PRONOUNS & set(said.pattern):
@@ -141,8 +142,7 @@ class ClaimChecker:
         for address in addresses:
             for fact, year in self.told_on(address):
                 named = fact.subject in subjects and _says(fact, said) and _lasts(fact, year)
-                ended = fact.until and fact.until not in said.numbers
-                if named and not ended and self.lexicon.fits(fact.relation, said.signs):
+                if named and _in_time(fact, said) and self.lexicon.fits(fact.relation, said.words):
                     found[fact.number] = fact
         return list(found.values())
 
@@ -162,10 +162,12 @@ class ClaimChecker:
             return f"the cited pages do not say {odd[0]}"
         signs = self.lexicon.signs
         told = {fact.relation for fact in facts}
-        if missing := sorted(sign for sign in said.signs if not signs[sign] & told):
+        if missing := sorted(word for word in said.words if word in signs and not signs[word] & told):
             return f"the cited pages do not say {missing[0]!r}"
-        if said.strange:
+        if said.first or said.strange:
             texts = " ".join(self._text(address) for address in addresses)
+            if said.first and not re.search(rf"\b{re.escape(said.first)}\b", texts, re.IGNORECASE):
+                return f"the cited pages do not name {said.first!r:.60}"
             if missing := [word for word in said.strange if not re.search(rf"\b{re.escape(word)}\b", texts)]:
                 return f"the cited pages do not name {missing[0]!r:.60}"
         return ""
@@ -175,8 +177,9 @@ class ClaimChecker:
         return f"{page.title} {page.text}"
 
     def _wrong(self, said: Reading, subjects: set[int]) -> bool:
-        """Whether the web knows it to be otherwise: of a relation that the sentence has the signs of, the one it
-        names is none of those that hold, though others do.
+        """Whether the web knows it to be otherwise.
+
+        Of a relation that it has the signs of, it names what could be meant, and nothing that holds.
         """
         for subject in sorted(subjects):
             by_relation: dict[str, list[WebFact]] = {}
@@ -184,26 +187,23 @@ class ClaimChecker:
                 by_relation.setdefault(fact.relation, []).append(fact)
             for key, facts in by_relation.items():
                 relation = relations()[key]
-                named = self._objects(relation.object, said, subject)
-                if not named or not self.lexicon.fits(key, said.signs):
+                years = {year for fact in facts for year in (fact.since, fact.until)}
+                named = self._objects(relation.object, said, subject, years)
+                if not named or not self.lexicon.fits(key, said.words, surely=True):
                     continue
-                right = {
-                    f.object if f.object >= 0 else f.value
-                    for f in facts
-                    if not f.until or f.until in said.numbers
-                }
+                right = {f.object if f.object >= 0 else f.value for f in facts if _in_time(f, said)}
                 if not named & right:
                     return True
         return False
 
-    def _objects(self, kind: str, said: Reading, subject: int) -> set[int | str]:
+    def _objects(self, kind: str, said: Reading, subject: int, years: set[int]) -> set[int | str]:
         """What a sentence names that could be the object of a relation."""
         if kind == "date":
             return set(said.days)
         if kind == "noun":
             return set()  # one noun may be anybody's
         if kind == "number":
-            return {f"{number:09d}" for number in said.numbers if not 1900 <= number <= 2100}
+            return {f"{number:09d}" for number in said.numbers - years}
         return {one for one in said.entities if one != subject and self.graph.entities[one].kind == kind}
 
 
@@ -216,6 +216,12 @@ def _says(fact: WebFact, said: Reading) -> bool:
         or fact.value in said.nouns
         or (fact.value.isdecimal() and int(fact.value) in said.numbers)
     )
+
+
+def _in_time(fact: WebFact, said: Reading) -> bool:
+    """Whether a sentence tells a fact as one of its time: what has ended, with its end and that it is one."""
+    ended = fact.until in said.numbers and (fact.since in said.numbers or bool(_ENDED & set(said.pattern)))
+    return not fact.until or ended
 
 
 def _lasts(fact: WebFact, year: int) -> bool:

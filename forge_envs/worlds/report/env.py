@@ -40,10 +40,11 @@ An outline is headings, # to ####, and behind each section's heading its evidenc
 # The title
 ## A section <citation>id_1, id_2</citation>
 
-When the outline is done, terminate the planning. Then write section by section, in the outline's order: retrieve the
-evidence that the section cites, and write its text. Every sentence tells facts that its evidence states, names whom
-it is about, and ends with its citation, as in: She was born in Azul <citation>id_1</citation>.
-Pages may be out of date or mistaken; later ones are right. When all sections are written, terminate once more."""
+When the outline is done, terminate the planning. Then write section by section, in the outline's order:
+retrieve the evidence that the section cites, and write its text. Every sentence tells facts that its evidence
+states, names whom it is about, and ends with its citation, as in: Ana Lor was born in Azul
+<citation>id_1</citation>. Pages may be out of date or mistaken; later ones are right. When all sections are
+written, terminate once more."""
 RUBRIC = (
     "The report in the agent's write calls reads as connected prose and not as a list.",
     "Each section of the report in the agent's write calls keeps to what its title says.",
@@ -80,8 +81,9 @@ class ReportEpisode(Episode[ReportTask]):
 
 
 class ReportEnv(AgentEnv[ReportTask, ReportEpisode]):
-    """Reports over a generated web (that of Forge/Search-v0): pages are searched and visited, an outline cites
-    them, and sections are written out of what it cites. Judged by the facts behind the web, without a model.
+    """Reports over a generated web (that of Forge/Search-v0): pages are searched and visited, an outline
+    cites them, and sections are written out of what it cites. Judged by the facts behind the web, without a
+    model.
 
     ## Action Space
 
@@ -96,10 +98,10 @@ class ReportEnv(AgentEnv[ReportTask, ReportEpisode]):
 
     The outcome, at the end: 1 if every part is 1, else 0. Of the sentences that claim anything: `cited`, the
     share with evidence that the outline gives the section; `supported`, the share that the cited pages state;
-    `consistent`, 1 if none says what the web knows to be otherwise, or was long ago. Of the report: `covered`,
-    the share of the required facts that it tells; `structured`, 1 if each section of the outline is written
-    once, in order, and nothing is said twice; `length`, 1 if it is within its words. With a judge, `rubric` is
-    the share of its statements that are met; it stands beside the outcome and is no part of it.
+    `consistent`, 1 if none says what the web knows to be otherwise, or was long ago. Of the report:
+    `covered`, the share of the required facts that it tells; `structured`, 1 if each section of the outline
+    is written once, in order, and nothing is said twice; `length`, 1 if it is within its words. With a judge,
+    `rubric` is the share of its statements that are met; it stands beside the outcome and is no part of it.
     `turn_weight` adds turn rewards: the share of the required facts on visited pages (0.4), on those that the
     outline cites (0.1), and told by the report (0.5).
 
@@ -109,8 +111,8 @@ class ReportEnv(AgentEnv[ReportTask, ReportEpisode]):
 
     ## Episode End
 
-    Terminated by the second `terminate`, or by prose without a call once something is written. Truncated after
-    `max_turns` actions, or when the index or the judge fails.
+    Terminated by the second `terminate`, or by prose without a call once something is written. Truncated
+    after `max_turns` actions, or when the index or the judge fails.
 
     ## Information
 
@@ -194,10 +196,11 @@ class ReportEnv(AgentEnv[ReportTask, ReportEpisode]):
             cited = ", ".join(dict.fromkeys(ids[page] for _, page in facts))
             lines.append(f"## On {title} <citation>{cited}</citation>")
             told = [
-                f"{gold_sentence(world.graph, world.graph.facts[number])[:-1]} <citation>{ids[page]}</citation>."
-                for number, page in facts
+                (gold_sentence(world.graph, world.graph.facts[one])[:-1], ids[page]) for one, page in facts
             ]
-            texts.append((f"On {title}", cited, " ".join(told)))
+            texts.append(
+                (f"On {title}", cited, " ".join(f"{t} <citation>{id}</citation>." for t, id in told))
+            )
         actions.append(write(calls=[ToolCall("write_outline", {"outline": "\n".join(lines)})]))
         actions.append(write(calls=[ToolCall("terminate", {})]))
         for title, cited, text in texts:

@@ -27,6 +27,12 @@ falsely untrue wrongly denies denied hardly barely
 """
 NEGATIONS = frozenset(_NEGATING.split())
 """Words that turn a fact around; pages say none of them of a fact."""
+_JOIN = """
+additionally moreover furthermore besides finally lastly first second third next later earlier today currently
+presently now however meanwhile there here both like further born known according today's one two three
+"""
+_JOINING = frozenset(_JOIN.split())
+"""Words that a sentence may begin with, and that are no names."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,12 @@ class Reading:
     """Years among them."""
     nouns: frozenset[str]
     """Values such as "a painter"."""
-    signs: frozenset[str]
-    """Roots of words that are a sign of some relation."""
+    words: frozenset[str]
+    """Roots of words in which some relation is told."""
     strange: tuple[str, ...]
     """Capitalised words that belong to no name, but for the sentence's first."""
+    first: str
+    """The sentence's first word where it may be a name, else ""."""
     negated: bool
     pattern: tuple[str, ...]
     """The sentence's tokens in small letters, an entity's as @ and its number."""
@@ -79,15 +87,20 @@ class Lexicon:
             nouns.sort(key=lambda one: (-len(one[0]), one[1]))
 
     @cached_property
-    def signs(self) -> dict[str, frozenset[str]]:
-        """From the root of a word to the relations that it is a sign of."""
+    def tells(self) -> dict[str, frozenset[str]]:
+        """From the root of a word to the relations that are told in it."""
         found: dict[str, set[str]] = {}
         for relation in relations().values():
             for word in _words_of(relation):
                 found.setdefault(root(word), set()).add(relation.key)
+        return {word: frozenset(of) for word, of in found.items()}
+
+    @cached_property
+    def signs(self) -> dict[str, frozenset[str]]:
+        """Of these words, those that are a sign: of few relations, and not the name of a kind."""
         said = (*KINDS, "people", "name", "day", "first", "year")
         weak = {root(one) for word in said for one in (word, f"{word}s")}
-        return {word: frozenset(of) for word, of in found.items() if len(of) <= _COMMON and word not in weak}
+        return {word: of for word, of in self.tells.items() if len(of) <= _COMMON and word not in weak}
 
     def read(self, sentence: str) -> Reading:
         """What a sentence names and says."""
@@ -97,9 +110,9 @@ class Lexicon:
             text = text[: found.start()] + " " * (found.end() - found.start()) + text[found.end() :]
         tokens = _TOKEN.findall(text)
         entities: list[int] = []
-        numbers, nouns, signs = set[int](), set[str](), set[str]()
+        numbers, nouns, words = set[int](), set[str](), set[str]()
         strange, pattern = list[str](), list[str]()
-        at, negated = 0, False
+        at, negated, first = 0, False, ""
         while at < len(tokens):
             token = tokens[at]
             name = _longest(self._names.get(token.lower(), ()), tokens, at)
@@ -128,24 +141,30 @@ class Lexicon:
                 pattern += [folded(one) for one in tokens[at + 1 : at + len(noun[0])]]
                 at += len(noun[0])
                 continue
-            elif (sign := root(low)) in self.signs:
-                signs.add(sign)
-            elif token[0].isupper() and at and low not in STOP_WORDS:
-                strange.append(token)
+            elif (word := root(low)) in self.tells:
+                words.add(word)
+            elif token[0].isupper() and low not in STOP_WORDS | _JOINING:
+                if at:
+                    strange.append(token)
+                else:
+                    first = token
             at += 1
         return Reading(
             tuple(dict.fromkeys(entities)), frozenset(days), frozenset(numbers), frozenset(nouns),
-            frozenset(signs), tuple(strange), negated, tuple(pattern),
+            frozenset(words), tuple(strange), first, negated, tuple(pattern),
         )  # fmt: skip
 
-    def fits(self, fact_relation: str, signs: frozenset[str]) -> bool:
-        """Whether the words of a sentence can say a relation; a noun says its relation by itself."""
-        relation = relations()[fact_relation]
-        return relation.object == "noun" or any(fact_relation in self.signs[sign] for sign in signs)
+    def fits(self, key: str, words: frozenset[str], *, surely: bool = False) -> bool:
+        """Whether the words of a sentence can say a relation; `surely`, one of them is a sign of it.
+
+        A noun says its relation by itself.
+        """
+        known = self.signs if surely else self.tells
+        return relations()[key].object == "noun" or any(key in known.get(word, ()) for word in words)
 
 
 def turned(relation: WebRelation, pattern: Sequence[str], subject: int, object: int) -> bool:
-    """Whether a sentence says a fact the wrong way round, in words in which the web tells facts of its kind."""
+    """Whether a sentence says a fact the wrong way round, in the words in which the web tells such facts."""
     if relation.symmetric:
         return False
     ways = [_TEMPLATE.findall(template.lower()) for template in _templates(relation)]

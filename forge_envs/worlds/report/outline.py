@@ -27,7 +27,7 @@ class OutlineSection:
 def read_outline(text: str) -> tuple[OutlineSection, ...]:
     """The headings of an outline, in order; a citation belongs to the heading it stands behind or under.
 
-    Raises ValueError for one without a cited section, with more than DEEPEST levels, or with two of one title.
+    Raises ValueError for one without a cited section, of more than DEEPEST levels, or with a title twice.
 
     >>> read_outline("# Azul\\\\n## Its mayor <citation>id_2</citation>")[1]
     OutlineSection(level=2, title='Its mayor', ids=('id_2',))

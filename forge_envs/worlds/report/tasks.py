@@ -1,4 +1,4 @@
-"""What a report has to tell: facts of an entity and of those next to it, and a report of gold that tells them."""
+"""What a report has to tell: facts of an entity and of those next to it, and gold that tells them."""
 
 from __future__ import annotations
 
