@@ -20,8 +20,8 @@ from forge_envs.worlds.search.riddle import Clue, Riddle, RiddleNode, fingerprin
 from forge_envs.worlds.search.walk import RULES, RiddleMaker
 from forge_envs.worlds.search.wording import word
 
-MOST_TRIES = 600
-"""Walks for each question wanted, after which a small web has no more."""
+MOST_TRIES = 4_000
+"""Walks without a new question, after which a web has no more."""
 ONE_ANSWER = 600
 """An answer is that of at most one in so many questions, or of one: whoever always says it gets nowhere."""
 
@@ -42,8 +42,9 @@ def draw_questions(
     maker = RiddleMaker(graph)
     seen: set[str] = set()
     answers: Counter[str] = Counter()
-    found = 0
-    for _ in range(count * MOST_TRIES):
+    found = dry = 0
+    while found < count and dry < MOST_TRIES:
+        dry += 1
         drawn = maker.draw(level, rng)
         if drawn is None:
             continue
@@ -56,10 +57,8 @@ def draw_questions(
             continue
         seen.add(mark)
         answers[answer] += 1
-        found += 1
+        found, dry = found + 1, 0
         yield made
-        if found == count:
-            return
 
 
 def _answer(graph: FactGraph, riddle: Riddle, facts: tuple[WebFact, ...]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from forge_envs.worlds.search.graph import FactGraph, WebFact
 from forge_envs.worlds.search.riddle import Clue, Riddle
 
-MOST_TRIED = 4_000
-"""Facts looked at before a riddle is given up as too open."""
+MOST_TRIED = 2_000
+"""Facts looked at before a riddle is given up as too open, unless the caller has more time."""
 
 
 class TooOpen(Exception):
@@ -27,9 +27,9 @@ def fits(graph: FactGraph, riddle: Riddle, limit: int = 2) -> list[tuple[WebFact
     return found
 
 
-def one_answer(graph: FactGraph, riddle: Riddle) -> bool:
+def one_answer(graph: FactGraph, riddle: Riddle, most: int = MOST_TRIED) -> bool:
     """Whether a riddle has an answer and all ways to fill it end in that one. Raises TooOpen."""
-    search, first = _Matching(graph, riddle), None
+    search, first = _Matching(graph, riddle, most), None
     for way in search.ways():
         answer = way[-1].value if riddle.asked else str(search.bound[riddle.target])
         if first not in (None, answer):
@@ -39,7 +39,8 @@ def one_answer(graph: FactGraph, riddle: Riddle) -> bool:
 
 
 class _Matching:
-    def __init__(self, graph: FactGraph, riddle: Riddle) -> None:
+    def __init__(self, graph: FactGraph, riddle: Riddle, most: int = MOST_TRIED) -> None:
+        self.most = most
         self.graph, self.steps = graph, riddle.steps
         self.bound = [node.named for node in riddle.nodes]
         self.order = self._order()
@@ -79,7 +80,7 @@ class _Matching:
         step = self.steps[at]
         for fact in self._candidates(step):
             self.tried += 1
-            if self.tried > MOST_TRIED:
+            if self.tried > self.most:
                 raise TooOpen
             if fact.relation != step.relation or not fact.holds(step.year):
                 continue

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from forge_envs.errors import TaskError, brief
 from forge_envs.task import Task
 from forge_envs.worlds.search.draw import FEWEST
 from forge_envs.worlds.search.naming import SPLITS
-from forge_envs.worlds.search.question import ProofStep, ResearchQuestion, Statement
+from forge_envs.worlds.search.own_questions import proved, read_questions
+from forge_envs.worlds.search.page import PageLibrary
+from forge_envs.worlds.search.question import ResearchQuestion
 from forge_envs.worlds.search.walk import LEVELS
 from forge_envs.worlds.search.web import WebAddress, questions_of
 
@@ -57,72 +57,38 @@ def find_task(text: str) -> SearchTask:
     return SearchTask(text, questions[number].question, web, level)
 
 
-# -- files of the user's -----------------------------------------------------------------------------------
+# -- questions of the user's ---------------------------------------------------------------------------------
 
 
-def read_questions(path: str | Path) -> dict[str, dict[str, SearchTask]]:
-    """Tasks by id in each split of a file: JSON lines with `question` and `answer`.
+class OwnTasks:
+    """The questions of a file, told apart from those whose proof does not stand in the library's pages."""
 
-    `id` is else the line's number, `split` "test" or another word; `accepted`, `kind` and `proof` may be
-    there, `proof` as a list of steps, each a list of [address, quote]. Raises TaskError, which names the line.
-    """
-    place = Path(path).expanduser()
-    try:
-        lines = place.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"questions={str(path)!r} cannot be read: {error}") from None
-    found: dict[str, dict[str, SearchTask]] = {}
-    known: set[str] = set()
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            split, task = _own(line, number, f"{place}, line {number}")
-            if task.id in known:
-                raise TaskError(f"{place}, line {number}: id {task.id!r} is there twice")
-            known.add(task.id)
-            found.setdefault(split, {})[task.id] = task
-    if not found:
-        raise TaskError(f"questions={str(path)!r} holds no question")
-    return found
+    def __init__(self, path: str, library: PageLibrary, *, check: bool) -> None:
+        kept, left_out = read_questions(path), []
+        if check:
+            kept, left_out = proved(kept, library)
+        self.by_id = {(task := _own(question)).id: task for question in kept}
+        self.gaps = {_own(one.question).id: one.why for one in left_out}
+        """Ids of questions that are left out, with what of their proof is gone."""
+        if not self.by_id:
+            raise ValueError(f"questions={path!r}: no proof holds any more: {next(iter(self.gaps.values()))}")
+        self.splits: dict[str, list[str]] = {}
+        for id in self.by_id:
+            self.splits.setdefault("test" if int(id.split("/")[1], 16) % 4 == 0 else "train", []).append(id)
 
-
-def _own(line: str, number: int, where: str) -> tuple[str, SearchTask]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise TaskError(f"{where}: no JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise TaskError(f"{where}: a question is an object with question and answer, not {brief(row)}")
-    texts = {key: row.get(key, default) for key, default in _TEXTS.items()}
-    texts["id"] = str(row.get("id", number))
-    for key, value in texts.items():
-        if not isinstance(value, str) or (not value.strip() and key != "kind"):
-            raise TaskError(f"{where}: {key} must be text, not {brief(value)}")
-    accepted = row.get("accepted", [])
-    if not isinstance(accepted, list) or not all(isinstance(one, str) for one in accepted):
-        raise TaskError(f"{where}: accepted must be a list of texts, not {brief(accepted)}")
-    proof = tuple(_steps(row.get("proof", []), where))
-    question = ResearchQuestion(texts["question"], texts["answer"], tuple(accepted), texts["kind"], proof)
-    return texts["split"], SearchTask(f"own/{texts['id']}", question)
+    def find(self, text: str) -> SearchTask:
+        """The task of an id. Raises TaskError."""
+        if text in self.gaps:
+            raise TaskError(f"task {text!r} is left out: {self.gaps[text]}")
+        if text not in self.by_id:
+            raise TaskError(f"unknown task {brief(text)}; tasks are called like {next(iter(self.by_id))!r}")
+        return self.by_id[text]
 
 
-_TEXTS = {"question": None, "answer": None, "kind": "", "split": "train"}
-
-
-def _steps(value: Any, where: str) -> Iterator[ProofStep]:
-    if not isinstance(value, list):
-        raise TaskError(f"{where}: proof must be a list of steps, not {brief(value)}")
-    for step in value:
-        fact, pairs = (step.get("fact", ""), step.get("statements")) if isinstance(step, dict) else ("", step)
-        fits = isinstance(pairs, list) and pairs and isinstance(fact, str) and all(map(_is_pair, pairs))
-        if not fits:
-            raise TaskError(
-                f"{where}: a step of a proof is a list of [address, quote], at least one, not {brief(step)}"
-            )
-        yield ProofStep(tuple(Statement(*pair) for pair in pairs), fact)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) and one for one in value)
+def _own(question: ResearchQuestion) -> SearchTask:
+    """The id follows from what is asked, so it stays when the file changes."""
+    digest = hashlib.blake2b(question.text.encode(), digest_size=6).hexdigest()
+    return SearchTask(f"own/{digest}", question)
 
 
 def gold_reading(question: ResearchQuestion) -> Sequence[tuple[str, str]]:

@@ -12,6 +12,8 @@ from forge_envs.worlds.search.riddle import Clue, Riddle, RiddleNode
 from forge_envs.worlds.search.vague import vague_number, vague_year
 
 LEVELS = (1, 2, 3, 4, 5)
+MOST_CHECKED = 50_000
+"""Facts looked at to see that a clue is needed."""
 NO_ANSWERS = {"noun"}
 """Values that are no answers: a profession is soon guessed."""
 NO_NODES = {"region"}
@@ -50,6 +52,7 @@ class RiddleMaker:
 
     def __init__(self, graph: FactGraph) -> None:
         self.graph, self.relations = graph, relations()
+        self._links: dict[int, list[WebFact]] = {}
 
     def draw(self, level: int, rng: random.Random) -> tuple[Riddle, tuple[WebFact, ...]] | None:
         """A riddle that one answer fits, and the facts of its steps; None where this walk leads to none."""
@@ -77,8 +80,12 @@ class RiddleMaker:
                 return rng.choice(of_entity)
 
     def _around(self, node: int) -> list[WebFact]:
-        back = [f for f in self.graph.inward[node] if f.number not in self.graph.mirror]
-        return [*(f for f in self.graph.outward[node] if f.object >= 0), *back]
+        """Links of a node, symmetric ones once."""
+        found = self._links.get(node)
+        if found is None:
+            back = [f for f in self.graph.inward[node] if f.number not in self.graph.mirror]
+            found = self._links[node] = [*(f for f in self.graph.outward[node] if f.object >= 0), *back]
+        return found
 
     def _next(self, links: list[WebFact], rng: random.Random) -> WebFact | None:
         """A link from a node that the walk has reached to one that it has not."""
@@ -96,20 +103,23 @@ class RiddleMaker:
         return None
 
     def _circle(self, rng: random.Random) -> list[WebFact]:
-        """Links that make a circle of three to five nodes, [] if none is found near a link at random."""
+        """Links that make a circle of three to five nodes through a link at random, [] if none is found."""
         first = self._any_link(rng)
-        ways: list[tuple[int, list[WebFact]]] = [(first.object, [first])]
-        for _ in range(4):
+        back = {_other(fact, first.subject): fact for fact in self._around(first.subject)}
+        ways: list[tuple[int, tuple[WebFact, ...]]] = [(first.object, (first,))]
+        for most in (12, 5, 3):
             longer = []
             for end, way in ways:
                 near = self._around(end)
-                for fact in rng.sample(near, min(len(near), 7)):
-                    other = fact.object if fact.subject == end else fact.subject
-                    if other == first.subject and len(way) > 1:
-                        return [*way, fact]
-                    if other not in {n for f in way for n in (f.subject, f.object)}:
-                        longer.append((other, [*way, fact]))
-            ways = longer[:150]
+                for fact in rng.sample(near, min(len(near), most)):
+                    other = _other(fact, end)
+                    if other == first.subject or any(other in (f.subject, f.object) for f in way):
+                        continue
+                    closing = back.get(other)
+                    if closing is not None and closing is not first:
+                        return [*way, fact, closing]
+                    longer.append((other, (*way, fact)))
+            ways = longer
         return []
 
     # -- from links to a riddle ------------------------------------------------------------------------
@@ -131,7 +141,7 @@ class RiddleMaker:
             return None
         target = rng.choice(open_to)
         asked = ("", 0)
-        if level > 1 and len(links) < rule.steps[0] and (level == 2 or rng.random() < 0.35):
+        if level > 1 and len(links) <= rule.steps[0] - (level == 2) and rng.random() < 0.4:
             asked = self._asked(numbers[target], rng)
         if level == 1 and rng.random() < 0.4:
             return self._one_value(numbers[target], rng)
@@ -158,8 +168,9 @@ class RiddleMaker:
         facts = [f for f in facts if self.relations[f.relation].object not in NO_ANSWERS]
         if not facts:
             return "", 0
-        fact = rng.choice(facts)
-        return fact.relation, self._year(fact, rng) or 0
+        key = rng.choice(sorted({fact.relation for fact in facts}))
+        fact = rng.choice([fact for fact in facts if fact.relation == key])
+        return key, self._year(fact, rng) or 0
 
     def _one_value(self, entity: int, rng: random.Random) -> Riddle | None:
         """A question for a value of somebody named."""
@@ -202,6 +213,8 @@ class RiddleMaker:
             return None
         if self._ways(riddle) != 1:  # one answer, but more than one way to it: a proof would be one of several
             return None
+        if not all(self._opens(riddle, clue) for clue in riddle.clues):
+            return None
         return riddle, fits(self.graph, riddle, 1)[0]
 
     def _needed(self, riddle: Riddle, rng: random.Random) -> Riddle:
@@ -219,6 +232,16 @@ class RiddleMaker:
             else:
                 kept.add(clue)
 
+    def _opens(self, riddle: Riddle, clue: Clue) -> bool:
+        """Whether a riddle is seen to have more than one answer without a clue, however long the look takes."""
+        fewer = riddle.without(clue)
+        if not fewer.steps or (not fewer.clues and fewer.nodes[fewer.target].named < 0):
+            return True
+        try:
+            return not one_answer(self.graph, fewer, MOST_CHECKED)
+        except TooOpen:
+            return False
+
     def _one_answer(self, riddle: Riddle) -> bool:
         """Whether all ways to fill a riddle end in one answer."""
         if not riddle.clues and riddle.nodes[riddle.target].named < 0:
@@ -234,6 +257,10 @@ class RiddleMaker:
             return len(fits(self.graph, riddle))
         except TooOpen:
             return 2
+
+
+def _other(fact: WebFact, node: int) -> int:
+    return fact.object if fact.subject == node else fact.subject
 
 
 def _tells(riddle: Riddle, rule: LevelRule, level: int) -> bool:

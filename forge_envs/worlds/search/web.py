@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import uuid
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from forge_envs.errors import TaskError
@@ -18,9 +20,28 @@ from forge_envs.worlds.search.graph import FactGraph
 from forge_envs.worlds.search.render import RenderedWeb, render
 
 WEB_VERSION = 1
-"""Counts up whenever the same seed draws another web or other questions."""
+"""Counts up where a release draws another web or other questions of the same seed."""
 MOST_QUESTIONS = 2_000
-"""Questions of a level, at most; a small web has a quarter as many as entities."""
+"""Questions of a level, at most; a small web has a quarter as many as entities, of levels 4 and 5 an eighth."""
+
+
+_DRAWN_BY = (
+    "names.toml",
+    "relations.toml",
+    "answers.py",
+    "draw.py",
+    "drafts.py",
+    "graph.py",
+    "match.py",
+    "naming.py",
+    "proof.py",
+    "render.py",
+    "riddle.py",
+    "vague.py",
+    "walk.py",
+    "web.py",
+    "wording.py",
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,16 +57,24 @@ class WebAddress:
         """As ids and files have it, "train/2000/0"."""
         return f"{self.split}/{self.entities}/{self.seed}"
 
-    @property
-    def questions(self) -> int:
-        """How many questions of each level are drawn."""
-        return min(self.entities // 4, MOST_QUESTIONS)
+    def questions(self, level: int) -> int:
+        """How many questions of a level are drawn, if the web has as many."""
+        return min(self.entities // (4 if level < 4 else 8), MOST_QUESTIONS)
 
 
 def cache_folder() -> Path:
     """Where generated webs lie: `$XDG_CACHE_HOME/forge/search`, by default under `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "forge" / "search" / f"v{WEB_VERSION}"
+    return Path(base).expanduser() / "forge" / "search" / f"v{WEB_VERSION}-{_code()}"
+
+
+@functools.cache
+def _code() -> str:
+    """A mark of the code and the lists that draw webs: what other code drew is never read as this one's."""
+    digest = hashlib.blake2b(digest_size=4)
+    for name in _DRAWN_BY:
+        digest.update(resources.files(__package__).joinpath(name).read_bytes())
+    return digest.hexdigest()
 
 
 def graph_of(web: WebAddress) -> FactGraph:
@@ -110,7 +139,7 @@ def questions_of(web: WebAddress, level: int) -> LevelQuestions:
 
 def _write(path: Path, web: WebAddress, level: int, stamp: dict[str, object]) -> None:
     graph, pages = drawn(web)
-    made = draw_questions(graph, pages, level, web.questions, web.seed, web.entities, web.split)
+    made = draw_questions(graph, pages, level, web.questions(level), web.seed, web.entities, web.split)
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with open(new, "w", encoding="utf-8") as file:

@@ -146,6 +146,8 @@ class _Wording:
 
     def _clause(self, clue: Clue, node: int, other: str) -> str:
         words = self.rng.choice(self._words(clue, node))
+        if clue.year and (" who " in other or " that " in other):  # else the year might be that of the other clause
+            words = f"in {{year}} {words.removesuffix(' in {year}')}"
         return words.format(s=other, o=other, year=clue.year)
 
     def _ask(self, relation: WebRelation, year: int, whom: str, noun: str = "") -> str:
