@@ -199,8 +199,9 @@ def test_a_dump_that_is_broken_or_cut_off_names_the_byte(tmp_path):
 def test_wikitext_is_told_as_a_reader_would_see_it():
     told = cleaned(
         "{{Infobox town\n| name = Azul\n| area = {{convert|5|km2}}\n| mayor = [[Ana Duarte|Ana]]\n"
-        "| founded = {{start date|1994|3|1}}\n}}\n'''Azul''' ({{lang|pt|Porto}}) is a [[port]]s.<ref name='a' />"
-        "<ref>{{cite web}}</ref>\n[[File:a.jpg|thumb|A [[b]] c]]\n== History ==\n* one\n# two [http://x.org words]"
+        "| founded = {{start date|1994|3|1}}\n}}\n'''Azul''' ({{lang|pt|Porto}}) is a [[port]]s."
+        "<ref name='a' /><ref>{{cite web}}</ref>\n[[File:a.jpg|thumb|A [[b]] c]]\n== History =="
+        "\n* one\n# two [http://x.org words]"
         '\n{| class="w"\n! Year !! What\n|-\n| 1994 || style="x" | [[A|B]]\n|-\n| 1995\n| y\n|}\n'
         "[[Category:Foo]]__TOC__"
     )
@@ -238,10 +239,9 @@ def asked(path, *lines):
 
 def test_a_question_whose_proof_no_longer_holds_is_named_and_left_out(folder, tmp_path):
     quote, page = {"page": "azul.md", "quote": "Bea founded it."}, {"page": "gone.md", "quote": "x"}
-    path = asked(
-        tmp_path / "q.jsonl", ASKED, "", {**ASKED, "evidence": [page]}, {**ASKED, "evidence": [quote]},
-        {**ASKED, "evidence": [[page, *ASKED["evidence"]]]}, {**ASKED, "evidence": [*ASKED["evidence"], page]},
-    )  # fmt: skip
+    first = ASKED["evidence"][0]
+    proofs = ([page], [quote], [[page, first]], [first, page])
+    path = asked(tmp_path / "q.jsonl", ASKED, "", *({**ASKED, "evidence": proof} for proof in proofs))
     kept, left_out = proved(read_questions(path), corpus_index(folder)[0])
     assert len(kept) == 2 and (kept[0].text, kept[0].accepted) == ("Who founded the port?", ("Ana Duarte",))
     assert [len(step.statements) for question in kept for step in question.proof] == [1, 1]

@@ -13,13 +13,13 @@ from pathlib import Path
 from forge_envs.errors import brief
 from forge_envs.worlds.search.page import WebPage
 from forge_envs.worlds.search.tokens import TOKENIZER, needs_fts5, word_of
-from forge_envs.worlds.search.words import normal, spaced
+from forge_envs.worlds.search.words import normal, spaced, words_in
 
 VERSION = 1
 """Of the file's form and of how texts become words; a file of another version is built again."""
 APPLICATION = 0x466F7267
 """SQLite's application_id of these files: "Forg"."""
-MOST_POSTINGS = 2000
+MOST_POSTINGS = 1000
 """Pages that the words of one search may have together, until the more common ones only put in order."""
 _COUNTED = 50
 """A word of fewer pages is not counted: it is rare."""
@@ -83,6 +83,7 @@ def _fill(db: sqlite3.Connection, pages: Iterable[WebPage], source: str) -> None
     db.executescript(_TABLES)
     digest = hashlib.blake2b(digest_size=16)
     count = length = 0
+    words = False
     db.execute("BEGIN")
     for batch in _batches(pages):
         _add(db, batch, count)
@@ -91,11 +92,12 @@ def _fill(db: sqlite3.Connection, pages: Iterable[WebPage], source: str) -> None
                 data = part.encode("utf-8")
                 digest.update(len(data).to_bytes(8, "little") + data)
             length += len(page.text)
+            words = words or bool(words_in(f"{page.title} {page.text}"))
         count += len(batch)
     db.execute("COMMIT")
     db.execute("INSERT INTO words(words) VALUES ('optimize')")
     _count_words(db)
-    if not count or not db.execute("SELECT EXISTS (SELECT 1 FROM vocabulary)").fetchone()[0]:
+    if not words:
         raise ValueError(f"{source}: {count} pages without a word in them; there is nothing to search")
     told = {
         "source": source,

@@ -60,6 +60,7 @@ class FullTextIndex:
         """Connections of a parent process: a child may neither use nor close them."""
         if not self.path.is_file():
             raise ValueError(f"index {self.path}: no such file; build it first")
+        _check_whole(self.path)
         try:
             told = self._identity()
         except sqlite3.DatabaseError as error:
@@ -94,12 +95,6 @@ class FullTextIndex:
                 "delete it and build it again"
             )
         needs_fts5(sqlite3.connect(":memory:"))
-        ((count,),), ((size,),) = db.execute("PRAGMA page_count"), db.execute("PRAGMA page_size")
-        if (there := self.path.stat().st_size) < count * size:
-            raise ValueError(
-                f"index {self.path} is cut off: {there:,} bytes of {count * size:,}; "
-                "delete it and build it again"
-            )
         return dict(db.execute("SELECT name, value FROM about"))
 
     @property
@@ -223,6 +218,19 @@ class FullTextIndex:
         sql = "SELECT address, title, text, date FROM page WHERE id = ?"
         row: tuple[str, str, str, str] = self._db.execute(sql, (id,)).fetchone()
         return row
+
+
+def _check_whole(path: Path) -> None:
+    """Raises ValueError for an SQLite file that is shorter than its head says."""
+    with open(path, "rb") as file:
+        head = file.read(32)
+    if head.startswith(b"SQLite format 3") and len(head) == 32:
+        size, count = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+        whole = count * (size if size > 1 else 65536)
+        if (there := path.stat().st_size) < whole:
+            raise ValueError(
+                f"index {path} is cut off: {there:,} bytes of {whole:,}; delete it and build it again"
+            )
 
 
 _Found = tuple[float, int, tuple[str, str, str, str]]

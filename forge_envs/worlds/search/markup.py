@@ -162,6 +162,8 @@ class _Html(HTMLParser):
         elif tag == "tr":
             self.out.append("\n|")
             self.cells = 0
+        elif tag in ("td", "th"):
+            self.out.append(" ")
         elif tag == "br":
             self.out.append("\n")
         elif tag in self.BLOCKS:

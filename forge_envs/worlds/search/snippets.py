@@ -27,8 +27,7 @@ def snippet(text: str, words: Sequence[str], width: int = WIDTH) -> str:
     low = folded(text[:_READ])
     found = sorted((at, number) for number, word in enumerate(words) for at in places(word, low))
     start = _densest(found, width, len(words)) if found else 0
-    if start:
-        start = _edge(text, max(0, start - width // 3))
+    start = _edge(text, start - width // 3) if start > width // 3 else 0
     end = min(len(text), start + width + 40)
     end = end if end == len(text) else _edge(text, end, back=True)
     line = plain(" ".join(text[start:end].split()))
