@@ -109,6 +109,12 @@ def test_the_opening_tells_the_rules_by_which_dates_and_vague_words_are_read():
     assert [tool["function"]["name"] for tool in messages[0]["tools"]] == ["search", "visit"]
 
 
+def test_a_compact_prompt_tells_the_tools_in_a_line():
+    messages, _ = make(prompt="compact").reset(seed=0)
+    assert "tools" not in messages[0] and "search {query}" in messages[0]["content"]
+    assert len(messages[0]["content"]) < 200
+
+
 def test_results_and_budget_bound_what_is_shown():
     env = make(results=2, budget=250)
     env.reset(seed=1)

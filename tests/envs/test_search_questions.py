@@ -1,7 +1,9 @@
 """Questions of Forge/Search-v0: one answer by two solvers, every clue needed, a proof of enough pages."""
 
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -228,6 +230,13 @@ def test_a_proof_that_no_longer_holds_is_named():
     (told,) = faults(question, gone)
     assert told == "step 2 (Orsa: head: Lund) is stated nowhere: c: it does not say 'words'"
     assert "a: there is no such page" in next(faults(question, Pages()))
+
+
+def test_the_page_about_this_world_checks_a_proof_as_it_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    page = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    (code,) = re.findall(r"```python\n(from .*?)```", page, re.DOTALL)
+    exec(code, {})
 
 
 # -- words ---------------------------------------------------------------------------------------------

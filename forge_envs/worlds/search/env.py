@@ -47,6 +47,10 @@ CONVENTIONS = (
     "years ending in 0 to 3 are early, 4 to 6 mid, 7 to 9 late. Years in office or at a place count from the "
     "first to the last."
 )
+COMPACT = (
+    "Answer the question: search {query}, visit {page, goal, part}, then <answer>…</answer>. Of pages that "
+    "disagree the later one counts."
+)
 NOBODY = "Nobody reads along. Search, visit a page, or write your answer between <answer> and </answer>."
 SAME = "The agent's final answer names the same thing as {answer}, and names nothing else besides."
 
@@ -106,6 +110,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `seed`: which web.
     - `results`: hits of a search.
     - `budget`: characters of a page that one visit shows.
+    - `prompt`: "full" (rules and tool schemas) or "compact" (a line, no schemas), for models of a few million
+      parameters.
     - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer which is not the right one word
       for word means the same.
     - `corpus`: a folder of text, Markdown or HTML, or a dump of a wiki, in place of a generated web.
@@ -128,6 +134,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         seed: Annotated[int, Field(ge=0, lt=10**18)] = 0,
         results: Annotated[int, Field(ge=1, le=50)] = 5,
         budget: Annotated[int, Field(ge=LEAST_BUDGET, le=1_000_000)] = BUDGET,
+        prompt: Annotated[str, known(("full", "compact"))] = "full",
         judge: str = "",
         corpus: str = "",
         endpoint: str = "",
@@ -154,7 +161,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             self.splits = tuple(self._own.splits)
         if self._judge is not None or endpoint:
             self.metadata = {**self.metadata, "quick": False}
-        self._told = RULES if self._own else RULES + CONVENTIONS
+        self._compact = prompt == "compact"
+        self._rules = COMPACT if self._compact else RULES if self._own else RULES + CONVENTIONS
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -212,7 +220,9 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         """The rules and the question."""
         self.library(task)
         asked = Message(role="user", content=task.question.text)
-        return SearchEpisode(task=task), opening(self._told, [asked], self._schemas.value)
+        return SearchEpisode(task=task), opening(
+            self._rules, [asked], () if self._compact else self._schemas.value
+        )
 
     def hear(self, text: str) -> Observation | None:
         """An answer ends the episode; nobody hears anything else."""
