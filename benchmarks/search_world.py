@@ -149,9 +149,8 @@ def main() -> None:
         drawn = round(time.process_time() - began, 2)
         questions = [stored[at] for at in range(min(args.questions, len(stored)))]
         everything += questions
-        env: Any = gym.make(
-            "Forge/Search-v0", entities=args.entities, split=args.split, level=level
-        ).unwrapped
+        told = {"entities": args.entities, "split": args.split, "level": level}
+        env: Any = gym.make("Forge/Search-v0", **told, max_turns=16).unwrapped
         row = checked(level, questions, table, library)
         row |= played(env, env.task_ids(n=args.questions))
         levels[level] = row | {"guess_of_level": round(guessed(questions), 4), "cpu_seconds_drawn": drawn}
