@@ -57,6 +57,21 @@ def test_gold_sees_all_evidence_turn_by_turn(level):
             assert gained == pytest.approx(1.0) and info["parts"]["evidence"] == 1.0
 
 
+def test_gold_never_says_what_it_has_not_read():
+    env, told_before = make(level=2), 0
+    for id in env.task_ids(n=40):
+        messages, _ = env.reset(options={"task": id})
+        known = " ".join(message["content"] for message in messages)
+        for action in env.gold_actions(id)[:-1]:
+            (call,) = env.grammar.parse(action).calls
+            words = call.arguments.get("query") or call.arguments["goal"].split(": ")[0]
+            told_before += words in known
+            known += env.step(action)[0][0]["content"]
+        if env.task.question.kind in ("date", "number"):
+            assert env.task.question.answer not in "".join(env.gold_actions(id)[:-1])
+    assert told_before > 0.8 * 4 * 40
+
+
 def test_only_a_visit_that_shows_the_quote_is_evidence():
     env = make()
     id = env.task_ids()[0]

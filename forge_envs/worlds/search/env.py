@@ -159,6 +159,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         self._library, self._own = _own_pages(corpus, endpoint, questions)
         if self._own is not None:
             self.splits = tuple(self._own.splits)
+            self.split = split if split in self.splits else self.splits[0]
         if self._judge is not None or endpoint:
             self.metadata = {**self.metadata, "quick": False}
         self._compact = prompt == "compact"
@@ -255,12 +256,10 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     def gold(self, task: SearchTask) -> list[str]:
         """Search and read what the proof needs, then answer."""
-        write, library, actions = self.grammar.write, self.library(task), list[str]()
-        for address, goal in gold_reading(task.question):
-            page = library.page(address)
-            words = address if page is None else page.title
-            actions.append(write(calls=[ToolCall("search", {"query": words})]))
-            actions.append(write(calls=[ToolCall("visit", {"page": address, "goal": goal})]))
+        write, actions = self.grammar.write, list[str]()
+        for page, goal in gold_reading(task.question, self.library(task)):
+            actions.append(write(calls=[ToolCall("search", {"query": page.title})]))
+            actions.append(write(calls=[ToolCall("visit", {"page": page.address, "goal": goal})]))
         return [*actions, f"<answer>{task.question.answer}</answer>"]
 
     # -- tasks ---------------------------------------------------------------------------------------
@@ -281,11 +280,10 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     def draw(self, rng: np.random.Generator) -> SearchTask:
         """A question of this world's split and level."""
-        split = self.split if self.split in self.splits else self.splits[0]
         if self._own is not None:
-            ids = self._own.splits[split]
+            ids = self._own.splits[self.split]
             return self._own.find(ids[int(rng.integers(len(ids)))])
-        web = WebAddress(split, self.entities, self.seed)
+        web = WebAddress(self.split, self.entities, self.seed)
         return find_task(task_name(web, self.level, int(rng.integers(len(questions_of(web, self.level))))))
 
 

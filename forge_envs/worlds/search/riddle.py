@@ -62,6 +62,26 @@ class Riddle:
                 group[one], joined = other, joined + 1
         return len(links) - joined
 
+    def ordered(self) -> Riddle:
+        """The riddle with its clues in the order in which somebody who reads on can follow them.
+
+        From what is named (or, without a name, from the first thing that has a value) along the links, what is
+        said of each before what it leads to.
+        """
+        left = sorted(self.clues, key=lambda clue: clue.object >= 0)
+        known = (
+            {at for at, node in enumerate(self.nodes) if node.named >= 0} or {left[0].subject}
+            if left
+            else set()
+        )
+        done: list[Clue] = []
+        while left:
+            clue = next((c for c in left if {c.subject, c.object} & known), left[0])
+            left.remove(clue)
+            done.append(clue)
+            known |= {clue.subject, clue.object} - {-1}
+        return replace(self, clues=tuple(done))
+
     def without(self, clue: Clue) -> Riddle:
         """The riddle with a clue less, and without all that nothing joins to the target any more."""
         clues = [c for c in self.clues if c is not clue]

@@ -217,6 +217,7 @@ class RiddleMaker:
             return None
         if not all(self._opens(riddle, clue) for clue in riddle.clues):
             return None
+        riddle = riddle.ordered()
         return riddle, fits(self.graph, riddle, 1)[0]
 
     def _needed(self, riddle: Riddle, rng: random.Random) -> Riddle:
