@@ -3,8 +3,8 @@
     python benchmarks/search_learning.py [--seeds 0 1 2] [--episodes 2000] [--entities 8000]
 
 A policy of random weights imitates gold episodes of the train web (search, visit, answer) and is judged on
-questions of the test web, which shares no name with it: what it can learn is to copy names out of questions and
-hits, and answers out of pages. Hits and pages are cut short, so that an episode fits a context of 1,024 tokens.
+questions of the test web, which shares no name with it: what it can learn is to copy names out of questions
+and hits, and answers out of pages. Both are cut short, so that an episode fits a context of 1,024 tokens.
 Writes benchmarks/results/search_learning.json.
 """
 

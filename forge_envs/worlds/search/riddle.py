@@ -65,8 +65,8 @@ class Riddle:
     def ordered(self) -> Riddle:
         """The riddle with its clues in the order in which somebody who reads on can follow them.
 
-        From what is named (or, without a name, from the first thing that has a value) along the links, what is
-        said of each before what it leads to.
+        From what is named (or without a name from the first that has a value) along the links, what is said of
+        each before what it leads to.
         """
         left = sorted(self.clues, key=lambda clue: clue.object >= 0)
         known = (
