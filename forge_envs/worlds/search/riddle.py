@@ -65,15 +65,12 @@ class Riddle:
     def ordered(self) -> Riddle:
         """The riddle with its clues in the order in which somebody who reads on can follow them.
 
-        From what is named (or without a name from the first that has a value) along the links, what is said of
-        each before what it leads to.
+        From what is named (or without a name from the first that has a value) along the links, what is said
+        of each before what it leads to.
         """
         left = sorted(self.clues, key=lambda clue: clue.object >= 0)
-        known = (
-            {at for at, node in enumerate(self.nodes) if node.named >= 0} or {left[0].subject}
-            if left
-            else set()
-        )
+        known = {at for at, node in enumerate(self.nodes) if node.named >= 0}
+        known = known or {clue.subject for clue in left[:1]}
         done: list[Clue] = []
         while left:
             clue = next((c for c in left if {c.subject, c.object} & known), left[0])
