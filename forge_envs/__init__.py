@@ -39,6 +39,7 @@ register("Forge/SWE-v0", "forge_envs.worlds.swe.env:SweEnv", nondeterministic=Tr
 register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nondeterministic=True)
 register("Forge/ToolFolder-v0", "forge_envs.worlds.toolfolder.env:ToolFolderEnv")
 register("Forge/ToolSim-v0", "forge_envs.worlds.toolfolder.toolsim:ToolSimEnv")
+register("Forge/Search-v0", "forge_envs.worlds.search.env:SearchEnv")
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
 for _id, _entry in {
     "Forge/Text-v0": "text:AdoptedText",

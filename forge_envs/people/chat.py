@@ -131,7 +131,7 @@ class Chat:
 
     def __init__(self, spec: ChatSpec, text: str) -> None:
         if spec.key and not spec.replay:
-            _check_key(spec.key, text)
+            check_key(spec.key, text)
         if not spec.replay and find_spec("httpx2") is None:
             raise ValueError(f"{text!r} needs httpx2: pip install 'forge-envs[users]'")
         self.spec = spec
@@ -314,10 +314,9 @@ class Chat:
             if self._client is None:
                 import httpx2
 
-                headers = {"Authorization": f"Bearer {os.environ[self.spec.key]}"} if self.spec.key else {}
                 self._client = httpx2.Client(
                     base_url=self.spec.url,
-                    headers=headers,
+                    headers=key_headers(self.spec.key),
                     # A model is on this machine, in this cluster, or named by its own address.
                     trust_env=False,
                     limits=httpx2.Limits(max_connections=self.spec.limit),
@@ -326,13 +325,18 @@ class Chat:
             return self._client
 
 
-def _check_key(name: str, text: str) -> None:
+def check_key(name: str, text: str) -> None:
     """Raises ValueError unless an environment variable holds what can be sent as a key."""
     value = os.environ.get(name, "")
     if not value:
         raise ValueError(f"{text!r}: the environment variable {name} is not set")
     if not (value.isascii() and value.isprintable()):
         raise ValueError(f"{text!r}: the environment variable {name} holds no key: it is one line of ASCII")
+
+
+def key_headers(name: str) -> dict[str, str]:
+    """The header that sends the key of an environment variable; none for ""."""
+    return {"Authorization": f"Bearer {os.environ[name]}"} if name else {}
 
 
 def _checked(line: str, check: Callable[[str], object] | None, may_be_empty: bool) -> str:

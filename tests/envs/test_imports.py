@@ -89,6 +89,7 @@ LAZY = {
     "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
+    "forge_envs.worlds.search.endpoint": {"httpx2"},
     "forge_envs.worlds.tooluse": {"networkx"},
     "forge_envs.worlds.toolfolder": {"networkx", "yaml"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},

@@ -42,8 +42,9 @@ SPARE: dict[str, dict[str, Any]] = {
     **NEEDED,
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
+    "Forge/Search-v0": {"entities": 300},
 }
-"""Arguments with which worlds of this package need no container; tests/docker plays them with containers."""
+"""Arguments with which worlds of this package are small and need no container; tests/docker plays those."""
 
 STOCK = {"apple": 5, "bread": 3, "cheese": 1}
 

@@ -33,7 +33,7 @@ class PageLibrary(Protocol):
     """Where pages are searched and read: an index here, or an endpoint of the user's."""
 
     def search(self, query: str, limit: int) -> Sequence[Hit]:
-        """The best hits, best first; none is an empty list. Raises SandboxError where a machine failed."""
+        """The best hits, best first; none is an empty list. Raises MachineError where a machine failed."""
         ...
 
     def page(self, address: str) -> WebPage | None:

@@ -19,6 +19,8 @@ class ProofStep:
     """One fact that the answer needs. Any of its statements gives it."""
 
     statements: tuple[Statement, ...]
+    fact: str = ""
+    """The fact in plain words, for people who check a proof."""
 
 
 @dataclass(frozen=True, slots=True)

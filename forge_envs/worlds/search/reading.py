@@ -1,0 +1,220 @@
+"""What an agent sees of a search and of a page, cut to a budget of characters.
+
+As research agents have it: a search lists titles, addresses and snippets (WebSailor's `search`, smolagents'
+text browser), a visit has a goal (WebSailor's `visit`) and shows of a long page the passages that fit it. Who
+chooses them is no model but a lexical score, so that the same visit shows the same text; what was left out is
+said, and `part` reads the page on from its beginning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forge_envs.errors import ToolError, brief
+from forge_envs.worlds.search.fulltext import FullTextIndex
+from forge_envs.worlds.search.page import Hit, PageLibrary, WebPage
+from forge_envs.worlds.search.words import LONGEST_QUERY, plain_words, root, words_in
+
+BUDGET = 2400
+"""Characters of a page that one visit shows, unless the world says otherwise."""
+LEAST_BUDGET = 200
+_LONGEST = 700
+"""Characters of a passage; a longer paragraph is taken apart between sentences."""
+_LONGEST_ADDRESS = 300
+_SENTENCE = re.compile(r"(?<=[.!?。！？])[\"')\]]*\s+|(?<=[。！？])")
+_HEADING = re.compile(r"#{1,6} ")
+_NO_WORDS = "Nothing in it is a word to look for."
+
+
+def told_hits(query: str, hits: Sequence[Hit]) -> str:
+    """The result of a search as the agent reads it: one block a hit, the address to visit on its first line.
+
+    >>> print(told_hits("port", [Hit("places/azul", "Port Azul", "A port in the south.", "2031-05-07")]))
+    1 page found.
+    1. Port Azul | places/azul | 2031-05-07
+       A port in the south.
+    >>> print(told_hits("xyzzy", []))
+    No page has any of these words. Try others.
+    """
+    if not hits:
+        return f"No page has any of these words. {'Try others.' if words_in(query) else _NO_WORDS}"
+    lines = [f"{len(hits)} page{'s' if len(hits) > 1 else ''} found."]
+    for number, hit in enumerate(hits, 1):
+        lines.append(" | ".join(filter(None, (f"{number}. {hit.title}", hit.address, hit.date))))
+        lines.append(f"   {hit.snippet}")
+    return "\n".join(lines)
+
+
+def find_page(library: PageLibrary, address: str) -> WebPage:
+    """The page of an address, which may have blanks around it or a fragment behind it.
+
+    Raises ToolError with the nearest addresses where there is none, and MachineError where the library fails.
+    """
+    asked = address.strip()[:_LONGEST_ADDRESS]
+    for one in dict.fromkeys((asked, asked.partition("#")[0])):
+        if one and (page := library.page(one)) is not None:
+            return page
+    words = re.sub(r"[\W_]+", " ", asked)
+    near = [hit.address for hit in library.search(words, 20)] if words.strip() else []
+    if isinstance(library, FullTextIndex):
+        near = list(dict.fromkeys((*near, *library.neighbours(asked))))
+    near = difflib.get_close_matches(asked, near, 3, 0.6)
+    told = f"; near it are {', '.join(near)}" if near else ""
+    raise ToolError(
+        f"there is no page {brief(asked)}{told}. Addresses stand in results of search and in links."
+    )
+
+
+def told_page(page: WebPage, goal: str, part: int = 0, budget: int = BUDGET) -> str:
+    """A page as the agent reads it: the passages that fit the goal best, in the page's order.
+
+    A page within the budget is shown whole. `part` 1, 2, … reads a long one in order. The text has
+    all characters of `budget`; the two lines that say what is shown come on top. Raises ToolError for a part
+    that the page does not have, ValueError for a budget under LEAST_BUDGET.
+    """
+    if budget < LEAST_BUDGET:
+        raise ValueError(f"budget={budget}: a page needs at least {LEAST_BUDGET} characters")
+    head = " | ".join(filter(None, (page.title, page.address, page.date)))
+    text = page.text.strip()
+    if len(text) <= budget:
+        if part > 1:
+            raise ToolError(f"part={part}: {page.address} is shown whole; leave part out")
+        return f"{head}\n{text}" if text else f"{head}\nThe page is empty."
+    passages = passages_of(text, min(_LONGEST, budget // 3))
+    parts = _parts(passages, budget)
+    if not 0 <= part <= len(parts):
+        raise ToolError(f"part={part}: {page.address} has the parts 1 to {len(parts)}")
+    if part:
+        shown = parts[part - 1]
+        more = f"Part {part} of {len(parts)}" + (
+            f"; read on with part={part + 1}." if part < len(parts) else "."
+        )
+    else:
+        shown = best_passages(passages, goal, budget)
+        more = (
+            f"Shown: {len(shown)} of {len(passages)} passages, those that fit the goal best. "
+            f"The whole page has {len(parts)} parts: part=1 reads it from its beginning."
+        )
+    return f"{head}\n{more}\n{_joined(passages, shown, marked=not part)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a page, and what has to be read above it: a heading, the head of its table."""
+
+    text: str
+    above: tuple[str, ...] = ()
+    tight: bool = False
+    """It follows on the line above without an empty one: rows of a table, items of a list."""
+
+
+def passages_of(text: str, longest: int = _LONGEST) -> list[Passage]:
+    """A text taken apart into paragraphs, items of lists and rows of tables, none longer than `longest`."""
+    found: list[Passage] = []
+    heading: tuple[str, ...] = ()
+    for block in re.split(r"\n\s*\n", text):
+        lines = [line.rstrip() for line in block.split("\n") if line.strip()]
+        while lines and _HEADING.match(lines[0]):
+            heading = (lines.pop(0)[: longest // 2],)
+        table: tuple[str, ...] = ()
+        if len(lines) > 2 and lines[0].startswith("|") and set(lines[1]) <= set("|-: "):
+            table, lines = (lines[0][: longest // 2], lines[1][: longest // 2]), lines[2:]
+        listed = table or all(re.match(r"\s*([-*+]|\d+[.)]) |\|", line) for line in lines)
+        pieces = lines if listed else ["\n".join(lines)] if lines else []
+        for number, piece in enumerate(pieces):
+            for place, short in enumerate(_shortened(piece, longest)):
+                tight = bool(number or place or (table and not place))
+                found.append(Passage(short, (*heading, *table), tight))
+    return found
+
+
+def _shortened(piece: str, longest: int) -> list[str]:
+    """A piece taken apart between sentences, or where there are none, between words."""
+    if len(piece) <= longest:
+        return [piece]
+    found, now = [], ""
+    for sentence in _SENTENCE.split(piece):
+        while len(sentence) > longest:
+            cut = sentence.rfind(" ", 1, longest)
+            cut = longest if cut < longest // 2 else cut
+            found += [now] if now else []
+            found.append(sentence[:cut])
+            now, sentence = "", sentence[cut:].lstrip()
+        if now and len(now) + 1 + len(sentence) > longest:
+            found.append(now)
+            now = sentence
+        else:
+            now = f"{now} {sentence}" if now else sentence
+    return [*found, now] if now else found
+
+
+def best_passages(passages: Sequence[Passage], goal: str, budget: int) -> list[int]:
+    """Numbers of the passages to show, in order: the first one, then those that fit the goal best.
+
+    A passage's score is the sum over the goal's different words w in it of log(1 + N / n_w), N passages of
+    which n_w have w, divided by (1 + length / 400): rare words tell more, and short passages cost less.
+    A goal without a word of the page shows its beginning.
+    """
+    wanted = {root(word) for word in words_in(goal[:LONGEST_QUERY])}
+    known = [_roots(passage, wanted) for passage in passages]
+    often = Counter(word for words in known for word in words)
+    scores = [
+        sum(math.log(1 + len(passages) / often[word]) for word in sorted(words))
+        / (1 + len(passage.text) / 400)
+        for words, passage in zip(known, passages, strict=True)
+    ]
+    order = sorted(range(len(passages)), key=lambda number: (number != 0, -scores[number], number))
+    shown: list[int] = []
+    left = budget
+    for number in order:
+        # Above it may be shown already; a mark of what is left out may be needed.
+        cost = len(passages[number].text) + sum(len(line) + 1 for line in passages[number].above) + 8
+        if cost <= left:
+            shown.append(number)
+            left -= cost
+    return sorted(shown)
+
+
+def _roots(passage: Passage, wanted: set[str]) -> set[str]:
+    """The wanted roots that a passage or what stands above it has; pairs of signs count as they are."""
+    text = "\n".join((*passage.above, passage.text))
+    found = wanted & {root(word) for word in plain_words(text)}
+    return found | {word for word in wanted - found if not word.isascii() and word in text}
+
+
+def _parts(passages: Sequence[Passage], budget: int) -> list[list[int]]:
+    """Numbers of the passages of each part, in order."""
+    parts: list[list[int]] = []
+    left = 0
+    for number, passage in enumerate(passages):
+        cost = len(passage.text) + sum(len(line) + 1 for line in passage.above) + 2
+        if cost > left or not parts:
+            parts.append([])
+            left = budget
+        parts[-1].append(number)
+        left -= cost
+    return parts
+
+
+def _joined(passages: Sequence[Passage], shown: Sequence[int], *, marked: bool) -> str:
+    """Passages with what has to stand above them, said once; `marked` where some were left out."""
+    lines: list[str] = []
+    above: tuple[str, ...] = ()
+    before = -1
+    for number in shown:
+        one = passages[number]
+        if marked and number != before + 1:
+            lines.append("[…]")
+        elif lines and not one.tight:
+            lines.append("")
+        lines += [line for line in one.above if line not in above]
+        lines.append(one.text)
+        above, before = one.above, number
+    if marked and shown and before + 1 < len(passages):
+        lines.append("[…]")
+    return "\n".join(lines)
