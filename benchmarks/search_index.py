@@ -146,7 +146,7 @@ def main() -> None:
         print(f"search, {name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms", flush=True)
     times = at_once(path, given.processes)
     print(
-        f"{given.processes} processes opened and searched it at once: {times[0]:.3f} to {times[-1]:.3f} s each"
+        f"{given.processes} processes opened and searched it at once in {times[0]:.3f} to {times[-1]:.3f} s"
     )
 
 
