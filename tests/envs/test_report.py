@@ -226,3 +226,25 @@ def test_a_judge_has_a_name_of_its_own_and_no_part_in_the_outcome():
         for action in env.gold_actions(id):
             *_, info = env.step(action)
     assert info["error"]["stage"] == "judge" and "outcome" not in info
+
+
+def test_right_things_of_the_wrong_ones_do_not_stand():
+    world = report_world(WEB)
+    graph = world.graph
+    for key, value in (("mayor", "{o} is the mayor of {s}"), ("population", "{s} has {o} inhabitants")):
+        now = [f for f in graph.facts if f.relation == key and not f.until and world.page_of([f.number])]
+        one, other = now[0], next(f for f in now if (f.object, f.value) != (now[0].object, now[0].value))
+        pages = {f"id_{n}": world.page_of([f.number])[f.number] for n, f in enumerate((one, other))}
+
+        def told(a, b, pages=pages, value=value):
+            said = " and ".join(
+                value.format(
+                    s=graph.entities[town.subject].name,
+                    o=graph.entities[f.object].name if f.object >= 0 else int(f.value),
+                )
+                for town, f in ((a[0], a[1]), (b[0], b[1]))
+            )
+            return world.checker.check(CitedSentence(f"{said}.", tuple(pages)), pages)
+
+        assert {one.number, other.number} <= told((one, one), (other, other)).facts
+        assert told((one, other), (other, one)).fault == "it says this of another"

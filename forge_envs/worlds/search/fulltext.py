@@ -63,17 +63,17 @@ class FullTextIndex:
         _check_whole(self.path)
         try:
             told = self._identity()
-        except sqlite3.DatabaseError as error:
+            self.source: str = told["source"]
+            """What it was built of, in the words of whoever built it."""
+            self.digest: str = told["digest"]
+            """32 hex digits of all its pages."""
+            self._pages = int(told["pages"])
+            self._length = float(told["length"])
+            """Characters of a page, on average."""
+        except (sqlite3.DatabaseError, KeyError) as error:
             raise ValueError(
                 f"index {self.path} cannot be read ({error}): it is broken; delete it and build it again"
             ) from None
-        self.source: str = told["source"]
-        """What it was built of, in the words of whoever built it."""
-        self.digest: str = told["digest"]
-        """32 hex digits of all its pages."""
-        self._pages = int(told["pages"])
-        self._length = float(told["length"])
-        """Characters of a page, on average."""
         self._known = functools.lru_cache(_REMEMBERED)(self._search)
 
     def __len__(self) -> int:
