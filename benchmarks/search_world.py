@@ -1,11 +1,11 @@
-"""Forge/Search-v0 at its full size: is every proof right, does gold win, what does guessing earn, how fast is it?
+"""Forge/Search-v0 at full size: is every proof right, does gold win, what does guessing earn, how fast is it?
 
     python benchmarks/search_world.py [--entities 20000] [--questions 2000] [--split train]
 
 Draws the web and the questions of each level, then for each question: the second solver (a SQL join over the
 facts) must find the one answer; each quote must stand in its page; the proof must need as many pages as its
-level says; gold must earn 1 and silence 0. The closed-book guesser knows the answers of all questions and says
-the most frequent one of a question's kind. Counts come first, seconds after.
+level says; gold must earn 1 and silence 0. The closed-book guesser knows the answers of all questions and
+says the most frequent one of a question's kind. Counts come first, seconds (of the processor) after.
 Writes benchmarks/results/search_world.json.
 """
 
@@ -70,8 +70,9 @@ def played(env: Any, ids: list[str]) -> dict[str, Any]:
             messages, *_, info = env.step(action)
             if '"search"' in action:
                 searches += 1
-                found += f"| {json.loads(actions[steps_after(actions, action)][11:-12])['arguments']['page']}" in (
-                    messages[0]["content"]
+                found += (
+                    f"| {json.loads(actions[steps_after(actions, action)][11:-12])['arguments']['page']}"
+                    in (messages[0]["content"])
                 )
         seconds += time.process_time() - began
         steps += len(actions)
@@ -148,12 +149,17 @@ def main() -> None:
         drawn = round(time.process_time() - began, 2)
         questions = [stored[at] for at in range(min(args.questions, len(stored)))]
         everything += questions
-        env: Any = gym.make("Forge/Search-v0", entities=args.entities, split=args.split, level=level).unwrapped
+        told = {"entities": args.entities, "split": args.split, "level": level}
+        env: Any = gym.make("Forge/Search-v0", **told, max_turns=16).unwrapped
         row = checked(level, questions, table, library)
         row |= played(env, env.task_ids(n=args.questions))
         levels[level] = row | {"guess_of_level": round(guessed(questions), 4), "cpu_seconds_drawn": drawn}
         print(level, json.dumps(levels[level]), flush=True)
-    report |= {"levels": levels, "questions": len(everything), "closed_book_guess": round(guessed(everything), 4)}
+    report |= {
+        "levels": levels,
+        "questions": len(everything),
+        "closed_book_guess": round(guessed(everything), 4),
+    }
     report["search_cpu_ms"] = search_ms(library, everything)
     args.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({key: value for key, value in report.items() if key != "levels"}))

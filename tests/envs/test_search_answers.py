@@ -13,8 +13,13 @@ from forge_envs.worlds.search.naming import ordinal
 from forge_envs.worlds.search.question import ResearchQuestion
 
 days = st.dates(dt.date(1900, 1, 1), dt.date(2099, 12, 31))
-names = st.text(st.characters(categories=["Lu", "Ll"], max_codepoint=0x17F), min_size=1, max_size=12).filter(
-    lambda text: same_form(text) not in ("", "a", "an", "the")
+letters = [
+    chr(code)
+    for code in range(0x41, 0x180)
+    if chr(code).isalpha() and chr(code).upper().lower() == chr(code).lower()
+]
+names = st.text(st.sampled_from(letters), min_size=1, max_size=12).filter(
+    lambda text: same_form(text) not in ("", "a", "an", "the", "on", "answer", "is")
 )
 
 
@@ -46,7 +51,13 @@ def test_a_day_is_the_same_in_every_usual_spelling(day):
 
 @given(st.integers(0, 10**9))
 def test_a_number_is_the_same_with_and_without_marks(number):
-    spellings = [str(number), f"{number:,}", f"{number:,}".replace(",", " "), f"{number:_}", f"{number:,} people"]
+    spellings = [
+        str(number),
+        f"{number:,}",
+        f"{number:,}".replace(",", " "),
+        f"{number:_}",
+        f"{number:,} people",
+    ]
     spellings += [f"{number}.0", f"0{number}", f"+{number}", f"**{number:,}**", f"{number:,} inhabitants."]
     assert {same_form(text) for text in spellings} == {str(number)}
     assert not right(asks(str(number)), str(number + 1)) and not right(asks(str(number)), f"-{number + 1}")
@@ -56,13 +67,27 @@ def test_a_number_is_the_same_with_and_without_marks(number):
 def test_a_name_is_the_same_in_any_case_with_articles_accents_and_marks_aside(words):
     name = " ".join(words)
     plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    for said in (name, plain, name.upper(), f"The {name}", f' "{name}." ', f"**{name}**", name.replace(" ", "  ")):
-        assert right(asks(name), said) or same_form(said.upper()) != same_form(said.lower()), said
+    for said in (
+        name,
+        plain,
+        name.upper(),
+        f"The {name}",
+        f' "{name}." ',
+        f"**{name}**",
+        name.replace(" ", "  "),
+    ):
+        assert right(asks(name), said), said
 
 
 @given(names, names)
 def test_lists_of_guesses_are_wrong(one, other):
-    for said in (f"{one} or {other}", f"{one}, {other}", f"{one} / {other}", f"{one}; {other}", f"{one}\n{other}"):
+    for said in (
+        f"{one} or {other}",
+        f"{one}, {other}",
+        f"{one} / {other}",
+        f"{one}; {other}",
+        f"{one}\n{other}",
+    ):
         assert not right(asks(one), said) and not right(asks(other), said)
 
 
@@ -85,7 +110,9 @@ def test_usual_spellings_are_right(answer, said):
     assert right(asks(answer, "Brel, Ana"), said)
 
 
-@pytest.mark.parametrize("said", ["", " ", ".", "the", "Brel", "Ana", "Ana Brel and Ivo Lund", "not Ana Brel", "Anna Brel"])
+@pytest.mark.parametrize(
+    "said", ["", " ", ".", "the", "Brel", "Ana", "Ana Brel and Ivo Lund", "not Ana Brel", "Anna Brel"]
+)
 def test_other_things_are_wrong(said):
     assert not right(asks("Ana Brel"), said)
 

@@ -1,4 +1,4 @@
-"""Forge/Search-v0 as a world: what is shown, what counts as evidence, what is answered, and what is refused."""
+"""Forge/Search-v0 as a world: what is shown, what counts as evidence, which answers win, what is refused."""
 
 import json
 import multiprocessing
@@ -57,6 +57,21 @@ def test_gold_sees_all_evidence_turn_by_turn(level):
             assert gained == pytest.approx(1.0) and info["parts"]["evidence"] == 1.0
 
 
+def test_gold_never_says_what_it_has_not_read():
+    env, told_before = make(level=2), 0
+    for id in env.task_ids(n=40):
+        messages, _ = env.reset(options={"task": id})
+        known = " ".join(message["content"] for message in messages)
+        for action in env.gold_actions(id)[:-1]:
+            (call,) = env.grammar.parse(action).calls
+            words = call.arguments.get("query") or call.arguments["goal"].split(": ")[0]
+            told_before += words in known
+            known += env.step(action)[0][0]["content"]
+        if env.task.question.kind in ("date", "number"):
+            assert env.task.question.answer not in "".join(env.gold_actions(id)[:-1])
+    assert told_before > 0.8 * 4 * 40
+
+
 def test_only_a_visit_that_shows_the_quote_is_evidence():
     env = make()
     id = env.task_ids()[0]
@@ -107,6 +122,12 @@ def test_the_opening_tells_the_rules_by_which_dates_and_vague_words_are_read():
     rules = messages[0]["content"]
     assert str(NOW) in rules and "later date counts" in rules and "0 to 3 are early" in rules
     assert [tool["function"]["name"] for tool in messages[0]["tools"]] == ["search", "visit"]
+
+
+def test_a_compact_prompt_tells_the_tools_in_a_line():
+    messages, _ = make(prompt="compact").reset(seed=0)
+    assert "tools" not in messages[0] and "search {query}" in messages[0]["content"]
+    assert len(messages[0]["content"]) < 200
 
 
 def test_results_and_budget_bound_what_is_shown():
@@ -176,7 +197,11 @@ def test_questions_of_another_version_or_other_pages_are_refused_by_name(monkeyp
     questions_of.cache_clear()
     path = questions_of(web, 1).path
     text = path.read_text()
-    for old, new in (('"version": 1', '"version": 0'), (library_of(web).digest, "0" * 32), (text[:50], "broken")):
+    for old, new in (
+        ('"version": 1', '"version": 0'),
+        (library_of(web).digest, "0" * 32),
+        (text[:50], "broken"),
+    ):
         path.write_text(text.replace(old, new, 1))
         questions_of.cache_clear()
         with pytest.raises(TaskError, match=r"train-100-0-1\.jsonl holds questions of .*delete the file"):
@@ -202,7 +227,8 @@ def test_other_code_draws_webs_of_its_own(monkeypatch):
 @pytest.mark.parametrize(
     "id",
     ["search/train/300/0/1/75", "search/train/300/0/6/0", "search/dev/300/0/1/0", "search/train/99/0/1/0",
-     "search/train/300/0/1/01", "search/train/300/0/1/-1", "search/train/300/0/1", "x", f"search/train/300/{'9' * 30}/1/0"],
+     "search/train/300/0/1/01", "search/train/300/0/1/-1", "search/train/300/0/1", "x",
+     f"search/train/300/{'9' * 30}/1/0"],
 )  # fmt: skip
 def test_unknown_tasks_are_named(id):
     with pytest.raises(TaskError, match="unknown task"):
@@ -235,9 +261,12 @@ def test_a_folder_with_questions_is_played_and_a_lost_proof_is_named(tmp_path):
     folder.mkdir()
     (folder / "azul.md").write_text("# Port Azul\n\nPort Azul was founded by Ines Roe in 1871.\n")
     rows = [
-        {"question": "Who founded Port Azul?", "answer": "Ines Roe", "evidence": [{"page": "azul.md", "quote": "founded by Ines Roe"}]},
-        {"question": "When was it founded?", "answer": "1871", "evidence": [{"page": "azul.md", "quote": "in 1872"}]},
-    ]  # fmt: skip
+        {"question": asked, "answer": answer, "evidence": [{"page": "azul.md", "quote": quote}]}
+        for asked, answer, quote in (
+            ("Who founded Port Azul?", "Ines Roe", "founded by Ines Roe"),
+            ("When was it founded?", "1871", "in 1872"),
+        )
+    ]
     questions = tmp_path / "questions.jsonl"
     questions.write_text("\n".join(map(json.dumps, rows)))
     env = make(corpus=str(folder), questions=str(questions))
@@ -245,7 +274,7 @@ def test_a_folder_with_questions_is_played_and_a_lost_proof_is_named(tmp_path):
     (id,) = env.task_ids(split)
     ((lost, why),) = env.gaps.items()
     assert "no longer says 'in 1872'" in why
-    with pytest.raises(TaskError, match="is left out: page 'azul.md' no longer says"):
+    with pytest.raises(TaskError, match=r"is left out: page .azul\.md. no longer says"):
         env.reset(options={"task": lost})
     env.reset(seed=0)
     for action in env.gold_actions(id):

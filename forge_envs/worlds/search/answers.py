@@ -25,6 +25,10 @@ _WEEKDAY = re.compile(r"^(mon|tues?|wednes|thurs?|fri|satur|sun)(day)?,? ")
 _NUMBER = re.compile(r"[-+]?\d{1,3}(?:[ ,'_]\d{3})+(?:\.\d+)?|[-+]?\d{1,3}(?:\.\d{3}){2,}|[-+]?\d+(?:\.\d+)?")
 _TAIL = re.compile(r" (people|inhabitants|persons|residents)$")
 _LEAD = re.compile(r"^(the )?(final |exact |correct )?answer( is|:| is:)? +")
+_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t"}
+)
+"""Letters that are spelled otherwise where a keyboard lacks them, and that no normal form takes apart."""
 MOST_CHARACTERS = 300
 """A longer text is no answer to a question of this world."""
 
@@ -63,7 +67,7 @@ def same_form(text: str) -> str:
     >>> same_form("The Café of Ålby & Sons."), same_form("Port Azul or Lornwick")
     ('cafe of alby and sons', 'port azul or lornwick')
     """
-    plain = unicodedata.normalize("NFKD", text.casefold().replace("ß", "ss").replace("ø", "o").replace("ł", "l"))
+    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     plain = _LEAD.sub("", " ".join(plain.split())).strip(" .!?\"'`*_“”‘’()[]")
     day = _day(plain)

@@ -1,4 +1,4 @@
-"""A level's questions over a web: drawn, told apart, proved; and as lines of a file that a stranger can check."""
+"""A level's questions over a web: drawn, told apart and proved, as lines that a stranger can check."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _made(
     facts: tuple[WebFact, ...],
     rng: random.Random,
 ) -> MadeQuestion | None:
-    """The question in words with its proof; None where too few pages prove it, or the words tell the answer."""
+    """The question with its proof; None where too few pages prove it, or its words tell the answer."""
     proof, rule = proof_of(graph, web, riddle, facts), RULES[level]
     if any(not step.statements for step in proof) or pages_needed(proof) < rule.pages:
         return None
@@ -117,7 +117,8 @@ def from_line(line: str) -> MadeQuestion:
     """The question of a line that `to_line` wrote."""
     row = json.loads(line)
     proof = tuple(
-        ProofStep(tuple(Statement(*pair) for pair in step["statements"]), step["fact"]) for step in row["proof"]
+        ProofStep(tuple(Statement(*pair) for pair in step["statements"]), step["fact"])
+        for step in row["proof"]
     )
     question = ResearchQuestion(row["question"], row["answer"], tuple(row["accepted"]), row["kind"], proof)
     return MadeQuestion(question, _riddle(row["riddle"]))

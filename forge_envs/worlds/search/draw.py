@@ -176,7 +176,9 @@ class _Drawing:
     def _firm(self) -> int:
         rng, draft, firm = self.rng, self.draft, self._new("firm")
         founder = rng.choice(self.people)
-        year = self.founded[firm] = rng.randint(self.born[founder] + 24, min(self.born[founder] + 55, NOW - 3))
+        year = self.founded[firm] = rng.randint(
+            self.born[founder] + 24, min(self.born[founder] + 55, NOW - 3)
+        )
         draft.link(firm, "founded_by", founder)
         draft.value(firm, "founded_on", self._day(year))
         draft.value(firm, "line", self._word("lines"))

@@ -47,6 +47,10 @@ CONVENTIONS = (
     "years ending in 0 to 3 are early, 4 to 6 mid, 7 to 9 late. Years in office or at a place count from the "
     "first to the last."
 )
+COMPACT = (
+    "Answer the question: search {query}, visit {page, goal, part}, then <answer>…</answer>. Of pages that "
+    "disagree the later one counts."
+)
 NOBODY = "Nobody reads along. Search, visit a page, or write your answer between <answer> and </answer>."
 SAME = "The agent's final answer names the same thing as {answer}, and names nothing else besides."
 
@@ -94,8 +98,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     ## Information
 
-    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `exact`, `judged`
-    where a judge was asked, and `evidence` among the parts; `error` if a machine failed.
+    `task` and `turn`; after a step `turn_reward` and its `parts`; at the end `outcome`, with `exact`,
+    `evidence` and, where a judge is asked, `judged` among the parts; `error` if a machine failed.
 
     ## Arguments
 
@@ -106,8 +110,10 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `seed`: which web.
     - `results`: hits of a search.
     - `budget`: characters of a page that one visit shows.
-    - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer that is not word for word the
-      right one means the same.
+    - `prompt`: "full" (rules and tool schemas) or "compact" (a line, no schemas), for models of a few million
+      parameters.
+    - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer which is not the right one word
+      for word means the same.
     - `corpus`: a folder of text, Markdown or HTML, or a dump of a wiki, in place of a generated web.
     - `endpoint`: a search of your own behind HTTP, in place of one (docs/search_corpus.md).
     - `questions`: a file of your questions about either, one JSON object a line; a quarter are "test".
@@ -128,6 +134,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         seed: Annotated[int, Field(ge=0, lt=10**18)] = 0,
         results: Annotated[int, Field(ge=1, le=50)] = 5,
         budget: Annotated[int, Field(ge=LEAST_BUDGET, le=1_000_000)] = BUDGET,
+        prompt: Annotated[str, known(("full", "compact"))] = "full",
         judge: str = "",
         corpus: str = "",
         endpoint: str = "",
@@ -152,9 +159,11 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         self._library, self._own = _own_pages(corpus, endpoint, questions)
         if self._own is not None:
             self.splits = tuple(self._own.splits)
+            self.split = split if split in self.splits else self.splits[0]
         if self._judge is not None or endpoint:
             self.metadata = {**self.metadata, "quick": False}
-        self._told = RULES if self._own else RULES + CONVENTIONS
+        self._compact = prompt == "compact"
+        self._rules = COMPACT if self._compact else RULES if self._own else RULES + CONVENTIONS
 
     @property
     def gaps(self) -> dict[str, str]:
@@ -212,7 +221,9 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         """The rules and the question."""
         self.library(task)
         asked = Message(role="user", content=task.question.text)
-        return SearchEpisode(task=task), opening(self._told, [asked], self._schemas.value)
+        return SearchEpisode(task=task), opening(
+            self._rules, [asked], () if self._compact else self._schemas.value
+        )
 
     def hear(self, text: str) -> Observation | None:
         """An answer ends the episode; nobody hears anything else."""
@@ -228,7 +239,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         return len(self.playing.found) / steps if steps else 0.0
 
     def grade(self) -> Score:
-        """Whether the answer is right: word for word after normalisation, or to a judge where one is asked."""
+        """Whether the answer is right: word for word after normalisation, or to a judge if there is one."""
         state = self.playing
         answer, question = state.answer or "", state.task.question
         exact = float(right(question, answer))
@@ -237,18 +248,18 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             return Score(exact, parts)
         if not exact and answer.strip():
             told = [Message(role="user", content=question.text), _said(answer)]
-            state.judged = self._judge.verdicts([SAME.format(answer=_spellings(question))], told, self.grammar)
+            state.judged = self._judge.verdicts(
+                [SAME.format(answer=_spellings(question))], told, self.grammar
+            )
         parts["judged"] = float(all(verdict.met for verdict in state.judged)) if state.judged else exact
         return Score(parts["judged"], parts)
 
     def gold(self, task: SearchTask) -> list[str]:
         """Search and read what the proof needs, then answer."""
-        write, library, actions = self.grammar.write, self.library(task), list[str]()
-        for address, goal in gold_reading(task.question):
-            page = library.page(address)
-            words = address if page is None else page.title
-            actions.append(write(calls=[ToolCall("search", {"query": words})]))
-            actions.append(write(calls=[ToolCall("visit", {"page": address, "goal": goal})]))
+        write, actions = self.grammar.write, list[str]()
+        for page, goal in gold_reading(task.question, self.library(task)):
+            actions.append(write(calls=[ToolCall("search", {"query": page.title})]))
+            actions.append(write(calls=[ToolCall("visit", {"page": page.address, "goal": goal})]))
         return [*actions, f"<answer>{task.question.answer}</answer>"]
 
     # -- tasks ---------------------------------------------------------------------------------------
@@ -269,11 +280,10 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     def draw(self, rng: np.random.Generator) -> SearchTask:
         """A question of this world's split and level."""
-        split = self.split if self.split in self.splits else self.splits[0]
         if self._own is not None:
-            ids = self._own.splits[split]
+            ids = self._own.splits[self.split]
             return self._own.find(ids[int(rng.integers(len(ids)))])
-        web = WebAddress(split, self.entities, self.seed)
+        web = WebAddress(self.split, self.entities, self.seed)
         return find_task(task_name(web, self.level, int(rng.integers(len(questions_of(web, self.level))))))
 
 
@@ -283,8 +293,8 @@ def _own_pages(corpus: str, endpoint: str, questions: str) -> tuple[PageLibrary 
         return None, None
     if bool(corpus) == bool(endpoint) or not questions:
         raise ValueError(
-            f"corpus={corpus!r}, endpoint={endpoint!r}, questions={questions!r}: questions of your own go with "
-            "either a corpus or an endpoint, and these with questions"
+            f"corpus={corpus!r}, endpoint={endpoint!r}, questions={questions!r}: questions of your own go "
+            "with either a corpus or an endpoint, and these with questions"
         )
     library: PageLibrary = corpus_index(corpus)[0] if corpus else search_endpoint(endpoint)
     return library, OwnTasks(questions, library, check=bool(corpus))

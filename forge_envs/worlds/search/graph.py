@@ -52,7 +52,7 @@ class WebFact:
 
 @dataclass(frozen=True)
 class FactGraph:
-    """Entities and facts by number. A symmetric fact is there twice, and `mirror` leads from one to the other."""
+    """Entities and facts by number. A symmetric fact is there twice; `mirror` leads from one to the other."""
 
     entities: tuple[WebEntity, ...]
     facts: tuple[WebFact, ...]
@@ -98,7 +98,9 @@ class FactGraph:
 
     def terms(self, subject: int, relation: str) -> Iterator[WebFact]:
         """All facts of a relation of a subject, in the order in which they took over."""
-        return iter(sorted((f for f in self.outward[subject] if f.relation == relation), key=lambda f: f.since))
+        return iter(
+            sorted((f for f in self.outward[subject] if f.relation == relation), key=lambda f: f.since)
+        )
 
 
 MONTHS = (

@@ -1,4 +1,4 @@
-"""How a riddle's maker finds who fits it: from what is known, along the facts, until two answers are found."""
+"""How a riddle's maker finds who fits it: from what is known along the facts, until two answers are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proofs of questions: where each fact is stated, how many pages are needed, and whether all of it still holds."""
+"""Proofs of questions: where each fact is stated, how many pages that takes, and whether it still holds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pages_needed(proof: Sequence[ProofStep]) -> int:
 
 
 def faults(question: ResearchQuestion, library: PageLibrary) -> Iterator[str]:
-    """What of a proof does not stand in the pages (any more), in words: a step of which no statement is left."""
+    """What of a proof does not stand in the pages, in words: steps of which no statement is left."""
     for number, step in enumerate(question.proof, 1):
         missing = []
         for statement in step.statements:

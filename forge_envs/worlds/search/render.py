@@ -193,7 +193,9 @@ class _Press:
             for fact in past if style in ("table", "list") else ():
                 label, span = self.relations[fact.relation].label, f"{fact.since}–{fact.until}"
                 row = f"{label} | {span} | {self._object(fact)} |"
-                sheet.add(f"| {row}" if style == "table" else f"- {label}, {span}: {self._object(fact)}", (fact, 0))
+                sheet.add(
+                    f"| {row}" if style == "table" else f"- {label}, {span}: {self._object(fact)}", (fact, 0)
+                )
         self._filler(sheet)
 
     def _row(self, sheet: _Sheet, fact: WebFact, style: str) -> None:
@@ -232,7 +234,9 @@ class _Press:
         """An old page that says one thing wrong, which later pages say otherwise."""
         rng, year = self.rng, self.rng.randint(*OLD)
         sheet = _Sheet(f"blog/{self.addresses[entity.number]}", f"Notes on {entity.name}", year, rng)
-        facts = [f for f in self.graph.outward[entity.number] if not f.since and f.number not in self.graph.mirror]
+        facts = [
+            f for f in self.graph.outward[entity.number] if not f.since and f.number not in self.graph.mirror
+        ]
         rng.shuffle(facts)
         for at, fact in enumerate(facts[:3]):
             sentence = self._sentence(fact if at else self._wrong(fact), year, entity.number)
@@ -257,7 +261,9 @@ class _Press:
         slug = f"{self.addresses[entity.number].split('/')[-1]}-{fact.relation.replace('_', '-')}"
         title = f"{relation.label} of {entity.mention}: {self.graph.entities[fact.object].mention}"
         sheet = _Sheet(f"news/{year}/{slug}", title, year, self.rng)
-        before = [f for f in self.graph.outward[entity.number] if f.relation == fact.relation and f.until == year]
+        before = [
+            f for f in self.graph.outward[entity.number] if f.relation == fact.relation and f.until == year
+        ]
         # The news tells what is true of its day, whatever came later.
         now = WebFact(fact.number, fact.subject, fact.relation, fact.object, since=year)
         text = self._sentence(now, year + 1, entity.number)
@@ -286,7 +292,9 @@ class _Press:
         relation = self.relations[facts[0].relation]
         sheet.add(f"Each of these {relation.does[0].format(o=town.name)}.")
         if self.rng.random() < 0.5:
-            shown = [r for r in self.relations.values() if r.subject == relation.subject and r.key != relation.key]
+            shown = [
+                r for r in self.relations.values() if r.subject == relation.subject and r.key != relation.key
+            ]
             shown = self.rng.sample(shown, min(2, len(shown)))
             sheet.add("")
             sheet.add("| " + " | ".join(["Name", relation.label, *(r.label for r in shown)]) + " |")
@@ -295,7 +303,9 @@ class _Press:
                 cells = [self._name(fact.subject), town.name]
                 told = [(fact, sheet.year if fact.since else 0)]
                 for column in shown:
-                    now = [f for f in self.graph.outward[fact.subject] if f.relation == column.key and f.holds(0)]
+                    now = [
+                        f for f in self.graph.outward[fact.subject] if f.relation == column.key and f.holds(0)
+                    ]
                     cells.append(self._object(now[0]) if now else "?")
                     told += [(f, sheet.year if f.since else 0) for f in now[:1]]
                 sheet.add(f"| {' | '.join(cells)} |", *told)

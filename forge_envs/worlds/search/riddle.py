@@ -19,7 +19,7 @@ class RiddleNode:
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """A fact that is said to hold: from the node `subject` to the node `object`, or with a value in a range."""
+    """A fact that is said to hold: from node `subject` to node `object`, or with a value in a range."""
 
     relation: str
     subject: int
@@ -35,7 +35,7 @@ class Clue:
 
 @dataclass(frozen=True, slots=True)
 class Riddle:
-    """A question as constraints: which `target` fits all clues, or which value the relation `asked` gives it."""
+    """A question as constraints: which `target` fits all clues, or what its value of `asked` is."""
 
     nodes: tuple[RiddleNode, ...]
     clues: tuple[Clue, ...]
@@ -61,6 +61,23 @@ class Riddle:
             if one != other:
                 group[one], joined = other, joined + 1
         return len(links) - joined
+
+    def ordered(self) -> Riddle:
+        """The riddle with its clues in the order in which somebody who reads on can follow them.
+
+        From what is named (or without a name from the first that has a value) along the links, what is said
+        of each before what it leads to.
+        """
+        left = sorted(self.clues, key=lambda clue: clue.object >= 0)
+        known = {at for at, node in enumerate(self.nodes) if node.named >= 0}
+        known = known or {clue.subject for clue in left[:1]}
+        done: list[Clue] = []
+        while left:
+            clue = next((c for c in left if {c.subject, c.object} & known), left[0])
+            left.remove(clue)
+            done.append(clue)
+            known |= {clue.subject, clue.object} - {-1}
+        return replace(self, clues=tuple(done))
 
     def without(self, clue: Clue) -> Riddle:
         """The riddle with a clue less, and without all that nothing joins to the target any more."""
@@ -94,7 +111,9 @@ def fingerprint(riddle: Riddle, *, shape: bool = False) -> str:
     colours = []
     for at, node in enumerate(riddle.nodes):
         label = str(min(node.named, 0) if shape else node.named)
-        colours.append(_hash(node.kind, label, riddle.asked if at == riddle.target else "no", at == riddle.target))
+        colours.append(
+            _hash(node.kind, label, riddle.asked if at == riddle.target else "no", at == riddle.target)
+        )
     edges: list[tuple[int, str, int]] = []
     for clue in riddle.clues:
         label = _hash(clue.relation, *(() if shape else (clue.low, clue.high, clue.year)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 from forge_envs.errors import TaskError, brief
@@ -11,7 +11,7 @@ from forge_envs.task import Task
 from forge_envs.worlds.search.draw import FEWEST
 from forge_envs.worlds.search.naming import SPLITS
 from forge_envs.worlds.search.own_questions import proved, read_questions
-from forge_envs.worlds.search.page import PageLibrary
+from forge_envs.worlds.search.page import PageLibrary, WebPage
 from forge_envs.worlds.search.question import ResearchQuestion
 from forge_envs.worlds.search.walk import LEVELS
 from forge_envs.worlds.search.web import WebAddress, questions_of
@@ -91,16 +91,23 @@ def _own(question: ResearchQuestion) -> SearchTask:
     return SearchTask(f"own/{digest}", question)
 
 
-def gold_reading(question: ResearchQuestion) -> Sequence[tuple[str, str]]:
-    """Pages to read for a proof, each with what to look for: few pages, in the order of the steps."""
-    often: dict[str, int] = {}
+def gold_reading(question: ResearchQuestion, library: PageLibrary) -> list[tuple[WebPage, str]]:
+    """Pages to read for a proof, each with what to look for, in the order of the steps.
+
+    Of the pages that state a step those come first whose title the question or a page before has told, then
+    those that state more. What is looked for never tells what will be found.
+    """
+    often = Counter(page for step in question.proof for page in {s.page for s in step.statements})
+    reading: list[tuple[WebPage, str]] = []
+    told = question.text
     for step in question.proof:
-        for page in {statement.page for statement in step.statements}:
-            often[page] = often.get(page, 0) + 1
-    reading: list[tuple[str, str]] = []
-    for step in question.proof:
-        read = {page for page, _ in reading}
-        if not any(s.page in read for s in step.statements):
-            best = max(step.statements, key=lambda s: (often[s.page], -len(s.page), s.page))
-            reading.append((best.page, step.fact or best.quote))
+        if {statement.page for statement in step.statements} & {page.address for page, _ in reading}:
+            continue
+        pages = [library.page(address) for address in dict.fromkeys(s.page for s in step.statements)]
+        there = [page for page in pages if page is not None]
+        if there:
+            best = max(there, key=lambda page: (page.title in told, often[page.address], page.address))
+            what = step.fact.split(": ")[1] if step.fact.count(": ") > 1 else question.text
+            reading.append((best, f"{best.title}: {what}"))
+            told += best.text
     return reading

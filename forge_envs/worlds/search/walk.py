@@ -211,10 +211,13 @@ class RiddleMaker:
         riddle = self._needed(riddle, rng)
         if not rule.steps[0] <= len(riddle.steps) <= rule.steps[1] or not _tells(riddle, rule, level):
             return None
-        if self._ways(riddle) != 1:  # one answer, but more than one way to it: a proof would be one of several
+        if (
+            self._ways(riddle) != 1
+        ):  # one answer, but more than one way to it: a proof would be one of several
             return None
         if not all(self._opens(riddle, clue) for clue in riddle.clues):
             return None
+        riddle = riddle.ordered()
         return riddle, fits(self.graph, riddle, 1)[0]
 
     def _needed(self, riddle: Riddle, rng: random.Random) -> Riddle:
@@ -233,7 +236,7 @@ class RiddleMaker:
                 kept.add(clue)
 
     def _opens(self, riddle: Riddle, clue: Clue) -> bool:
-        """Whether a riddle is seen to have more than one answer without a clue, however long the look takes."""
+        """Whether a riddle is seen to have more than one answer without a clue; the look may take long."""
         fewer = riddle.without(clue)
         if not fewer.steps or (not fewer.clues and fewer.nodes[fewer.target].named < 0):
             return True

@@ -22,7 +22,7 @@ from forge_envs.worlds.search.render import RenderedWeb, render
 WEB_VERSION = 1
 """Counts up where a release draws another web or other questions of the same seed."""
 MOST_QUESTIONS = 2_000
-"""Questions of a level, at most; a small web has a quarter as many as entities, of levels 4 and 5 an eighth."""
+"""Questions of a level, at most; a small web has one for 4 entities, of levels 4 and 5 one for 8."""
 
 
 _DRAWN_BY = (

@@ -10,6 +10,7 @@ from forge_envs.worlds.search.riddle import Clue, Riddle
 
 NAMING = {"trade", "genre"}
 """Values that are what somebody or something is called by: "the painter", "the novel"."""
+_LAST = ("What is the name of {x}?", "Name {x}.", "What is {x} called?")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
@@ -109,9 +110,11 @@ class _Wording:
         the = self._refer(riddle.target, told)
         if riddle.asked:
             return f"{text} {self._ask(self.table[riddle.asked], riddle.asked_year, the)}"
-        return f"{text} {self.rng.choice(('What is the name of {x}?', 'Name {x}.', 'What is {x} called?')).format(x=the)}"
+        return f"{text} {self.rng.choice(_LAST).format(x=the)}"
 
-    def _turn(self, clue: Clue, told: set[int], sentences: list[tuple[int, list[str]]]) -> tuple[bool, bool, int]:
+    def _turn(
+        self, clue: Clue, told: set[int], sentences: list[tuple[int, list[str]]]
+    ) -> tuple[bool, bool, int]:
         """Which clue is next: one of somebody known, then one of whom the last sentence spoke."""
         known = clue.subject in told or clue.object in told
         return not known, not self._is_last(clue.subject, sentences), self.left.index(clue)
@@ -146,7 +149,9 @@ class _Wording:
 
     def _clause(self, clue: Clue, node: int, other: str) -> str:
         words = self.rng.choice(self._words(clue, node))
-        if clue.year and (" who " in other or " that " in other):  # else the year might be that of the other clause
+        if clue.year and (
+            " who " in other or " that " in other
+        ):  # else the year might be that of the other clause
             words = f"in {{year}} {words.removesuffix(' in {year}')}"
         return words.format(s=other, o=other, year=clue.year)
 
