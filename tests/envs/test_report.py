@@ -108,7 +108,7 @@ def test_a_report_in_other_words_counts_too():
     assert told(f"She was born in {town.name} <citation>id_1</citation>.").fault
     assert told(f"{person.name} was born in {town.name} in 1870 <citation>id_1</citation>.").fault
     assert told(f"{person.name} was born in {town.name} and is its mayor <citation>id_1</citation>.").fault
-    assert not told("There is more to say.").claims
+    assert not told("There is more to come.").claims
 
 
 def test_the_web_says_nothing_in_the_negative():

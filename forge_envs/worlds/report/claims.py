@@ -145,7 +145,7 @@ class ClaimChecker:
         return list(found.values())
 
     def _crossed(self, said: Reading, facts: Sequence[WebFact]) -> bool:
-        """Whether it says the right things of the wrong ones: who taught whom, two towns' mayors exchanged."""
+        """Whether it says the right things of the wrong ones: who taught whom, towns' mayors exchanged."""
         for key in {fact.relation for fact in facts}:
             relation = relations()[key]
             true = {(f"@{fact.subject}", _as_token(fact)) for fact in facts if fact.relation == key}

@@ -100,12 +100,11 @@ class FullTextIndex:
     @property
     def _db(self) -> sqlite3.Connection:
         """This thread's connection in this process."""
-        owner, db = getattr(self._local, "held", (0, None))
-        if owner == os.getpid():
-            assert db is not None
-            return db
-        if db is not None:
-            self._inherited.append(db)
+        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
+        if held is not None:
+            if held[0] == os.getpid():
+                return held[1]
+            self._inherited.append(held[1])
         address = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
         db.execute(f"PRAGMA mmap_size={self.path.stat().st_size + (1 << 20)}")
