@@ -111,11 +111,10 @@ class ClaimChecker:
         the section's title.
         """
         said = self.lexicon.read(sentence.text)
-        if not said.claims and not said.words & self.lexicon.signs.keys():
+        pronoun = bool(_PRONOUNS & set(said.pattern))
+        if not said.claims and not (pronoun and said.words & self.lexicon.signs.keys()):
             return SentenceVerdict(sentence, frozenset(), claims=False)
-        subjects = set(said.entities)
-        if _PRONOUNS & set(said.pattern):
-            subjects |= set(about)
+        subjects = {*said.entities, *(about if pronoun else ())}
         wrong = self._wrong(said, subjects)
         if not sentence.ids:
             return SentenceVerdict(sentence, frozenset(), "uncited", wrong)
