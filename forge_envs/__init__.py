@@ -40,6 +40,7 @@ register("Forge/Polyglot-v0", "forge_envs.worlds.polyglot.env:PolyglotEnv", nond
 register("Forge/ToolFolder-v0", "forge_envs.worlds.toolfolder.env:ToolFolderEnv")
 register("Forge/ToolSim-v0", "forge_envs.worlds.toolfolder.toolsim:ToolSimEnv")
 register("Forge/Search-v0", "forge_envs.worlds.search.env:SearchEnv")
+register("Forge/Report-v0", "forge_envs.worlds.report.env:ReportEnv")
 register("Forge/NextTurn-v0", "forge_envs.wrappers:NextTurn")
 for _id, _entry in {
     "Forge/Text-v0": "text:AdoptedText",

@@ -65,8 +65,11 @@ ENVS = {
 itself; a world imports no other world, and nobody imports what makes tasks for one."""
 SHARED = [["worlds", "desk"]]
 """What is no world itself but what several worlds are made of."""
-MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]]}
-"""Published benchmarks are played with the tools of our own worlds."""
+MADE_OF = {
+    "tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]],
+    "report": [["worlds", "search"]],
+}
+"""Published benchmarks are played with the tools of our own worlds, and reports are written over its web."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 

@@ -2,8 +2,12 @@
 
 import bz2
 import json
+import os
+import re
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from forge_envs.errors import NotGiven
 from forge_envs.worlds.search import corpus as corpora
 from forge_envs.worlds.search.corpus import OwnCorpus, corpus_index
+from forge_envs.worlds.search.endpoint import search_endpoint
 from forge_envs.worlds.search.markup import html_page, resolved
 from forge_envs.worlds.search.own_questions import proved, read_questions
 from forge_envs.worlds.search.wikitext import cleaned
@@ -272,3 +277,36 @@ def test_a_line_that_is_no_question_is_named(tmp_path, line, words):
         read_questions(asked(tmp_path / "none.jsonl", " "))
     with pytest.raises(ValueError, match="cannot be read"):
         read_questions(tmp_path / "missing")
+
+
+# -- the page ---------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_the_page_says_works_word_for_word(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "search_corpus.md").read_text()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    for line in re.findall(r"^\$ (.*)$", page, re.MULTILINE):
+        run = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+    assert "notes.index.sqlite: 1 pages of " in run.stdout
+    monkeypatch.chdir(tmp_path)
+    (question,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    Path("questions.jsonl").write_text(question)
+    kept, left_out = proved(read_questions("questions.jsonl"), corpus_index("notes")[0])
+    assert len(kept) == 1 and not left_out
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    server = names["server"]
+    monkeypatch.setattr(names["Search"], "log_message", lambda *_: None)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        library = search_endpoint(f"http://127.0.0.1:{server.server_port}")
+        assert list(library.search("founded port", 5)) == list(names["index"].search("founded port", 5))
+        assert library.page("azul.md") == names["index"].page("azul.md") and library.page("no.md") is None
+    finally:
+        server.shutdown()
+        server.server_close()

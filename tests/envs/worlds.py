@@ -43,6 +43,7 @@ SPARE: dict[str, dict[str, Any]] = {
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
     "Forge/Search-v0": {"entities": 300},
+    "Forge/Report-v0": {"entities": 150},
 }
 """Arguments with which worlds of this package are small and need no container; tests/docker plays those."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from forge_envs.worlds.report.lexicon import Lexicon, Reading, turned
+from forge_envs.worlds.report.lexicon import Lexicon, Reading, claimed
 from forge_envs.worlds.search.graph import FactGraph, WebFact
 from forge_envs.worlds.search.page import WebPage
 from forge_envs.worlds.search.relations import relations
@@ -111,11 +111,10 @@ class ClaimChecker:
         the section's title.
         """
         said = self.lexicon.read(sentence.text)
-        if not said.claims and not said.words & self.lexicon.signs.keys():
+        pronoun = bool(_PRONOUNS & set(said.pattern))
+        if not said.claims and not (pronoun and said.words & self.lexicon.signs.keys()):
             return SentenceVerdict(sentence, frozenset(), claims=False)
-        subjects = set(said.entities)
-        if _PRONOUNS & set(said.pattern):
-            subjects |= set(about)
+        subjects = {*said.entities, *(about if pronoun else ())}
         wrong = self._wrong(said, subjects)
         if not sentence.ids:
             return SentenceVerdict(sentence, frozenset(), "uncited", wrong)
@@ -127,10 +126,8 @@ class ClaimChecker:
         fault = self._unexplained(said, facts, addresses)
         if said.negated:
             fault, wrong = "it is negated, and no page says what is not", True
-        if any(
-            turned(relations()[f.relation], said.pattern, f.subject, f.object) for f in facts if f.object >= 0
-        ):
-            fault, wrong = "it is said the wrong way round", True
+        if not fault and self._crossed(said, facts):
+            fault, wrong = "it says this of another", True
         if fault:
             return SentenceVerdict(sentence, frozenset(), fault, wrong)
         mirrors = {self.graph.mirror[f.number] for f in facts if f.number in self.graph.mirror}
@@ -145,6 +142,20 @@ class ClaimChecker:
                 if named and _in_time(fact, said) and self.lexicon.fits(fact.relation, said.words):
                     found[fact.number] = fact
         return list(found.values())
+
+    def _crossed(self, said: Reading, facts: Sequence[WebFact]) -> bool:
+        """Whether it says the right things of the wrong ones: who taught whom, towns' mayors exchanged."""
+        for key in {fact.relation for fact in facts}:
+            relation = relations()[key]
+            true = {(f"@{fact.subject}", _as_token(fact)) for fact in facts if fact.relation == key}
+            if relation.symmetric:
+                true |= {(other, one) for one, other in true}
+            for pair in claimed(relation, said.pattern):
+                kinds = [self.graph.entities[int(one[1:])].kind if one[0] == "@" else "" for one in pair]
+                wanted = [relation.subject, relation.object if relation.links else ""]
+                if (kinds == wanted and pair not in true) or kinds == wanted[::-1] != wanted:
+                    return True
+        return False
 
     def _unexplained(self, said: Reading, facts: Sequence[WebFact], addresses: Sequence[str]) -> str:
         """What of a sentence the facts do not account for, in words."""
@@ -205,6 +216,13 @@ class ClaimChecker:
         if kind == "number":
             return {f"{number:09d}" for number in said.numbers - years}
         return {one for one in said.entities if one != subject and self.graph.entities[one].kind == kind}
+
+
+def _as_token(fact: WebFact) -> str:
+    """A fact's object as the pattern of a sentence has it."""
+    if fact.object >= 0:
+        return f"@{fact.object}"
+    return str(int(fact.value)) if fact.value.isdecimal() else f"#{fact.value}"
 
 
 def _says(fact: WebFact, said: Reading) -> bool:

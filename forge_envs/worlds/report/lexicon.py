@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,8 @@ _DAY = re.compile(
     rf"|(?P<month2>{_MONTH}) (?P<day2>\d{{1,2}}),? (?P<year2>\d{{4}}))\b"
 )
 _TEMPLATE = re.compile(r"\{\w+\}|[^\W_]+")
+_MARK = "ʘday"
+"""Stands for a day while a sentence is taken apart; a letter that no page has."""
 _ARTICLES = frozenset(("The", "A", "An"))
 _COMMON = 3
 """A word of more relations than this is a sign of none."""
@@ -55,7 +57,7 @@ class Reading:
     """The sentence's first word where it may be a name, else ""."""
     negated: bool
     pattern: tuple[str, ...]
-    """The sentence's tokens in small letters, an entity's as @ and its number."""
+    """The sentence's tokens in small letters; an entity as @ and its number, a day as # and its digits."""
 
     @property
     def claims(self) -> bool:
@@ -98,17 +100,19 @@ class Lexicon:
     @cached_property
     def signs(self) -> dict[str, frozenset[str]]:
         """Of these words, those that are a sign: of few relations, and not the name of a kind."""
-        said = (*KINDS, "people", "name", "day", "first", "year")
+        said = (*KINDS, "people", "name", "day", "first", "year", "say")
         weak = {root(one) for word in said for one in (word, f"{word}s")}
         return {word: of for word, of in self.tells.items() if len(of) <= _COMMON and word not in weak}
 
     def read(self, sentence: str) -> Reading:
         """What a sentence names and says."""
-        days, text = set(), sentence
-        for found in _DAY.finditer(sentence):
-            days.add(_iso(found))
-            text = text[: found.start()] + " " * (found.end() - found.start()) + text[found.end() :]
-        tokens = _TOKEN.findall(text)
+        days: list[str] = []
+
+        def mark(found: re.Match[str]) -> str:
+            days.append(_iso(found))
+            return f" {_MARK}{len(days) - 1} "
+
+        tokens = _TOKEN.findall(_DAY.sub(mark, sentence.replace(_MARK, "")))
         entities: list[int] = []
         numbers, nouns, words = set[int](), set[str](), set[str]()
         strange, pattern = list[str](), list[str]()
@@ -123,8 +127,12 @@ class Lexicon:
                 pattern.append(f"@{name[1]}")
                 at += name[0]
                 continue
+            if token.startswith(_MARK):
+                pattern.append(f"#{days[int(token[len(_MARK) :])]}")
+                at += 1
+                continue
             low = folded(token)
-            pattern.append(low)
+            pattern.append(low.replace(",", ""))
             negated = negated or low in NEGATIONS
             noun = next(
                 (one for one in self._nouns.get(low, ()) if _same(one[0], tokens[at : at + len(one[0])])),
@@ -163,17 +171,22 @@ class Lexicon:
         return relations()[key].object == "noun" or any(key in known.get(word, ()) for word in words)
 
 
-def turned(relation: WebRelation, pattern: Sequence[str], subject: int, object: int) -> bool:
-    """Whether a sentence says a fact the wrong way round, in the words in which the web tells such facts."""
-    if relation.symmetric:
-        return False
-    ways = [_TEMPLATE.findall(template.lower()) for template in _templates(relation)]
+def claimed(relation: WebRelation, pattern: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Who is said to have a relation to what, in the words in which the web tells such facts.
 
-    def said(one: int, other: int) -> bool:
-        filled = ([{"{s}": f"@{one}", "{o}": f"@{other}"}.get(part, part) for part in way] for way in ways)
-        return any(_holds(pattern, way) for way in filled)
-
-    return said(object, subject) and not said(subject, object)
+    Both as a reading's pattern has them: @12 an entity, #2011-05-07 a day, digits a number.
+    """
+    for template in _templates(relation):
+        way = _TEMPLATE.findall(template.lower())
+        for at in range(len(pattern) - len(way) + 1):
+            slots = {"{s}": "", "{o}": ""}
+            for part, word in zip(way, pattern[at:], strict=False):
+                if part in slots and (word[0] in "@#" or word[0].isdigit()):
+                    slots[part] = word
+                elif part in slots or (part[0] != "{" and part != word):
+                    break
+            else:
+                yield slots["{s}"], slots["{o}"]
 
 
 def _templates(relation: WebRelation) -> tuple[str, ...]:
@@ -182,14 +195,6 @@ def _templates(relation: WebRelation) -> tuple[str, ...]:
     back = [f"{{o}} {done}" for done in (*relation.done, *relation.was_done)]
     # What is said of one side only names the other one inside.
     return (*relation.told, *relation.told_then, *out, *back)
-
-
-def _holds(pattern: Sequence[str], way: Sequence[str]) -> bool:
-    """Whether a sentence has the words of a template next to each other; a slot for a year takes any word."""
-    return any(
-        all(part[0] == "{" or part == word for part, word in zip(way, pattern[at:], strict=False))
-        for at in range(len(pattern) - len(way) + 1)
-    )
 
 
 def _words_of(relation: WebRelation) -> set[str]:

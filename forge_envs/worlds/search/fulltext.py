@@ -63,17 +63,17 @@ class FullTextIndex:
         _check_whole(self.path)
         try:
             told = self._identity()
-        except sqlite3.DatabaseError as error:
+            self.source: str = told["source"]
+            """What it was built of, in the words of whoever built it."""
+            self.digest: str = told["digest"]
+            """32 hex digits of all its pages."""
+            self._pages = int(told["pages"])
+            self._length = float(told["length"])
+            """Characters of a page, on average."""
+        except (sqlite3.DatabaseError, KeyError) as error:
             raise ValueError(
                 f"index {self.path} cannot be read ({error}): it is broken; delete it and build it again"
             ) from None
-        self.source: str = told["source"]
-        """What it was built of, in the words of whoever built it."""
-        self.digest: str = told["digest"]
-        """32 hex digits of all its pages."""
-        self._pages = int(told["pages"])
-        self._length = float(told["length"])
-        """Characters of a page, on average."""
         self._known = functools.lru_cache(_REMEMBERED)(self._search)
 
     def __len__(self) -> int:
@@ -100,12 +100,11 @@ class FullTextIndex:
     @property
     def _db(self) -> sqlite3.Connection:
         """This thread's connection in this process."""
-        owner, db = getattr(self._local, "held", (0, None))
-        if owner == os.getpid():
-            assert db is not None
-            return db
-        if db is not None:
-            self._inherited.append(db)
+        held: tuple[int, sqlite3.Connection] | None = getattr(self._local, "held", None)
+        if held is not None:
+            if held[0] == os.getpid():
+                return held[1]
+            self._inherited.append(held[1])
         address = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
         db = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
         db.execute(f"PRAGMA mmap_size={self.path.stat().st_size + (1 << 20)}")
