@@ -65,8 +65,12 @@ ENVS = {
 itself; a world imports no other world, and nobody imports what makes tasks for one."""
 SHARED = [["worlds", "desk"]]
 """What is no world itself but what several worlds are made of."""
-MADE_OF = {"tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]]}
-"""Published benchmarks are played with the tools of our own worlds."""
+MADE_OF = {
+    "tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]],
+    "agentless": [["worlds", "swe"], ["worlds", "polyglot"]],
+}
+"""Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop take
+the tasks and the judge of one world and the edits of another."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
@@ -91,6 +95,7 @@ LAZY = {
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
     "forge_envs.worlds.tooluse": {"networkx"},
     "forge_envs.worlds.toolfolder": {"networkx", "yaml"},
+    "forge_envs.worlds.agentless": {"swebench"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
 }
 """Libraries of extras, by module or folder, imported only when they are used."""
