@@ -25,7 +25,7 @@ from forge_envs.worlds.agentless.edits import (
     write_edits,
 )
 from forge_envs.worlds.agentless.repository import files_of, texts_of
-from forge_envs.worlds.agentless.script import testable
+from forge_envs.worlds.agentless.script import takes_tests
 from forge_envs.worlds.agentless.wording import FIXER, ROLES, TESTER
 from forge_envs.worlds.agentless.written import WrittenVerdict, judge_written, refuse_file
 from forge_envs.worlds.swe.env import Megabytes, require_tools
@@ -235,7 +235,7 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
     def find(self, task_id: str) -> SweTask:
         """The task of this id, which is its instance_id. Raises TaskError."""
         task = self.tasks.find(task_id)
-        if self.role == TESTER and not testable(task):
+        if self.role == TESTER and not takes_tests(task):
             raise TaskError(f"task {task_id!r} runs no pytest on files that it names: role='fixer' plays it")
         return task
 
@@ -272,7 +272,7 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
         return said, penalties
 
     def _playable(self, ids: Sequence[str]) -> tuple[str, ...]:
-        return tuple(i for i in ids if self.role == FIXER or testable(self.tasks.by_id[i]))
+        return tuple(i for i in ids if self.role == FIXER or takes_tests(self.tasks.by_id[i]))
 
     def _located_by_gold(self, task: SweTask) -> list[str]:
         """Files that gold changes, and for a tester those of the hidden tests before; any, where all are new."""

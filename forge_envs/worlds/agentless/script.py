@@ -17,14 +17,14 @@ from forge_envs.worlds.swe.task import END, START, SweTask
 _HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 
 
-def testable(task: SweTask) -> bool:
+def takes_tests(task: SweTask) -> bool:
     """Whether other tests can be put in place of a task's own: it applies them as a patch, and it runs pytest
     on files or folders that it names."""
     return _patched(task) is not None and _told(task) is not None
 
 
 def with_tests(task: SweTask, path: str, patch: str) -> SweTask:
-    """The task as it is judged by the test file at `path`, which `patch` writes. ValueError if not `testable`."""
+    """The task as it is judged by the test file at `path`, which `patch` writes. ValueError if not `takes_tests`."""
     span, told = _patched(task), _told(task)
     if span is None or told is None:
         raise ValueError(f"task {task.id!r} runs no tests that others could stand in for")
