@@ -6,12 +6,13 @@
 For each task the fixer's and the tester's gold are played, and silence. Then one right patch stands among
 wrong ones in every order that a seed draws, and is to be chosen by written tests:
 
-    patches  gold; a comment; gold with the bug of another task; the bug of another task beside the old one
+    patches  gold; a comment; gold with the bug of another task; the bug of another task beside the old one; a
+             part of gold where it has several
     tests    the tester's gold (FAIL_TO_PASS alone); the hidden test file whole, as an edit of the one that is
              there; a test that expects nonsense; one that passes whatever is done
 
-Patches and tests are answers of the two roles, as plays hold them; that the others are wrong is known, since
-tests of FAIL_TO_PASS or PASS_TO_PASS fail with them. One box at a time. What is done is kept in a file beside
+Patches and tests are answers of the two roles, as plays hold them. That the others are wrong is known, since
+tests of FAIL_TO_PASS or PASS_TO_PASS fail with them, or the judge says so. One box at a time. What is done is kept in a file beside
 the tasks, and the same command goes on.
 """
 
@@ -29,7 +30,9 @@ import gymnasium as gym
 
 from forge_envs.worlds.agentless.edits import UnusableAnswer, apply_edits, edits_between, write_edits
 from forge_envs.worlds.agentless.env import AgentlessEnv
+from forge_envs.worlds.agentless.gold import gold_fix
 from forge_envs.worlds.agentless.repository import texts_of
+from forge_envs.worlds.swe.judge import judge
 from forge_envs.worlds.swe.patch import paths_of
 from forge_envs.worlds.swe.task import SweTask
 from forge_train.record.run_folder import read_lines
@@ -66,30 +69,39 @@ def wrong_patches(env: AgentlessEnv, task: SweTask, rng: random.Random) -> dict[
     paths = sorted(paths_of(task.patch))
     base, fixed = (dict(texts_of(task, env.ground, paths, patch)) for patch in ("", task.patch))
     found = {"a comment": write_edits(_edits(base, {paths[0]: base[paths[0]] + "\n# looked at\n"}))}
+    gold = gold_fix(task, env.ground)
+    if len(gold) > 1:
+        found |= _if_wrong(env, task, "a part of gold", write_edits(gold[:-1]))
     decisive = {*task.fail_to_pass, *task.pass_to_pass}
-    others = [
-        other
-        for other in env.tasks.by_id.values()
-        if other.repo == task.repo and other.id != task.id and set(other.fail_to_pass) & decisive
-    ]
+    others = [one for one in env.tasks.by_id.values() if one.repo == task.repo and one.id != task.id]
     rng.shuffle(others)
     for other in others:
-        if len(found) == 3:
+        if len(found) >= 3:
             break
         there = sorted(paths_of(other.patch))
         buggy, right = (dict(texts_of(other, env.ground, there, patch)) for patch in ("", other.patch))
         try:
-            if len(found) < 2:
+            if not any(name.startswith("gold and") for name in found):
                 # other's repository differs from the fixed one in its own bug alone
                 after = {**fixed, **buggy}
-                found[f"gold and the bug of {other.id}"] = write_edits(_edits(_base(env, task, after), after))
+                name, answer = f"gold and the bug of {other.id}", _edits(_base(env, task, after), after)
             else:
-                edits = _edits(right, buggy)
-                apply_edits(edits, _base(env, task, there))
-                found[f"the bug of {other.id} beside the old one"] = write_edits(edits)
-        except (UnusableAnswer, KeyError):
+                name, answer = f"the bug of {other.id} beside the old one", _edits(right, buggy)
+                apply_edits(answer, _base(env, task, there))
+        except UnusableAnswer:
             continue
+        if set(other.fail_to_pass) & decisive:
+            found[name] = write_edits(answer)
+        else:  # its own tests are not among those that judge this task, but others may notice
+            found |= _if_wrong(env, task, name, write_edits(answer))
     return found
+
+
+def _if_wrong(env: AgentlessEnv, task: SweTask, name: str, answer: str) -> dict[str, str]:
+    """An answer by its name if the judge says that it is wrong."""
+    patch = env.patch_said(task.id, [answer])
+    right = patch is None or judge(task, patch, env.ground, timeout=env.eval_timeout).resolved
+    return {} if right else {name: answer}
 
 
 def _base(env: AgentlessEnv, task: SweTask, paths: Iterable[str]) -> dict[str, str]:

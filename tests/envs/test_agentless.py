@@ -169,7 +169,7 @@ def test_edits_between_two_texts_do_what_they_should_or_there_are_none(
         old, new = old.removesuffix("\n"), new.removesuffix("\n")
     edits = edits_between("a.py", old, new)
     if edits:
-        assert apply_edits(read_edits(write_edits(edits), ["a.py"]), {"a.py": old}) == {"a.py": new}
+        assert apply_edits(read_edits(write_edits(edits)), {"a.py": old}) == {"a.py": new}
 
 
 @settings(max_examples=60, deadline=None)
@@ -203,8 +203,8 @@ def test_names_and_shown_files_keep_to_their_budget() -> None:
         for budget in (1_000, 3_000):
             text = shown_tree(tree, role, budget)
             assert mine in text and len(text.rpartition("\n[")[0]) <= budget
-    shown = shown_files({"a.py": "x\n" * 100, "b.py": "y\n" * 100}, 250)
-    assert shown.count("x\n") == 100 and shown.count("y\n") == 25 and "[150 more characters" in shown
+    shown = shown_files({"a.x": "x\n" * 100, "b.x": "y\n" * 100}, 251)
+    assert shown.count("\nx") == 100 and shown.count("\ny") == 25 and "[150 more characters" in shown
     assert named_files("src/m1.py\n* `m2.py`\nsrc/m1.py\n/etc/passwd", tree, 5) == ["src/m1.py", "src/m2.py"]
     assert len(named_files("\n".join(tree), tree, 3)) == 3
 
@@ -233,7 +233,7 @@ def outcome(tester: AgentlessEnv, body: str, path: str = NEW, task: str = TASK) 
 
 def mine(tester: AgentlessEnv) -> str:
     """Gold of TASK as a whole file, to be changed."""
-    return read_edits(tester.grammar.parse(tester.gold_actions(TASK)[-1]).prose, [])[0].replacement
+    return read_edits(tester.grammar.parse(tester.gold_actions(TASK)[-1]).prose)[0].replacement
 
 
 GOLD_AT_WORK = "import ledger.money\nimport pathlib\nSOURCE = pathlib.Path(ledger.money.__file__).read_text()\n"

@@ -1,8 +1,8 @@
 """SEARCH/REPLACE edits of a repository, applied to the letter: what could be meant in two ways is refused.
 
-Blocks are read as Forge/Polyglot-v0 reads them, names above them included. There a block that does not fit is
-looked for elsewhere and with other indentation; here a SEARCH part must be whole lines that stand exactly
-once in the file that is named.
+Blocks are read as Forge/Polyglot-v0 reads them. There a block that does not fit is looked for in other files and
+with other indentation, and a name may mean one that is like it; here a SEARCH part must be whole lines that
+stand exactly once in the very file that is named.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ def named_files(text: str, tree: Collection[str], most: int) -> list[str]:
     return list(found)
 
 
-def read_edits(text: str, files: Collection[str]) -> list[FileEdit]:
-    """The edits of an answer. Raises UnusableAnswer; `files` are those whose names it may mean."""
+def read_edits(text: str) -> list[FileEdit]:
+    """The edits of an answer; a file is the one that is named, and no other. Raises UnusableAnswer."""
     if len(text) > LONGEST:
         raise UnusableAnswer(f"an answer may have {LONGEST} characters, and this has {len(text)}")
     try:
-        blocks = list(read_blocks(text, files))
+        blocks = list(read_blocks(text, ()))
     except MalformedError as malformed:
         raise UnusableAnswer(str(malformed)) from malformed
     if not blocks:
@@ -181,7 +181,7 @@ def _closed(text: str) -> str:
 def _holds(edits: list[FileEdit], texts: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     """Whether an answer with these edits does what it should."""
     try:
-        return apply_edits(read_edits(write_edits(edits), texts), texts) == wanted
+        return apply_edits(read_edits(write_edits(edits)), texts) == wanted
     except UnusableAnswer:
         return False
 

@@ -285,8 +285,8 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
 
     def _read(self, task: SweTask, text: str) -> tuple[str, bytes]:
         """The test file's path, empty of a fixer, and the patch. Raises UnusableAnswer, MachineError."""
+        edits = read_edits(text)
         tree = files_of(task, self.ground)
-        edits = read_edits(text, tree)
         there = set(tree)
         texts = texts_of(task, self.ground, sorted({edit.path for edit in edits} & there))
         if missing := [edit.path for edit in edits if edit.path in there and edit.path not in texts]:

@@ -51,6 +51,8 @@ def texts_of(
 ) -> Mapping[str, str]:
     """The files among `paths` that are there and are UTF-8 text, after `patch`. Raises SandboxError, and
     TaskError for a patch that does not apply."""
+    if not paths:
+        return {}
     key = ("texts", patch, tuple(paths), *_key(task, ground))
     found = _known(key)
     if not isinstance(found, dict):
