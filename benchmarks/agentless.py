@@ -12,8 +12,8 @@ wrong ones in every order that a seed draws, and is to be chosen by written test
              there; a test that expects nonsense; one that passes whatever is done
 
 Patches and tests are answers of the two roles, as plays hold them. That the others are wrong is known, since
-tests of FAIL_TO_PASS or PASS_TO_PASS fail with them, or the judge says so. One box at a time. What is done is kept in a file beside
-the tasks, and the same command goes on.
+tests of FAIL_TO_PASS or PASS_TO_PASS fail with them, or the judge says so. One box at a time. What is done is
+kept in a file, and the same command goes on.
 """
 
 from __future__ import annotations

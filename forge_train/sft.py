@@ -149,7 +149,7 @@ def trajectories(
 
 
 def learn_text(trajectory: Trajectory, *, after: int = 0) -> None:
-    """Have all tokens of an episode learned but the first `after`, and the first of all, which nothing predicts.
+    """Have all tokens of an episode learned but the first `after` and the very first, which nothing predicts.
 
     What stands before an action counts as part of it, what follows the last as part of that.
     """
@@ -163,7 +163,7 @@ def learn_text(trajectory: Trajectory, *, after: int = 0) -> None:
 
 
 def system_tokens(messages: Sequence[Mapping[str, Any]], renderer: Renderer) -> int:
-    """Tokens at the beginning of an episode that the system's words take, whoever speaks after them; 0 without.
+    """Tokens at the beginning of an episode that the system's words take; 0 where it says none.
 
     Tools are shown in them. What begins the next message in every case counts as theirs.
     """

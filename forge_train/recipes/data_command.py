@@ -14,7 +14,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make it known."""
     one = commands.add_parser(
         "data",
-        help="make training data: first- and higher-order actions, accepted rounds, two modes of thinking, mixtures",
+        help="make training data of pages, stored plays and episodes",
         epilog="The same command goes on where it stopped; report.json tells what was dropped and why.",
     )
     kinds = one.add_subparsers(required=True, metavar="recipe")
@@ -27,26 +27,34 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     by.add_argument("--temperature", type=float, default=1.0, help="of the model")
 
     fas = kinds.add_parser("fas", parents=[common, by], help="of pages: plans with a first call, and answers")
-    fas.add_argument("pages", type=Path, help="JSON lines with address, title, text; or a folder of .md and .txt")
+    fas.add_argument(
+        "pages", type=Path, help="JSON lines with address, title, text; or a folder of .md and .txt"
+    )
     fas.add_argument("--questions", type=int, default=4, help="of each entity, at most")
     fas.add_argument("--distractors", type=int, default=4, help="facts beside those that an answer takes")
     fas.add_argument("--entities", type=int, help="the first ones alone")
     fas.add_argument("--unjudged", action="store_true", help="keep reasoning that the model does not support")
     fas.set_defaults(command=_fas)
 
-    has = kinds.add_parser("has", parents=[common, by], help="of stored plays: choices among actions, a verdict")
+    has = kinds.add_parser(
+        "has", parents=[common, by], help="of stored plays: choices among actions, a verdict"
+    )
     has.add_argument("plays", type=Path, help="the folder of a collection, or its plays.jsonl")
     has.add_argument("--options", type=int, default=3, help="other actions of a choice")
     has.add_argument("--steps", type=int, default=4, help="choices of an episode, at most")
     has.set_defaults(command=_has)
 
     rounds = kinds.add_parser("rounds", parents=[common], help="of plays in rounds: the accepted runs")
-    rounds.add_argument("plays", type=Path, nargs="+", help="folders of collections, those of later rounds last")
+    rounds.add_argument(
+        "plays", type=Path, nargs="+", help="folders of collections, those of later rounds last"
+    )
     rounds.add_argument("--most", type=int, default=1, help="runs of a task")
     rounds.add_argument("--least", type=int, default=2, help="rounds that a run must have")
     rounds.set_defaults(command=_rounds)
 
-    fuse = kinds.add_parser("fuse", parents=[common], help="of two files of episodes: with and without thoughts")
+    fuse = kinds.add_parser(
+        "fuse", parents=[common], help="of two files of episodes: with and without thoughts"
+    )
     fuse.add_argument("thinking", type=Path, help="episodes whose actions think")
     fuse.add_argument("plain", type=Path, help="episodes to be learned without a thought")
     fuse.add_argument("--silent", type=float, default=0.5, help="share of the thinking ones without /think")
@@ -68,7 +76,12 @@ def _fas(args: argparse.Namespace) -> int:
 
     with _told("entities") as progress:
         options: dict[str, Any] = {"questions": args.questions, "distractors": args.distractors}
-        options |= {"entities": args.entities, "longest": args.longest, "seed": args.seed, "progress": progress}
+        options |= {
+            "entities": args.entities,
+            "longest": args.longest,
+            "seed": args.seed,
+            "progress": progress,
+        }
 
         async def work(chat: Any) -> dict[str, Any]:
             if chat is None:
@@ -130,9 +143,7 @@ def _mix(args: argparse.Namespace) -> int:
         if not equals or not name:
             raise ValueError(f"{text!r}: write it as FILE=SHARE, e.g. data/fas=2")
     length = _tokens(args.tokens) if args.tokens else length_of
-    report = mix(
-        shares, args.out, stages=args.stages, again=args.again, seed=args.seed, length=length
-    )
+    report = mix(shares, args.out, stages=args.stages, again=args.again, seed=args.seed, length=length)
     return _show(report, args.out / "stage-1.jsonl")
 
 

@@ -74,7 +74,7 @@ def select(args: argparse.Namespace) -> int:
 
 
 def _tested(args: argparse.Namespace, groups: Any) -> Any:
-    """The groups with what written tests say of their patches; those of which they say nothing are left out."""
+    """The groups with what written tests say of their patches, but those of which they say nothing."""
     from forge_train.selection import self_play
     from forge_train.selection.candidates import read_plays
     from forge_train.show.live import Progress

@@ -1,19 +1,18 @@
-"""Self-play between two roles of a world: what one wrote as patches is tried with what the other wrote as tests.
+"""Self-play between two roles of a world: patches of one are tried with the tests that the other wrote.
 
     plays of a fixer --> patches --+
                                    +--> boxes of the world --> S of every patch (`patch_tests`)
     plays of a tester -> tests ----+
 
 A world takes part if it has two methods, found by shape: `patch_said(task, lines)`, the patch that an agent's
-lines make, and `outcomes(task, patch, tests)`, whether each test of each written file passes on the code as it
-was (None) or with a patch. Nothing of a play's verdict is read. What was run is kept in `tested.jsonl`, so that
-the same command goes on where it stopped.
+lines make, and `outcomes(task, patch, tests)`, whether each test of each written file passes on the code as
+it was (None) or with a patch. Nothing of a play's verdict is read. What was run is kept in `tested.jsonl`, so
+that the same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -153,7 +152,7 @@ def scored(
 
 
 def world_of(plays: Path) -> tuple[World, TriesPatches]:
-    """The world in which plays were collected, open; close it. Raises ValueError for one that tries no patches."""
+    """The world in which plays were collected; close it. Raises ValueError for one that tries no patches."""
     path = plays / "plays.jsonl" if plays.is_dir() else plays
     first: Mapping[str, Any] = next(iter(read_lines(path)), {})
     if "world" not in first:

@@ -15,12 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  # registers the world
-from forge_envs.errors import MachineError, TaskError
+from forge_envs.errors import TaskError
 from forge_envs.testing import check_world
 from forge_envs.worlds.agentless.disguise import disguised
 from forge_envs.worlds.agentless.edits import (
     FileEdit,
-    UnusableAnswer,
     apply_edits,
     edits_between,
     named_files,
@@ -32,7 +31,6 @@ from forge_envs.worlds.agentless.env import AgentlessEnv
 from forge_envs.worlds.agentless.gold import only_tests
 from forge_envs.worlds.agentless.script import takes_tests, with_tests
 from forge_envs.worlds.agentless.wording import drawn, shown_files, shown_tree
-from forge_envs.worlds.agentless.written import judge_written, refuse_file
 from forge_envs.worlds.swe.builtin import builtin_tasks
 from forge_envs.worlds.swe.patch import parts
 from forge_envs.worlds.swe.task import SweTask
@@ -184,7 +182,15 @@ def test_patches_are_what_git_applies(old: str | None, new: str, open_end: bool)
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [(None, "a\n"), (None, ""), ("a\nb", "a\nc"), ("a\n", "a"), ("", "b\n"), ("a\r\nb\r\n", "a\r\nc\r\n"), ("a\n", "")],
+    [
+        (None, "a\n"),
+        (None, ""),
+        ("a\nb", "a\nc"),
+        ("a\n", "a"),
+        ("", "b\n"),
+        ("a\r\nb\r\n", "a\r\nc\r\n"),
+        ("a\n", ""),
+    ],
 )
 def test_git_makes_of_a_patch_what_was_meant(tmp_path: Path, old: str | None, new: str) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
@@ -225,7 +231,9 @@ def test_cents_below_one_keep_their_sign():
 """
 
 
-def outcome(tester: AgentlessEnv, body: str, path: str = NEW, task: str = TASK) -> tuple[float, dict[str, Any], str]:
+def outcome(
+    tester: AgentlessEnv, body: str, path: str = NEW, task: str = TASK
+) -> tuple[float, dict[str, Any], str]:
     _, info = play(tester, MONEY, written(body, path), task=task)
     verdict = tester.playing.verdict
     return info["outcome"], info["parts"], getattr(verdict, "reason", "")
@@ -236,7 +244,9 @@ def mine(tester: AgentlessEnv) -> str:
     return read_edits(tester.grammar.parse(tester.gold_actions(TASK)[-1]).prose)[0].replacement
 
 
-GOLD_AT_WORK = "import ledger.money\nimport pathlib\nSOURCE = pathlib.Path(ledger.money.__file__).read_text()\n"
+GOLD_AT_WORK = (
+    "import ledger.money\nimport pathlib\nSOURCE = pathlib.Path(ledger.money.__file__).read_text()\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -246,8 +256,7 @@ GOLD_AT_WORK = "import ledger.money\nimport pathlib\nSOURCE = pathlib.Path(ledge
         ("\n\nimport nowhere_at_all\n", "no test was run"),
         ("\n\nimport os\nos.abort()\n", "did not end by themselves"),
         (
-            "\n\ndef test_writes():\n    import ledger.money as m\n"
-            "    open(m.__file__, 'a').write('#')\n",
+            "\n\ndef test_writes():\n    import ledger.money as m\n    open(m.__file__, 'a').write('#')\n",
             "written to while the tests ran",
         ),
     ],
@@ -261,7 +270,7 @@ def test_what_earns_nothing_beside_a_good_test(tester: AgentlessEnv, added: str,
     ("body", "reason"),
     [
         ("def test_x():\n    assert True\n", "no test fails on the code as it was"),
-        ("import pytest\n\n@pytest.fixture\ndef a():\n    assert False\n\ndef test_x(a):\n    pass\n", "no test fails"),
+        ("import pytest\n\n@pytest.fixture\ndef a():\n    1 / 0\n\ndef test_x(a):\n    0\n", "no test"),
         ("from ledger.money import of_gold_alone\n\ndef test_x():\n    pass\n", "no test was run"),
         # It knows nothing of the bug: any change of the file makes it pass.
         (
@@ -297,7 +306,10 @@ def test_without_the_guard_the_paper_pays_a_test_that_looks_at_the_text() -> Non
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (written("def test_x():\n    pass\n") + "\n\n" + block(MONEY, "import re\n", "import os\n"), "nothing else"),
+        (
+            written("def test_x():\n    pass\n") + "\n\n" + block(MONEY, "import re\n", "import os\n"),
+            "nothing else",
+        ),
         (block(MONEY, "import re\n", "import os\n"), "no test file"),
         (written("x = 1\n", "tests/conftest.py"), "no test file"),
         (written("x = 1\n", "tests/helpers.py"), "no test file"),
@@ -343,7 +355,8 @@ def test_scripts_take_a_written_file_in_place_of_the_hidden_ones() -> None:
 
 
 def test_only_wanted_tests_are_left() -> None:
-    text = "import a\n\nclass TestA:\n    def test_x(self):\n        pass\n\n    @a.b\n    def test_y(self):\n        pass\n"
+    text = "import a\n\nclass TestA:\n    def test_x(self):\n        pass\n\n"
+    text += "    @a.b\n    def test_y(self):\n        pass\n"
     assert only_tests(text, {"TestA::test_x"}) == text.replace(
         "    @a.b\n    def test_y(self):\n        pass\n", "    pass\n"
     )
@@ -355,7 +368,8 @@ SOURCES = [
     'def f(x):\n    """Doc."""\n    return x\n',
     "def f(x): return x\n",
     "def f(\n    x,\n): return x\n",
-    "class A:\n    @property\n    def f(self):\n        @staticmethod\n        def g():\n            return 1\n        return g\n",
+    "class A:\n    @property\n    def f(self):\n        @a\n        def g():\n            return 1\n"
+    "        return g\n",
     "async def f():\n\tyield 1\n",
     "def f():\n    return locals()\n",
     "def f():\n    '''only a doc'''\n",
@@ -384,7 +398,9 @@ def test_a_disguise_does_the_same_as_a_whole_module() -> None:
     check += "exec(compile(sys.stdin.read(), 'd', 'exec'), m.__dict__); "
     check += "print(list(m.unified_diff(['a'], ['b'])), m.SequenceMatcher(None, 'abcd', 'bcde').ratio())"
     told = [
-        subprocess.run([sys.executable, "-c", check], input=code, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", check], input=code, capture_output=True, text=True, check=True
+        ).stdout
         for code in (source, text)
     ]
     assert told[0] == told[1] and "0.75" in told[0]
@@ -396,7 +412,9 @@ def test_a_disguise_does_the_same_as_a_whole_module() -> None:
 def test_outcomes_of_written_files_tell_patches_apart(fixer: AgentlessEnv, tester: AgentlessEnv) -> None:
     right = fixer.patch_said(TASK, fixer.gold_actions(TASK))
     wrong = fixer.patch_said(TASK, [block(MONEY, "import re\n", "import re  # as before\n")])
-    assert right and wrong and fixer.patch_said(TASK, ["Done."]) is None and fixer.patch_said(TASK, []) is None
+    assert (
+        right and wrong and fixer.patch_said(TASK, ["Done."]) is None and fixer.patch_said(TASK, []) is None
+    )
     gold = tester.patch_said(TASK, tester.gold_actions(TASK))
     ends = tester.patch_said(TASK, [written("import os\nos.abort()\n", "tests/test_ends.py")])
     assert gold and ends

@@ -69,8 +69,8 @@ MADE_OF = {
     "tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]],
     "agentless": [["worlds", "swe"], ["worlds", "polyglot"]],
 }
-"""Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop take
-the tasks and the judge of one world and the edits of another."""
+"""Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop
+take the tasks and the judge of one world and the edits of another."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 

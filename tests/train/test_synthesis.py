@@ -48,8 +48,12 @@ def pages() -> list[SourcePage]:
             f"{name} founded [{firm}](firms/{i}) with {i + 2} friends.\n\n| a | table of {name} |\n"
         )
         found.append(SourcePage(f"people/{i}", name, text))
-        found.append(SourcePage(f"firms/{i}", firm, f"{firm} makes {['lamps', 'kites', 'bells'][i % 3]} of type {i}."))
-    return found + [SourcePage(f"towns/{i}", town, f"{town} lies on river number {i}.") for i, town in enumerate(TOWNS)]
+        found.append(
+            SourcePage(f"firms/{i}", firm, f"{firm} makes {['lamps', 'kites', 'bells'][i % 3]} of type {i}.")
+        )
+    return found + [
+        SourcePage(f"towns/{i}", town, f"{town} lies on river number {i}.") for i, town in enumerate(TOWNS)
+    ]
 
 
 def written(folder: Path) -> Path:
@@ -82,7 +86,11 @@ def test_a_memory_holds_statements_by_entity_and_no_tables() -> None:
 
 
 def test_sentences_end_where_they_end() -> None:
-    assert sentences("One is here. Two\nis there!\n\n## No\n\n- Three. four.") == ["One is here.", "Two\nis there!", "Three. four."]
+    assert sentences("One is here. Two\nis there!\n\n## No\n\n- Three. four.") == [
+        "One is here.",
+        "Two\nis there!",
+        "Three. four.",
+    ]
 
 
 def test_every_question_has_one_answer_which_it_does_not_tell() -> None:
@@ -141,7 +149,10 @@ def test_a_folder_of_files_is_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "one.md").write_text("# Ana\n\nAna was here.")
     (tmp_path / "two_words.txt").write_text("Text.")
-    assert [(p.address, p.title) for p in read_pages(tmp_path)] == [("a/one.md", "Ana"), ("two_words.txt", "two words")]
+    assert [(p.address, p.title) for p in read_pages(tmp_path)] == [
+        ("a/one.md", "Ana"),
+        ("two_words.txt", "two words"),
+    ]
 
 
 # -- first-order actions --------------------------------------------------------------------------
@@ -162,7 +173,9 @@ def test_first_order_actions_are_true_and_resumable(tmp_path: Path) -> None:
         else:
             assert answer["content"].endswith(f"Answer: {sample['entity']}")
             given = sample["messages"][1]["content"].partition("Known facts:\n")[2].splitlines()
-            told = [given[int(n) - 1].partition(". ")[2] for n in re.findall(r"[Ff]act (\d+)", answer["content"])]
+            told = [
+                given[int(n) - 1].partition(". ")[2] for n in re.findall(r"[Ff]act (\d+)", answer["content"])
+            ]
             assert told and any(sample["entity"] in dict(facts[text].names) for text in told)
     again = tmp_path / "again"
     asyncio.run(first_order(path, again, questions=3, seed=1, entities=4))  # as if killed
@@ -199,9 +212,8 @@ def test_a_model_behind_an_endpoint_writes(tmp_path: Path, capsys: pytest.Captur
     def answer(request: Mapping[str, Any]) -> str:
         rules, text = (message["content"] for message in request["messages"])
         if '"query"' in rules:
-            return 'So: {"analysis": "I look for what few pages say.", "query": "%s"}' % " ".join(
-                re.findall(r"[a-z]{4,}|\d+", text.splitlines()[-1])
-            )
+            query = " ".join(re.findall(r"[a-z]{4,}|\d+", text.splitlines()[-1]))
+            return "So: " + json.dumps({"analysis": "I look for what few pages say.", "query": query})
         if '"supported"' in rules:
             return json.dumps({"supported": "1940" not in text})
         names = [name for name in [*NAMES, *TOWNS] if name in text.partition("Facts:")[2]]
@@ -221,11 +233,23 @@ def test_a_model_behind_an_endpoint_writes(tmp_path: Path, capsys: pytest.Captur
 # -- higher-order actions -------------------------------------------------------------------------
 
 
-def play(task: str, repetition: int, actions: Sequence[str], outcome: float = 1.0, **more: Any) -> dict[str, Any]:
+def play(
+    task: str, repetition: int, actions: Sequence[str], outcome: float = 1.0, **more: Any
+) -> dict[str, Any]:
     messages: list[dict[str, Any]] = [{"role": "system", "content": "S"}, {"role": "user", "content": task}]
     for number, action in enumerate(actions):
-        messages += [{"role": "assistant", "content": action}, {"role": "tool", "name": "t", "content": f"R{number}"}]
-    base = {"task": task, "repetition": repetition, "world": "w", "outcome": outcome, "error": None, "graded": True}
+        messages += [
+            {"role": "assistant", "content": action},
+            {"role": "tool", "name": "t", "content": f"R{number}"},
+        ]
+    base = {
+        "task": task,
+        "repetition": repetition,
+        "world": "w",
+        "outcome": outcome,
+        "error": None,
+        "graded": True,
+    }
     return base | {"ending": "terminated", "opening": 2, "messages": messages} | more
 
 
@@ -249,7 +273,6 @@ def test_higher_order_actions_hide_the_real_one_and_end_with_the_verdict(tmp_pat
             options = re.findall(r"Option \d+:\n(\S+)", now["content"])
             number = int(re.search(r"I will choose option (\d)\.", now["content"])[1])  # type: ignore[index]
             assert len(set(options)) == 4 and options[number - 1] == before["content"]
-            assert all(option[0] in ("acab"[:2] if before["content"][0] in "ac" else "bd") for option in options) or True
             places.add(number)
         wanted = "Correct" if one["outcome"] == 1.0 else "Incorrect"
         assert sample["messages"][-1]["content"] == f"My decision is {wanted}."
@@ -282,7 +305,9 @@ def test_other_actions_of_a_model_are_different_ones(tmp_path: Path) -> None:
         return next(said)
 
     report = asyncio.run(
-        higher_order(stored(tmp_path / "p", [play("t", 0, ["a"])]), tmp_path / "o", options=2, by="m", sample=sample)
+        higher_order(
+            stored(tmp_path / "p", [play("t", 0, ["a"])]), tmp_path / "o", options=2, by="m", sample=sample
+        )
     )
     text = samples(tmp_path / "o")[0]["messages"][2]["content"]
     assert report["kept"] == 1 and sorted(re.findall(r"Option \d:\n(\w)", text)) == ["a", "b", "c"]
@@ -295,7 +320,11 @@ def run_of(task: str, repetition: int, rounds: int = 3, **more: Any) -> dict[str
     lesson: list[dict[str, Any]] = [{"role": "user", "content": task}]
     for number in range(rounds):
         lesson.append(
-            {"role": "assistant", "content": f"<report>{task} {number}</report>Look {number}", "sampled": True}
+            {
+                "role": "assistant",
+                "content": f"<report>{task} {number}</report>Look {number}",
+                "sampled": True,
+            }
         )
         if number < rounds - 1:
             lesson.append({"role": "user", "content": f"Heard {number}"})
@@ -344,7 +373,9 @@ def lines(path: Path, *answers: str, asked: str = "Q") -> Path:
 
 
 def test_modes_are_fused_with_an_empty_block_and_words_at_the_end(tmp_path: Path) -> None:
-    thinking = lines(tmp_path / "a.jsonl", *[f"<think>\nHm {i}.\n</think>\n\nYes {i}." for i in range(40)], "No thought.")
+    thinking = lines(
+        tmp_path / "a.jsonl", *[f"<think>\nHm {i}.\n</think>\n\nYes {i}." for i in range(40)], "No thought."
+    )
     plain = lines(tmp_path / "b.jsonl", "<think>\nGone.\n</think>\n\nNo.", "Plain.", "<think>open", asked="P")
     report = fuse(thinking, plain, tmp_path / "o", silent=0.5)
     kinds = report["kinds"]
@@ -388,7 +419,10 @@ def test_a_thought_is_split_from_what_is_said(thought: str, rest: str) -> None:
 
 def sized(path: Path, sizes: Sequence[int]) -> str:
     rows = [
-        {"kind": path.stem, "messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "x" * (n - 4)}]}
+        {
+            "kind": path.stem,
+            "messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "x" * (n - 4)}],
+        }
         for n in sizes
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -410,13 +444,17 @@ def test_a_mixture_keeps_shares_and_lengths(
     assert report["dropped"]["longer than the last stage"] == sum(n > 50 for n in one + two)
     low = 0
     for number, high in enumerate((30, 50), 1):
-        rows = [json.loads(line) for line in (folder / "o" / f"stage-{number}.jsonl").read_text().splitlines()]
+        rows = [
+            json.loads(line) for line in (folder / "o" / f"stage-{number}.jsonl").read_text().splitlines()
+        ]
         assert all(low < length_of(row) <= high for row in rows)
         fresh = [[n for n in sizes if low < n <= high] for sizes in (one, two)]
         sums = [sum(length_of(row) for row in rows if row["kind"] == kind) for kind in "ab"]
         if all(fresh):
             unit = min(sum(fresh[0]) / share, sum(fresh[1]))
-            assert unit * share - high < sums[0] <= unit * share + 1e-6 and unit - high < sums[1] <= unit + 1e-6
+            assert (
+                unit * share - high < sums[0] <= unit * share + 1e-6 and unit - high < sums[1] <= unit + 1e-6
+            )
         low = high
 
 
@@ -426,7 +464,7 @@ def test_later_stages_see_short_samples_again(tmp_path: Path) -> None:
     first, second = report["stages"]
     assert first["length"] == 500 and second["length"] == pytest.approx(500 / 0.8, abs=10)
     for wrong in ({"stages": [20, 20]}, {"stages": []}, {"stages": [9], "again": 1.0}):
-        with pytest.raises(ValueError, match="stages|again"):
+        with pytest.raises(ValueError, match=r"stages|again"):
             mix({source: 1.0}, tmp_path / "p", **wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="shares"):
         mix({source: 0.0}, tmp_path / "p", stages=[9])
@@ -474,7 +512,9 @@ def test_all_text_is_learned_as_a_language_model_learns_it(learn: str) -> None:
     expected = model(ids, labels=targets).loss.item()
     for micro in (10_000, 16):
         learner = Learner(qwen3_of(tokenizer), OptimConfig(grad_clip=1e9, micro_tokens=micro))
-        stats = learner.update([trajectory, trajectory], [[1.0] * len(plain.versions)] * 2, LossConfig(objective="nll"))
+        stats = learner.update(
+            [trajectory, trajectory], [[1.0] * len(plain.versions)] * 2, LossConfig(objective="nll")
+        )
         assert stats["loss"] == pytest.approx(expected, abs=1e-4)
 
 

@@ -1,8 +1,8 @@
 """SEARCH/REPLACE edits of a repository, applied to the letter: what could be meant in two ways is refused.
 
-Blocks are read as Forge/Polyglot-v0 reads them. There a block that does not fit is looked for in other files and
-with other indentation, and a name may mean one that is like it; here a SEARCH part must be whole lines that
-stand exactly once in the very file that is named.
+Blocks are read as Forge/Polyglot-v0 reads them. There a block that does not fit is looked for in other files
+and with other indentation, and a name may mean one that is like it; here a SEARCH part must be whole lines
+that stand exactly once in the very file that is named.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _replaced(old: str, edit: FileEdit, where: str) -> str:
         raise UnusableAnswer(f"{where}: its SEARCH part does not stand in the file{hint}")
     if whole.find(wanted, at + 1) >= 0:
         raise UnusableAnswer(
-            f"{where}: its SEARCH part stands in the file more than once; add lines around it until it is unique"
+            f"{where}: its SEARCH part stands in the file more than once; add lines around it"
         )
     new = (whole[:at] + "\n" + edit.replacement + whole[at + len(wanted) :])[1:]
     if open_end:
@@ -145,9 +145,7 @@ def write_edits(edits: Collection[FileEdit]) -> str:
 
 def _written(edit: FileEdit) -> str:
     search, new = wrap(edit.search, edit.path), wrap(edit.replacement, edit.path)
-    return (
-        f"{FENCE}python\n### {edit.path}\n<<<<<<< SEARCH\n{search}=======\n{new}>>>>>>> REPLACE\n{FENCE}"
-    )
+    return f"{FENCE}python\n### {edit.path}\n<<<<<<< SEARCH\n{search}=======\n{new}>>>>>>> REPLACE\n{FENCE}"
 
 
 def edits_between(path: str, old: str | None, new: str) -> list[FileEdit]:

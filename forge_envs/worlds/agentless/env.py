@@ -1,4 +1,4 @@
-"""Forge/Agentless-v0: two roles without an agent loop over the tasks of Forge/SWE-v0, one mends, one tests."""
+"""Forge/Agentless-v0: two roles without an agent loop over the tasks of Forge/SWE-v0."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
 
     ## Rewards
 
-    The outcome, 0 or 1, when the episode ends, plus `turn_weight` times each turn's reward. A fixer earns 1 if
-    its patch resolves the task, judged as Forge/SWE-v0 judges it. A tester earns 1 if its one test file has a
-    test that fails on the code as it was when it is called, and if with gold all its tests pass; with `guard`
-    both must come out the same when the code is rewritten to do the same. Edits that do not fit earn 0. A
-    turn's reward is less a penalty for an answer that could not be used.
+    The outcome, 0 or 1, when the episode ends, plus `turn_weight` times each turn's reward. A fixer earns 1
+    if its patch resolves the task, judged as Forge/SWE-v0 judges it. A tester earns 1 if its one test file
+    has a test that fails on the code as it was when it is called, and if with gold all its tests pass; with
+    `guard` both must come out the same when the code is rewritten to do the same. Edits that do not fit earn
+    0. A turn's reward is a penalty for an answer that could not be used, or nothing.
 
     ## Starting State
 
@@ -92,8 +92,8 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
     ## Arguments
 
     - `role`: "fixer" mends the code, "tester" writes a test that shows what is wrong with it.
-    - `source`, `split`, `sandbox`: where tasks come from and run, as in Forge/SWE-v0. A tester's are those whose
-      evaluation script applies hidden tests as a patch and runs pytest on files that it names.
+    - `source`, `split`, `sandbox`: where tasks come from and run, as in Forge/SWE-v0. A tester's are those
+      whose evaluation script applies hidden tests as a patch and runs pytest on files that it names.
     - `localised`: skip the first question and show the files that gold changes, as where Kimi-Dev trains the
       second answer alone.
     - `files`: how many files may be named.
@@ -247,16 +247,14 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
     # -- for selection among plays ---------------------------------------------------------------------
 
     def patch_said(self, task_id: str, said: Sequence[str]) -> bytes | None:
-        """The patch that the last of an agent's lines makes in this role; None if none. Raises MachineError."""
+        """The patch that the last of an agent's lines makes; None if none. Raises MachineError."""
         prose = self.grammar.parse(said[-1]).prose if said else ""
         try:
             return self._read(self.find(task_id), prose)[1]
         except UnusableAnswer:
             return None
 
-    def outcomes(
-        self, task_id: str, patch: bytes | None, tests: Sequence[bytes]
-    ) -> list[dict[str, bool]]:
+    def outcomes(self, task_id: str, patch: bytes | None, tests: Sequence[bytes]) -> list[dict[str, bool]]:
         """Whether each test of written files passes on the code as it was (None), or with a patch; {} of a
         file that cannot be run. Raises MachineError."""
         return trial.outcomes(self.find(task_id), patch, tests, self.ground, timeout=self.eval_timeout)
@@ -275,7 +273,7 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
         return tuple(i for i in ids if self.role == FIXER or takes_tests(self.tasks.by_id[i]))
 
     def _located_by_gold(self, task: SweTask) -> list[str]:
-        """Files that gold changes, and for a tester those of the hidden tests before; any, where all are new."""
+        """Files that gold changes, for a tester those of hidden tests too; any, where all are new."""
         tree = files_of(task, self.ground)
         wanted = paths_of(task.patch) | (paths_of(task.test_patch) if self.role == TESTER else set())
         return [path for path in tree if path in wanted][: self.files] or list(tree[:1])

@@ -76,8 +76,9 @@ def _unwanted(node: ast.AST, inside: str, wanted: set[str]) -> list[tuple[int, i
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             found += _unwanted(child, f"{inside}{child.name}::", wanted)
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and child.name.startswith("test"):
-            if f"{inside}{child.name}" not in wanted:
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
-                found.append((first, child.end_lineno or child.lineno, " " * child.col_offset))
+        elif not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        elif child.name.startswith("test") and f"{inside}{child.name}" not in wanted:
+            first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+            found.append((first, child.end_lineno or child.lineno, " " * child.col_offset))
     return found

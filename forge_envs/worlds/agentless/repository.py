@@ -46,9 +46,7 @@ def files_of(task: SweTask, ground: Ground) -> tuple[str, ...]:
     return found
 
 
-def texts_of(
-    task: SweTask, ground: Ground, paths: Collection[str], patch: str = ""
-) -> Mapping[str, str]:
+def texts_of(task: SweTask, ground: Ground, paths: Collection[str], patch: str = "") -> Mapping[str, str]:
     """The files among `paths` that are there and are UTF-8 text, after `patch`. Raises SandboxError, and
     TaskError for a patch that does not apply."""
     if not paths:

@@ -24,7 +24,7 @@ def takes_tests(task: SweTask) -> bool:
 
 
 def with_tests(task: SweTask, path: str, patch: str) -> SweTask:
-    """The task as it is judged by the test file at `path`, which `patch` writes. ValueError if not `takes_tests`."""
+    """The task, judged by the test file at `path`, which `patch` writes. ValueError if not `takes_tests`."""
     span, told = _patched(task), _told(task)
     if span is None or told is None:
         raise ValueError(f"task {task.id!r} runs no tests that others could stand in for")

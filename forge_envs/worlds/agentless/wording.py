@@ -15,7 +15,7 @@ SYSTEM = {
     FIXER: "You mend the code of a repository so that it does what an issue asks for. Hidden tests judge it.",
     TESTER: (
         "You write a test for an issue in a repository. It must fail on the code as it is, because of what "
-        "the issue reports, and pass once that is mended. You see neither the fix nor the tests that judge it."
+        "the issue reports, and pass once that is mended. You do not see the fix."
     ),
 }
 WHICH = {
@@ -42,8 +42,8 @@ WHAT = {
     TESTER: (
         "Answer with edits that add the test to one test file, new or there already; its name is like "
         "test_x.py. The code stays as it is. The test is run by pytest, which calls it: what cannot be "
-        "imported shows nothing. It must come out the same whenever it is run, and ask what the code does, not "
-        "how it is written."
+        "imported shows nothing. It must come out the same whenever it is run, and ask what the code does, "
+        "not how it is written."
     ),
 }
 SILENT = "Nothing was said."
@@ -57,8 +57,8 @@ def issue(task: SweTask) -> str:
 def locate(task: SweTask, role: str, tree: Sequence[str], most: int, budget: int) -> str:
     """The first question: the issue, the repository's files, and which of them matter."""
     return (
-        f"{issue(task)}\n\nFiles of the repository:\n\n{shown_tree(tree, role, budget)}\n\n{WHICH[role]} Answer "
-        f"with at most {most} paths, the most important first, one a line between fences:\n\n"
+        f"{issue(task)}\n\nFiles of the repository:\n\n{shown_tree(tree, role, budget)}\n\n{WHICH[role]} "
+        f"Answer with at most {most} paths, the most important first, one a line between fences:\n\n"
         "```\npath/one.py\npath/two.py\n```"
     )
 

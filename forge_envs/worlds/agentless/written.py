@@ -95,8 +95,8 @@ def refuse_file(changed: Mapping[str, str], tree: Collection[str], task: SweTask
         raise UnusableAnswer(f"{path} is no Python: {error}") from error
     if found := _FORBIDDEN.search(text):
         raise UnusableAnswer(
-            f"{path} says {found[0]!r}: a test asks what the code does; it neither ends the process nor looks "
-            "at how the code is written"
+            f"{path} says {found[0]!r}: a test asks what the code does; it neither ends the process nor "
+            "looks at how the code is written"
         )
     return path
 
@@ -174,7 +174,7 @@ def disguise(site: Site, task: SweTask) -> None:
 
 
 def run_tests(site: Site, trial: SweTask, timeout: float) -> dict[str, str] | str:
-    """Status of every test of a written file in this box; or why the run does not count. Raises SandboxError."""
+    """Status of every test of a written file; or why the run does not count. Raises SandboxError."""
     stage = Stage(trial, site)
     stage.prepare(timeout)
     ran = stage.watched(NO_CANARIES, timeout)

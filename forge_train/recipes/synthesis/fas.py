@@ -3,9 +3,9 @@
     memory --> K different questions of an entity --+--> planning action: analysis, and the first call
                                                     +--> reasoning action: an answer in two steps, facts given
 
-Without a model, questions, plans and answers are templates over what pages say. With one (`--by`) it writes
-them; either way they pass the same checks: one entity fits, the answer is not given away, the first call finds
-a page that is needed, the reasoning comes to the answer. Nobody judges with a model unless `--by` is told.
+Without a model, plans and answers are templates over what pages say. With one (`--by`) it writes them; either
+way they pass the same checks: one entity fits, the answer is not given away, the first call finds a page that
+is needed, the reasoning comes to the answer. With a model it also judges whether the reasoning is supported.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_train.play.encoding import Message
-from forge_train.record.run_folder import write_atomic
 from forge_train.recipes.synthesis.memory import Fact, Finder, as_lines, memory_of, read_pages, words
 from forge_train.recipes.synthesis.questions import BLANK, Asked, Memory, fault_of
 from forge_train.recipes.synthesis.shelf import Line, Made, Shelf, episode
+from forge_train.record.run_folder import write_atomic
 from forge_train.seeds import derive_seed
 
 SYSTEM = "You answer questions with the help of a search over pages."
@@ -81,8 +81,8 @@ async def first_order(
     facts = memory_of(found)
     if not facts:
         raise ValueError(
-            f"{pages}: no sentence names the entity of a page; titles must be names that pages say in full, or "
-            "link to as [words](address)"
+            f"{pages}: no sentence names the entity of a page; titles must be names that pages say in full, "
+            "or link to as [words](address)"
         )
     settings = {"recipe": "fas", "pages": str(pages), "questions": questions, "distractors": distractors}
     shelf = Shelf(out, {**settings, "seed": seed, "by": by}, longest=longest)
@@ -178,7 +178,7 @@ def templates(finder: Finder) -> Writer:
             aim = f"Two names are not known. I find first whom the second line tells of, then who is {BLANK}."
             steps = (
                 f"Fact {numbers[1]} is the second line: it tells of {asked.middle}.",
-                f"With {asked.middle} in its place the first line is fact {numbers[0]}, so {BLANK} is {asked.answer}.",
+                f"With {asked.middle} in it the first line is fact {numbers[0]}: {BLANK} is {asked.answer}.",
             )
         else:
             count = "one line" if len(numbers) == 1 else "two lines"

@@ -3,8 +3,8 @@
     /think      thoughts as they were, between <think> and </think>
     /no_think   the same form with an empty block: <think>, a blank line, </think>
 
-The word stands at the end of a user's message, and an action follows the last that was said before it. Thinking
-is what a model does unless told, so a share of the thinking samples does without the word.
+The word stands at the end of a user's message, and an action follows the last that was said before it.
+Thinking is what a model does unless told, so a share of the thinking samples does without the word.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_train.record.run_folder import read_lines
 from forge_train.recipes.synthesis.shelf import Line, Made, Shelf, episode
+from forge_train.record.run_folder import read_lines
 from forge_train.seeds import derive_seed
 
 THINK, NO_THINK = "/think", "/no_think"
@@ -36,14 +36,16 @@ def fuse(
 ) -> dict[str, Any]:
     """Write the samples of both modes and return the filter report.
 
-    `thinking` and `plain` are files of episodes, or folders with `episodes.jsonl`; `silent` is the share of the
-    thinking ones without the word. Raises ValueError for files without episodes.
+    `thinking` and `plain` are files of episodes, or folders with `episodes.jsonl`; `silent` is the share
+    of the thinking ones without the word. Raises ValueError for files without episodes.
     """
     if not 0 <= silent <= 1:
         raise ValueError(f"silent={silent}: it is a share, from 0 to 1")
     shelf = Shelf(out, _settings(thinking, plain, silent, seed), longest=longest)
     keys = []
-    work = [(THINK, line) for line in episodes_of(thinking)] + [(NO_THINK, line) for line in episodes_of(plain)]
+    work = [(THINK, line) for line in episodes_of(thinking)] + [
+        (NO_THINK, line) for line in episodes_of(plain)
+    ]
     for number, (mode, line) in enumerate(work):
         key = f"{mode}/{number}"
         keys.append(key)
@@ -63,7 +65,9 @@ def episodes_of(path: Path) -> list[Line]:
     file = path / "episodes.jsonl" if path.is_dir() else path
     found = read_lines(file)
     if not found or not all(isinstance(line.get("messages"), list) for line in found):
-        raise ValueError(f'{file} holds no episodes: each line needs {{"messages": [{{"role", "content"}}, …]}}')
+        raise ValueError(
+            f'{file} holds no episodes: each line needs {{"messages": [{{"role", "content"}}, …]}}'
+        )
     return found
 
 

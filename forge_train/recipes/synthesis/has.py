@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_train.record.run_folder import read_lines
 from forge_train.recipes.synthesis.shelf import Line, Made, Shelf, episode
+from forge_train.record.run_folder import read_lines
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import SUCCESS
 
@@ -49,7 +49,14 @@ async def higher_order(
     stored = read_lines(path)
     if not stored:
         raise ValueError(f"{path} holds no plays: forge-train collect makes some")
-    settings = {"recipe": "has", "plays": str(plays), "options": options, "steps": steps, "seed": seed, "by": by}
+    settings = {
+        "recipe": "has",
+        "plays": str(plays),
+        "options": options,
+        "steps": steps,
+        "seed": seed,
+        "by": by,
+    }
     shelf = Shelf(out, settings, longest=longest)
     others = _by_step(stored)
     keys = []
@@ -65,9 +72,7 @@ async def higher_order(
 
 def actions_of(play: Mapping[str, Any]) -> list[int]:
     """Where in a play's messages its actions stand."""
-    return [
-        i for i, m in enumerate(play["messages"]) if i >= play["opening"] and m["role"] == "assistant"
-    ]
+    return [i for i, m in enumerate(play["messages"]) if i >= play["opening"] and m["role"] == "assistant"]
 
 
 def _by_step(stored: Sequence[Mapping[str, Any]]) -> dict[int, list[tuple[str, str]]]:

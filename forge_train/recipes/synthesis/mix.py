@@ -1,7 +1,7 @@
 """The mixture of several files of samples, in stages of context length (AgentFounder: 32k, then 128k).
 
 A sample is in the first stage that it fits into; so the second holds the long ones, and of the others as many
-as keep the shares (`again`). Each stage is a file of its own: train one run on the first and begin another with
+are asked for (`again`). Each stage is a file of its own: train one run on the first, and begin another with
 its weights.
 """
 
@@ -32,9 +32,9 @@ def mix(
 ) -> dict[str, Any]:
     """Write `stage-1.jsonl` and so on, and return the report, which `report.json` keeps.
 
-    `sources`: paths of episodes and their shares of a stage, by length; of each the largest part is taken with
-    which the shares hold. `stages`: the longest sample of each; `again`: of the later stages the share, by
-    length, that short samples have. Raises ValueError for shares and stages that make no sense.
+    `sources`: paths of episodes and their shares of a stage, by length; of each the largest part is taken
+    with which the shares hold. `stages`: the longest sample of each; `again`: of the later stages the share,
+    by length, that short samples have. Raises ValueError for shares and stages that make no sense.
     """
     if not sources or any(share <= 0 for share in sources.values()):
         raise ValueError(f"shares {dict(sources)}: name files, each with a share above 0, e.g. fas=2 has=1")

@@ -1,4 +1,4 @@
-"""Questions about the entities of a memory, by templates: what is said of somebody, with the name left out."""
+"""Questions about the entities of a memory: what is said of somebody, with the name left out."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Memory:
         return set.intersection(*(self._fits.get(clue, set()) for clue in clues))
 
     def questions(self, entity: str, rng: random.Random) -> Iterator[Asked]:
-        """Different questions whose answer is this entity, in random order: K questions a memory, not K answers a
-        question."""
+        """Different questions whose answer is this entity, in random order: K questions a memory, not K
+        answers a question."""
         known = list(self.facts[entity])
         found = [self._one(entity, fact) for fact in known]
         found += [self._two(entity, a, b) for i, a in enumerate(known) for b in known[i + 1 :]]
@@ -65,7 +65,8 @@ class Memory:
     def _bridge(self, entity: str, fact: Fact, other: str, about: Fact) -> Asked:
         first = Fact(fact.without(other, OTHER), fact.names, fact.page).without(entity, BLANK)
         second = about.without(other, OTHER)
-        text = f"Who or what is {BLANK}? It is named with {OTHER}, which the second line tells of.\n{first}\n{second}"
+        lead = f"Who or what is {BLANK}? It is named with {OTHER}, which the second line tells of."
+        text = f"{lead}\n{first}\n{second}"
         return Asked(text, entity, "bridge", (fact, about), (first, second), other)
 
 

@@ -1,10 +1,10 @@
 """RFT for IterResearch (WebResearcher, arXiv 2509.13309): the accepted runs of one or several collections.
 
-    loss = - sum_j log p(r_j | s_{j-1}),   s_{j-1} = (question, report_{j-1}, action_{j-1} and what came of it)
+    loss = - sum_j log p(r_j | s_{j-1}),  s_{j-1} = (question, report_{j-1}, action_{j-1}, what came of it)
 
 over the runs whose answer matched exactly. A run is a play that was collected under `context.kind =
-"iterresearch"`; what it was shown and wrote stands in it as `lesson`. `sft` under the same [context] makes of it
-one segment a round, in which that round's words alone are learned, so each r_j counts once.
+"iterresearch"`; what it was shown and wrote stands in it as `lesson`. `sft` under the same [context] makes of
+it one segment a round, in which that round's words alone are learned, so each r_j counts once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def accepted_rounds(
     progress: Callable[[int], None] = lambda total: None,
 ) -> dict[str, Any]:
     """Write the accepted runs, at most `most` of a task and only those of `least` rounds or more; return the
-    filter report. Of later rounds of rejection sampling the collections are given after those of earlier ones.
+    filter report. Collections of later rounds of rejection sampling are given after those of earlier ones.
 
     Raises ValueError for files without plays and for a folder of other settings.
     """

@@ -1,4 +1,4 @@
-"""Who writes in a person's stead: a model behind a chat endpoint, asked for plans, answers and other actions."""
+"""Who writes in a person's stead: a model behind a chat endpoint."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from forge_train.recipes.synthesis.memory import Fact
 from forge_train.recipes.synthesis.questions import Asked
 
 _JSON = re.compile(r"\{.*\}", re.DOTALL)
-PLAN = """You are shown a question. You can search pages by words, but have not searched yet, and you must not \
-guess the answer. Say in a few sentences what is asked for, what has to be found first and why, and give the \
-words of your first search.
+PLAN = """You are shown a question. You can search pages by words, but have not searched yet, and you must \
+not guess the answer. Say in a few sentences what is asked for, what has to be found first and why, and give \
+the words of your first search.
 
 Answer with one JSON object and nothing else: {"analysis": "...", "query": "..."}"""
-REASON = """You are shown a question and facts, of which some have nothing to do with it. Answer in two steps: \
-first say which facts matter and what follows from them, then draw the conclusion. The answer is a name as it \
-stands in the facts.
+REASON = """You are shown a question and facts, of which some have nothing to do with it. Answer in two \
+steps: first say which facts matter and what follows from them, then draw the conclusion. The answer is a \
+name as it stands in the facts.
 
 Answer with one JSON object and nothing else: {"first": "...", "second": "...", "answer": "..."}"""
-JUDGE = """You are shown a question, its right answer, and somebody's reasoning. Is every step of the reasoning \
-supported by the facts that are given, with nothing made up?
+JUDGE = """You are shown a question, its right answer, and somebody's reasoning. Is every step of the \
+reasoning supported by the facts that are given, with nothing made up?
 
 Answer with one JSON object and nothing else: {"supported": true or false}"""
 
 
 class ModelWriter:
-    """Drafts of a model; with `judged`, those alone whose reasoning it finds supported (rejection sampling)."""
+    """Drafts of a model; with `judged`, only those whose reasoning it finds supported."""
 
     def __init__(self, chat: ChatPlayer, *, judged: bool = True) -> None:
         self.chat = chat
@@ -46,7 +46,8 @@ class ModelWriter:
         if plan is None or found is None:
             return None
         if self.judged:
-            told = f"{question}\n\nFacts:\n{facts}\n\nRight answer: {asked.answer}\n\nReasoning: {found[0]} {found[1]}"
+            told = f"{question}\n\nFacts:\n{facts}\n\nRight answer: {asked.answer}"
+            told += f"\n\nReasoning: {found[0]} {found[1]}"
             if not await self._supported(told, seed):
                 return None
         return Draft(plan[0], plan[1], (found[0], found[1]), found[2])
@@ -54,7 +55,11 @@ class ModelWriter:
     async def _ask(self, rules: str, text: str, seed: int, names: Sequence[str]) -> list[str] | None:
         told = read_object(await self._said(rules, text, seed))
         values = [told.get(name) for name in names]
-        return [str(value) for value in values] if all(isinstance(v, str) and v.strip() for v in values) else None
+        return (
+            [str(value) for value in values]
+            if all(isinstance(v, str) and v.strip() for v in values)
+            else None
+        )
 
     async def _supported(self, text: str, seed: int) -> bool:
         return read_object(await self._said(JUDGE, text, seed)).get("supported") is True
