@@ -272,6 +272,13 @@ def test_what_earns_nothing_beside_a_good_test(tester: AgentlessEnv, added: str,
         ("def test_x():\n    assert True\n", "no test fails on the code as it was"),
         ("import pytest\n\n@pytest.fixture\ndef a():\n    1 / 0\n\ndef test_x(a):\n    0\n", "no test"),
         ("from ledger.money import of_gold_alone\n\ndef test_x():\n    pass\n", "no test was run"),
+        # It comes out otherwise every second time.
+        (
+            "import pathlib\n\ndef test_x():\n    place = pathlib.Path('.seen')\n"
+            "    place.write_text('x' * (place.exists() and len(place.read_text())) + 'x')\n"
+            "    assert len(place.read_text()) % 2 == 0\n",
+            "tests came out otherwise",
+        ),
         # It knows nothing of the bug: any change of the file makes it pass.
         (
             "import hashlib, pathlib\n\ndef test_x():\n"

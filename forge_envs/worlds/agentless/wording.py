@@ -137,7 +137,7 @@ def shown_files(texts: Mapping[str, str], budget: int) -> str:
     """The files, the first ones first, in at most `budget` characters of theirs; a longer one is cut."""
     left, shown = budget, []
     for path, text in texts.items():
-        whole = text if len(text) <= left else text[:left].rpartition("\n")[0]
+        whole = text if len(text) <= left else text[: text.rfind("\n", 0, left) + 1]
         left -= len(whole)
         rest = len(text) - len(whole)
         cut = f"\n[{rest} more characters are not shown]" if rest else ""

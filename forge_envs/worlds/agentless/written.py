@@ -6,11 +6,14 @@ Kimi-Dev (arXiv 2509.23045): TestWriter earns 1 iff its test fails without and p
     with gold  -->  every test passed                         else the test asks for something else
     both again, the mended files rewritten to do the same  -->  as before, test by test
 
+and every box runs the file twice, to the same end.
+
 A test that cannot be imported or whose fixture fails has asked nothing of the code: any missing name would
 do, and with it the agent would be paid for guessing what gold calls things. So it is no failing test; any
-exception while a test is called is one. The runs in the second pair find tests that pass by chance, and those
-that look at the text, the bytecode or the git status of the code instead of at what it does. The paper has no
-such runs, and tells that weak tests were paid; `guard=False` does without.
+exception while a test is called is one. The second pair finds tests that look at the text, the bytecode or the
+git status of the code instead of at what it does, and all runs together those that pass by chance: a coin is
+right in all eight once in 256 times. The paper runs a file once each way and tells that weak tests were paid;
+that is `guard=False`.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ from forge_envs.worlds.swe.script_run import GOOD, ScriptRun, Stage
 from forge_envs.worlds.swe.site import Ground, Site, broke, open_site, unwell
 from forge_envs.worlds.swe.task import SweTask
 
+TIMES = 2
+"""Runs in a box, one after the other: what comes out by chance has to come out so every time."""
 NOT_CALLED = ("SKIPPED", "XFAIL")
 """Statuses of tests that may be so before and after."""
 _NAMED = re.compile(r"test_\w+\.py|\w+_test\.py", re.ASCII)
@@ -106,12 +111,13 @@ def judge_written(
 ) -> WrittenVerdict:
     """Whether a test file, which `patch` writes at `path`, shows the bug of a task. Raises MachineError."""
     trial = with_tests(task, path, patch.decode())
-    before = _run(trial, ground, timeout, fixed=False)
+    times = TIMES if guard else 1
+    before = _run(trial, ground, timeout, times, fixed=False)
     if isinstance(before, str):
         return WrittenVerdict(f"on the code as it was: {before}")
     if "FAILED" not in before.values():
         return WrittenVerdict("no test fails on the code as it was when it is called")
-    after = _run(trial, ground, timeout, fixed=True)
+    after = _run(trial, ground, timeout, times, fixed=True)
     if isinstance(after, str):
         return WrittenVerdict(f"with gold: {after}", 1.0)
     odd = [name for name in sorted({*before, *after}) if not _is_right(before.get(name), after.get(name))]
@@ -119,10 +125,10 @@ def judge_written(
         return WrittenVerdict(f"with gold {odd[0]} is {after.get(odd[0], 'not there')}", 1.0)
     if guard:
         for fixed, first in ((False, before), (True, after)):
-            again = _run(trial, ground, timeout, fixed=fixed, disguised=True)
+            again = _run(trial, ground, timeout, times, fixed=fixed, disguised=True)
             if again != first:
                 where = "with gold" if fixed else "as it was"
-                told = again if isinstance(again, str) else "tests came out otherwise"
+                told = again if isinstance(again, str) else "tests come out otherwise"
                 return WrittenVerdict(f"the code {where}, rewritten to do the same: {told}", 1.0, 1.0)
     return WrittenVerdict("", 1.0, 1.0, 1.0)
 
@@ -132,9 +138,12 @@ def _is_right(before: str | None, after: str | None) -> bool:
 
 
 def _run(
-    trial: SweTask, ground: Ground, timeout: float, *, fixed: bool, disguised: bool = False
+    trial: SweTask, ground: Ground, timeout: float, times: int, *, fixed: bool, disguised: bool = False
 ) -> dict[str, str] | str:
-    """Status of every test in a fresh box; or why the run does not count. Raises MachineError."""
+    """Status of every test in a fresh box, the same in all of `times` runs; or why the runs do not count.
+
+    Raises MachineError.
+    """
     site = open_site(trial, ground, judged=True)
     try:
         if fixed:
@@ -142,13 +151,15 @@ def _run(
         if disguised:
             disguise(site, trial)
         try:
-            return run_tests(site, trial, timeout)
+            found = [run_tests(site, trial, timeout) for _ in range(times)]
         except SandboxError as error:
             if not broke(site.box, error, trial, ground):
                 raise
             return f"the tests broke their box: {error}"
     finally:
         site.close()
+    wrong = next((one for one in found if isinstance(one, str)), "")
+    return wrong or (found[0] if all(one == found[0] for one in found) else "tests came out otherwise")
 
 
 def apply_in(site: Site, task: SweTask, patch: bytes) -> None:
