@@ -155,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, help="what make-swe made; by default the builtin tasks")
     parser.add_argument("--sandbox", default="docker")
-    parser.add_argument("--tasks", type=int, default=1_000)
+    parser.add_argument("--tasks", type=int, default=1_000, help="0 writes the results of what is done")
     parser.add_argument("--state", type=Path, default=Path("runs/agentless"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -200,10 +200,12 @@ def main() -> None:
         "patches of a task": sum(len(line["selection"]["scores"]) for line in several) / len(several),
         "right patch chosen": sum(line["selection"]["chosen"] == "gold" for line in several) / len(several),
         "right patch by chance": sum(line["selection"]["first"] == "gold" for line in several) / len(several),
-        "source": args.source.name if args.source else "builtin",
     }
     print(json.dumps(told, indent=1))
-    RESULTS.write_text(json.dumps({"summary": told, "tasks": lines}, indent=1) + "\n")
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    rows = {line["task"]: line["selection"] for line in lines}
+    found[args.source.name if args.source else "builtin"] = {"summary": told, "selection": rows}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
