@@ -46,7 +46,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "Forge/Airline-v0": {"size": "small"},
     "Forge/NextTurn-v0": {"size": "tiny"},
 }
-SHORT = ("Forge/NextTurn-v0", "Forge/Polyglot-v0", "Forge/SWE-v0")
+SHORT = ("Forge/NextTurn-v0", "Forge/Polyglot-v0", "Forge/SWE-v0", "Forge/Agentless-v0")
 """Worlds whose actions cost far more than others'."""
 SPLICES = (
     *(mark for grammar in GRAMMARS.values() for mark in grammar.marks),

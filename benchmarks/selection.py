@@ -122,11 +122,11 @@ def contest(seed: int) -> tuple[list[Candidate], dict[tuple[str, int], float]] |
         files.append({c.given: rng.choice(printed)[c.given] if rng.random() < WRONG_CASES else c.answer
                       for c in chosen})  # fmt: skip
 
-    def outcome(patch: int | None, file: dict[str, str]) -> dict[str, bool]:
+    def outcomes(patch: int | None, wanted: Sequence[dict[str, str]]) -> list[dict[str, bool]]:
         said = printed[0 if patch is None else patch + 1]
-        return {given: said[given] == expected for given, expected in file.items()}
+        return [{given: said[given] == expected for given, expected in file.items()} for file in wanted]
 
-    scores = execute(range(PATCHES), files, outcome).scores()
+    scores = execute(range(PATCHES), files, outcomes).scores()
     won = [float(all(printed[i + 1][c.given] == c.answer for c in hidden)) for i in range(PATCHES)]
     if all(printed[0][c.given] == c.answer for c in hidden):
         return None

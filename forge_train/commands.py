@@ -14,12 +14,14 @@ from typing import Any
 
 from forge_train.merging import command as merging
 from forge_train.recipes import command as recipe
+from forge_train.recipes import data_command as data
 from forge_train.selection import command as selection
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make them known."""
     recipe.add(commands)
+    data.add(commands)
     keys = commands.add_parser(
         "config",
         help="list the keys of a config, or check a file and print all it resolves to",

@@ -62,7 +62,9 @@ def lessons(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> 
 def shown(config: Config, worlds: Mapping[str, World], renderer: Renderer) -> list[Trajectory]:
     """The demonstrations as tokens."""
     limits = Limits(config.rollout.max_context, config.rollout.max_action)
-    return sft.trajectories(demonstrations(config, worlds), renderer, worlds.values(), config.context, limits)
+    stored = demonstrations(config, worlds)
+    learn = config.sft.learn
+    return sft.trajectories(stored, renderer, worlds.values(), config.context, limits, learn)
 
 
 def demonstrations(

@@ -22,7 +22,7 @@ from forge_train.play.past import Limits
 from forge_train.play.renderer import Renderer
 from forge_train.play.world_pool import World
 from forge_train.seeds import derive_seed
-from forge_train.trajectory import Trajectory
+from forge_train.trajectory import WORLD, Trajectory
 
 ENDLESS = Limits(context=1 << 62, action=1)
 """Those of nobody: an episode of any length is taken as it is."""
@@ -135,10 +135,43 @@ def trajectories(
     worlds: Iterable[World],
     context: ContextConfig = FULL,
     limits: Limits = ENDLESS,
+    learn: str = "actions",
 ) -> list[Trajectory]:
-    """Episodes as tokens, each as one of these worlds would have read it, seen as `context` says."""
+    """Episodes as tokens, each as one of these worlds would have read it, seen as `context` says, and learned
+    as `SFTConfig.learn` says."""
     grammars = [grammar for world in worlds if (grammar := world.grammar()) is not None]
-    return [trajectory_of(messages, renderer, grammars, context, limits) for messages in episodes]
+    found = [trajectory_of(messages, renderer, grammars, context, limits) for messages in episodes]
+    if learn != "actions":
+        for messages, trajectory in zip(episodes, found, strict=True):
+            hidden = system_tokens(messages, renderer) if learn == "after_system" else 0
+            learn_text(trajectory, after=hidden)
+    return found
+
+
+def learn_text(trajectory: Trajectory, *, after: int = 0) -> None:
+    """Have all tokens of an episode learned but the first `after` and the very first, which nothing predicts.
+
+    What stands before an action counts as part of it, what follows the last as part of that.
+    """
+    for segment in trajectory.segments:
+        number = len(trajectory.versions) - 1
+        for at in reversed(range(len(segment.tokens))):
+            if segment.action[at] != WORLD:
+                number = segment.action[at]
+            elif at >= max(1, after):
+                segment.action[at] = number
+
+
+def system_tokens(messages: Sequence[Mapping[str, Any]], renderer: Renderer) -> int:
+    """Tokens at the beginning of an episode that the system's words take; 0 where it says none.
+
+    Tools are shown in them. What begins the next message in every case counts as theirs.
+    """
+    first = messages[0]
+    if first["role"] != "system":
+        return 0
+    ways = [renderer.open([first, {"role": "user", "content": text}]) for text in ("1", "x")]
+    return next(i for i, (a, b) in enumerate(zip(*ways, strict=False)) if a != b)
 
 
 def trajectory_of(

@@ -35,6 +35,7 @@ from forge_train.config.hyperparameters import (
     Packing,
     SFTConfig,
 )
+from forge_train.config.learned_text import refuse_learned_text
 from forge_train.config.optimizers import refuse_optimizer
 from forge_train.config.regularisers import (
     PTXConfig,
@@ -223,6 +224,7 @@ class Config(Section):
         refuse_regularisers(self.algorithm, self.reference, self.model.lora_rank)
         refuse_optimizer(self.optim, self.model)
         refuse_distill(self)
+        refuse_learned_text(self)
         refuse_thinking(self.thinking, self.rollout, self.agent)
         refuse_branching(self)
         refuse_context(self)

@@ -330,6 +330,11 @@ class SFTConfig(Section):
     of another."""
     steps: PositiveInt | None = None
     """Stop after so many optimizer steps, whatever the epochs say."""
+    learn: Literal["actions", "text", "after_system"] = "actions"
+    """What of an episode is learned. actions: what its agent said. text: all of it but the first token, as a
+    language model learns (agentic continual pre-training, arXiv 2509.13310). after_system: the same without
+    the system's words, so that what the world answers is learned too (Kimi-Dev's agentic mid-training, arXiv
+    2509.23045)."""
     batch: PositiveInt = 32
     """Episodes of one optimizer step."""
     lr: PositiveFloat = 1e-3

@@ -40,6 +40,8 @@ class Candidate:
     """Confidence of these tokens (`forge_train.engine.Completion`)."""
     effect: tuple[str, ...] | None = None
     """The calls that a tool accepted and that write, in an order of their own; None where nobody knows."""
+    tested: tuple[float, ...] = ()
+    """S of its patch, one number, where written tests were run on it (`self_play`)."""
     finished: bool = True
     """Whether the player came to an end by itself, and not by a limit on turns, tokens or time."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make it known."""
     one = commands.add_parser(
         "select",
-        help="of several plays of a task hand in one, by votes, confidence or a judge",
+        help="of several plays of a task hand in one, by votes, confidence, written tests or a judge",
         epilog="Plays come from forge-train collect --repeats N --top-logprobs K; nothing is played again.",
     )
     one.add_argument("plays", type=Path, help="the folder of a collection, or its plays.jsonl")
@@ -23,6 +24,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one.add_argument("--tail", type=int, default=2048, help="last tokens of a play that count for tail")
     one.add_argument("--finished", action="store_true", help="prefer plays that ended by themselves")
     one.add_argument("--draws", type=int, default=64, help="subsets of a task's plays that are tried")
+    one.add_argument("--tests", type=Path, help="plays of a tester: run what it wrote on what these wrote")
+    one.add_argument("--in-flight", type=int, default=1, help="tasks whose tests run at once, with --tests")
     one.add_argument("--judge", metavar="openai:MODEL@URL", help="a model that compares plays, too")
     one.add_argument("--judge-group", type=int, default=2, help="plays that it compares at once")
     one.add_argument("--synthesis", metavar="openai:MODEL@URL", help="a model that answers from all plays")
@@ -46,6 +49,8 @@ def select(args: argparse.Namespace) -> int:
     if args.draws < 1:
         raise ValueError(f"--draws {args.draws}: try at least one subset")
     groups, verdicts = read_plays(args.plays)
+    if args.tests is not None:
+        groups = _tested(args, groups)
     fewest = min(map(len, groups))
     ns = sorted(set(args.n or [2**i for i in range(fewest.bit_length())]))
     recorded = [c for group in groups for c in group]
@@ -70,6 +75,36 @@ def select(args: argparse.Namespace) -> int:
         return 0
     _show(rows, ns, len(groups), fewest)
     return 0
+
+
+def _tested(args: argparse.Namespace, groups: Any) -> Any:
+    """The groups with what written tests say of their patches, but those of which they say nothing."""
+    from forge_train.selection import self_play
+    from forge_train.selection.candidates import read_plays
+    from forge_train.show.live import Progress
+
+    if args.in_flight < 1:
+        raise ValueError(f"--in-flight {args.in_flight}: run at least one task at once")
+    folder = args.plays if args.plays.is_dir() else args.plays.parent
+    fixing, fixer = self_play.world_of(args.plays)
+    testing, tester = self_play.world_of(args.tests)
+    try:
+        with Progress("patches x tests", total=len(groups)) as progress:
+            found, lost = self_play.scored(
+                groups,
+                read_plays(args.tests)[0],
+                fixer,
+                tester,
+                folder / self_play.KEPT,
+                at_once=args.in_flight,
+                progress=progress.advance,
+            )
+    finally:
+        fixing.close()
+        testing.close()
+    for task, why in lost.items():
+        print(f"forge-train: {task} is left out: {why}", file=sys.stderr)
+    return found
 
 
 async def _judge(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Sequence[int]) -> list[Any]:

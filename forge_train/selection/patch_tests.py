@@ -55,6 +55,14 @@ class Executed:
         """S of each patch."""
         return patch_scores(*self.counts())
 
+    def repeated(self, times: Sequence[int]) -> Executed:
+        """The same with test file j counted `times[j]` times."""
+        order = [j for j, count in enumerate(times) for _ in range(count)]
+        return Executed(
+            tuple(self.before[j] for j in order),
+            tuple(tuple(outcomes[j] for j in order) for outcomes in self.after),
+        )
+
 
 def patch_scores(
     fp: Sequence[Sequence[float]], f: Sequence[float], pp: Sequence[Sequence[float]], p: Sequence[float]
@@ -73,16 +81,18 @@ def patch_scores(
 
 
 def execute(
-    patches: Sequence[PatchT], files: Sequence[FileT], run: Callable[[PatchT | None, FileT], Outcome]
+    patches: Sequence[PatchT],
+    files: Sequence[FileT],
+    run: Callable[[PatchT | None, Sequence[FileT]], Sequence[Outcome]],
 ) -> Executed:
-    """Run every test file on the code as it was (None) and with every patch.
+    """Run every test file on the code as it was (None) and with every patch: one call of `run` for each.
 
     Files that fail nowhere are not run with patches: they do not count.
     """
-    before = tuple(run(None, file) for file in files)
-    shows = [not all(outcome.values()) for outcome in before]
-    after = tuple(
-        tuple(run(patch, file) if shown else {} for file, shown in zip(files, shows, strict=True))
-        for patch in patches
-    )
-    return Executed(before, after)
+    before = tuple(run(None, files))
+    shown = [file for file, outcome in zip(files, before, strict=True) if not all(outcome.values())]
+    after = []
+    for patch in patches:
+        found = iter(run(patch, shown) if shown else ())
+        after.append(tuple({} if all(outcome.values()) else next(found) for outcome in before))
+    return Executed(before, tuple(after))

@@ -27,7 +27,7 @@ class Selector:
     choose: Callable[[Sequence[Candidate], Scores], int]
     measure: Measure
     needs: str
-    """"logprobs", "confidence", or "" where transcripts suffice."""
+    """"logprobs", "confidence", "tested", or "" where transcripts suffice."""
 
 
 def most(candidates: Sequence[Candidate], scores: Scores) -> int:
@@ -71,6 +71,10 @@ def _logprob(candidate: Candidate, windows: Windows) -> float:
     return candidate.mean_logprob
 
 
+def _tested(candidate: Candidate, windows: Windows) -> float:
+    return candidate.tested[0] if candidate.tested else float("-inf")
+
+
 def _confidence(name: str) -> Measure:
     def measure(candidate: Candidate, windows: Windows) -> float:
         return MEASURES[name](candidate.confidence, windows) if candidate.confidence else float("-inf")
@@ -81,6 +85,7 @@ def _confidence(name: str) -> Measure:
 SELECTORS: dict[str, Selector] = {
     "majority": Selector(vote, _alike, ""),
     "logprob": Selector(most, _logprob, "logprobs"),
+    "tests": Selector(most, _tested, "tested"),
     **{name: Selector(most, _confidence(name), "confidence") for name in MEASURES},
     **{f"{name}_vote": Selector(vote, _confidence(name), "confidence") for name in MEASURES},
     "tail_top10_vote": Selector(surest_vote, _confidence("tail"), "confidence"),

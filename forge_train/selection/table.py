@@ -63,6 +63,8 @@ def refuse(
         needed = SELECTORS[name].needs
         for candidate in (c for group in groups for c in group):
             if needed and said(candidate) and not getattr(candidate, needed):
+                if needed == "tested":
+                    raise ValueError(f"{name} needs written tests: give the plays of a tester with --tests")
                 raise ValueError(
                     f"{name} needs {needed}, and {where} has none (task {candidate.task}): collect again "
                     "into another folder with --top-logprobs 20; majority needs none"

@@ -70,6 +70,10 @@ MADE_OF = {
     "report": [["worlds", "search"]],
 }
 """Published benchmarks are played with the tools of our own worlds, and reports are written over its web."""
+    "agentless": [["worlds", "swe"], ["worlds", "polyglot"]],
+}
+"""Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop
+take the tasks and the judge of one world and the edits of another."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
@@ -95,6 +99,7 @@ LAZY = {
     "forge_envs.worlds.search.endpoint": {"httpx2"},
     "forge_envs.worlds.tooluse": {"networkx"},
     "forge_envs.worlds.toolfolder": {"networkx", "yaml"},
+    "forge_envs.worlds.agentless": {"swebench"},
     "forge_envs.worlds.swe": {"pyarrow", "pytest", "_pytest", "swebench", "yaml"},
 }
 """Libraries of extras, by module or folder, imported only when they are used."""

@@ -41,6 +41,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 SPARE: dict[str, dict[str, Any]] = {
     **NEEDED,
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
+    "Forge/Agentless-v0": {"sandbox": "process"},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
     "Forge/Search-v0": {"entities": 300},
     "Forge/Report-v0": {"entities": 150},

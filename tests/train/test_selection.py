@@ -339,9 +339,9 @@ def test_scores_from_what_was_run():
     }
     ran = []
 
-    def run(patch: str | None, file: str) -> dict[str, bool]:
-        ran.append((patch, file))
-        return {name: passes[code[patch]] for name, passes in files[file].items()}
+    def run(patch: str | None, wanted: list[str]) -> list[dict[str, bool]]:
+        ran.extend((patch, file) for file in wanted)
+        return [{name: passes[code[patch]] for name, passes in files[file].items()} for file in wanted]
 
     found = execute(["fix", "breaks"], list(files), run)
     assert found.scores() == [2.0, 1.0]

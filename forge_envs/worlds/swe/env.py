@@ -150,7 +150,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         )
         if lifetime is None:
             lifetime = max(max_turns * (command_timeout + THINKING), eval_timeout) + STARTING + APPLYING
-        _check_tools(source, sandbox)
+        require_tools(source, sandbox)
         self.tasks: SweTasks = load(source, split)
         self.splits = tuple(self.tasks.splits)
         if split is None:
@@ -272,10 +272,10 @@ def asked(task: SweTask) -> str:
     return f"Solve this issue in the repository.\n\n<issue>\n{task.statement.strip()}\n</issue>"
 
 
-def _check_tools(source: str, sandbox: str) -> None:
+def require_tools(source: str, sandbox: str) -> None:
     """Raise NotInstalled or ValueError for what is missing, before anything is loaded."""
     if importlib.util.find_spec("swebench") is None:
-        raise NotInstalled(f"Forge/SWE-v0 is judged by swebench: {EXTRA}")
+        raise NotInstalled(f"patches are judged by swebench: {EXTRA}")
     if sandbox == "process":
         if source != "builtin":
             raise ValueError(

@@ -41,7 +41,7 @@ class Block:
 
 
 def read_blocks(text: str, files: Collection[str]) -> Iterator[Block]:
-    """The blocks in their order. Raises MalformedError.
+    """The blocks in their order. Raises MalformedError. A name that is like one of `files` means that one.
 
     A mark counts wherever it stands in its line, with five to nine signs. The SEARCH part ends with the next
     line of =======, the REPLACE part with that or >>>>>>> REPLACE. The name of the block before holds on.
@@ -66,9 +66,10 @@ def read_blocks(text: str, files: Collection[str]) -> Iterator[Block]:
         new = place < len(ends) and ends[place] == at + 1 and bare[at + 1][0] == "="
         name = _name_above(lines[max(0, at - _ABOVE) : at], () if new else files) or name
         if name is None:
+            told = f"; the files are {', '.join(files)}" if files else ""
             raise MalformedError(
                 "a SEARCH block has no file name above it; write it on a line of its own, before the "
-                f"opening ``` line; the files are {', '.join(files)}"
+                f"opening ``` line{told}"
             )
         while place < len(ends) and bare[ends[place]][0] != "=":
             place += 1
