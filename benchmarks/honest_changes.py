@@ -274,6 +274,7 @@ class _Locals(ast.NodeTransformer):
             if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
         }
         shared = {n for s in ast.walk(node) if isinstance(s, (ast.Global, ast.Nonlocal)) for n in s.names}
+        shared |= {name.arg for name in ast.walk(node) if isinstance(name, ast.arg)}
         for name in ast.walk(node):
             if isinstance(name, ast.Name) and name.id in mine - shared:
                 name.id += "_value"
