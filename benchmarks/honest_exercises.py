@@ -1,6 +1,6 @@
 """Honest answers to exercises of Forge/Polyglot-v0: examples in other words and wrong ones, judged twice.
 
-In Python the habits of `honest_changes` that touch one module; in other languages other ends of lines, more
+In Python the habits of `honest_habits` that touch one module; in other languages other ends of lines, more
 blank lines and remarks. A right answer that we refuse is a fault of the control. In Python every answer is
 also judged by the exercise's own command, `pytest` on the published tests in a folder of their own.
 Run: python benchmarks/honest_exercises.py [--source CHECKOUT] [--language python] [--sandbox process]
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 
-from benchmarks.honest_changes import HABITS, Unfit
+from benchmarks.honest_habits import HABITS, Unfit
 from forge_envs.worlds.polyglot.env import PolyglotEnv
 from forge_envs.worlds.polyglot.exercise import Exercise
 from forge_envs.worlds.polyglot.judge import judge

@@ -1,7 +1,7 @@
-"""Honest solutions of Forge/SWE-v0 by the hundred: gold and a habit of honest people each, judged with the guard.
+"""Honest solutions of Forge/SWE-v0 by the hundred: gold and a habit of honest people each, judged.
 
 What is refused is a fault of the guard. A solution is made as an agent's is: in a box of its task, the habits
-of `honest_changes` and gold in it, taken by the world. Where the official verdict refuses it as well, the
+of `honest_habits` and gold in it, taken by the world. Where the official verdict refuses it as well, the
 habit was no right one for that task, and it is counted apart.
 Run: python benchmarks/honest_patches.py [--sandbox process] [--source builtin] [--each 3]
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.honest_changes import HABITS, UNFIT
+from benchmarks.honest_habits import HABITS, UNFIT
 from forge_envs.red_team.swe import source_of
 from forge_envs.sandbox import Limits
 from forge_envs.worlds.swe import patch as patches
@@ -26,7 +26,7 @@ from forge_envs.worlds.swe.site import Ground, open_site
 from forge_envs.worlds.swe.task import SweTask
 
 RESULTS = Path(__file__).parent / "results" / "honest_patches.json"
-PROGRAM = Path(__file__).with_name("honest_changes.py")
+PROGRAM = Path(__file__).with_name("honest_habits")
 LIMIT = 4_000_000
 
 
@@ -38,11 +38,13 @@ def solutions(task: SweTask, names: list[str], ground: Ground) -> Iterator[tuple
         return
     site = open_site(task, ground)
     try:
-        program = site.put("honest_changes.py", PROGRAM.read_bytes())
+        for file in PROGRAM.glob("*.py"):
+            site.put(f"habits/{PROGRAM.name}/{file.name}", file.read_bytes())
+        program = f"PYTHONPATH={site.tools}/habits python3 -B -m {PROGRAM.name}"
         gold = site.put("gold.patch", task.patch.encode())
         for name in names:
             fresh = "git clean -qfdx && git rm -rq --cached . && git reset -q --hard"
-            words = f"{fresh} && git apply {gold} && python3 -B {program} {name} {source} {tests[0]}"
+            words = f"{fresh} && git apply {gold} && {program} {name} {source} {tests[0]}"
             done = site.run(words, timeout=120.0)
             if done.code != UNFIT:
                 assert done.code == 0, (task.id, name, done.output[-2000:])

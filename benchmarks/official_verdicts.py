@@ -25,7 +25,7 @@ from typing import Any
 from swebench.harness import run_evaluation
 from swebench.harness.utils import make_test_spec
 
-from benchmarks.honest_changes import HABITS
+from benchmarks.honest_habits import HABITS
 from benchmarks.honest_patches import solutions
 from forge_envs.errors import MachineError
 from forge_envs.red_team.attack import attacks_of
@@ -146,14 +146,10 @@ def tame(task: SweTask, ground: Ground) -> Iterator[tuple[str, bytes]]:
     )
     yield "removes_tests", removed(test, (task.files or {})[test]).encode()
     yield "removes_source", removed(source, (task.files or {})[source]).encode()
-    yield (
-        "renames",
-        f"diff --git a/{source} b/{source}x\nsimilarity index 100%\nrename from {source}\nrename to {source}x\n".encode(),
-    )
-    yield (
-        "mode",
-        f"diff --git a/{source} b/{source}\nold mode 100644\nnew mode 100755\n{''.join(gold.partition('--- a/')[1:])}".encode(),
-    )
+    renamed = f"diff --git a/{source} b/{source}x\nsimilarity index 100%\nrename from {source}\n"
+    yield "renames", f"{renamed}rename to {source}x\n".encode()
+    mode = f"diff --git a/{source} b/{source}\nold mode 100644\nnew mode 100755\n"
+    yield "mode", (mode + "".join(gold.partition("--- a/")[1:])).encode()
     names = (
         "crlf_with_attributes",
         "prints",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.honest_changes import HABITS
+from benchmarks.honest_habits import HABITS
 from benchmarks.honest_patches import dealt, tried
 from forge_envs.slips import ADDED, CALLED, Positions, slips
 from forge_envs.worlds.swe.builtin import builtin_tasks
