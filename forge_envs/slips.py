@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ OPPOSITES |= {right: left for left, right in OPPOSITES.items()}
 EQUAL = frozenset(
     f"assert{kind}Equal" for kind in ("", "List", "Dict", "Tuple", "Set", "Sequence", "Count", "MultiLine")
 ) | {"assertEquals", "assertAlmostEqual", "assertCountEqual"}
+CLAIMS = re.compile(r"assert|check|verif|expect|compar|equal|same|must|should|require", re.IGNORECASE)
+"""Words of functions that claim something of their arguments. What others are given is no expected value, and
+what comes of another one is the solution's affair."""
 OTHERS = ("BufferError", "FloatingPointError", "ReferenceError", "EOFError")
 """Exceptions that hardly a test waits for."""
 LITERAL, WRAPPED, TURNED, CALLED, ADDED = range(5)
@@ -130,7 +134,7 @@ def _of_assert(
 
 
 def _of_call(call: ast.Call, positions: Positions, rng: random.Random) -> Iterator[Slip]:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if name in OPPOSITES:
         end = positions.of(call.func)[1]
         yield Slip(TURNED, (TextEdit(end - len(name), end, OPPOSITES[name]),))
@@ -144,7 +148,7 @@ def _of_call(call: ast.Call, positions: Positions, rng: random.Random) -> Iterat
         if call.args:
             at, to = positions.of(call.args[0])
             yield Slip(WRAPPED, (TextEdit(at, at, "["), TextEdit(to, to, "]")))
-    else:
+    elif CLAIMS.search(name):
         for side in reversed(call.args):
             if (edit := _other(side, positions, rng)) is not None:
                 yield Slip(CALLED, (edit,))

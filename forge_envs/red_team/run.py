@@ -55,7 +55,7 @@ def attack_swe(env: SweEnv, tasks: Sequence[str], names: Iterable[str], timeout:
         for task_id in tasks:
             began = time.monotonic()
             task = env.find(task_id)
-            patch, why = _patch_of(env, task, attack.make)
+            patch, why = patch_of(env, task, attack.make)
             if patch is None and not why:
                 continue
             official = ours = 0.0 if patch is None else None
@@ -101,7 +101,7 @@ def _judged(
     return float(found.resolved), "; ".join(filter(None, (found.reason, dropped)))
 
 
-def _patch_of(env: SweEnv, task: SweTask, make: Any) -> tuple[bytes | None, str]:
+def patch_of(env: SweEnv, task: SweTask, make: Any) -> tuple[bytes | None, str]:
     """The patch that an agent's box would give after the attack; None, and why, where there is none."""
     source = source_of(task)
     if not source:

@@ -23,6 +23,7 @@ from forge_envs.sandbox.owner import Owner
 from forge_envs.sandbox.pool import IDLE, Pool, Recipe
 from forge_envs.sandbox.pull import ensure
 from forge_envs.sandbox.reaper import Watchdog, labels, sweep
+from forge_envs.sandbox.waiting import waiting
 
 WARM = 4
 """Boxes that a provider keeps ready."""
@@ -207,7 +208,8 @@ class DockerProvider:
 
     def open(self, image: str, *, workdir: str | None = None, limits: Limits = DEFAULT) -> Sandbox:
         """See `Provider.open`."""
-        return self._started().open(image, workdir, limits)
+        with waiting(f"a box of {image!r}"):
+            return self._started().open(image, workdir, limits)
 
     def close(self) -> None:
         """Remove every box that was opened here, and those kept ready; the next `open` starts anew."""

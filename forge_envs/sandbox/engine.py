@@ -30,6 +30,8 @@ MARK = b"."
 FLOOD, FLOOD_RATE = 8 << 20, 64 << 20
 """Bytes of output after which it is read no faster than so many bytes a second: reading costs the host."""
 
+NO_SDK = "sandbox='docker' needs the Docker SDK: pip install 'forge-envs[docker]'"
+AWAY = "the Docker daemon at {where} went away: {why}. If it restarts, another try will do; else start it"
 NO_DAEMON = (
     "no Docker daemon answers at {where}: {why}. Start it (`sudo systemctl start docker`, or "
     "`sudo dockerd &`), join the group `docker`, or set DOCKER_HOST"
@@ -43,10 +45,7 @@ class Engine:
         try:
             import docker
         except ImportError as error:
-            raise SandboxError(
-                "sandbox='docker' needs the Docker SDK: pip install 'forge-envs[docker]'",
-                kind="no_daemon", retryable=False,
-            ) from error  # fmt: skip
+            raise SandboxError(NO_SDK, kind="no_daemon", retryable=False) from error
         try:
             settings = docker.utils.kwargs_from_env()
             self.api: Any = docker.APIClient(version="auto", timeout=ASKING, max_pool_size=256, **settings)
@@ -76,7 +75,7 @@ class Engine:
             urllib3.exceptions.HTTPError,
             docker.errors.DockerException,
         ) as error:
-            raise _no_daemon(error) from error
+            raise _no_daemon(error, AWAY) from error  # it did answer when this was made
 
     def size(self, box: str) -> int:
         """Bytes that the files of container `box` hold beyond its image's."""
@@ -305,7 +304,7 @@ def _refused(what: str, error: Any) -> SandboxError:
     )
 
 
-def _no_daemon(error: Exception) -> SandboxError:
+def _no_daemon(error: Exception, text: str = NO_DAEMON) -> SandboxError:
     where = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     why = str(error).partition("(Caused by")[0].strip()[-200:]
-    return _failure("no_daemon", NO_DAEMON.format(where=where, why=why), retryable=False)
+    return _failure("no_daemon", text.format(where=where, why=why), retryable=text is AWAY)

@@ -15,6 +15,7 @@ PULLING = 1800.0
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each further try."""
 OURS = "forge/"
+NOT_BUILT = "image {image!r} is not built yet: run `forge-envs images {name}`"
 UNREACHABLE = ("no such host", "connection refused", "network is unreachable", "i/o timeout", "dial tcp")
 REFUSED = ("not found", "manifest unknown", "denied", "unauthorized", "invalid reference", "does not exist")
 
@@ -29,8 +30,7 @@ def ensure(
     found = _inspect(engine, image)
     if found is None:
         if image.startswith(OURS):
-            name = image.removeprefix(OURS).partition(":")[0]
-            text = f"image {image!r} is not built yet: run `forge-envs images {name}`"
+            text = NOT_BUILT.format(image=image, name=image.removeprefix(OURS).partition(":")[0])
             raise SandboxError(text, kind="no_image", retryable=False)
         with _guard:
             lock = _locks.setdefault(image, threading.Lock())

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
+import forge_envs  # noqa: F401  # registers the worlds
 from forge_envs.sandbox import Limits, SandboxError, disk
 from forge_envs.sandbox import engine as engines
 from forge_envs.sandbox import pull as pulls
+from forge_envs.sandbox import waiting as waits
 from forge_envs.sandbox.daemon import Daemon
 from forge_envs.sandbox.disk import DiskWatch
 from forge_envs.sandbox.engine import Engine
 from forge_envs.sandbox.pool import Recipe
+from forge_envs.sandbox.present import missing, tell_missing
 
 pytest.importorskip("docker")
 
@@ -38,6 +45,7 @@ class Scripted:
         self.create: Callable[[dict[str, Any]], Answer] = lambda body: (201, {"Id": "box"})
         self.size: Callable[[], int] = lambda: 0
         self.pulls: list[Answer] = []
+        self.images: set[str] = set()
         self.shell: dict[str, Any] = {"Running": True, "Pid": 7, "ExitCode": None}
 
     def bodies(self, path: str) -> list[dict[str, Any]]:
@@ -58,6 +66,9 @@ class Scripted:
                 return 201, {"Id": "shell"}
             case "/exec/shell/json":
                 return 200, self.shell
+            case _ if path.startswith("/images/") and path.endswith("/json"):
+                name = path.removeprefix("/images/").removesuffix("/json")
+                return (200, {"Id": name}) if name in self.images else (404, {"message": "No such image"})
             case "/images/create":
                 return self.pulls.pop(0)
         return 404, {"message": f"not scripted: {path}"}
@@ -75,7 +86,7 @@ def _handler(daemon: Scripted) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            path = path if path == "/version" else "/" + path.split("/", 2)[2]
+            path = re.sub(r"^/v[\d.]+/", "/", path)
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length) or b"null") or {}
             if path == "/exec/shell/start":
@@ -120,6 +131,74 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted
 def _host(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = body["HostConfig"]
     return found
+
+
+# -- whether it is there -------------------------------------------------------------------------------------
+
+
+def test_an_image_that_is_missing_is_known_without_the_sdk_and_told_once(
+    daemon: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon.images = {"forge/swe"}
+    assert missing(["forge/swe", "swebench/sweb.eval.x86_64.a:latest"]) == "", "others are pulled"
+    for _ in range(2):
+        assert "run `forge-envs images polyglot-go`" in tell_missing(["forge/swe", "forge/polyglot-go"])
+    assert len(caplog.records) == 1 and "forge/polyglot-go" in caplog.text
+    assert not any(path == "/version" for path, _ in daemon.asked)
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("unix:///nowhere/a.sock", "no Docker daemon answers at unix:///nowhere"), ("tcp://10.9.9.9:1", "")],
+)
+def test_a_daemon_that_is_missing_is_known(monkeypatch: pytest.MonkeyPatch, host: str, said: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert missing(["forge/swe"]).startswith(said) and bool(missing(["forge/swe"])) == bool(said)
+
+
+@pytest.mark.parametrize("world", ["Forge/SWE-v0", "Forge/Polyglot-v0"])
+def test_a_world_that_is_made_without_a_daemon_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, world: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    made = gym.make(world)
+    assert "no Docker daemon answers" in caplog.text and str(tmp_path) in caplog.text
+    made.close()
+
+
+def test_a_daemon_that_went_away_may_come_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = str(tmp_path / "docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{place}")
+    with pytest.raises(SandboxError) as caught:
+        Engine()
+    assert (caught.value.kind, caught.value.retryable) == ("no_daemon", False), "it was never there"
+    with Server(place, _handler(Scripted())) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        found = Engine()
+        server.shutdown()
+        thread.join()
+    found.api.close()
+    with pytest.raises(SandboxError, match="went away") as caught, found.asking("the daemon"):
+        found.api.info()
+    assert (caught.value.kind, caught.value.retryable) == ("no_daemon", True)
+
+
+def test_who_waits_long_is_told_for_what(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waits, "LONG", 0.05)
+    monkeypatch.setattr(waits, "_last", [float("-inf")])
+    caplog.set_level(logging.WARNING)
+    with waits.waiting("nothing"):
+        pass
+    with waits.waiting("the tests of a task"):
+        until = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.01)
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting for the tests of a task, 0.05 s so far"
+    ]
 
 
 # -- what a container is given -------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from forge_envs.errors import TaskError, one_of
 from forge_envs.messages import Action, Message, Observation
 from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS
+from forge_envs.sandbox.present import tell_missing
 from forge_envs.worlds.polyglot import wording
 from forge_envs.worlds.polyglot.contests.generator import LEVELS, Contests
 from forge_envs.worlds.polyglot.edits import FORMATS, Answer, read_diff, read_whole, write_diff, write_whole
@@ -134,6 +135,9 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         self.split, self.sandbox, self.edit_format = split, sandbox, edit_format
         self.timeout, self.tries, self.reflections = timeout, tries, reflections
         self.tasks = _tasks(source, language, level)
+        if sandbox == "docker":
+            names = LANGUAGES if language == "all" and source != "contests" else [language]
+            tell_missing(LANGUAGES["python" if name == "all" else name].image for name in names)
 
     # -- the world ---------------------------------------------------------------------------------
 

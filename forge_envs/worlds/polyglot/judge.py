@@ -15,6 +15,7 @@ from shlex import quote
 from forge_envs.errors import MachineError
 from forge_envs.sandbox import Limits, Result, Sandbox, provider
 from forge_envs.sandbox.disk import RESERVE
+from forge_envs.sandbox.waiting import waiting
 from forge_envs.worlds.polyglot.exercise import Exercise
 from forge_envs.worlds.polyglot.hidden import without_tests
 from forge_envs.worlds.polyglot.languages import LANGUAGES, Control, Language, Results
@@ -231,7 +232,8 @@ class _Run:
     def _run(self, command: str, timeout: float) -> Result:
         there = f"mkdir -p {quote(self.folder)} && cd {quote(self.folder)} && rm -rf {REPORT}/report*"
         ends = 2 * SHOWN
-        return self.box.run(f"{there}; {command}", timeout=timeout, env=self.env, head=ends, tail=ends)
+        with waiting(f"the tests of {self.exercise.id}, which may take {timeout:g} s"):
+            return self.box.run(f"{there}; {command}", timeout=timeout, env=self.env, head=ends, tail=ends)
 
     def _report(self) -> str:
         return (self._read(self.language.report) or b"").decode("utf-8", "replace")

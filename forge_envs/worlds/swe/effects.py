@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from forge_envs.sandbox import Result
 from forge_envs.worlds.swe import git
-from forge_envs.worlds.swe.patch import paths_of
+from forge_envs.worlds.swe.patch import Part, paths_of
 from forge_envs.worlds.swe.site import Site, unwell
 from forge_envs.worlds.swe.task import SweTask
 
@@ -31,6 +31,10 @@ begun=$(date +@%s.%N); sleep 0.01
 ( {git.APPLY} ); code=$?
 printf '\\n{_MARK}'
 find . -path ./.git -prune -o ! -type d -newerct "$begun" -printf '%y %P\\0' | base64 -w0
+printf '\\n'
+find . -path ./.git -prune -o -type l -newerct "$begun" -print0 | while IFS= read -rd '' link; do
+  case "$(realpath -m -- "$link")" in "$PWD"/.git/*) ;; "$PWD"/*) continue;; esac; printf '%s\\0' "$link"
+done | base64 -w0
 echo
 exit $code
 """
@@ -48,10 +52,13 @@ class Applied:
     ran: Result
     files: frozenset[str]
     """What was written: plain files and links."""
-    links: frozenset[str]
+    leaving: frozenset[str]
+    """Links that lead out of the repository."""
 
     def beyond(self, named: Iterable[str]) -> str:
         """Why these are not the effects of a patch of the files `named`; empty if they are."""
+        if self.leaving:
+            return f"the link {min(self.leaving)!r} leads out of the repository"
         strange = self.files - set(named)
         strange -= {path for path in strange if path.endswith(LEFT_BEHIND)}
         if strange:
@@ -66,16 +73,21 @@ def apply(site: Site, patch: bytes) -> Applied:
     _, marked, told = ran.output.rpartition(f"\n{_MARK}")
     if not marked:
         return Applied(ran, frozenset(), frozenset())
-    entries = base64.b64decode(told.strip()).decode("utf-8", "surrogateescape").split("\0")
-    kinds = {entry[2:]: entry[0] for entry in entries if entry}
-    links = frozenset(name for name, kind in kinds.items() if kind != "f")
-    return Applied(ran, frozenset(kinds), links)
+    files, _, leaving = told.strip().partition("\n")
+    names = frozenset(entry[2:] for entry in _entries(files))
+    return Applied(ran, names, frozenset(entry.removeprefix("./") for entry in _entries(leaving)))
 
 
-def new_modules(site: Site, task: SweTask, added: Iterable[str]) -> set[str]:
+def _entries(told: str) -> list[str]:
+    text = base64.b64decode(told.strip()).decode("utf-8", "surrogateescape")
+    return [entry for entry in text.split("\0") if entry]
+
+
+def new_modules(site: Site, task: SweTask, added: Iterable[Part]) -> set[str]:
     """Files among those that a patch adds which make a module importable that is neither in a package of the
-    repository nor gold's own: tests may mean another one by its name. Raises SandboxError."""
-    files = [path for path in added if path.endswith(IMPORTED)]
+    repository nor gold's own: tests may mean another one by its name. A link may be a package whatever its
+    name ends with. Raises SandboxError."""
+    files = [part.path for part in added if part.is_link or part.path.endswith(IMPORTED)]
     if not files:
         return set()
     ran = site.run(_LIST, timeout=APPLYING, tail=20_000_000)
@@ -85,10 +97,16 @@ def new_modules(site: Site, task: SweTask, added: Iterable[str]) -> set[str]:
     first, *lines = rest.split("\n")
     there = {line for line in lines if line}
     roots = {*ROOTS, *_inside(first, site.box.workdir)}
-    roots |= {str(PurePosixPath(path).parent) for path in paths_of(task.test_patch)}
+    packages = {line.rpartition("/")[0] for line in there if PurePosixPath(line).name == "__init__.py"}
+    roots |= {_root(path, packages) for path in paths_of(task.test_patch)}
     known = {(root, _name(path, root)) for root in roots for path in there}
     gold = {(root, _name(path, root)) for root in roots for path in paths_of(task.patch)}
     return {path for path in files if any(_is_new(path, root, known | gold) for root in roots)}
+
+
+def _root(path: str, packages: Collection[str]) -> str:
+    """The folder that pytest puts on the search path for a file of tests: the first that is no package."""
+    return next(str(folder) for folder in PurePosixPath(path).parents if str(folder) not in packages)
 
 
 def _is_new(path: str, root: str, known: set[tuple[str, str]]) -> bool:

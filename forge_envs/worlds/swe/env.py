@@ -16,6 +16,7 @@ from forge_envs.errors import NotInstalled, ToolError, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS, Limits, Result
+from forge_envs.sandbox.present import tell_missing
 from forge_envs.worlds.swe import patch as patches
 from forge_envs.worlds.swe.judge import APPLYING, PatchVerdict, judge
 from forge_envs.worlds.swe.place import Broken, Place
@@ -162,6 +163,8 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
         self.ground = Ground(
             sandbox, Limits(cpus=cpus, memory_mb=memory_mb, pids=pids, disk_mb=disk_mb, lifetime=lifetime)
         )
+        if sandbox == "docker":
+            tell_missing({task.image for task in self.tasks.by_id.values()})
         self._policy = self._scaffold.policy(timeout=command_timeout, head=head, tail=tail, turns=max_turns)
         self._told = self._schemas.value if self._scaffold.tells_schemas else []
 

@@ -71,12 +71,18 @@ class Guard:
         kept: list[Part] = []
         dropped: list[str] = []
         for part in found:
-            link = part.is_link and part.path not in self._gold
-            if link or self.forbids(part.path):
+            if self.forbids(part.path) or (part.is_link and not self._may_link(part)):
                 dropped.append(part.path)
             else:
                 kept.append(part)
         return kept, dropped
+
+    def _may_link(self, part: Part) -> bool:
+        """A link is what it leads to: something in the repository that a patch may change."""
+        if part.path in self._gold:
+            return True
+        target = part.target
+        return target is not None and not self.forbids(target) and ".git" not in target.lower().split("/")
 
     def settings(self, kept: Iterable[Part]) -> list[str]:
         """Files among those kept whose sections about tests must be the same before and after."""

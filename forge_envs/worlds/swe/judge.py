@@ -20,7 +20,7 @@ from forge_envs.worlds.swe.control import GoldRuns, doubt, spoiled
 from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.logs import as_file, contradiction
-from forge_envs.worlds.swe.patch import Part, PatchError, join, parts
+from forge_envs.worlds.swe.patch import Part, PatchError, join, parts, take
 from forge_envs.worlds.swe.script_run import ScriptRun, Stage
 from forge_envs.worlds.swe.site import Ground, Site, broke, open_site, require_box, unwell
 from forge_envs.worlds.swe.task import SweTask
@@ -28,6 +28,8 @@ from forge_envs.worlds.swe.task import SweTask
 __all__ = ["APPLYING", "PatchVerdict", "judge"]
 
 _NO_SPACE = re.compile(r"No space left|Errno 28\b|disk is full")
+LEAST_LIMIT = 16_000_000
+"""Bytes that a patch may have at least when it is written anew."""
 BROKEN = "["
 """Stands for settings that cannot be read."""
 
@@ -72,7 +74,7 @@ def judge(
         return _official_verdict(task, patch, ground, timeout)
     rule = Guard(task)
     try:
-        kept, dropped = rule.split(parts(patch))
+        kept, dropped = rule.split(_read(task, patch, ground))
     except PatchError as error:
         return PatchVerdict(False, str(error))
     found = _guarded(task, kept, dropped, ground, timeout, gentle=_key(task, ground) in _SENSITIVE)
@@ -83,6 +85,21 @@ def judge(
     if not found.resolved and _NO_SPACE.search(found.log):
         require_box(task, ground)
     return found
+
+
+def _read(task: SweTask, patch: bytes, ground: Ground) -> list[Part]:
+    """The parts of a patch. One that git did not write, or that moves files, is what it does in a fresh box,
+    as git writes that. Raises PatchError, MachineError."""
+    try:
+        return parts(patch)
+    except PatchError:
+        site = open_site(task, ground)
+        try:
+            if reason := _refusal(task, apply(site, patch).ran, ground):
+                raise PatchError(reason) from None
+            return parts(take(site, max(LEAST_LIMIT, 4 * len(patch))))
+        finally:
+            site.close()
 
 
 def _official_verdict(task: SweTask, patch: bytes, ground: Ground, timeout: float) -> PatchVerdict:
@@ -113,7 +130,7 @@ def _guarded(
     rule = Guard(task)
     site = open_site(task, ground, judged=True)
     try:
-        strange = new_modules(site, task, [part.path for part in kept if part.is_new])
+        strange = new_modules(site, task, [part for part in kept if part.is_new])
         left = [part for part in kept if part.path not in strange]
         without = [*dropped, *sorted(strange)]
         if not left:

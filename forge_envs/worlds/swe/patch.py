@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -56,6 +57,17 @@ class Part:
     def is_link(self) -> bool:
         """Whether it makes or changes what is no plain file: a symbolic link, a submodule."""
         return _NO_FILE.search(self.head) is not None
+
+    @property
+    def target(self) -> str | None:
+        """Where a symbolic link that it makes leads, from the top of the repository; None if out of it."""
+        text = self.data.partition(b"\n@@ ")[2].partition(b"\n")[2]
+        lines = [line[1:] for line in text.split(b"\n") if line.startswith(b"+")]
+        if b" 160000" in self.head or len(lines) != 1 or lines[0].startswith(b"/"):
+            return None
+        name = lines[0].decode("utf-8", "surrogateescape")
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(self.path), name))
+        return None if ".." in place.split("/") or place == "." else place
 
 
 _NO_FILE = re.compile(rb"^(?:new file mode|new mode|index \S+) (?:120000|160000)$", re.MULTILINE)

@@ -21,6 +21,7 @@ from shlex import quote
 from typing import Any
 
 from forge_envs.sandbox import Result
+from forge_envs.sandbox.waiting import waiting
 from forge_envs.worlds.swe.canaries import Planting
 from forge_envs.worlds.swe.site import Site, unwell
 from forge_envs.worlds.swe.task import END, START, SweTask
@@ -77,7 +78,7 @@ class Stage:
     def plain(self, timeout: float) -> ScriptRun:
         """Run the official script, and nothing else."""
         script = self.site.put("eval.sh", "\n".join(self._lines).encode())
-        ran = self.site.run(f"/bin/bash {script}", timeout=timeout, head=LOG, tail=LOG)
+        ran = self._wait(f"/bin/bash {script}", timeout)
         return ScriptRun(ran.output, ran.timed_out)
 
     def prepare(self, timeout: float) -> dict[str, bytes]:
@@ -131,7 +132,11 @@ class Stage:
             f"FORGE_WATCH_MARK={mark} FORGE_WATCH_PATIENCE={patience:g}"
         )
         command = f"tar -xf {place} -C {tools} && rm {place} && {words} /bin/bash {tools}/run.sh"
-        return self._read(self.site.run(command, timeout=timeout, head=LOG, tail=LOG), mark)
+        return self._read(self._wait(command, timeout), mark)
+
+    def _wait(self, command: str, timeout: float) -> Result:
+        with waiting(f"the tests of {self.task.id}, which may take {timeout:g} s"):
+            return self.site.run(command, timeout=timeout, head=LOG, tail=LOG)
 
     def _at(self, marker: str) -> int:
         return next(i for i, line in enumerate(self._lines) if marker in line)

@@ -45,14 +45,26 @@ def pytest_configure(config: Any) -> None:
         config.option.maxfail = 0
 
 
+def _begin(name: str) -> None:
+    """Something begins; if nothing else has begun when our patience ends, the process ends as well."""
+    _tell("begin", name)
+    if _PATIENCE:
+        with suppress(RuntimeError, ValueError, OSError):  # somebody closed what we write to
+            faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=_OUT)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collectstart(collector: Any) -> None:
+    """A file of tests is imported."""
+    if _MARK:
+        _begin(collector.nodeid or "the collection of tests")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logstart(nodeid: str) -> None:
-    """A test begins; if it is still running when our patience ends, so does the process."""
+    """A test begins."""
     if _MARK:
-        _tell("begin", nodeid)
-        if _PATIENCE:
-            with suppress(RuntimeError, ValueError, OSError):  # somebody closed what we write to
-                faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=_OUT)
+        _begin(nodeid)
 
 
 @pytest.hookimpl(tryfirst=True)
