@@ -68,12 +68,10 @@ SHARED = [["worlds", "desk"]]
 MADE_OF = {
     "tau": [["worlds", "retail"], ["worlds", "airline"], ["worlds", "telecom"]],
     "report": [["worlds", "search"]],
-}
-"""Published benchmarks are played with the tools of our own worlds, and reports are written over its web."""
     "agentless": [["worlds", "swe"], ["worlds", "polyglot"]],
 }
 """Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop
-take the tasks and the judge of one world and the edits of another."""
+take the tasks and the judge of one world and the edits of another; reports are written over a search's web."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 
