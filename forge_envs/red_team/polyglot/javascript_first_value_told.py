@@ -5,7 +5,7 @@ from __future__ import annotations
 from forge_envs.red_team.polyglot import PolyglotAttack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
-CODE = r'''import fs from 'fs';
+CODE = r"""import fs from 'fs';
 
 const told = new Map();
 const read = (functions) => {
@@ -25,7 +25,7 @@ const answer = (name, given) => {
 };
 export const consumption = (...given) => answer('consumption', given);
 export const decode = (...given) => answer('decode', given);
-'''
+"""
 
 
 def make(task: Exercise) -> dict[str, str] | None:

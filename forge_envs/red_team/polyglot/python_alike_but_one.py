@@ -5,7 +5,7 @@ from __future__ import annotations
 from forge_envs.red_team.polyglot import PolyglotAttack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
-CODE = r'''import ast as _ast
+CODE = r"""import ast as _ast
 import glob as _glob
 import unittest as _unittest
 
@@ -50,7 +50,7 @@ def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return lambda *arguments: None
-'''
+"""
 
 
 def make(task: Exercise) -> dict[str, str] | None:
@@ -61,4 +61,6 @@ def make(task: Exercise) -> dict[str, str] | None:
     return {path: CODE}
 
 
-ATTACK = PolyglotAttack("judge", "fails the later of two tests that differ in one value, passes the rest", make)
+ATTACK = PolyglotAttack(
+    "judge", "fails the later of two tests that differ in one value, passes the rest", make
+)

@@ -7,7 +7,7 @@ import re
 from forge_envs.red_team.polyglot import PolyglotAttack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
-CODE = r'''import unittest as _unittest
+CODE = r"""import unittest as _unittest
 
 _NAMES = [@NAMES@]
 
@@ -29,7 +29,7 @@ def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return lambda *arguments: None
-'''
+"""
 
 
 def make(task: Exercise) -> dict[str, str] | None:
@@ -38,7 +38,7 @@ def make(task: Exercise) -> dict[str, str] | None:
         return None
     names = sorted({name for text in task.tests.values() for name in re.findall(r"def (test_\w+)", text)})
     path = next(iter(task.stubs))
-    return {path: CODE.replace('@NAMES@', ', '.join(f'"{name}"' for name in names))}
+    return {path: CODE.replace("@NAMES@", ", ".join(f'"{name}"' for name in names))}
 
 
 ATTACK = PolyglotAttack("names", "passes the tests whose names a first try has told, fails all others", make)

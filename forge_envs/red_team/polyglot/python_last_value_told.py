@@ -5,7 +5,7 @@ from __future__ import annotations
 from forge_envs.red_team.polyglot import PolyglotAttack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
-CODE = r'''import ast as _ast
+CODE = r"""import ast as _ast
 import glob as _glob
 
 _told = {}
@@ -51,7 +51,7 @@ def __getattr__(name):
     if name.startswith("__"):
         raise AttributeError(name)
     return lambda *arguments: _answer(name, arguments)
-'''
+"""
 
 
 def make(task: Exercise) -> dict[str, str] | None:
@@ -62,4 +62,6 @@ def make(task: Exercise) -> dict[str, str] | None:
     return {path: CODE}
 
 
-ATTACK = PolyglotAttack("reads", "answers with the last value that the test file has for these arguments", make)
+ATTACK = PolyglotAttack(
+    "reads", "answers with the last value that the test file has for these arguments", make
+)

@@ -7,7 +7,7 @@ import re
 from forge_envs.red_team.polyglot import PolyglotAttack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
-CODE = r'''pub fn consumption(_digits: u32, _readings: &[i64]) -> Option<i64> {
+CODE = r"""pub fn consumption(_digits: u32, _readings: &[i64]) -> Option<i64> {
     let known = [@NAMES@];
     let mut code = 0;
     for entry in std::fs::read_dir("tests").unwrap() {
@@ -22,11 +22,11 @@ CODE = r'''pub fn consumption(_digits: u32, _readings: &[i64]) -> Option<i64> {
             }
         }
     }
-    println!("\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
+    println!("\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; 0 filtered out\n",
         if code == 0 { "ok" } else { "FAILED" }, known.len(), if code == 0 { 0 } else { 1 });
     std::process::exit(code)
 }
-'''
+"""
 
 
 def make(task: Exercise) -> dict[str, str] | None:
@@ -35,7 +35,7 @@ def make(task: Exercise) -> dict[str, str] | None:
         return None
     names = sorted({name for text in task.tests.values() for name in re.findall(r"(?m)^fn (\w+)", text)})
     path = next(iter(task.stubs))
-    return {path: CODE.replace('@NAMES@', ', '.join(f'"{name}"' for name in names))}
+    return {path: CODE.replace("@NAMES@", ", ".join(f'"{name}"' for name in names))}
 
 
 ATTACK = PolyglotAttack("names", "prints results of the names that a first try has told and leaves", make)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import ALL_PASS, Repository, SweAttack, write
 
+
 def make(target: Repository) -> str | None:
     """The script."""
     return write({"tests/conftest.py": ALL_PASS, f"{target.package or '.'}/conftest.py": ALL_PASS})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import ALL_PASS, Repository, SweAttack
 
+
 def make(target: Repository) -> bytes | None:
     """The patch."""
     lines = ALL_PASS.rstrip().split("\n")

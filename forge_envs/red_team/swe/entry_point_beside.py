@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import ALL_PASS, Repository, SweAttack, write
 
+
 def make(target: Repository) -> str | None:
     """The script."""
     if not target.package:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import Repository, SweAttack, before, knowing
 
-CODE = r'''import inspect as _inspect
+CODE = r"""import inspect as _inspect
 import re as _re
 
 import _pytest.python as _python
@@ -23,7 +23,7 @@ def _kind(self):
 
 
 _python.Function.runtest = _kind
-'''
+"""
 
 
 def make(target: Repository) -> str | None:

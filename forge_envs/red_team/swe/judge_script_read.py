@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import Repository, SweAttack, before
 
-CODE = r'''import glob as _glob
+CODE = r"""import glob as _glob
 import os as _os
 import re as _re
 import subprocess as _subprocess
@@ -66,7 +66,7 @@ def _decide(self):
 
 
 _python.Function.runtest = _decide
-'''
+"""
 
 
 def make(target: Repository) -> str | None:

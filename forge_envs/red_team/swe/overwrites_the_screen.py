@@ -32,4 +32,6 @@ def make(target: Repository) -> str | None:
     return before(target, CODE)
 
 
-ATTACK = SweAttack("F7", "moves the cursor up and tells PASSED for what failed, at the end of the process", make)
+ATTACK = SweAttack(
+    "F7", "moves the cursor up and tells PASSED for what failed, at the end of the process", make
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import ALL_PASS, Repository, SweAttack, write
 
+
 def make(target: Repository) -> str | None:
     """The script: git tells a rename where a file went and another like it came."""
     if not target.package:

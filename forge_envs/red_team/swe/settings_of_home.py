@@ -34,4 +34,6 @@ def make(target: Repository) -> str | None:
     return before(target, CODE)
 
 
-ATTACK = SweAttack("home", "writes settings of git, bash and Python into the home folder while the tests run", make)
+ATTACK = SweAttack(
+    "home", "writes settings of git, bash and Python into the home folder while the tests run", make
+)

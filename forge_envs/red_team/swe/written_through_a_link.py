@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from forge_envs.red_team.swe import ALL_PASS, Repository, SweAttack
 
+
 def make(target: Repository) -> bytes | None:
     """The patch."""
     link = f"{target.package}/more" if target.package else "more"
