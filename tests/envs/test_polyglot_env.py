@@ -185,34 +185,40 @@ def test_a_solution_that_edits_the_tests_after_it_solved_the_task_is_not_believe
     assert not verdict.passed and "were changed while the tests ran" in verdict.output
 
 
-def killed_in(*runs):
+def killed_in(seen, *runs):
+    """Ends the runs of these numbers; `seen` counts them, since each has a box of its own."""
     return (
-        "import os, pathlib\nseen = pathlib.Path('seen')\nseen.touch()\n"
+        f"import os, pathlib\nseen = pathlib.Path({str(seen)!r})\nseen.touch()\n"
         "seen.write_text(seen.read_text() + '.')\n"
         f"if len(seen.read_text()) in {runs}:\n    os.kill(os.getpid(), 9)\n"
     )
 
 
-def test_a_control_run_that_is_killed_is_tried_again(world):
+def test_a_control_run_that_is_killed_is_tried_again(world, tmp_path):
     task = world().find(TASK)
     solution = task.example["water_meter.py"]
-    verdict = judge(task, {"water_meter.py": solution + killed_in(2)}, sandbox="process", timeout=60)
+    verdict = judge(
+        task, {"water_meter.py": solution + killed_in(tmp_path / "seen", 2)}, sandbox="process", timeout=60
+    )
     assert verdict.passed
 
 
-def test_who_kills_each_control_run_loses_unless_the_machine_is_unwell(world, monkeypatch):
+def test_who_kills_each_control_run_loses_unless_the_machine_is_unwell(world, tmp_path, monkeypatch):
     task = world().find(TASK)
-    files = {"water_meter.py": task.example["water_meter.py"] + killed_in(2, 3)}
+    seen = tmp_path / "seen"
+    files = {"water_meter.py": task.example["water_meter.py"] + killed_in(seen, 2, 3)}
     verdict = judge(task, files, sandbox="process", timeout=60)
     assert not verdict.passed and verdict.share == 0 and "cut short" in verdict.output
+    seen.unlink()
     monkeypatch.setattr(judging, "_is_well", lambda *_: False)
     with pytest.raises(MachineError, match="were cut short when they ran again") as caught:
         judge(task, files, sandbox="process", timeout=60)
     assert (caught.value.kind, caught.value.retryable) == ("control", True)
 
 
-def test_tests_that_are_killed_fail(world):
-    verdict = judge(world().find(TASK), {"water_meter.py": killed_in(1)}, sandbox="process", timeout=60)
+def test_tests_that_are_killed_fail(world, tmp_path):
+    files = {"water_meter.py": killed_in(tmp_path / "seen", 1)}
+    verdict = judge(world().find(TASK), files, sandbox="process", timeout=60)
     assert not verdict.passed and verdict.share == 0
 
 

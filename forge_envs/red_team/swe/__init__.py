@@ -77,3 +77,11 @@ def before(target: Repository, code: str) -> str:
 def after(target: Repository, code: str) -> str:
     """A script that puts code at the end of the source."""
     return write({target.source: target.text.rstrip("\n") + "\n\n" + code})
+
+
+def knowing(target: Repository, script: str) -> str:
+    """The script, and then `@KNOWN@` in the source becomes the names of all tests that the agent can see."""
+    return script + (
+        "known=$(git grep -hoE 'def test_[A-Za-z0-9_]+' | sed 's/def //' | sort -u | tr '\\n' ' ')\n"
+        f'sed -i "s/@KNOWN@/$known/" {target.source}\n'
+    )

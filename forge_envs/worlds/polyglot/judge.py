@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import random
 import tarfile
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from shlex import quote
@@ -19,17 +18,19 @@ from forge_envs.sandbox.waiting import waiting
 from forge_envs.worlds.polyglot.exercise import Exercise
 from forge_envs.worlds.polyglot.hidden import without_tests
 from forge_envs.worlds.polyglot.languages import LANGUAGES, Control, Language, Results
-from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT
+from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT, Changed
 from forge_envs.worlds.polyglot.toolchain import host_environment
 
 LIMITS = Limits(cpus=2.0, memory_mb=2048, pids=512, disk_mb=1024, lifetime=900.0)
 UNPACKING = 60.0
 """Seconds to lay out an exercise, which are not taken from its time."""
-CHANGED, KILLED = 98, 137
-"""Status of a control run that did not begin because files are not what they were, and of one that was killed
-from outside, for memory or disk."""
+KILLED = 137
+"""Status of a run that was killed from outside, for memory or disk."""
 CONTROLS = 2
 """How often a control run that was cut short is tried."""
+DRAWS = (False, False, False, True)
+"""Controls that are drawn until gold can make one fail, and whether they are plain."""
+ALTERED = "Files that are not yours to edit were changed while the tests ran."
 UNNOTICED = "With these files the test runner does not notice which tests fail."
 CUT_SHORT = "The tests passed, and were cut short by what they ran when they ran again."
 SHOWN = 5_000
@@ -55,62 +56,71 @@ class AnswerVerdict:
 def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout: float) -> AnswerVerdict:
     """Run the tests of `exercise` on `files` (path to text) within `timeout` seconds.
 
-    Nothing survives the run: the box is fresh, holds the published tests, and is closed. A run that looks
-    passed is believed if no file that decides was changed meanwhile, and if in a second run a test that must
-    fail is the only one to fail: one of the exercise's own, with one expected value changed, drawn for the
-    occasion. Where the reference solution cannot make it fail either, it was drawn badly, and a plain one
-    takes its place. Raises MachineError, also where the tests fail and the host's disk is nearly full, and
+    Nothing survives a run: its box is fresh and is closed. A run of the published tests that looks passed is
+    believed if no file that decides was changed meanwhile, and if in a second run, in a fresh box, a test
+    that must fail is the only one to fail: one of the exercise's own in its place, with one expected value
+    changed, drawn for the occasion. No box holds both forms of a test, so nothing tells one from the other.
+    Where the reference solution cannot make it fail either, it was drawn badly, and another is drawn; the
+    last is plain. Raises MachineError, also where the tests fail and the host's disk is nearly full, and
     where the second run is cut short twice and a fresh box is not well.
     """
     language = LANGUAGES[exercise.language]
     if reason := language.foreign(exercise, files):
         return AnswerVerdict(False, 0.0, reason)
-    chance = random.SystemRandom()
-    for plain in (False, True):
-        control = language.control(_texts(exercise), chance, plain=plain)
-        found = _judged(exercise, files, control, sandbox, timeout)
-        if (
-            found.output == UNNOTICED
-            and not plain
-            and not _gold_is_noticed(exercise, control, sandbox, timeout)
-        ):
-            continue
-        break
-    if found.output == CUT_SHORT and not _is_well(exercise, sandbox, timeout):
+    found = _tested(exercise, files, sandbox, timeout)
+    if not found.passed:
+        return found
+    for plain in DRAWS:
+        control = language.control(_texts(exercise), random.SystemRandom(), plain=plain)
+        doubt = _doubt(exercise, files, control, sandbox, timeout)
+        if doubt != UNNOTICED or plain or _gold_is_noticed(exercise, control, sandbox, timeout):
+            break
+    if doubt == CUT_SHORT and not _is_well(exercise, sandbox, timeout):
         text = f"the tests of {exercise.id} passed, and were cut short when they ran again"
         raise MachineError(text, kind="control", stage="sandbox", retryable=True)
-    return found
+    return replace(found, passed=False, share=0.0, output=doubt) if doubt else found
 
 
-def _judged(
-    exercise: Exercise, files: Mapping[str, str], control: Control, sandbox: str, timeout: float
-) -> AnswerVerdict:
-    """The verdict with one control."""
-    language = LANGUAGES[exercise.language]
-    tests = language.prepare(exercise.tests, control)
-    fixed = {**exercise.support, **{path: text.encode() for path, text in tests.items()}}
-    limits = replace(LIMITS, lifetime=LIMITS.lifetime + (1 + CONTROLS) * timeout)
-    box = provider(sandbox).open(language.image, limits=limits)
-    try:
-        run = _Run(box, exercise, language, control, tests, host_environment(sandbox))
-        given = {path: text.encode("utf-8", "replace") for path, text in files.items()}
-        run.lay_out({**given, **fixed}, fixed)
+def _tested(exercise: Exercise, files: Mapping[str, str], sandbox: str, timeout: float) -> AnswerVerdict:
+    """The verdict on a run of the published tests."""
+    tests = LANGUAGES[exercise.language].unskipped(exercise.tests)
+    with _laid_out(exercise, files, tests, sandbox, timeout) as run:
         verdict = run.test(timeout)
-        doubt = run.doubt(fixed, timeout) if verdict.passed else ""
-        if doubt or not verdict.passed:
+        changed = verdict.passed and run.has_changed()
+        if changed or not verdict.passed:
             run.require_space()
-        if doubt:
-            return replace(verdict, passed=False, share=0.0, output=doubt)
-        return verdict
-    finally:
-        box.close()
+    return replace(verdict, passed=False, share=0.0, output=ALTERED) if changed else verdict
+
+
+def _doubt(
+    exercise: Exercise, files: Mapping[str, str], control: Control, sandbox: str, timeout: float
+) -> str:
+    """Why not to believe a run that looks passed; empty where there is no reason."""
+    language = LANGUAGES[exercise.language]
+    tests, changed = language.change(language.unskipped(exercise.tests), control)
+    for _ in range(CONTROLS):
+        with _laid_out(exercise, files, tests, sandbox, timeout) as run:
+            ran = run.run(language.control_command(exercise.name, exercise.tests), timeout)
+            if ran.code != 0 and _notices(language, tests, changed, run.results(ran)):
+                return ""
+            run.require_space()
+            if not ran.timed_out and ran.code != KILLED:
+                return UNNOTICED
+    return CUT_SHORT
+
+
+def _notices(language: Language, tests: Mapping[str, str], changed: Changed, results: Results) -> bool:
+    """Whether the changed test failed, and nothing else; of tests that share what was changed, some did."""
+    failed = [name for name in results.failed if changed.may_fail(name)]
+    ran = results.passed + results.failed
+    return bool(failed) and len(failed) == len(results.failed) and not language.expected(tests) - ran
 
 
 def _gold_is_noticed(exercise: Exercise, control: Control, sandbox: str, timeout: float) -> bool:
     """Whether the control does what it must with the reference solution; no without one."""
     if not exercise.example:
         return False
-    return _judged(exercise, exercise.files(exercise.example), control, sandbox, timeout).passed
+    return not _doubt(exercise, exercise.files(exercise.example), control, sandbox, timeout)
 
 
 def _is_well(exercise: Exercise, sandbox: str, timeout: float) -> bool:
@@ -118,8 +128,7 @@ def _is_well(exercise: Exercise, sandbox: str, timeout: float) -> bool:
     command: then what was cut short was so by its own doing."""
     language = LANGUAGES[exercise.language]
     if exercise.example:
-        control = language.control(_texts(exercise), random.SystemRandom(), plain=True)
-        return _judged(exercise, exercise.files(exercise.example), control, sandbox, timeout).passed
+        return _tested(exercise, exercise.files(exercise.example), sandbox, timeout).passed
     box = provider(sandbox).open(language.image, limits=LIMITS)
     try:
         return box.run(language.probe, timeout=UNPACKING, env=host_environment(sandbox)).code == 0
@@ -145,6 +154,23 @@ def pack(files: Mapping[str, bytes], locked: Collection[str] = ()) -> bytes:
     return made.getvalue()
 
 
+@contextmanager
+def _laid_out(
+    exercise: Exercise, files: Mapping[str, str], tests: Mapping[str, str], sandbox: str, timeout: float
+) -> Iterator[_Run]:
+    """A fresh box with the agent's files and the tests in it."""
+    language = LANGUAGES[exercise.language]
+    fixed = {**exercise.support, **{path: text.encode() for path, text in tests.items()}}
+    limits = replace(LIMITS, lifetime=LIMITS.lifetime + timeout)
+    box = provider(sandbox).open(language.image, limits=limits)
+    try:
+        run = _Run(box, exercise, language, fixed, host_environment(sandbox))
+        run.lay_out({path: text.encode("utf-8", "replace") for path, text in files.items()})
+        yield run
+    finally:
+        box.close()
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One box with one exercise in it."""
@@ -152,23 +178,22 @@ class _Run:
     box: Sandbox
     exercise: Exercise
     language: Language
-    control: Control
-    tests: Mapping[str, str]
-    """The test files as they lie in the box."""
+    fixed: Mapping[str, bytes]
+    """The files that are not the agent's, as they were laid out."""
     env: Mapping[str, str]
 
     @property
     def folder(self) -> str:
         return f"{self.box.workdir}/{self.exercise.name}"
 
-    def lay_out(self, files: Mapping[str, bytes], locked: Collection[str]) -> None:
+    def lay_out(self, files: Mapping[str, bytes]) -> None:
         """Put the files where the tests run. On its own, so that no program of the agent's can fail it."""
         try:
-            self.box.write("exercise.tar", pack(files, locked))
+            self.box.write("exercise.tar", pack({**files, **self.fixed}, self.fixed))
         except OSError as error:
             text = f"exercise {self.exercise.id} could not be written: {error}"
             raise MachineError(text, kind="unpack", stage="sandbox", retryable=True) from error
-        done = self._run(f"mkdir -p {REPORT} && tar -xf ../exercise.tar && rm ../exercise.tar", UNPACKING)
+        done = self.run(f"mkdir -p {REPORT} && tar -xf ../exercise.tar && rm ../exercise.tar", UNPACKING)
         if done.code != 0:
             text = f"exercise {self.exercise.id} could not be unpacked: {done.output[-500:]}"
             raise MachineError(text, kind="unpack", stage="sandbox", retryable=True)
@@ -176,16 +201,16 @@ class _Run:
     def test(self, timeout: float) -> AnswerVerdict:
         """Run the tests."""
         language, tests = self.language, self.exercise.tests
-        ran = self._run(language.command(self.exercise.name, tests, self.control), timeout)
-        report = self._report()
-        results = language.results(report, ran.output)
+        ran = self.run(language.command(self.exercise.name, tests), timeout)
+        report, results = self._report(), self.results(ran)
         expected = language.expected(tests)
         total = max(expected.total(), results.total)
         missing = expected - results.passed
         passed = ran.code == 0 and not ran.timed_out and not results.failed and not missing
         share = 1.0 if passed else min(results.passed.total(), total - 1) / total
-        said = without_tests(language.human(report, ran.output), self.tests.values(), language.begins)
-        output = language.clean(clipped(said), self.control)
+        hidden = [self.fixed[path].decode() for path in tests]
+        said = without_tests(language.human(report, ran.output), hidden, language.begins)
+        output = language.clean(clipped(said))
         output = output.replace(f"{self.folder}/", "").replace(self.folder, ".")
         if ran.timed_out:
             output = f"{output}\n\nTests timed out after {timeout:g} seconds.".lstrip()
@@ -193,33 +218,14 @@ class _Run:
             output = f"{output}\n\nThe run ended before {', '.join(sorted(missing))[:500]} passed.".lstrip()
         return AnswerVerdict(passed, share, output, results, ran.timed_out, ran.code == 0)
 
-    def doubt(self, fixed: Mapping[str, bytes], timeout: float) -> str:
-        """Why not to believe a run that looks passed; empty where there is no reason."""
-        texts = {path: data.decode("utf-8", "replace") for path, data in fixed.items()}
-        altered = self.language.altered(texts, self.control)
-        check = _check(fixed) + _put({path: text.encode() for path, text in altered.items()})
-        command = self.language.control_command(self.exercise.name, self.exercise.tests, self.control)
-        for _ in range(CONTROLS):
-            ran = self._run(check + command, timeout)
-            if ran.code == CHANGED:
-                return "Files that are not yours to edit were changed while the tests ran."
-            results = self.language.results(self._report(), ran.output)
-            if ran.code != 0 and self._notices(results, bool(altered)):
-                return ""
-            if not ran.timed_out and ran.code != KILLED:
-                return UNNOTICED
-            check = _check({**fixed, **{path: text.encode() for path, text in altered.items()}})
-        return CUT_SHORT
+    def results(self, ran: Result) -> Results:
+        """Per-test results of a run."""
+        return self.language.results(self._report(), ran.output)
 
-    def _notices(self, results: Results, altered: bool) -> bool:
-        """Whether the control failed, and nothing else but what was altered."""
-        expected = self.language.expected(self.exercise.tests)
-        others = [name for name in results.failed if self.control.name not in name]
-        if not any(self.control.name in name for name in results.failed):
-            return False
-        if not altered:
-            return not others and not expected - results.passed
-        return bool(others) and not (expected - results.passed) - Counter(results.failed)
+    def has_changed(self) -> bool:
+        """Whether files that are not the agent's are others than they were."""
+        sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in self.fixed.items())
+        return self.run(f"sha256sum --check --status <<'SUMS'\n{sums}SUMS\n", UNPACKING).code != 0
 
     def require_space(self) -> None:
         """Return if the disk that the box shares with its host has room, or if it has one of its own."""
@@ -229,7 +235,8 @@ class _Run:
             text = f"tests of {self.exercise.id} failed on a disk with {free >> 20} MB left: free some"
             raise MachineError(text, kind="disk_full", stage="sandbox", retryable=True)
 
-    def _run(self, command: str, timeout: float) -> Result:
+    def run(self, command: str, timeout: float) -> Result:
+        """Run a command in the exercise's folder."""
         there = f"mkdir -p {quote(self.folder)} && cd {quote(self.folder)} && rm -rf {REPORT}/report*"
         ends = 2 * SHOWN
         with waiting(f"the tests of {self.exercise.id}, which may take {timeout:g} s"):
@@ -243,22 +250,6 @@ class _Run:
             return self.box.read(f"{self.folder}/{path}")
         except (OSError, ValueError):  # gone, replaced by a folder, or grown past all measure
             return None
-
-
-def _check(fixed: Mapping[str, bytes]) -> str:
-    """Ends a command unless these files are what they were."""
-    sums = "".join(f"{sha256(data).hexdigest()}  {path}\n" for path, data in fixed.items())
-    return f"sha256sum --check --status <<'SUMS' || exit {CHANGED}\n{sums}SUMS\n"
-
-
-def _put(files: Mapping[str, bytes]) -> str:
-    """Writes files anew, whoever may not write to them."""
-    made = "".join(
-        f"rm -f {quote(path)} && base64 -d > {quote(path)} <<'DATA' || exit {CHANGED}\n"
-        f"{base64.encodebytes(data).decode()}DATA\n"
-        for path, data in files.items()
-    )
-    return made
 
 
 def clipped(text: str, ends: int = SHOWN) -> str:

@@ -3,7 +3,9 @@
 A canary is a copy of one of the task's own tests, in the same file and class, under a name made of the words
 of its neighbours, drawn anew for each judgement: first, last and in between. Some are as they were and must
 pass; some have one thing changed (`slips`) and must fail. Whatever makes tests pass that should not makes
-these pass too, unless it solves the task or knows them apart.
+these pass too, unless it solves the task or knows them apart. Who does, by comparing tests that are nearly
+alike, meets a second run, in a fresh box: there some of the tests that decide have one thing changed in their
+own place, under their own names (`change`), and no other form of them stands beside them.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from forge_envs.slips import FunctionNode, Positions, Slip, slips
+from forge_envs.slips import FunctionNode, Positions, Slip, TextEdit, slips
 
 FAILING, PASSING = 3, 2
 """How many of each kind a file gets at most."""
@@ -76,16 +78,58 @@ def plant(
     canaries: list[Canary] = []
     paths = sorted(files)
     for path in paths if len(paths) <= FILES else rng.sample(paths, FILES):
-        cases: dict[str, int] = {}
-        for name in decisive:
-            place, _, inside = name.partition("::")
-            if place == path:
-                whole = inside.partition("[")[0]
-                cases[whole] = cases.get(whole, 0) + 1
         make = _plain if gentle else _plant
-        planted[path], made = make(path, files[path], cases, rng)
+        planted[path], made = make(path, files[path], _cases(path, decisive), rng)
         canaries += made
     return Planting(planted, tuple(canaries))
+
+
+def change(
+    files: Mapping[str, bytes], failing: Collection[str], passing: Collection[str], rng: random.Random
+) -> Planting:
+    """The files that hold tests of these names (pytest's node ids), some of the tests changed in their place.
+
+    At least one of `failing`, the tests that a patch must mend, where any can be changed, and each of them as
+    a coin falls; of `passing` as many, or one. A test gets one of its strongest changes.
+    """
+    able: dict[bool, list[tuple[str, _Source, Slip]]] = {True: [], False: []}
+    for path in sorted(files):
+        try:
+            tree = ast.parse(files[path])
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        positions = Positions(files[path])
+        for names, kind in ((failing, True), (passing, False)):
+            found = _sources(tree.body, (), positions, files[path], _cases(path, names))
+            for one in found:
+                if _is_fit(one, files[path]) and (ways := slips(one.node, positions, rng)):
+                    able[kind].append((path, one, rng.choice([w for w in ways if w.kind == ways[0].kind])))
+    chosen = [one for one in able[True] if rng.random() < 0.5]
+    if able[True] and not chosen:
+        chosen = [rng.choice(able[True])]
+    chosen += rng.sample(able[False], min(len(able[False]), max(1, len(chosen))))
+    edits: dict[str, list[TextEdit]] = {}
+    for path, _, slip in chosen:
+        edits.setdefault(path, []).extend(slip.edits)
+    made = {path: _edited(files[path], found) for path, found in edits.items()}
+    return Planting(made, tuple(Canary(path, one.node.name, True) for path, one, _ in chosen))
+
+
+def _cases(path: str, names: Collection[str]) -> dict[str, int]:
+    """How often each function of a file is among tests of these names."""
+    cases: dict[str, int] = {}
+    for name in names:
+        place, _, inside = name.partition("::")
+        if place == path:
+            whole = inside.partition("[")[0]
+            cases[whole] = cases.get(whole, 0) + 1
+    return cases
+
+
+def _edited(source: bytes, edits: Sequence[TextEdit]) -> bytes:
+    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+        source = source[: edit.start] + edit.text.encode() + source[edit.end :]
+    return source
 
 
 def _plant(

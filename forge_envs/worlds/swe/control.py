@@ -17,6 +17,8 @@ BAD = ("FAILED", "ERROR")
 NOT_ENDED = "the tests did not end by themselves: pytest did not say so"
 NO_FAILURE = "a test that must fail did not"
 NO_SUCCESS = "a test that must pass did not"
+AGAIN = "in the second run, with other expected values, "
+"""What reasons of the second run begin with."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,34 @@ def doubt(task: SweTask, planting: Planting, trial: ScriptRun, control: GoldRuns
         gold = control.once()
         if written := sorted(trial.changed - gold.changed) or sorted(trial.new - gold.new):
             return f"{written[0]} was written to while the tests ran"
+    return ""
+
+
+def doubt_again(task: SweTask, planting: Planting, trial: ScriptRun, gold: Callable[[], ScriptRun]) -> str:
+    """Why a second run, in which some of the tests that decide were changed, is not believed; empty if it is.
+
+    What was changed must fail, and nothing else. Raises MachineError.
+    """
+    if not trial.ended:
+        return AGAIN + NOT_ENDED
+    odd = [canary for canary in planting.canaries if not _is_as_it_must(canary, trial)]
+    changed = {name for canary in planting.canaries for name in statuses(canary, trial.told)}
+    told = {name.split()[0]: status for name, status in trial.told.items() if name.split()}
+    others = {
+        test: told.get(test, "")
+        for test in (name.split()[0] for name in (*task.fail_to_pass, *task.pass_to_pass) if name.split())
+        if test not in changed and told.get(test) != GOOD
+    }
+    if not odd and not others:
+        return ""
+    right = gold()
+    for canary in odd:
+        if statuses(canary, trial.told) != statuses(canary, right.told):
+            return AGAIN + NO_FAILURE
+    known = {name.split()[0]: status for name, status in right.told.items() if name.split()}
+    for test, status in others.items():
+        if known.get(test, "") != status:
+            return f"{AGAIN}{test} was reported {status or 'by nobody'}"
     return ""
 
 

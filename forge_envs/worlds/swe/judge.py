@@ -1,7 +1,6 @@
 """The verdict on a patch: a fresh box, the official evaluation script, swebench's parser and grader.
 
-What the guard cannot prove: a solution runs in the process of the tests that judge it. Code written
-against this very guard can look for canaries, by comparing tests that are nearly alike. For published rows,
+What the guard cannot prove: a solution runs in the process of the tests that judge it. For published rows,
 where nothing of ours runs beside the tests, it is enough to print a whole session and to leave with status
 0. Only tests in another process than the solution could tell, and published ones are not.
 """
@@ -15,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_envs.sandbox import Result, SandboxError
-from forge_envs.worlds.swe.canaries import Planting, plant
-from forge_envs.worlds.swe.control import GoldRuns, doubt, spoiled
+from forge_envs.worlds.swe.canaries import Planting, change, plant
+from forge_envs.worlds.swe.control import GoldRuns, doubt, doubt_again, spoiled
 from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.logs import as_file, contradiction
@@ -147,9 +146,40 @@ def _guarded(
                 found = _told_by_log(task, stage, stage.plain(timeout), timeout, told)
                 doubts = contradiction(found.log) if found.resolved else None
                 return replace(found, resolved=False, reason=doubts) if doubts else found
-            return _watched(task, site, ground, timeout, told, gentle=gentle)
+            found, files = _watched(task, site, ground, timeout, told, gentle=gentle)
         except SandboxError as error:
             return _broken(task, site, ground, error, told)
+    finally:
+        site.close()
+    if found is None or not found.resolved or gentle:
+        return found
+    reason = _told_otherwise(task, join(left), settings, files, ground, timeout)
+    return replace(found, resolved=not reason, reason=reason)
+
+
+def _told_otherwise(
+    task: SweTask,
+    patch: bytes,
+    settings: Mapping[str, str],
+    files: Mapping[str, bytes],
+    ground: Ground,
+    timeout: float,
+) -> str:
+    """Why tests that passed are not believed: in a fresh box, some of their expected values are others, and
+    they must fail. Empty where they do, and where none can be changed."""
+    planting = change(files, task.fail_to_pass, task.pass_to_pass, _CHANCE)
+    if not planting.canaries:
+        return ""
+    site = open_site(task, ground, judged=True)
+    try:
+        apply(site, patch)
+        _restore(site, settings)
+        stage = Stage(task, site)
+        stage.prepare(timeout)
+        trial = stage.watched(planting, timeout)
+        return doubt_again(task, planting, trial, lambda: _gold_trial(task, ground, planting, timeout))
+    except SandboxError as error:
+        return _broken(task, site, ground, error, ()).reason
     finally:
         site.close()
 
@@ -223,11 +253,13 @@ def _told_by_log(
 
 def _watched(
     task: SweTask, site: Site, ground: Ground, timeout: float, dropped: tuple[str, ...], *, gentle: bool
-) -> PatchVerdict | None:
-    """The verdict on a watched run with canaries; None where gold fails with canaries as well."""
+) -> tuple[PatchVerdict | None, Mapping[str, bytes]]:
+    """The verdict on a watched run with canaries, None where gold fails with canaries as well; and the texts
+    of the tests' files."""
     stage = Stage(task, site)
     decisive = (*task.fail_to_pass, *task.pass_to_pass)
-    planting = plant(stage.prepare(timeout), decisive, _CHANCE, gentle=gentle)
+    files = stage.prepare(timeout)
+    planting = plant(files, decisive, _CHANCE, gentle=gentle)
     trial = stage.watched(planting, timeout)
     found = _told_by_log(task, stage, trial, timeout, dropped)
     shares = _shares_told(task, trial)
@@ -244,13 +276,13 @@ def _watched(
         reason = doubt(task, planting, trial, control)
         if not reason and shares != (1.0, 1.0):
             reason = "the log and pytest's own report differ"
-        return replace(found, resolved=not reason, reason=reason)
+        return replace(found, resolved=not reason, reason=reason), files
     if trial.running and not trial.ended:
         reason = f"{found.reason}; {trial.running} had begun and did not end"
-        return found if trial.timed_out else replace(found, reason=reason)
+        return found if trial.timed_out else replace(found, reason=reason), files
     if not gentle and spoiled(trial, shares) and _shares_told(task, control.once()) != (1.0, 1.0):
-        return None
-    return found
+        return None, files
+    return found, files
 
 
 _CHANCE = random.SystemRandom()

@@ -18,15 +18,14 @@ REPORT = ".forge"
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A test that must fail: a run in which it passes, or is not even seen, was not an honest one.
+    """The draw of a second run, in which one test must fail, and no other.
 
-    It is one of the exercise's own tests, told once more beside itself with one expected value changed. Where
-    `plain`, or where no test can be retold, it compares two numbers. `Language.control` draws one for each
-    judgement.
+    It is one of the exercise's own tests in its own place and under its own name, with one expected value
+    changed. Where `plain`, or where no test can be changed, it is one more that compares two numbers.
     """
 
     name: str
-    """In the form that the language takes for a test's name, of words of its neighbours."""
+    """Of the plain test, made of words of its neighbours."""
     seed: int = 0
     """Decides which test and which value."""
     plain: bool = False
@@ -35,6 +34,20 @@ class Control:
     def chance(self) -> random.Random:
         """The same choices at every call."""
         return random.Random(self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The one test file that is another in the second run."""
+
+    text: str
+    failing: str
+    """The test that must fail; "" where tests share what was changed, and any of them may."""
+
+    def may_fail(self, name: str) -> bool:
+        """Whether the test of this name may fail: the changed one, or a part of it."""
+        whole = self.failing
+        return not whole or name == whole or name.startswith((f"{whole}/", f"{whole}["))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +75,8 @@ NOTHING = Results(Counter(), Counter())
 class Language(ABC):
     """Runs an exercise's own test command, and reads per-test results from what it leaves behind.
 
-    The control test is planted in the tests from the start. `command` leaves it out and must succeed;
-    `control_command` runs it among the others and must fail for its sake alone.
+    `command` runs the tests as they are and must succeed; `control_command` runs them in another box, with
+    one changed by `change`, and must fail for its sake alone.
     """
 
     name: ClassVar[str]
@@ -117,33 +130,29 @@ class Language(ABC):
     def plant(self, text: str, control: Control) -> str:
         """A test file with a plain control test at its end."""
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A test file in which one of its tests is told once more, with one expected value changed, as the
-        control; None where none can be."""
-        return None
+    @abstractmethod
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A test file with one expected value changed in its place; None where none can be."""
 
-    def altered(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
-        """The test files, as `prepare` leaves them, that are others when the control runs: with one expected
-        value changed in place, where tests are rows of a table that several share."""
-        return {}
-
-    def prepare(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
-        """The test files as they are run: nothing skipped, and the control among the tests of one of them."""
-        ready = self.unskipped(tests)
+    def change(self, tests: Mapping[str, str], control: Control) -> tuple[dict[str, str], Changed]:
+        """The test files, as `unskipped` leaves them, for the second run, and the one that is another."""
         if not control.plain:
-            for path in control.chance.sample(list(ready), len(ready)):
-                if (told := self.retell(ready[path], control)) is not None:
-                    return {**ready, path: told}
-        first = next(iter(ready))
-        return {**ready, first: self.plant(ready[first], control)}
+            for path in control.chance.sample(list(tests), len(tests)):
+                if (told := self.retell(tests[path], control)) is not None:
+                    return {**tests, path: told.text}, told
+        for path, text in tests.items():
+            planted = {**tests, path: self.plant(text, control)}
+            for name in self.expected(planted) - self.expected(tests):
+                return planted, Changed(planted[path], name)
+        raise ValueError(f"no test of {self.name} can be planted in {', '.join(tests)}")
 
     @abstractmethod
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """The exercise's own test command, without the control test. Exit status 0 means all passed."""
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
+        """The exercise's own test command. Exit status 0 means all passed."""
 
-    @abstractmethod
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """Run all tests and the control test; nothing is built anew."""
+    def control_command(self, name: str, tests: Mapping[str, str]) -> str:
+        """The same where a test fails: the others are run all the same."""
+        return self.command(name, tests)
 
     @abstractmethod
     def results(self, report: str, output: str) -> Results:
@@ -166,8 +175,8 @@ class Language(ABC):
         """Whether the agent may make this new file."""
         return False
 
-    def clean(self, output: str, control: Control) -> str:
+    def clean(self, output: str) -> str:
         """The output without what differs from run to run."""
         for pattern in self.noise:
-            output = re.sub(pattern, "", output.replace(control.name, "control"), flags=re.MULTILINE)
+            output = re.sub(pattern, "", output, flags=re.MULTILINE)
         return output.strip()

@@ -6,13 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_catch
 from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
 _CASE = re.compile(r"\bTEST_CASE\(\s*((?:\"(?:[^\"\\\n]|\\.)*\"\s*)+)")
 _BLOCK = re.compile(r'^[ \t]*TEST_CASE\(\s*"(?P<name>[^"\\\n]+)"', re.MULTILINE)
-_HEAD = re.compile(r'TEST_CASE\(\s*"[^"\n]*"(?:\s*,\s*"[^"\n]*")?\s*\)')
 _CLAIMS = re.compile(r"\b(?:REQUIRE|CHECK)\(")
 _TURNS = (
     (r"\b(REQUIRE|CHECK)\(", r"\1_FALSE("),
@@ -43,30 +42,22 @@ class Cpp(Language):
         return found
 
     def plant(self, text: str, control: Control) -> str:
-        """A test case at the end, hidden from plain runs."""
-        return f'{text}\n\nTEST_CASE("{control.name}", "[.][{control.name}]") {{\n    REQUIRE(1 == 2);\n}}\n'
+        """A test case at the end."""
+        return f'{text}\n\nTEST_CASE("{control.name}") {{\n    REQUIRE(1 == 2);\n}}\n'
 
     def named(self, words: Sequence[str]) -> str:
         """A sentence."""
         return " ".join(words)
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A test case below the one that it is made of, hidden from plain runs."""
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A test case."""
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control)
 
-        def hidden(part: str, name: str) -> str:
-            return _HEAD.sub(lambda _: f'TEST_CASE("{name}", "[.][{name}]")', part, count=1)
-
-        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, hidden)
-
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
         """Configure and make, which runs the tests; then once more for the report."""
         make = 'cmake -DEXERCISM_RUN_ALL_TESTS=1 "${catch[@]}" -G "Unix Makefiles" . && make -j2'
         report = f"[ -x ./{name} ] && ./{name} -r xml -o {REPORT}/report.xml"
         return f"{_CATCH}; {make}; code=$?; {report}; exit $code"
-
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """Run the program that is there, hidden tests too."""
-        return f"./{name} '*,[{control.name}]' -r xml -o {REPORT}/report.xml"
 
     def results(self, report: str, output: str) -> Results:
         """From Catch's XML."""

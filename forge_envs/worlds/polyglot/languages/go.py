@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
-from forge_envs.worlds.polyglot.languages.retold import blanked, changed_rows, turned
+from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.retold import blanked, changed_rows, retold, turned
 
 _TEST = re.compile(r"^func (Test\w*)\(\w+ \*testing\.T\)", re.MULTILINE)
 _EXPECTED = re.compile(
     r"\b(?:expected?\w*|want\w*|exp|out\w*|result\w*|valid|score)[ \t]*:[ \t]*", re.IGNORECASE
 )
+_BLOCK = re.compile(r"^func (?P<name>Test\w*)\(\w+ \*testing\.T\)", re.MULTILINE)
+_CLAIMS = re.compile(r"(?!)")
 _TURNS = ((r"(\bif (?![^{\n]*\bnil\b)[^{\n]*)!=", r"\1=="), (r"(\bcase [^:\n]*)!=", r"\1=="))
 
 
@@ -44,28 +46,29 @@ class Go(Language):
         """What stands after `Test`."""
         return "".join(word.capitalize() for word in words)
 
-    def altered(self, tests: Mapping[str, str], control: Control) -> dict[str, str]:
-        """One row of a table, or one comparison, of any of the files."""
-        if control.plain:
-            return {}
+    def change(self, tests: Mapping[str, str], control: Control) -> tuple[dict[str, str], Changed]:
+        """Rows of tables are changed where any of the files has some."""
         rng = control.chance
-        for path in rng.sample(list(tests), len(tests)):
+        for path in [] if control.plain else rng.sample(list(tests), len(tests)):
             text = tests[path]
             if found := changed_rows(text, blanked(text), _EXPECTED, rng):
-                return {path: rng.choice(found)}
-        for path, text in tests.items():
-            body = text.partition(f"func Test{control.name}(")[0]
-            if found := turned(body, blanked(body), _TURNS):
-                return {path: rng.choice(found) + text[len(body) :]}
-        return {}
+                made = rng.choice(found)
+                return {**tests, path: made}, Changed(made, _around(text, made))
+        return super().change(tests, control)
 
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A comparison, or what a helper is called with; else a comparison that tests share."""
+        mask = blanked(text)
+        if (told := retold(text, mask, _BLOCK, _CLAIMS, _TURNS, control)) is not None:
+            return told
+        found = turned(text, mask, _TURNS)
+        return Changed(control.chance.choice(found), "") if found else None
+
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
         """`go test` as machine-readable events, from which `human` makes its usual output."""
-        return _go_test(f"-skip '^Test{control.name}$'")
-
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """`go test` without exception."""
-        return _go_test("")
+        tidy = "[ -f go.mod ] || go mod init exercise"
+        settings = "export GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local"
+        return f"{tidy}; {settings}; go test -json ./... >{REPORT}/report.json"
 
     def results(self, report: str, output: str) -> Results:
         """From the events; of a test with subtests the subtests count, and the test itself."""
@@ -89,9 +92,11 @@ class Go(Language):
         return output + "".join(line for line in said if not line.startswith("=== "))
 
 
-def _go_test(options: str) -> str:
-    tidy = "[ -f go.mod ] || go mod init exercise; export GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local"
-    return f"{tidy}; go test -json {options} ./... >{REPORT}/report.json"
+def _around(text: str, changed: str) -> str:
+    """The test in which two texts begin to differ; "" where it is no test's own."""
+    at = next((at for at, (a, b) in enumerate(zip(text, changed, strict=False)) if a != b), 0)
+    found = re.search(r"^func (\w+)\((?!.*^(?:func|\}))", text[:at], re.MULTILINE | re.DOTALL)
+    return found[1] if found and found[1].startswith("Test") else ""
 
 
 def _events(report: str) -> Iterator[dict[str, Any]]:

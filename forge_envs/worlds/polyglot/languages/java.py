@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from forge_envs.worlds.polyglot.exercise import Exercise, Puzzle
-from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_junit
 from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
@@ -69,7 +69,7 @@ class Java(Language):
         body, brace, rest = text.rpartition("}")
         jupiter = "org.junit.jupiter.api"
         method = (
-            f'    @{jupiter}.Test\n    @{jupiter}.Tag("{control.name}")\n'
+            f"    @{jupiter}.Test\n"
             f"    public void {control.name}() {{\n        {jupiter}.Assertions.assertEquals(1, 2);\n    }}\n"
         )
         return f"{body}\n{method}{brace}{rest}"
@@ -78,18 +78,13 @@ class Java(Language):
         """A method's name."""
         return words[0] + "".join(word.capitalize() for word in words[1:])
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A method below the one that it is made of."""
-        tag = f'    @org.junit.jupiter.api.Tag("{control.name}")\n'
-        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: tag + part)
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A method."""
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control)
 
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """Compile everything, then launch what is not the control test."""
-        return f"{_COMPILE} && {_LAUNCH} --exclude-tag {control.name}"
-
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """Launch everything; the classes are there."""
-        return f"{_PATHS}; {_LAUNCH}"
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
+        """Compile everything, then launch the tests."""
+        return f"{_COMPILE} && {_LAUNCH}"
 
     def results(self, report: str, output: str) -> Results:
         """From JUnit's XML."""

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.base import NOTHING, REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.retold import blanked_script, retold
 
 MODULES = "/opt/exercises/node_modules"
@@ -36,13 +36,7 @@ class JavaScript(Language):
     )
     report = f"{REPORT}/report.json"
     begins = r"(?:test|it)\b"
-    noise = (
-        r"^Time: .*\n?",
-        r" \([\d.]+ m?s\)",
-        r"^.*control.*\n?",
-        r"(?<=Tests:)( +)1 skipped, ",
-        r" 1 skipped,",
-    )
+    noise = (r"^Time: .*\n?", r" \([\d.]+ m?s\)")
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:
         """Titles of tests; those that are put together at run time are not among them."""
@@ -65,17 +59,16 @@ class JavaScript(Language):
         """A sentence."""
         return " ".join(words)
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A test below the one that it is made of, in the same group."""
-        return retold(text, blanked_script(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: part)
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A call of `test`."""
+        return retold(text, blanked_script(text), _BLOCK, _CLAIMS, _TURNS, control)
 
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """What `npm test` runs, without the control test."""
-        return _jest(f"^(?!.*{control.name})")
-
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """jest without exception."""
-        return _jest("")
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
+        """What `npm test` runs."""
+        return (
+            f"ln -sfn {MODULES} node_modules && node node_modules/jest/bin/jest.js ./* --ci "
+            f"--json --outputFile={REPORT}/report.json >{REPORT}/stdout"
+        )
 
     def results(self, report: str, output: str) -> Results:
         """From jest's JSON."""
@@ -86,13 +79,6 @@ class JavaScript(Language):
         except (ValueError, KeyError, TypeError):
             return NOTHING
         return Results.of(ran)
-
-
-def _jest(pattern: str) -> str:
-    return (
-        f"ln -sfn {MODULES} node_modules && node node_modules/jest/bin/jest.js ./* --ci "
-        f"--testNamePattern '{pattern}' --json --outputFile={REPORT}/report.json >{REPORT}/stdout"
-    )
 
 
 def _without_comments(text: str) -> str:

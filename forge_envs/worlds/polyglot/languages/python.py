@@ -6,8 +6,8 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 
-from forge_envs.slips import FunctionNode, Positions, Slip, slips
-from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.slips import FunctionNode, Positions, slips
+from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_junit
 
 
@@ -21,7 +21,7 @@ class Python(Language):
     install = "apt-get install python3 python3-pytest   (or: pip install pytest)"
     report = f"{REPORT}/report.xml"
     begins = r"(?:async )?def test"
-    noise = (r" in \d+\.\d+s(?: \(\S+\))?", r", 1 deselected", r" / 1 deselected / \d+ selected")
+    noise = (r" in \d+\.\d+s(?: \(\S+\))?",)
 
     def expected(self, tests: Mapping[str, str]) -> Counter[str]:
         """Functions and methods called `test…`, as pytest and unittest find them."""
@@ -39,8 +39,8 @@ class Python(Language):
         """A function at the end."""
         return f"{text}\n\ndef test_{control.name}():\n    assert 1 == 2\n"
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A function or method below the one that it is made of."""
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A function or method."""
         source, rng = text.encode(), control.chance
         positions = Positions(source)
         able = [(test, found) for test in _tests(text) if (found := slips(test, positions, rng))]
@@ -48,14 +48,12 @@ class Python(Language):
             return None
         best = min(found[0].kind for _, found in able)
         test, found = rng.choice([pair for pair in able if pair[1][0].kind == best])
-        return _told_again(source, test, found[0], f"test_{control.name}", positions).decode()
+        for edit in sorted(found[0].edits, key=lambda edit: edit.start, reverse=True):
+            source = source[: edit.start] + edit.text.encode() + source[edit.end :]
+        return Changed(source.decode(), test.name)
 
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
         """pytest, as one would type it, and a report."""
-        return f"{_PYTEST} -k 'not test_{control.name}'"
-
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """pytest without exception."""
         return _PYTEST
 
     def results(self, report: str, output: str) -> Results:
@@ -69,19 +67,6 @@ def _tests(text: str) -> list[FunctionNode]:
         group = node.body if isinstance(node, ast.ClassDef) else [node]
         found += [n for n in group if isinstance(n, FunctionNode) and n.name.startswith("test")]
     return found
-
-
-def _told_again(source: bytes, test: FunctionNode, slip: Slip, name: str, positions: Positions) -> bytes:
-    begin = positions.line(min([test.lineno, *(mark.lineno for mark in test.decorator_list)]))
-    end = positions.of(test)[1]
-    place = source.index(test.name.encode(), source.index(b"def", positions.of(test)[0]) + 3)
-    edits = [(place, place + len(test.name.encode()), name)]
-    edits += [(edit.start, edit.end, edit.text) for edit in slip.edits]
-    told = source
-    for start, stop, new in sorted(edits, reverse=True):
-        told = told[:start] + new.encode() + told[stop:]
-    copy = told[begin : end + len(told) - len(source)]
-    return source[:end] + b"\n\n" + copy + b"\n" + source[end:]
 
 
 _PYTEST = f'"${{FORGE_PYTHON:-python3}}" -m pytest -p no:cacheprovider --junitxml={REPORT}/report.xml'

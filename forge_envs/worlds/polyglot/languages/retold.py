@@ -1,4 +1,4 @@
-"""Tests in languages with braces, told once more with one expected value changed.
+"""Tests in languages with braces, with one expected value changed.
 
 Nothing here parses a language. Literals and comments are found and blanked, so that braces and parentheses
 can be counted; a test is a block that begins with its language's own words; its claims are calls whose last
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from forge_envs.worlds.polyglot.languages.base import Control
+from forge_envs.worlds.polyglot.languages.base import Changed, Control
 
 _TOKENS = re.compile(
     r"//[^\n]*"
@@ -28,6 +28,7 @@ _TOKENS = re.compile(
 _JS_TEXT = re.compile(r"'(?:\\.|[^'\\\n])*'")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?![\w.]*x)")
 _TRUTH = re.compile(r"\b(?:true|false)\b")
+_CALL = re.compile(r"(?<![\w.!])(?!(?:if|for|while|switch|match|catch|return)\b)[a-z]\w*\(")
 _NAMED = re.compile(r"\bexpected\w*\s*(?::[^=;{]+)?[={]\s*")
 _WRAPPERS = frozenset(
     {"Some", "Ok", "Err", "vec", "from", "to_string", "into", "to_owned", "new", "Box", "String", "of"}
@@ -43,7 +44,6 @@ class TestBlock:
 
     name: str
     start: int
-    name_at: tuple[int, int]
     end: int
 
 
@@ -97,9 +97,7 @@ def blocks(text: str, mask: str, opening: re.Pattern[str]) -> Iterator[TestBlock
         if end < 0 or re.search(r"[;}]", mask[found.end() : brace]):
             continue
         tail = re.match(r"[ \t]*\)?[ \t]*;?", mask[end + 1 :])
-        yield TestBlock(
-            found["name"], found.start(), found.span("name"), end + 1 + (tail.end() if tail else 0)
-        )
+        yield TestBlock(found["name"], found.start(), end + 1 + (tail.end() if tail else 0))
 
 
 def retold(
@@ -109,26 +107,22 @@ def retold(
     claims: re.Pattern[str],
     turns: Sequence[tuple[str, str]],
     control: Control,
-    dress: Callable[[str, str], str],
-) -> str | None:
-    """The file with one of its tests told once more below itself, as the control; None where none can be.
-
-    `dress` makes the last changes to the new text, by the control's name.
-    """
+) -> Changed | None:
+    """The file with one of its tests changed where it stands; None where none can be."""
     rng = control.chance
-    made: dict[bool, list[tuple[TestBlock, str]]] = {True: [], False: []}
+    made: tuple[list[tuple[TestBlock, str]], ...] = ([], [], [])
     for block in blocks(text, mask, opening):
         part, hidden = text[block.start : block.end], mask[block.start : block.end]
         if found := changes(part, hidden, claims, rng):
-            made[True].append((block, rng.choice(found)))
+            made[0].append((block, rng.choice(found)))
         elif found := turned(part, hidden, turns):
-            made[False].append((block, rng.choice(found)))
-    if not (able := made[True] or made[False]):
+            made[1].append((block, rng.choice(found)))
+        elif found := called(part, hidden, rng):
+            made[2].append((block, rng.choice(found)))
+    if not (able := made[0] or made[1] or made[2]):
         return None
     block, part = rng.choice(able)
-    start, end = (at - block.start for at in block.name_at)
-    copy = dress(part[:start] + control.name + part[end:], control.name)
-    return f"{text[: block.end]}\n\n{copy}\n{text[block.end :]}"
+    return Changed(text[: block.start] + part + text[block.end :], block.name)
 
 
 def changed_rows(text: str, mask: str, keys: re.Pattern[str], rng: random.Random) -> list[str]:
@@ -163,6 +157,18 @@ def changes(text: str, mask: str, claims: re.Pattern[str], rng: random.Random) -
         end = mask.find(";", named.end())
         if end >= 0 and (changed := _changed(text, mask, named.end(), end, rng)) is not None:
             found.append(changed)
+    return found
+
+
+def called(text: str, mask: str, rng: random.Random) -> list[str]:
+    """The text of a test with one literal changed that a helper is called with, for each call in its body."""
+    found = []
+    for call in _CALL.finditer(mask, mask.find("{")):
+        close = closing(mask, call.end() - 1)
+        parts = _parts(mask, call.end(), close) if close >= 0 else []
+        made = [_changed(text, mask, start, end, rng) for start, end in parts]
+        if able := [one for one in made if one is not None]:
+            found.append(rng.choice(able))
     return found
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from forge_envs.worlds.polyglot.languages.base import REPORT, Control, Language, Results
+from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.retold import blanked, retold
 
 _TEST = re.compile(
@@ -54,16 +54,16 @@ class Rust(Language):
         """A function at the end."""
         return f"{text}\n\n#[test]\nfn {control.name}() {{\n    assert_eq!(1, 2);\n}}\n"
 
-    def retell(self, text: str, control: Control) -> str | None:
-        """A function below the one that it is made of, in the same module."""
-        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control, lambda part, _: part)
+    def retell(self, text: str, control: Control) -> Changed | None:
+        """A function."""
+        return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control)
 
-    def command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """`cargo test` with ignored tests, without the control test."""
-        return f"{_CARGO} -- --include-ignored --skip {control.name} 2>&1 | tee {REPORT}/report.txt"
+    def command(self, name: str, tests: Mapping[str, str]) -> str:
+        """`cargo test` with ignored tests."""
+        return f"{_CARGO} -- --include-ignored 2>&1 | tee {REPORT}/report.txt"
 
-    def control_command(self, name: str, tests: Mapping[str, str], control: Control) -> str:
-        """`cargo test` without exception."""
+    def control_command(self, name: str, tests: Mapping[str, str]) -> str:
+        """Without an end at the first program that fails."""
         return f"{_CARGO} --no-fail-fast -- --include-ignored 2>&1 | tee {REPORT}/report.txt"
 
     def results(self, report: str, output: str) -> Results:
