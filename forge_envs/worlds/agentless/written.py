@@ -10,10 +10,10 @@ and every box runs the file twice, to the same end.
 
 A test that cannot be imported or whose fixture fails has asked nothing of the code: any missing name would
 do, and with it the agent would be paid for guessing what gold calls things. So it is no failing test; any
-exception while a test is called is one. The second pair finds tests that look at the text, the bytecode or the
-git status of the code instead of at what it does, and all runs together those that pass by chance: a coin is
-right in all eight once in 256 times. The paper runs a file once each way and tells that weak tests were paid;
-that is `guard=False`.
+exception while a test is called is one. The second pair finds tests that look at the text, the bytecode or
+the git status of the code instead of at what it does, and all runs together those that pass by chance: a coin
+is right in all eight once in 256 times. The paper runs a file once each way and tells that weak tests were
+paid; that is `guard=False`.
 """
 
 from __future__ import annotations
