@@ -75,6 +75,7 @@ def gather(folder: Path) -> dict[str, Any]:
     return {
         "again": again(config),
         "judged": judged(config),
+        "distinct": config.get("eval", {}).get("distinct", False),
         "name": str(config.get("run", {}).get("name", folder.name)),
         "folder": folder.resolve().name,
         "config": text,

@@ -71,7 +71,7 @@ MADE_OF = {
     "agentless": [["worlds", "swe"], ["worlds", "polyglot"]],
 }
 """Published benchmarks are played with the tools of our own worlds; fixes and tests without an agent loop
-take the tasks and the judge of one world and the edits of another; reports are written over a search's web."""
+take tasks and judge of one world and edits of another; reports are written over a search's web."""
 SPINE = ["engine", "trajectory", "play.episode", "trainer", "cli"]
 """Parts of forge_train in the order in which they may know each other."""
 

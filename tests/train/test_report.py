@@ -653,7 +653,7 @@ def test_what_machines_took_away_is_neither_success_nor_failure(tmp_path: Path) 
     page = write_report(tmp_path).read_text()
     text = Page(page).text
     assert "no interval, 1 of 2 tasks" in text and "no interval, 0 of 2 tasks" in text
-    assert "+75.0 points, no interval" in text, "the one task that both graded"
+    assert "+75.0, no interval" in text, "the one task that both graded"
     assert page.count('<i class="unknown"') == 3, "no cell of a task that nobody graded says 0"
     out = io.StringIO()
     show_run(tmp_path, Console(file=out, width=200))
