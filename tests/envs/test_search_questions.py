@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forge_envs.worlds.search import drafts
 from forge_envs.worlds.search.drafts import draw_questions, from_line, to_line
 from forge_envs.worlds.search.draw import draw_graph
 from forge_envs.worlds.search.graph import FactGraph, WebEntity, WebFact
@@ -23,11 +24,11 @@ from forge_envs.worlds.search.vague import vague_number, vague_year
 from forge_envs.worlds.search.walk import LEVELS, RULES
 from forge_envs.worlds.search.wording import word
 
-GRAPH = draw_graph(3, 600, "train")
+GRAPH = draw_graph(3, 500, "train")
 WEB = render(GRAPH, 3)
 BY_ADDRESS = {page.address: page for page in WEB.pages}
 TABLE = FactTable(GRAPH)
-MADE = {level: list(draw_questions(GRAPH, WEB, level, 25, 3)) for level in LEVELS}
+MADE = {level: list(draw_questions(GRAPH, WEB, level, 15, 3)) for level in LEVELS}
 
 
 class Pages:
@@ -45,7 +46,7 @@ class Pages:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_both_solvers_find_the_one_answer_and_every_clue_is_needed(level):
-    assert len(MADE[level]) == 25
+    assert len(MADE[level]) == 15
     for made in MADE[level]:
         assert TABLE.answers(made.riddle) == [made.question.answer]
         assert len(fits(GRAPH, made.riddle)) == 1
@@ -95,10 +96,11 @@ def test_the_same_seed_draws_the_same_questions_and_a_line_holds_them_whole():
     assert [from_line(to_line(made)) for made in again] == again
 
 
-def test_a_small_web_runs_dry_instead_of_searching_for_ever():
+def test_a_small_web_runs_dry_instead_of_searching_for_ever(monkeypatch):
+    monkeypatch.setattr(drafts, "MOST_TRIES", 20)
     graph = draw_graph(0, 100, "train")
     found = list(draw_questions(graph, render(graph, 0), 1, 100_000, 0))
-    assert 100 < len(found) < 2_000
+    assert 50 < len(found) < 2_000
 
 
 # -- shapes --------------------------------------------------------------------------------------------
@@ -114,8 +116,8 @@ def shuffled(riddle: Riddle, rng: random.Random) -> Riddle:
     return replace(riddle, nodes=nodes, clues=tuple(clues), target=place[riddle.target])
 
 
-@settings(max_examples=40)
-@given(level=st.sampled_from(LEVELS[1:]), at=st.integers(0, 24), seed=st.integers(0, 10**6))
+@settings(max_examples=25)
+@given(level=st.sampled_from(LEVELS[1:]), at=st.integers(0, 14), seed=st.integers(0, 10**6))
 def test_the_hash_is_that_of_the_graph_and_not_of_its_order(level, at, seed):
     riddle, rng = MADE[level][at].riddle, random.Random(seed)
     other = shuffled(riddle, rng)
@@ -264,6 +266,6 @@ def test_unknowns_of_one_noun_are_told_apart():
         Clue("trade", 0, low="a rower", high="a rower", words="a rower"),
     )
     nodes = (RiddleNode("person"), RiddleNode("person"), RiddleNode("town"), RiddleNode("town"))
-    text = word(GRAPH, Riddle(nodes, clues, 3), random.Random(0))
+    text = word(GRAPH, Riddle(nodes, clues, 3), random.Random(0)).lower()
     assert "a second town" in text and "the rower" in text and "a person" in text
     assert text.rstrip("?.").endswith(("town", "town called")), text
