@@ -21,6 +21,9 @@ _FRONT = re.compile(r"\A(---|\+\+\+)[ \t]*\n(.*?)\n\1[ \t]*(?:\n|\Z)", re.DOTALL
 _FIELD = re.compile(r"^(title|date)\s*:\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HEADING = re.compile(r"^#[ \t]+(.+?)[ \t#]*$", re.MULTILINE)
+_BLOCKS = """
+p div section article ul ol table blockquote dl dt dd pre hr main header aside figure figcaption form
+"""
 _LINK = re.compile(r"\]\((?P<href>[^()\s]+(?:\([^()\s]*\)[^()\s]*)*)(?:\s+\"[^\"]*\")?\)")
 
 
@@ -112,22 +115,7 @@ class _Html(HTMLParser):
     """Collects what a reader of an HTML page would see."""
 
     HIDDEN = ("script", "style", "noscript", "template", "svg", "iframe", "nav", "footer")
-    BLOCKS = (
-        "p",
-        "div",
-        "section",
-        "article",
-        "ul",
-        "ol",
-        "table",
-        "blockquote",
-        "dl",
-        "dt",
-        "dd",
-        "pre",
-        "hr",
-    )
-    BLOCKS += ("main", "header", "aside", "figure", "figcaption", "form")
+    BLOCKS = frozenset(_BLOCKS.split())
 
     def __init__(self, address: str) -> None:
         super().__init__(convert_charrefs=True)

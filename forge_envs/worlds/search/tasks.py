@@ -10,7 +10,7 @@ from forge_envs.errors import TaskError, brief
 from forge_envs.task import Task
 from forge_envs.worlds.search.draw import FEWEST
 from forge_envs.worlds.search.naming import SPLITS
-from forge_envs.worlds.search.own_questions import proved, read_questions
+from forge_envs.worlds.search.own_questions import LostProof, proved, read_questions
 from forge_envs.worlds.search.page import PageLibrary, WebPage
 from forge_envs.worlds.search.question import ResearchQuestion
 from forge_envs.worlds.search.walk import LEVELS
@@ -64,7 +64,8 @@ class OwnTasks:
     """The questions of a file, told apart from those whose proof does not stand in the library's pages."""
 
     def __init__(self, path: str, library: PageLibrary, *, check: bool) -> None:
-        kept, left_out = read_questions(path), []
+        kept = read_questions(path)
+        left_out: list[LostProof] = []
         if check:
             kept, left_out = proved(kept, library)
         self.by_id = {(task := _own(question)).id: task for question in kept}
