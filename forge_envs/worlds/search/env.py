@@ -161,7 +161,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             self.splits = tuple(self._own.splits)
             self.split = split if split in self.splits else self.splits[0]
         if self._judge is not None or endpoint:
-            self.metadata = {**self.metadata, "quick": False}
+            self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self._compact = prompt == "compact"
         self._rules = COMPACT if self._compact else RULES if self._own else RULES + CONVENTIONS
 
