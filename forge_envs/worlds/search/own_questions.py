@@ -22,7 +22,7 @@ _KEYS = {"question", "answer", "accepted", "kind", "evidence"}
 
 
 @dataclass(frozen=True, slots=True)
-class Unproved:
+class LostProof:
     """A question that is left out, and what of its proof is gone."""
 
     question: ResearchQuestion
@@ -90,7 +90,7 @@ def _text(told: Mapping[str, Any], key: str) -> str:
 
 def proved(
     questions: Iterable[ResearchQuestion], library: PageLibrary
-) -> tuple[list[ResearchQuestion], list[Unproved]]:
+) -> tuple[list[ResearchQuestion], list[LostProof]]:
     """Questions whose proof stands in the pages as they are, and those to leave out, each with the reason.
 
     A statement stands where its page is there and has the quote, whatever its line breaks and links. A step
@@ -116,7 +116,7 @@ def proved(
             why = why or ("" if standing else "; ".join(faults))
             steps.append(ProofStep(standing))
         if why:
-            left_out.append(Unproved(question, why))
+            left_out.append(LostProof(question, why))
         else:
             kept.append(
                 ResearchQuestion(
