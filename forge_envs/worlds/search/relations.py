@@ -6,6 +6,7 @@ import functools
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 KINDS = {
     "person": "person",
@@ -68,6 +69,8 @@ def relations() -> dict[str, WebRelation]:
     text = resources.files(__package__).joinpath("relations.toml").read_text(encoding="utf-8")
     found = {}
     for key, row in tomllib.loads(text).items():
-        words = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        words: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in row.items()
+        }
         found[key] = WebRelation(key=key, **words)
     return found
