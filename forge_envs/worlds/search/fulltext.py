@@ -159,7 +159,9 @@ class FullTextIndex:
 
     def _search(self, words: tuple[str, ...], limit: int) -> tuple[Hit, ...]:
         counts = sorted((self._count(word), place, word) for place, word in enumerate(words))[:MOST_WORDS]
-        chosen, left_out, total = [], [], 0
+        chosen: list[tuple[str, int]] = []
+        left_out: list[tuple[str, int]] = []
+        total = 0
         for count, _, word in counts:
             total += count
             (chosen if total <= MOST_POSTINGS else left_out).append((word, count))
