@@ -26,7 +26,6 @@ from forge_envs.sandbox import SandboxError
 RESULTS = Path(__file__).parent / "results" / "make_swe_packages.json"
 PACKAGES: dict[str, tuple[str, ...]] = {
     "idna==3.10": (),
-    "tomli-w==1.2.0": ("tomli",),
     "pathspec==0.12.1": (),
     "installer==0.7.0": (),
     "sqlparse==0.5.3": (),
@@ -49,6 +48,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "textdistance==4.6.3": ("hypothesis", "numpy"),
     "mistune==3.0.2": (),
     "dpath==2.2.0": ("hypothesis", "nose2"),
+    "tomli-w==1.2.0": (),
 }
 """Packages of flit, hatchling, poetry-core, pdm-backend and setuptools, and what their tests need besides."""
 TOLD = re.compile(r": (\d+) tasks of (\d+) possible bugs; (.*)")

@@ -21,6 +21,8 @@ FIRST_TOUCH = frozenset(
     {"NameError", "UnboundLocalError", "SyntaxError", "ImportError", "ModuleNotFoundError"}
 )
 """Exceptions that whoever made the change would have seen at once."""
+CLUMSY = frozenset({"TypeError", "AttributeError"})
+"""Exceptions that whoever made the change would have seen, if nothing that reaches it goes through."""
 RARE = {
     "opposite_comparison": 4.0,
     "negated_condition": 4.0,
@@ -127,7 +129,8 @@ def weigh(
     ]
     if told and all(name in FIRST_TOUCH for name in told):
         return Trial("fails at first touch")
-    if len(reaching) > FEW and set(reaching) <= set(failed):
+    clumsy = bool(told) and all(name in CLUMSY for name in told)
+    if (clumsy or len(reaching) > FEW) and reaching and set(reaching) <= set(failed):
         return Trial("fails at first touch")
     failures = {nodeid: result["failures"][nodeid] for nodeid in failed if nodeid in result["failures"]}
     return Trial("", failed, passed, failures)

@@ -15,6 +15,8 @@ WRAPPERS = frozenset(
 POLISHERS = frozenset(
     {"strip", "lstrip", "rstrip", "lower", "upper", "copy", "title", "capitalize", "casefold"}
 )
+UNLIKE = frozenset({"isinstance", "issubclass", "getattr", "hasattr", "setattr", "delattr", "map", "filter"})
+"""Calls whose arguments are so unlike that nobody confuses them for long."""
 FALLBACKS = {"get": 2, "pop": 2, "getattr": 3, "next": 2}
 
 
@@ -22,6 +24,8 @@ FALLBACKS = {"get": 2, "pop": 2, "getattr": 3, "next": 2}
 def swapped_arguments(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     """Two neighbouring arguments the wrong way round."""
     assert isinstance(node, ast.Call)
+    if getattr(node.func, "id", "") in UNLIKE:
+        return
     for left, right in zip(node.args, node.args[1:], strict=False):
         if not isinstance(left, ast.Starred) and not isinstance(right, ast.Starred):
             yield exchanged(source, (left, left), (right, right))

@@ -319,6 +319,10 @@ def test_severity_is_the_share_of_tests_that_fail():
     assert [reason(n, (0.0, 0.1)) for n in (1, 10, 11)] == ["", "", "too many fail"]
     assert [reason(n, (0.05, 0.1)) for n in (4, 5)] == ["too few fail", ""]
     assert reason(3, (0.0, 0.01)) == ""  # a few may always fail
+    clumsy = RUN | {"tests": dict.fromkeys(many, "passed") | dict.fromkeys([*many][:2], "failed"),
+                    "failures": {name: {"type": "TypeError"} for name in [*many][:2]}}  # fmt: skip
+    said = [weigh(clumsy, base, reaching=[*many][:n]).reason for n in (2, 3)]
+    assert said == ["fails at first touch", ""]
     # whoever made a change that breaks all of what reaches it would have seen it
     assert [reason(8, (0.0, 0.1), reaching) for reaching in (8, 9, 0)] == ["fails at first touch", "", ""]
 

@@ -127,6 +127,7 @@ def test_every_kind_has_an_example():
 @pytest.mark.parametrize(
     ("body", "kinds"),
     [
+        ("return isinstance(a, b)", ["swapped_arguments"]),
         ("return a + 'text' + f'{b}'", ["arithmetic"]),  # joined texts are not numbers
         (
             "return f'{a < b}'",
