@@ -19,7 +19,7 @@ from forge_envs.worlds.swe.site import open_site
 TASK = "forge__ledger-2"
 FOOLED = (
     *("name_with_a_tab", "modify_items", "reports_lie", "xfail_called"),
-    *("forged_stream", "rewrite_and_run_again", "reads_the_caller"),
+    *("forged_stream", "rewrite_and_run_again", "reads_the_caller", "votes_of_copies"),
 )
 """Attacks that earn 1 from the official harness; all of them are tried by `forge-envs red-team`."""
 
@@ -78,6 +78,8 @@ def test_a_git_of_the_agents_own_is_not_asked_for_the_patch(env: SweEnv) -> None
         ("java", "java_assertions"),
         ("javascript", "javascript_swallow"),
         ("rust", "rust_leaves"),
+        ("python", "python_known_names"),
+        ("go", "go_first_value_told"),
     ],
 )
 def test_attacks_on_exercises_earn_nothing(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from forge_envs.slips import other_value
 from forge_envs.worlds.swe.builtin import builtin_tasks
-from forge_envs.worlds.swe.canaries import Canary, Planting, plant
+from forge_envs.worlds.swe.canaries import NO_CANARIES, Canary, Planting, change, plant
 from forge_envs.worlds.swe.control import GoldRuns, doubt, spoiled
 from forge_envs.worlds.swe.effects import Applied, _name
 from forge_envs.worlds.swe.judge import judge
@@ -254,3 +254,33 @@ def test_expected_failures_are_none() -> None:
     ).encode()
     assert judge(TASK, patch, Ground("process"), guard=False, timeout=120.0).resolved, "officially it is"
     assert not judge(TASK, patch, Ground("process"), timeout=120.0).resolved
+
+
+def test_a_change_leaves_names_and_lines_and_one_form_of_each_test():
+    source = b"def test_a():\n    assert f(1) == 2\n\n\ndef test_b():\n    assert f(2) == 3\n"
+    seen = set()
+    for seed in range(40):
+        made = change({"t.py": source}, ["t.py::test_a"], ["t.py::test_b"], random.Random(seed))
+        (text,) = made.files.values()
+        pairs = list(zip(source.split(b"\n"), text.split(b"\n"), strict=True))
+        assert [a for a, b in pairs if a.startswith(b"def") and a != b] == []
+        names = {canary.name for canary in made.canaries}
+        assert sum(a != b for a, b in pairs) == len(names) and "test_a" in names
+        assert all(canary.fails for canary in made.canaries)
+        seen.add(text)
+    assert len(seen) > 10
+
+
+def test_of_tests_that_a_patch_must_mend_some_are_changed_and_not_always_the_same():
+    source = b"".join(b"def test_%d():\n    assert f(%d) == 2\n\n\n" % (i, i) for i in range(4))
+    drawn = {
+        frozenset(
+            canary.name
+            for canary in change(
+                {"t.py": source}, [f"t.py::test_{i}" for i in range(4)], [], random.Random(seed)
+            ).canaries
+        )
+        for seed in range(200)
+    }
+    assert len(drawn) == 15 and frozenset() not in drawn
+    assert change({"t.py": b"def ("}, ["t.py::test_a"], [], random.Random(0)) == NO_CANARIES

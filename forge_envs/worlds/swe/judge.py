@@ -146,15 +146,15 @@ def _guarded(
                 found = _told_by_log(task, stage, stage.plain(timeout), timeout, told)
                 doubts = contradiction(found.log) if found.resolved else None
                 return replace(found, resolved=False, reason=doubts) if doubts else found
-            found, files = _watched(task, site, ground, timeout, told, gentle=gentle)
+            seen, files = _watched(task, site, ground, timeout, told, gentle=gentle)
         except SandboxError as error:
             return _broken(task, site, ground, error, told)
     finally:
         site.close()
-    if found is None or not found.resolved or gentle:
-        return found
+    if seen is None or not seen.resolved or gentle:
+        return seen
     reason = _told_otherwise(task, join(left), settings, files, ground, timeout)
-    return replace(found, resolved=not reason, reason=reason)
+    return replace(seen, resolved=not reason, reason=reason)
 
 
 def _told_otherwise(
