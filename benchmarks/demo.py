@@ -135,7 +135,7 @@ def told(event: dict[str, Any]) -> str:
 def write(results: Sequence[dict[str, Any]]) -> None:
     """Results so far, as JSON and as the table of docs/results.md."""
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=1))
+    RESULTS.write_text(json.dumps(results))  # with every task's share, for the paired intervals
     lines = [line for r in results for line in rows(r)]
     heads = (
         "| demonstrations | seed | | held-out success | 95% interval | at T = 0 | seconds "
