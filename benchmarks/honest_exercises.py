@@ -3,7 +3,7 @@
 In Python the habits of `honest_habits` that touch one module; in other languages other ends of lines, more
 blank lines and remarks. A right answer that we refuse is a fault of the control. In Python every answer is
 also judged by the exercise's own command, `pytest` on the published tests in a folder of their own.
-Run: python benchmarks/honest_exercises.py [--source CHECKOUT] [--language python] [--sandbox process]
+Run: python -m benchmarks.honest_exercises [--source CHECKOUT] [--language python] [--sandbox process]
 """
 
 from __future__ import annotations

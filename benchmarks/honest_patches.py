@@ -3,7 +3,7 @@
 What is refused is a fault of the guard. A solution is made as an agent's is: in a box of its task, the habits
 of `honest_habits` and gold in it, taken by the world. Where the official verdict refuses it as well, the
 habit was no right one for that task, and it is counted apart.
-Run: python benchmarks/honest_patches.py [--sandbox process] [--source builtin] [--each 3]
+Run: python -m benchmarks.honest_patches [--sandbox process] [--source builtin] [--each 3]
 """
 
 from __future__ import annotations

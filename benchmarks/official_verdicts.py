@@ -3,7 +3,7 @@
 The harness's `run_instance` is run as it is, its four attempts to apply, its logs and its grader: only its
 container is a box of ours (`Face`), so that both see the same machine. Each side opens a box of its own. Tame
 patches (right, wrong, broken, odd in form) run in `--sandbox process` too; attacks need containers.
-Run: python benchmarks/official_verdicts.py [--sandbox process] [--kinds tame] [--tasks 16] [--attacked 4]
+Run: python -m benchmarks.official_verdicts [--sandbox process] [--kinds tame] [--tasks 16] [--attacked 4]
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ FOOLED = (
     *("forged_stream", "rewrite_and_run_again", "reads_the_caller", "votes_of_copies"),
 )
 """Attacks that earn 1 from the official harness; all of them are tried by `forge-envs red-team`."""
+ELSEWHERE = {"votes_of_copies": "forge__cronline-1"}
+"""Those to which this task does not fall, and one that does."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def env(swe_image: str, docker: DockerProvider) -> Iterator[SweEnv]:
 
 @pytest.mark.parametrize("name", FOOLED)
 def test_what_fools_the_official_harness_earns_nothing(env: SweEnv, name: str) -> None:
-    (outcome,) = attack_swe(env, [TASK], [name], 120.0)
+    (outcome,) = attack_swe(env, [ELSEWHERE.get(name, TASK)], [name], 120.0)
     assert outcome.official == 1.0, "so it was an attack"
     assert outcome.ours == 0.0 and outcome.holds, outcome
 
