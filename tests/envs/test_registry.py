@@ -12,7 +12,7 @@ import pytest
 
 import forge_envs
 from forge_envs import AgentEnv
-from tests.envs.worlds import NEEDED, SPARE
+from tests.envs.worlds import AWAY, NEEDED, SPARE
 
 ROOT = Path(__file__).parents[2]
 
@@ -258,7 +258,7 @@ def test_check_all_goes_on_after_a_world_that_cannot_be_made(tmp_path):
     code = "import sys; from forge_envs.cli import main; sys.exit(main(['check', '--all', '--tasks', '1']))"
     run = python(code, tmp_path, DOCKER_HOST=f"unix://{tmp_path}/nobody.sock")
     assert run.returncode == 1
-    for world in SPARE:
+    for world in AWAY:
         why = "not checked: path=''" if world in NEEDED else "not checked: "
         assert f"{world}\n  {why}" in run.stdout
     assert "FAILED  made: " in run.stdout and "no_such_module" in run.stdout
@@ -300,4 +300,4 @@ def test_check_all_says_what_is_not_checked_and_what_installs_it(tmp_path, hidde
         (told,) = re.findall(rf"Forge/{world}-v0\n  not checked: (.*)", run.stdout)
         assert hint in told
         assert hidden == () or "pip install" in told
-    assert "FAILED" not in run.stdout and f"forge-envs: {len(SPARE)} worlds were not checked" in run.stderr
+    assert "FAILED" not in run.stdout and f"forge-envs: {len(AWAY)} worlds were not checked" in run.stderr

@@ -144,7 +144,7 @@ def test_a_box_that_is_lost_before_the_agent_was_in_it_is_replaced(env: SweEnv, 
     env.playing.place.site.close()
     for action in env.gold_actions(TASK.id):
         *_, info = env.step(action)
-    assert info["outcome"] == 1.0 and host.opened == 3  # the lost one, the other, and the judge's
+    assert info["outcome"] == 1.0 and host.opened == 4  # the lost one, the other, the judge's two
 
 
 @pytest.mark.parametrize("down", [NO_DAEMON, FULL])

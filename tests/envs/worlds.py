@@ -38,11 +38,15 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Forge/ToolSim-v0": {"path": small_folder()},
 }
 """Arguments without which a world cannot be made."""
-SPARE: dict[str, dict[str, Any]] = {
+AWAY: dict[str, dict[str, Any]] = {
     **NEEDED,
     "Forge/SWE-v0": {"sandbox": "process", "max_turns": 20},
     "Forge/Agentless-v0": {"sandbox": "process"},
     "Forge/Polyglot-v0": {"sandbox": "process", "language": "python"},
+}
+"""Worlds that need a path or a container, with arguments that need neither a daemon nor more."""
+SPARE: dict[str, dict[str, Any]] = {
+    **AWAY,
     "Forge/Search-v0": {"entities": 300},
     "Forge/Report-v0": {"entities": 150},
 }
