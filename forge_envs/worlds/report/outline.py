@@ -29,7 +29,7 @@ def read_outline(text: str) -> tuple[OutlineSection, ...]:
 
     Raises ValueError for one without a cited section, of more than DEEPEST levels, or with a title twice.
 
-    >>> read_outline("# Azul\\\\n## Its mayor <citation>id_2</citation>")[1]
+    >>> read_outline("# Azul\\n## Its mayor <citation>id_2</citation>")[1]
     OutlineSection(level=2, title='Its mayor', ids=('id_2',))
     """
     found: list[OutlineSection] = []
