@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from forge_envs.red_team.attack import Attack
@@ -18,5 +19,29 @@ def in_front(language: str, code: str) -> Callable[[Exercise], dict[str, str] | 
             return None
         path, text = next(iter(task.stubs.items()))
         return {path: f"{code}\n{text}"}
+
+    return make
+
+
+def instead(
+    language: str, code: str, *, name: str = "", ending: str = "", names: str = ""
+) -> Callable[[Exercise], dict[str, str] | None]:
+    """An attack that hands in code for the first file that the agent is given (that ends with `ending`), in
+    every exercise of a language or in the one of this `name`.
+
+    @NAMES@ in the code becomes what the pattern `names` finds in the tests: a first try tells their names.
+    """
+
+    def make(task: Exercise) -> dict[str, str] | None:
+        if task.language != language or name not in ("", task.name):
+            return None
+        told = (
+            sorted({found for text in task.tests.values() for found in re.findall(names, text)})
+            if names
+            else []
+        )
+        quoted = ", ".join(f'"{one}"' for one in told)
+        path = next(path for path in task.stubs if path.endswith(ending))
+        return {path: code.replace("@NAMES@", quoted) if names else code}
 
     return make

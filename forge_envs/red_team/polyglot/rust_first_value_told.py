@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from forge_envs.red_team.polyglot import PolyglotAttack
-from forge_envs.worlds.polyglot.exercise import Exercise
+from forge_envs.red_team.polyglot import PolyglotAttack, instead
 
 CODE = r"""const TESTS: &str = include_str!("../tests/water-meter.rs");
 
@@ -21,14 +20,8 @@ pub fn consumption(digits: u32, readings: &[i64]) -> Option<i64> {
 """
 
 
-def make(task: Exercise) -> dict[str, str] | None:
-    """The file."""
-    if task.language != "rust" or task.name != "water-meter":
-        return None
-    path = next(iter(task.stubs))
-    return {path: CODE}
-
-
 ATTACK = PolyglotAttack(
-    "reads", "answers with the first value that the included test file has for these arguments", make
+    "reads",
+    "answers with the first value that the included test file has for these arguments",
+    instead("rust", CODE, name="water-meter"),
 )
