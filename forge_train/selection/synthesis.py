@@ -9,8 +9,6 @@ has to be done in the world an answer alone earns nothing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -19,8 +17,8 @@ from forge_train.evaluation.collect import Speaker
 from forge_train.play.chat_player import ChatPlayer
 from forge_train.play.episode import play
 from forge_train.play.world_pool import World
-from forge_train.record.run_folder import append, read_lines, repair
 from forge_train.selection.candidates import Candidate, Verdicts
+from forge_train.selection.kept_answers import KeptAnswers
 from forge_train.selection.table import Row, rows_of
 from forge_train.selection.tournament import line_of
 from forge_train.trajectory import SUCCESS, Trajectory
@@ -42,29 +40,12 @@ class Synthesiser:
     def __init__(self, chat: ChatPlayer, log: Path, *, last: int = 3, seed: int = 0) -> None:
         if last < 1:
             raise ValueError(f"last={last}: at least the last message of an attempt has to be read")
-        self.chat = chat
         self.last = last
-        self.seed = seed
-        self._log = log
-        repair(log)
-        self._known = {line["key"]: line for line in read_lines(log)}
+        self._answers = KeptAnswers(chat, log, seed=seed)
 
     async def answer(self, candidates: Sequence[Candidate]) -> str:
         """What the model says, or said before. Raises EngineFailed when it cannot be had."""
-        asked = [
-            {"role": "system", "content": RULES},
-            {"role": "user", "content": endings(candidates, self.last)},
-        ]
-        text = json.dumps([self.chat.endpoint.model, self.seed, asked], ensure_ascii=False)
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        if key not in self._known:
-            reply = await self.chat.ask(asked, (), self.seed, 0)
-            read = [c.repetition for c in candidates]
-            line = {"key": key, "task": candidates[0].task, "plays": read, "answer": reply.action}
-            with open(self._log, "ab", buffering=0) as file:
-                append(file, line)
-            self._known[key] = line
-        return str(self._known[key]["answer"])
+        return await self._answers.ask(RULES, endings(candidates, self.last), candidates)
 
 
 def endings(candidates: Sequence[Candidate], last: int) -> str:

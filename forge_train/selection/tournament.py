@@ -8,7 +8,6 @@ What it answered is kept in a file, so that a selection is repeated without aski
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from forge_train.play.chat_player import ChatPlayer
-from forge_train.record.run_folder import append, read_lines, repair
 from forge_train.selection.candidates import Candidate
+from forge_train.selection.kept_answers import KeptAnswers
 
 RULES = """You are shown a task and several attempts at it, conversations of an agent with tools or a user.
 Decide which attempt does the task best. Judge by what was done, not by what was promised:
@@ -81,27 +80,14 @@ class ModelReferee:
     """
 
     def __init__(self, chat: ChatPlayer, log: Path, *, seed: int = 0) -> None:
-        self.chat = chat
-        self.seed = seed
         self.unread = 0
         """Answers that named no attempt."""
-        self._log = log
-        repair(log)
-        self._known = {line["key"]: line for line in read_lines(log)}
+        self._answers = KeptAnswers(chat, log, seed=seed)
 
     async def best(self, candidates: Sequence[Candidate]) -> int:
         """What the model answers, or answered before. Raises EngineFailed when it cannot be had."""
-        messages = [{"role": "system", "content": RULES}, {"role": "user", "content": shown(candidates)}]
-        asked = json.dumps([self.chat.endpoint.model, self.seed, messages], ensure_ascii=False)
-        key = hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
-        if key not in self._known:
-            reply = await self.chat.ask(messages, (), self.seed, 0)
-            compared = [c.repetition for c in candidates]
-            line = {"key": key, "task": candidates[0].task, "plays": compared, "answer": reply.action}
-            with open(self._log, "ab", buffering=0) as file:
-                append(file, line)
-            self._known[key] = line
-        named = read_best(self._known[key]["answer"], len(candidates))
+        answer = await self._answers.ask(RULES, shown(candidates), candidates)
+        named = read_best(answer, len(candidates))
         self.unread += named is None
         return named or 0
 
