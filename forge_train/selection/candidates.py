@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from forge_train.evaluation.filters import Play
+from forge_train.play.world_pool import World
 from forge_train.record.run_folder import read_lines
 from forge_train.trajectory import SUCCESS
 
@@ -77,12 +78,27 @@ def candidate_of(play: Play) -> Candidate:
     )
 
 
+def plays_file(plays: Path) -> Path:
+    """The file of a collection, which may be named by its folder."""
+    return plays / "plays.jsonl" if plays.is_dir() else plays
+
+
+def played_world(plays: Path) -> World:
+    """The world in which plays were collected; close it. Raises ValueError where they do not name it."""
+    path = plays_file(plays)
+    first: Mapping[str, Any] = next(iter(read_lines(path)), {})
+    if "world" not in first:
+        raise ValueError(f"{path} does not name its world: collect with forge-train collect")
+    name = str(first["world"])
+    return World(name if ":" in name else f"forge_envs:{name}", dict(first.get("args") or {}))
+
+
 def read_plays(folder: Path) -> tuple[list[list[Candidate]], Verdicts]:
     """The candidates of each task, and, apart, whether each succeeded.
 
     A play that a machine failed is none. Raises ValueError where there is nothing to select from.
     """
-    path = folder / "plays.jsonl" if folder.is_dir() else folder
+    path = plays_file(folder)
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; play first: forge-train collect MODEL --world W --repeats 8 "

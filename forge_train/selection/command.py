@@ -80,12 +80,12 @@ def select(args: argparse.Namespace) -> int:
 def _tested(args: argparse.Namespace, groups: Any) -> Any:
     """The groups with what written tests say of their patches, but those of which they say nothing."""
     from forge_train.selection import self_play
-    from forge_train.selection.candidates import read_plays
+    from forge_train.selection.candidates import plays_file, read_plays
     from forge_train.show.live import Progress
 
     if args.in_flight < 1:
         raise ValueError(f"--in-flight {args.in_flight}: run at least one task at once")
-    folder = args.plays if args.plays.is_dir() else args.plays.parent
+    folder = plays_file(args.plays).parent
     fixing, fixer = self_play.world_of(args.plays)
     testing, tester = self_play.world_of(args.tests)
     try:
@@ -110,12 +110,13 @@ def _tested(args: argparse.Namespace, groups: Any) -> Any:
 async def _judge(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Sequence[int]) -> list[Any]:
     from forge_train.engine import Sampling
     from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
+    from forge_train.selection.candidates import plays_file
     from forge_train.selection.table import JUDGE, judged
     from forge_train.selection.tournament import ModelReferee
     from forge_train.show.live import Progress
 
     chat = ChatPlayer(ChatEndpoint.parse(args.judge), Sampling(temperature=0.0, max_tokens=1024))
-    folder = args.plays if args.plays.is_dir() else args.plays.parent
+    folder = plays_file(args.plays).parent
     referee = ModelReferee(chat, folder / "comparisons.jsonl", seed=args.seed)
     try:
         with Progress(f"{JUDGE} {chat.endpoint.model}", total=len(groups) * len(ns)) as progress:
@@ -138,15 +139,11 @@ async def _judge(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Seque
 async def _synthesis(args: argparse.Namespace, groups: Any, verdicts: Any, ns: Sequence[int]) -> list[Any]:
     from forge_train.engine import Sampling
     from forge_train.play.chat_player import ChatEndpoint, ChatPlayer
-    from forge_train.play.world_pool import World
-    from forge_train.record.run_folder import read_lines
+    from forge_train.selection.candidates import played_world, plays_file
     from forge_train.selection.synthesis import SYNTHESIS, Synthesiser, synthesised
     from forge_train.show.live import Progress
 
-    folder = args.plays if args.plays.is_dir() else args.plays.parent
-    path = args.plays / "plays.jsonl" if args.plays.is_dir() else args.plays
-    played = next(iter(read_lines(path)))
-    world = World(played["world"], played["args"])
+    folder, world = plays_file(args.plays).parent, played_world(args.plays)
     chat = ChatPlayer(ChatEndpoint.parse(args.synthesis), Sampling(temperature=0.0, max_tokens=1024))
     writer = Synthesiser(chat, folder / "syntheses.jsonl", last=args.last, seed=args.seed)
     try:
@@ -161,10 +158,11 @@ async def _synthesis(args: argparse.Namespace, groups: Any, verdicts: Any, ns: S
 
 def _write(args: argparse.Namespace, groups: Any, windows: Any) -> None:
     from forge_train.record.run_folder import read_lines, write_atomic
+    from forge_train.selection.candidates import plays_file
     from forge_train.selection.table import choose
 
-    path = args.plays / "plays.jsonl" if args.plays.is_dir() else args.plays
-    lines = {(p["task"], p["repetition"]): p for p in read_lines(path) if p["error"] is None}
+    plays = read_lines(plays_file(args.plays))
+    lines = {(p["task"], p["repetition"]): p for p in plays if p["error"] is None}
     chosen = [choose(group, args.by[0], windows=windows, finished=args.finished) for group in groups]
     text = "".join(json.dumps(lines[c.task, c.repetition], ensure_ascii=False) + "\n" for c in chosen)
     write_atomic(args.out, text.encode())

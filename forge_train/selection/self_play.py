@@ -18,11 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from forge_train.play.world_pool import World
 from forge_train.record.run_folder import append, read_lines, repair
-from forge_train.selection.candidates import Candidate
+from forge_train.selection.candidates import Candidate, played_world, plays_file
 from forge_train.selection.patch_tests import Executed, Outcome, execute
 
 KEPT = "tested.jsonl"
@@ -153,17 +153,12 @@ def scored(
 
 def world_of(plays: Path) -> tuple[World, TriesPatches]:
     """The world in which plays were collected; close it. Raises ValueError for one that tries no patches."""
-    path = plays / "plays.jsonl" if plays.is_dir() else plays
-    first: Mapping[str, Any] = next(iter(read_lines(path)), {})
-    if "world" not in first:
-        raise ValueError(f"{path} does not name its world: collect with forge-train collect")
-    name = str(first["world"])
-    world = World(name if ":" in name else f"forge_envs:{name}", dict(first.get("args") or {}))
+    world = played_world(plays)
     env = world.acquire().unwrapped
     if not all(callable(getattr(env, method, None)) for method in ("patch_said", "outcomes")):
         world.close()
         raise ValueError(
-            f"{path}: {name} does not try patches with tests (patch_said, outcomes); "
+            f"{plays_file(plays)}: {world.name} does not try patches with tests (patch_said, outcomes); "
             "forge_envs:Forge/Agentless-v0 does"
         )
     return world, cast(TriesPatches, env)

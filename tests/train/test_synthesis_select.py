@@ -10,6 +10,7 @@ import pytest
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
 from forge_train import cli
+from forge_train.selection.candidates import played_world
 from tests.endpoint import Endpoint
 from tests.train.test_selection import play, stored
 
@@ -61,3 +62,10 @@ def test_a_machine_of_the_world_gives_no_verdict(tmp_path: Path, capsys: pytest.
     assert code == 2 and "the answer to task train/12 was not judged" in capsys.readouterr().err
     assert cli.main(["select", str(folder), "--synthesis", "openai:m@http://x", "--last", "0"]) == 2
     assert "last=0" in capsys.readouterr().err
+
+
+def test_a_world_of_the_house_is_opened_by_the_name_that_collections_have(tmp_path: Path) -> None:
+    folder = stored(tmp_path / "plays", plays("12", world="Forge/Retail-v0", args={"size": "tiny"}))
+    world = played_world(folder)
+    assert world.tasks("train", 1) and world.name == "Forge/Retail-v0"
+    world.close()
