@@ -11,25 +11,20 @@ forge-envs[users]`), which is imported when the first request is sent.
 from __future__ import annotations
 
 import functools
-import os
 import re
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl
 
 from forge_envs.errors import MachineError, one_of
-from forge_envs.people.attempts import OPTIONAL, Failed, backoff, refusal, trimmed, unreachable
+from forge_envs.people.attempts import OPTIONAL, Failed, backoff, refusal, trimmed
+from forge_envs.people.posting import JsonPost
 from forge_envs.people.recording import Recording, key_of, recording
 from forge_envs.people.replies import read_reply
-
-if TYPE_CHECKING:
-    import httpx2
 
 _FORM = re.compile(r"openai:(?P<model>.+?)@(?P<url>https?://[^\s#]+?)/*(?:#(?P<settings>.*))?")
 _LARGEST = 4 << 20
@@ -130,15 +125,10 @@ class Chat:
     """
 
     def __init__(self, spec: ChatSpec, text: str) -> None:
-        if spec.key and not spec.replay:
-            check_key(spec.key, text)
-        if not spec.replay and find_spec("httpx2") is None:
-            raise ValueError(f"{text!r} needs httpx2: pip install 'forge-envs[users]'")
         self.spec = spec
         self._text = text
-        self._places = threading.BoundedSemaphore(spec.limit)
+        self._post = JsonPost(spec.url, key=spec.key, limit=spec.limit, text=text, sends=not spec.replay)
         self._lock = threading.Lock()
-        self._client: httpx2.Client | None = None
         self._first: dict[str, str] = {}
         self._rejected: frozenset[str] = frozenset()
         """Parameters that the model has refused by name."""
@@ -178,13 +168,8 @@ class Chat:
             what = f"{self.spec.replay} holds no reply to {heard[:80]!r}, line {len(messages)}, seed {seed}"
             raise MachineError(what, kind="recording", stage=stage, retryable=False)
         ends = time.monotonic() + self.spec.deadline
-        if not self._places.acquire(timeout=self.spec.deadline):
-            what = f"{self.spec.url}: no free place within {self.spec.deadline:g} s (limit={self.spec.limit})"
-            raise MachineError(what, kind="timeout", stage=stage, retryable=True)
-        try:
+        with self._post.place(self.spec.deadline, stage):
             line = self._ask(body, key, ends, stage, use)
-        finally:
-            self._places.release()
         return line if self._book is None else self._book.add(key, heard, line)
 
     def first(
@@ -289,54 +274,10 @@ class Chat:
 
     def _once(self, body: Mapping[str, Any], timeout: float) -> str:
         """One attempt; raises Failed."""
-        import httpx2
-
-        ends = time.monotonic() + timeout
-        data = bytearray()
-        try:
-            with self._http().stream("POST", "/chat/completions", json=body, timeout=timeout) as response:
-                for piece in response.iter_bytes():
-                    data += piece
-                    if time.monotonic() > ends:  # every piece came in time, but all of them did not
-                        raise Failed("timeout", f"no whole answer within {timeout:.3g} s")
-                    if len(data) > _LARGEST:
-                        raise Failed("rubbish", f"an answer of more than {_LARGEST} bytes")
-        except httpx2.TimeoutException:
-            raise Failed("timeout", f"no answer within {timeout:.3g} s") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise unreachable(error) from None
-        if response.status_code != 200:
-            raise refusal(response.status_code, response.headers, bytes(data), body)
-        return read_reply(bytes(data), self.spec.max_tokens)
-
-    def _http(self) -> httpx2.Client:
-        with self._lock:
-            if self._client is None:
-                import httpx2
-
-                self._client = httpx2.Client(
-                    base_url=self.spec.url,
-                    headers=key_headers(self.spec.key),
-                    # A model is on this machine, in this cluster, or named by its own address.
-                    trust_env=False,
-                    limits=httpx2.Limits(max_connections=self.spec.limit),
-                )
-                weakref.finalize(self, self._client.close)  # at the latest when the process ends
-            return self._client
-
-
-def check_key(name: str, text: str) -> None:
-    """Raises ValueError unless an environment variable holds what can be sent as a key."""
-    value = os.environ.get(name, "")
-    if not value:
-        raise ValueError(f"{text!r}: the environment variable {name} is not set")
-    if not (value.isascii() and value.isprintable()):
-        raise ValueError(f"{text!r}: the environment variable {name} holds no key: it is one line of ASCII")
-
-
-def key_headers(name: str) -> dict[str, str]:
-    """The header that sends the key of an environment variable; none for ""."""
-    return {"Authorization": f"Bearer {os.environ[name]}"} if name else {}
+        found = self._post.send("/chat/completions", body, timeout=timeout, largest=_LARGEST)
+        if found.status != 200:
+            raise refusal(found.status, found.headers, found.data, body)
+        return read_reply(found.data, self.spec.max_tokens)
 
 
 def _checked(line: str, check: Callable[[str], object] | None, may_be_empty: bool) -> str:

@@ -13,23 +13,17 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from forge_envs.errors import MachineError, brief
-from forge_envs.people.attempts import Failed, backoff, refusal, unreachable
-from forge_envs.people.chat import check_key, key_headers
+from forge_envs.people.attempts import Failed, backoff, refusal
+from forge_envs.people.posting import JsonPost
 from forge_envs.people.recording import Recording, key_of, recording
 from forge_envs.worlds.search.page import Hit, WebPage
-
-if TYPE_CHECKING:
-    import httpx2
 
 _MOST_USELESS = 3
 """Answers off the protocol until a request is given up; a server that does not answer is asked longer."""
@@ -105,15 +99,9 @@ class SearchEndpoint:
     """
 
     def __init__(self, spec: EndpointSpec, text: str) -> None:
-        if spec.key and not spec.replay:
-            check_key(spec.key, text)
-        if not spec.replay and find_spec("httpx2") is None:
-            raise ValueError(f"{text!r} needs httpx2: pip install 'forge-envs[users]'")
         self.spec = spec
         self._text = text
-        self._places = threading.BoundedSemaphore(spec.limit)
-        self._lock = threading.Lock()
-        self._client: httpx2.Client | None = None
+        self._post = JsonPost(spec.url, key=spec.key, limit=spec.limit, text=text, sends=not spec.replay)
         self._book: Recording | None = None
         if spec.record or spec.replay:
             self._book = recording(spec.record or spec.replay, bool(spec.replay))
@@ -141,13 +129,8 @@ class SearchEndpoint:
             what = f"{self.spec.replay} holds no answer to {heard[:120]}"
             raise MachineError(what, kind="recording", stage=path, retryable=False)
         ends = time.monotonic() + self.spec.deadline
-        if not self._places.acquire(timeout=self.spec.deadline):
-            what = f"{self.spec.url}: no free place within {self.spec.deadline:g} s (limit={self.spec.limit})"
-            raise MachineError(what, kind="timeout", stage=path, retryable=True)
-        try:
+        with self._post.place(self.spec.deadline, path):
             answer = self._answer(path, body, key, ends, read)
-        finally:
-            self._places.release()
         if self._book is None:
             return read(answer)
         return self._known(self._book.add(key, heard, answer), path, read)
@@ -186,46 +169,15 @@ class SearchEndpoint:
 
     def _once(self, path: str, body: Mapping[str, Any], timeout: float) -> str:
         """One attempt: the answer's JSON as text, "null" for a page that is not there. Raises Failed."""
-        import httpx2
-
-        ends = time.monotonic() + timeout
-        data = bytearray()
-        try:
-            with self._http().stream("POST", f"/{path}", json=body, timeout=timeout) as response:
-                for piece in response.iter_bytes():
-                    data += piece
-                    if time.monotonic() > ends:  # every piece came in time, but all of them did not
-                        raise Failed("timeout", f"no whole answer within {timeout:.3g} s")
-                    if len(data) > self.spec.largest:
-                        raise Failed(
-                            "rubbish", f"an answer of more than {self.spec.largest} bytes", useless=True
-                        )
-        except httpx2.TimeoutException:
-            raise Failed("timeout", f"no answer within {timeout:.3g} s") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise unreachable(error) from None
-        if response.status_code == 404 and path == "page":
+        found = self._post.send(f"/{path}", body, timeout=timeout, largest=self.spec.largest, useless=True)
+        if found.status == 404 and path == "page":
             return "null"
-        if response.status_code != 200:
-            raise refusal(response.status_code, response.headers, bytes(data), ())
+        if found.status != 200:
+            raise refusal(found.status, found.headers, found.data, ())
         try:
-            return data.decode("utf-8")
+            return found.data.decode("utf-8")
         except UnicodeDecodeError as error:
             raise Failed("rubbish", f"an answer that is not UTF-8: {error}", useless=True) from None
-
-    def _http(self) -> httpx2.Client:
-        with self._lock:
-            if self._client is None:
-                import httpx2
-
-                self._client = httpx2.Client(
-                    base_url=self.spec.url,
-                    headers=key_headers(self.spec.key),
-                    trust_env=False,  # as for models: it is on this machine, in this cluster, or named
-                    limits=httpx2.Limits(max_connections=self.spec.limit),
-                )
-                weakref.finalize(self, self._client.close)  # at the latest when the process ends
-            return self._client
 
 
 def read_hits(answer: str, *, limit: int) -> tuple[Hit, ...]:
