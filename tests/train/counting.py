@@ -22,7 +22,7 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()
         self.now = self.peak = 0
         self._known: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collection inside `_count` may call `_gone`
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for tensor in tree_leaves((args, kwargs)):
