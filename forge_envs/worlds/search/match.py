@@ -16,9 +16,11 @@ class TooOpen(Exception):
     """A riddle has more candidates than are worth looking at."""
 
 
-def fits(graph: FactGraph, riddle: Riddle, limit: int = 2) -> list[tuple[WebFact, ...]]:
+def fits(
+    graph: FactGraph, riddle: Riddle, limit: int = 2, most: int = MOST_TRIED
+) -> list[tuple[WebFact, ...]]:
     """The first ways to fill a riddle, each as the facts of its steps in order. Raises TooOpen."""
-    search = _Matching(graph, riddle)
+    search = _Matching(graph, riddle, most)
     found: list[tuple[WebFact, ...]] = []
     for way in search.ways():
         found.append(way)

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 
 from forge_envs.worlds.search.graph import FactGraph, WebFact
-from forge_envs.worlds.search.match import TooOpen, fits, one_answer
+from forge_envs.worlds.search.match import MOST_TRIED, TooOpen, fits, one_answer
 from forge_envs.worlds.search.relations import relations
 from forge_envs.worlds.search.riddle import Clue, Riddle, RiddleNode
 from forge_envs.worlds.search.vague import vague_number, vague_year
@@ -48,10 +48,10 @@ RULES = {
 
 
 class RiddleMaker:
-    """Draws riddles of one graph."""
+    """Draws riddles of one graph; one that takes a look at more than `most` facts is given up as too open."""
 
-    def __init__(self, graph: FactGraph) -> None:
-        self.graph, self.relations = graph, relations()
+    def __init__(self, graph: FactGraph, most: int = MOST_TRIED) -> None:
+        self.graph, self.relations, self.most = graph, relations(), most
         self._links: dict[int, list[WebFact]] = {}
 
     def draw(self, level: int, rng: random.Random) -> tuple[Riddle, tuple[WebFact, ...]] | None:
@@ -208,7 +208,7 @@ class RiddleMaker:
         """The riddle with no clue that it does not need; None if it is open or has too many or too few."""
         if self._ways(riddle) != 1:
             return None
-        riddle = self._needed(riddle, rng)
+        riddle = self._needed(riddle, rng).ordered()  # the search for ways takes clues as they come
         if not rule.steps[0] <= len(riddle.steps) <= rule.steps[1] or not _tells(riddle, rule, level):
             return None
         if (
@@ -217,8 +217,7 @@ class RiddleMaker:
             return None
         if not all(self._opens(riddle, clue) for clue in riddle.clues):
             return None
-        riddle = riddle.ordered()
-        return riddle, fits(self.graph, riddle, 1)[0]
+        return riddle, fits(self.graph, riddle, 1, self.most)[0]
 
     def _needed(self, riddle: Riddle, rng: random.Random) -> Riddle:
         """Clues are dropped, values first, as long as one answer is left: all that stay are needed."""
@@ -250,14 +249,14 @@ class RiddleMaker:
         if not riddle.clues and riddle.nodes[riddle.target].named < 0:
             return False
         try:
-            return one_answer(self.graph, riddle)
+            return one_answer(self.graph, riddle, self.most)
         except TooOpen:
             return False
 
     def _ways(self, riddle: Riddle) -> int:
         """How many ways there are to fill a riddle: 0, 1 or 2 for more."""
         try:
-            return len(fits(self.graph, riddle))
+            return len(fits(self.graph, riddle, most=self.most))
         except TooOpen:
             return 2
 
