@@ -85,7 +85,7 @@ async def collect(
                 trajectory = await play(
                     world, player, task, seed=number, group=f"collect/{task}", deadline=deadline
                 )
-            line = who | _line(trajectory, repetition, solution(task))
+            line = who | {"id": world.id} | _line(trajectory, repetition, solution(task))
             file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
             found[task, repetition] = line
             if progress is not None:

@@ -89,7 +89,7 @@ def played_world(plays: Path) -> World:
     first: Mapping[str, Any] = next(iter(read_lines(path)), {})
     if "world" not in first:
         raise ValueError(f"{path} does not name its world: collect with forge-train collect")
-    name = str(first["world"])
+    name = str(first.get("id") or first["world"])  # collections of before 2026-12 have no id
     return World(name if ":" in name else f"forge_envs:{name}", dict(first.get("args") or {}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
 from forge_train import cli
+from forge_train.evaluation.collect import Speaker, collect
+from forge_train.play.world_pool import World
 from forge_train.selection.candidates import played_world
 from tests.endpoint import Endpoint
 from tests.train.test_selection import play, stored
@@ -69,3 +72,13 @@ def test_a_world_of_the_house_is_opened_by_the_name_that_collections_have(tmp_pa
     world = played_world(folder)
     assert world.tasks("train", 1) and world.name == "Forge/Retail-v0"
     world.close()
+
+
+def test_a_world_of_another_package_is_opened_with_the_module_that_registers_it(tmp_path: Path) -> None:
+    world = World(ECHO["world"], {"turns": 1})
+    asyncio.run(collect(world, Speaker(lambda task: ["12"]), world.tasks("train", 2), tmp_path))
+    opened = played_world(tmp_path)
+    assert opened.id == world.id == ECHO["world"] and opened.name == world.name == "Test/Echo-v0"
+    assert opened.args == world.args
+    world.close()
+    opened.close()
