@@ -94,6 +94,7 @@ LAZY = {
     "forge_envs.serve": {"fastapi", "httpx2", "prometheus_client", "starlette", "uvicorn"},
     "forge_envs.sandbox": {"docker", "requests", "rich", "urllib3"},  # requests and urllib3 come with the SDK
     "forge_envs.make_swe": {"pyarrow", "pytest", "swebench", "yaml"},
+    "forge_envs.worlds.search.embedders": {"model2vec"},
     "forge_envs.worlds.tooluse": {"networkx"},
     "forge_envs.worlds.toolfolder": {"networkx", "yaml"},
     "forge_envs.worlds.agentless": {"swebench"},
@@ -170,7 +171,7 @@ def test_the_worlds_need_nothing_heavy(path):
 
 
 def test_libraries_of_extras_are_imported_when_they_are_used():
-    worlds = ("retail.env", "airline.env", "swe.env", "polyglot.env", "toolfolder.env")
+    worlds = ("retail.env", "airline.env", "swe.env", "polyglot.env", "toolfolder.env", "search.env")
     needed = ", ".join(
         ["forge_envs.people.users", "forge_envs.cli", *(f"forge_envs.worlds.{world}" for world in worlds)]
     )

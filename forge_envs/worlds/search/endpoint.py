@@ -13,51 +13,25 @@ from __future__ import annotations
 
 import functools
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from forge_envs.errors import MachineError, brief
-from forge_envs.people.attempts import Failed, backoff, refusal
-from forge_envs.people.posting import JsonPost
-from forge_envs.people.recording import Recording, key_of, recording
+from forge_envs.errors import brief
+from forge_envs.people.asking import PostSpec, RecordedPost
 from forge_envs.worlds.search.page import Hit, WebPage
 
-_MOST_USELESS = 3
-"""Answers off the protocol until a request is given up; a server that does not answer is asked longer."""
 _LONGEST = {"address": 2000, "title": 1000, "snippet": 10_000, "date": 40}
 """Characters of a field; a page's text is bounded by the spec's `largest`."""
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointSpec:
-    """Where a search is, and how it is asked.
+class EndpointSpec(PostSpec):
+    """Where a search is (`url`: up to and without /search and /page), and how it is asked.
 
     >>> EndpointSpec.parse("http://127.0.0.1:8080/v1#deadline=20&record=searches.jsonl").deadline
     20.0
     """
-
-    url: str
-    """Up to and without /search and /page."""
-    deadline: float = 60.0
-    """Seconds for one answer: waiting for a free place, attempts and the pauses between them."""
-    attempt: float = 20.0
-    """Seconds the endpoint may take for one attempt."""
-    attempts: int = 5
-    """Most requests for one answer."""
-    limit: int = 16
-    """Requests at once, from all environments of a process together."""
-    largest: int = 4 << 20
-    """Bytes of an answer."""
-    key: str = ""
-    """Name of the environment variable that holds the API key, which is sent as a bearer token."""
-    record: str = ""
-    """File in which answers are written down; a request it knows is answered from it."""
-    replay: str = ""
-    """File from which alone answers are taken; nothing is sent."""
 
     @classmethod
     def parse(cls, text: str) -> EndpointSpec:
@@ -67,23 +41,7 @@ class EndpointSpec:
             raise ValueError(
                 f"search={text!r}: write it as http://HOST:PORT/PATH, e.g. http://127.0.0.1:8080/v1"
             )
-        kinds: dict[str, Callable[[str], Any]] = {one.name: type(one.default) for one in fields(cls)[1:]}
-        found: dict[str, Any] = {}
-        for name, value in parse_qsl(settings, keep_blank_values=True):
-            if name not in kinds:
-                raise ValueError(f"search={text!r}: no setting {name!r}; known are {', '.join(kinds)}")
-            try:
-                found[name] = kinds[name](value)
-            except ValueError:
-                raise ValueError(f"search={text!r}: {name}={value!r} is no number") from None
-        return cls(url.rstrip("/"), **found)
-
-    def __post_init__(self) -> None:
-        for name in ("deadline", "attempt", "attempts", "limit", "largest"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}={getattr(self, name)}: it must be more than 0")
-        if self.record and self.replay:
-            raise ValueError(f"record={self.record}, replay={self.replay}: choose one of them")
+        return cls.of(f"search={text}", settings, url=url.rstrip("/"))
 
 
 @functools.cache
@@ -101,10 +59,7 @@ class SearchEndpoint:
     def __init__(self, spec: EndpointSpec, text: str) -> None:
         self.spec = spec
         self._text = text
-        self._post = JsonPost(spec.url, key=spec.key, limit=spec.limit, text=text, sends=not spec.replay)
-        self._book: Recording | None = None
-        if spec.record or spec.replay:
-            self._book = recording(spec.record or spec.replay, bool(spec.replay))
+        self._server = RecordedPost(spec, text)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return search_endpoint, (self._text,)
@@ -112,72 +67,13 @@ class SearchEndpoint:
     def search(self, query: str, limit: int = 10) -> Sequence[Hit]:
         """The endpoint's hits, at most `limit`. Raises MachineError of stage "search"."""
         body = {"query": _sendable(query), "limit": limit}
-        return self._asked("search", body, functools.partial(read_hits, limit=limit))
+        return self._server.ask("search", body, functools.partial(read_hits, limit=limit))
 
     def page(self, address: str) -> WebPage | None:
         """The endpoint's page, None where it says 404. Raises MachineError of stage "page"."""
         asked = _sendable(address)
-        return self._asked("page", {"address": asked}, functools.partial(read_page, address=asked))
-
-    def _asked(self, path: str, body: Mapping[str, Any], read: Callable[[str], T]) -> T:
-        """The answer to a request, out of the recording where it is there."""
-        # The address of a server is no part of what was asked: a recording serves whoever has it.
-        key, heard = key_of({"path": path, **body}), f"/{path} {json.dumps(body, ensure_ascii=False)[:200]}"
-        if self._book is not None and (known := self._book.find(key)) is not None:
-            return self._known(known, path, read)
-        if self.spec.replay:
-            what = f"{self.spec.replay} holds no answer to {heard[:120]}"
-            raise MachineError(what, kind="recording", stage=path, retryable=False)
-        ends = time.monotonic() + self.spec.deadline
-        with self._post.place(self.spec.deadline, path):
-            answer = self._answer(path, body, key, ends, read)
-        if self._book is None:
-            return read(answer)
-        return self._known(self._book.add(key, heard, answer), path, read)
-
-    def _known(self, answer: str, path: str, read: Callable[[str], T]) -> T:
-        """A recorded answer; a file that somebody edited may hold one of no use."""
-        try:
-            return read(answer)
-        except ValueError as error:
-            what = f"{self.spec.record or self.spec.replay} holds an answer of no use: {error}"
-            raise MachineError(what, kind="recording", stage=path, retryable=False) from None
-
-    def _answer(
-        self, path: str, body: Mapping[str, Any], key: str, ends: float, read: Callable[[str], object]
-    ) -> str:
-        """Ask until there is an answer of the protocol, or no time or attempt is left."""
-        useless = 0
-        for attempt in range(1, self.spec.attempts + 1):
-            left = max(ends - time.monotonic(), 0.001)
-            try:
-                answer = self._once(path, body, min(self.spec.attempt, left))
-                read(answer)
-                return answer
-            except Failed as failed:
-                failure = failed
-            except ValueError as error:
-                failure = Failed("rubbish", f"an answer off the protocol: {error}", useless=True)
-            useless += failure.useless
-            pause = max(failure.retry_after, backoff(attempt, key))
-            if not failure.retryable or useless >= _MOST_USELESS or pause >= ends - time.monotonic():
-                break
-            if attempt < self.spec.attempts:
-                time.sleep(pause)
-        what = f"{self.spec.url}/{path}: {failure}, attempt {attempt}"
-        raise MachineError(what, kind=failure.kind, stage=path, retryable=failure.retryable)
-
-    def _once(self, path: str, body: Mapping[str, Any], timeout: float) -> str:
-        """One attempt: the answer's JSON as text, "null" for a page that is not there. Raises Failed."""
-        found = self._post.send(f"/{path}", body, timeout=timeout, largest=self.spec.largest, useless=True)
-        if found.status == 404 and path == "page":
-            return "null"
-        if found.status != 200:
-            raise refusal(found.status, found.headers, found.data, ())
-        try:
-            return found.data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise Failed("rubbish", f"an answer that is not UTF-8: {error}", useless=True) from None
+        read = functools.partial(read_page, address=asked)
+        return self._server.ask("page", {"address": asked}, read, absent=True)
 
 
 def read_hits(answer: str, *, limit: int) -> tuple[Hit, ...]:

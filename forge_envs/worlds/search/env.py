@@ -18,8 +18,11 @@ from forge_envs.tools import tool
 from forge_envs.worlds.search.answers import answer_in, right
 from forge_envs.worlds.search.corpus import corpus_index
 from forge_envs.worlds.search.draw import FEWEST
+from forge_envs.worlds.search.embedders import embedder_of
 from forge_envs.worlds.search.endpoint import search_endpoint
+from forge_envs.worlds.search.fulltext import FullTextIndex
 from forge_envs.worlds.search.graph import NOW
+from forge_envs.worlds.search.meaning import meaning_index
 from forge_envs.worlds.search.naming import SPLITS
 from forge_envs.worlds.search.page import PageLibrary
 from forge_envs.worlds.search.question import ResearchQuestion
@@ -115,6 +118,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `judge`: a model as "openai:MODEL@URL" that is asked whether an answer which is not the right one word
       for word means the same.
     - `corpus`: a folder of text, Markdown or HTML, or a dump of a wiki, in place of a generated web.
+    - `embedding`: a model of meanings, whose hits are fused with those by words: "model2vec:FOLDER" or
+      "openai:MODEL@URL" (docs/search_corpus.md).
     - `endpoint`: a search of your own behind HTTP, in place of one (docs/search_corpus.md).
     - `questions`: a file of your questions about either, one JSON object a line; a quarter are "test".
       Questions whose proof does not stand in the corpus are left out: `env.unwrapped.gaps` names them.
@@ -137,6 +142,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         prompt: Annotated[str, known(("full", "compact"))] = "full",
         judge: str = "",
         corpus: str = "",
+        embedding: str = "",
         endpoint: str = "",
         questions: str = "",
         max_turns: MaxTurns = 30,
@@ -156,11 +162,14 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         self.results, self.budget = results, budget
         self._judge = judge_of(judge)
         self._webs: dict[WebAddress, PageLibrary] = {}
-        self._library, self._own = _own_pages(corpus, endpoint, questions)
+        self._embedding = embedding
+        self._library, self._own = _own_pages(corpus, embedding, endpoint, questions)
+        if embedding:
+            embedder_of(embedding)
         if self._own is not None:
             self.splits = tuple(self._own.splits)
             self.split = split if split in self.splits else self.splits[0]
-        if self._judge is not None or endpoint:
+        if self._judge is not None or endpoint or embedding.startswith("openai:"):
             self.metadata = {**self.metadata, "quick": False}  # type: ignore[misc]  # waits
         self._compact = prompt == "compact"
         self._rules = COMPACT if self._compact else RULES if self._own else RULES + CONVENTIONS
@@ -176,7 +185,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             assert self._library is not None
             return self._library
         if task.web not in self._webs:
-            self._webs[task.web] = library_of(task.web)
+            self._webs[task.web] = _with_meanings(library_of(task.web), self._embedding)
         return self._webs[task.web]
 
     # -- the agent's tools ---------------------------------------------------------------------------
@@ -287,7 +296,9 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         return find_task(task_name(web, self.level, int(rng.integers(len(questions_of(web, self.level))))))
 
 
-def _own_pages(corpus: str, endpoint: str, questions: str) -> tuple[PageLibrary | None, OwnTasks | None]:
+def _own_pages(
+    corpus: str, embedding: str, endpoint: str, questions: str
+) -> tuple[PageLibrary | None, OwnTasks | None]:
     """The user's pages and questions, if they are given. Raises ValueError for what does not go together."""
     if not (corpus or endpoint or questions):
         return None, None
@@ -296,8 +307,17 @@ def _own_pages(corpus: str, endpoint: str, questions: str) -> tuple[PageLibrary 
             f"corpus={corpus!r}, endpoint={endpoint!r}, questions={questions!r}: questions of your own go "
             "with either a corpus or an endpoint, and these with questions"
         )
-    library: PageLibrary = corpus_index(corpus)[0] if corpus else search_endpoint(endpoint)
+    if endpoint and embedding:
+        raise ValueError(
+            f"endpoint={endpoint!r}, embedding={embedding!r}: an endpoint finds pages by itself; leave "
+            "embedding out"
+        )
+    library = _with_meanings(corpus_index(corpus)[0], embedding) if corpus else search_endpoint(endpoint)
     return library, OwnTasks(questions, library, check=bool(corpus))
+
+
+def _with_meanings(index: FullTextIndex, embedding: str) -> PageLibrary:
+    return meaning_index(index, embedding) if embedding else index
 
 
 def _flat(text: str) -> str:

@@ -146,6 +146,12 @@ class FullTextIndex:
             for row in self._db.execute("SELECT address, title, text, date FROM page ORDER BY id"):
                 yield WebPage(*row)
 
+    def hit(self, number: int, query: str) -> Hit:
+        """The page of a number, its place among `pages`, as a search for `query` would show it."""
+        with self._failures():
+            address, title, text, date = self._row(number)
+        return Hit(address, title, snippet(text, words_in(query)), date)
+
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
         """A file that fails in the midst of an episode is a failed machine."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from forge_envs.errors import ToolError, brief
 from forge_envs.worlds.search.fulltext import FullTextIndex
+from forge_envs.worlds.search.meaning import MeaningIndex
 from forge_envs.worlds.search.page import Hit, PageLibrary, WebPage
 from forge_envs.worlds.search.words import LONGEST_QUERY, plain_words, root, words_in
 
@@ -61,7 +62,7 @@ def find_page(library: PageLibrary, address: str) -> WebPage:
             return page
     words = re.sub(r"[\W_]+", " ", asked)
     near = [hit.address for hit in library.search(words, 20)] if words.strip() else []
-    if isinstance(library, FullTextIndex):
+    if isinstance(library, FullTextIndex | MeaningIndex):
         near = list(dict.fromkeys((*near, *library.neighbours(asked))))
     near = difflib.get_close_matches(asked, near, 3, 0.6)
     told = f"; near it are {', '.join(near)}" if near else ""
