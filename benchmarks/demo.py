@@ -30,7 +30,7 @@ from forge_train.show.results import evaluations, spanned
 DEMO = ROOT / "forge_train" / "recipes" / "demo.toml"
 OUT = ROOT / "runs" / "demos"
 RESULTS = ROOT / "benchmarks" / "results" / "demo.json"
-PASSES = {48: (60, 120, 240), 960: (1, 6, 12)}
+PASSES = {48: (60, 120, 240), 960: (1, 6)}
 """By number of demonstrations, how often imitation goes over them."""
 MORE: list[str] = []
 """Overrides of all runs, from the command line."""
