@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -256,29 +257,39 @@ def test_expected_failures_are_none() -> None:
     assert not judge(TASK, patch, Ground("process"), timeout=120.0).resolved
 
 
-def test_a_change_leaves_names_and_lines_and_one_form_of_each_test():
+def test_after_a_change_the_first_form_of_a_test_is_nowhere_and_canaries_stand_beside_it():
     source = b"def test_a():\n    assert f(1) == 2\n\n\ndef test_b():\n    assert f(2) == 3\n"
     seen = set()
     for seed in range(40):
         made = change({"t.py": source}, ["t.py::test_a"], ["t.py::test_b"], random.Random(seed))
         (text,) = made.files.values()
-        pairs = list(zip(source.split(b"\n"), text.split(b"\n"), strict=True))
-        assert [a for a, b in pairs if a.startswith(b"def") and a != b] == []
+        bodies = dict(re.findall(rb"def (\w+)\(\):\n    (.*)\n", text))
+        assert b"assert f(1) == 2" not in bodies.values(), "no form of it that passes"
+        assert bodies[b"test_b"] == b"assert f(2) == 3", "an agent knows it, and would see which run it is"
+        for canary in made.canaries:
+            assert canary.fails is (bodies[canary.name.encode()] != b"assert f(2) == 3")
         names = {canary.name for canary in made.canaries}
-        assert sum(a != b for a, b in pairs) == len(names) and "test_a" in names
-        assert all(canary.fails for canary in made.canaries)
+        assert "test_a" in names and len(names) > 3
         seen.add(text)
     assert len(seen) > 10
 
 
+def test_where_none_that_a_patch_must_mend_can_be_changed_another_is():
+    source = b"def test_a():\n    f()\n\n\ndef test_b():\n    assert f(2) == 3\n"
+    made = change({"t.py": source}, [], ["t.py::test_b"], random.Random(0))
+    assert "test_b" in {canary.name for canary in made.canaries}
+
+
 def test_of_tests_that_a_patch_must_mend_some_are_changed_and_not_always_the_same():
     source = b"".join(b"def test_%d():\n    assert f(%d) == 2\n\n\n" % (i, i) for i in range(4))
+    names = [f"test_{i}" for i in range(4)]
     drawn = {
         frozenset(
             canary.name
             for canary in change(
-                {"t.py": source}, [f"t.py::test_{i}" for i in range(4)], [], random.Random(seed)
+                {"t.py": source}, [f"t.py::{name}" for name in names], [], random.Random(seed)
             ).canaries
+            if canary.name in names
         )
         for seed in range(200)
     }

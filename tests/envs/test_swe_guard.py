@@ -10,8 +10,9 @@ import pytest
 
 from forge_envs.make_swe.diff import git_diff
 from forge_envs.worlds.swe.builtin import builtin_tasks, diff
+from forge_envs.worlds.swe.effects import BROKEN
 from forge_envs.worlds.swe.guard import Guard, decides
-from forge_envs.worlds.swe.judge import BROKEN, judge
+from forge_envs.worlds.swe.judge import judge
 from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import PatchError, parts, paths_of
 from forge_envs.worlds.swe.rows import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import random
 import tarfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,6 +13,7 @@ from shlex import quote
 
 from forge_envs.errors import MachineError
 from forge_envs.sandbox import Limits, Result, Sandbox, provider
+from forge_envs.sandbox.beside import Beside, let_go
 from forge_envs.sandbox.disk import RESERVE
 from forge_envs.sandbox.waiting import waiting
 from forge_envs.worlds.polyglot.exercise import Exercise
@@ -61,18 +62,41 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
     that must fail is the only one to fail: one of the exercise's own in its place, with one expected value
     changed, drawn for the occasion. No box holds both forms of a test, so nothing tells one from the other.
     Where the reference solution cannot make it fail either, it was drawn badly, and another is drawn; the
-    last is plain. Raises MachineError, also where the tests fail and the host's disk is nearly full, and
-    where the second run is cut short twice and a fresh box is not well.
+    last is plain. The second run begins beside the first where it can (`Beside`). Raises MachineError, also
+    where the tests fail and the host's disk is nearly full, and where the second run is cut short twice and a
+    fresh box is not well.
     """
     language = LANGUAGES[exercise.language]
     if reason := language.foreign(exercise, files):
         return AnswerVerdict(False, 0.0, reason)
-    found = _tested(exercise, files, sandbox, timeout)
-    if not found.passed:
-        return found
-    for plain in DRAWS:
-        control = language.control(_texts(exercise), random.SystemRandom(), plain=plain)
-        doubt = _doubt(exercise, files, control, sandbox, timeout)
+    control = language.control(_texts(exercise), random.SystemRandom())
+    second = Beside[str](sandbox, lambda run: _doubt(exercise, files, control, sandbox, timeout, run.keep))
+    try:
+        found = tested(exercise, files, sandbox, timeout)
+        if not found.passed:
+            return found
+        doubt = second.result()
+    finally:
+        second.drop()
+    return _believed(exercise, files, found, control, doubt, sandbox, timeout)
+
+
+def _believed(
+    exercise: Exercise,
+    files: Mapping[str, str],
+    found: AnswerVerdict,
+    control: Control,
+    doubt: str,
+    sandbox: str,
+    timeout: float,
+) -> AnswerVerdict:
+    """What passed, unless a control says otherwise, of which the first was tried; others are drawn if it is
+    the control that is to blame."""
+    language = LANGUAGES[exercise.language]
+    for number, plain in enumerate(DRAWS):
+        if number:
+            control = language.control(_texts(exercise), random.SystemRandom(), plain=plain)
+            doubt = _doubt(exercise, files, control, sandbox, timeout)
         if doubt != UNNOTICED or plain or _gold_is_noticed(exercise, control, sandbox, timeout):
             break
     if doubt == CUT_SHORT and not _is_well(exercise, sandbox, timeout):
@@ -81,8 +105,8 @@ def judge(exercise: Exercise, files: Mapping[str, str], *, sandbox: str, timeout
     return replace(found, passed=False, share=0.0, output=doubt) if doubt else found
 
 
-def _tested(exercise: Exercise, files: Mapping[str, str], sandbox: str, timeout: float) -> AnswerVerdict:
-    """The verdict on a run of the published tests."""
+def tested(exercise: Exercise, files: Mapping[str, str], sandbox: str, timeout: float) -> AnswerVerdict:
+    """The verdict on a run of the published tests alone, as the exercise's own command has it."""
     tests = LANGUAGES[exercise.language].unskipped(exercise.tests)
     with _laid_out(exercise, files, tests, sandbox, timeout) as run:
         verdict = run.test(timeout)
@@ -93,14 +117,21 @@ def _tested(exercise: Exercise, files: Mapping[str, str], sandbox: str, timeout:
 
 
 def _doubt(
-    exercise: Exercise, files: Mapping[str, str], control: Control, sandbox: str, timeout: float
+    exercise: Exercise,
+    files: Mapping[str, str],
+    control: Control,
+    sandbox: str,
+    timeout: float,
+    keep: Callable[[Callable[[], None]], None] = lambda close: None,
 ) -> str:
-    """Why not to believe a run that looks passed; empty where there is no reason."""
+    """Why not to believe a run that looks passed; empty where there is no reason. `keep` is told how its
+    boxes are closed."""
     language = LANGUAGES[exercise.language]
     tests, changed = language.change(language.unskipped(exercise.tests), control)
     for _ in range(CONTROLS):
         with _laid_out(exercise, files, tests, sandbox, timeout) as run:
-            ran = run.run(language.control_command(exercise.name, exercise.tests), timeout)
+            keep(run.box.close)
+            ran = run.run(language.command(exercise.name, exercise.tests), timeout)
             if ran.code != 0 and _notices(language, tests, changed, run.results(ran)):
                 return ""
             run.require_space()
@@ -128,7 +159,7 @@ def _is_well(exercise: Exercise, sandbox: str, timeout: float) -> bool:
     command: then what was cut short was so by its own doing."""
     language = LANGUAGES[exercise.language]
     if exercise.example:
-        return _tested(exercise, exercise.files(exercise.example), sandbox, timeout).passed
+        return tested(exercise, exercise.files(exercise.example), sandbox, timeout).passed
     box = provider(sandbox).open(language.image, limits=LIMITS)
     try:
         return box.run(language.probe, timeout=UNPACKING, env=host_environment(sandbox)).code == 0
@@ -168,7 +199,7 @@ def _laid_out(
         run.lay_out({path: text.encode("utf-8", "replace") for path, text in files.items()})
         yield run
     finally:
-        box.close()
+        let_go(sandbox, box.close)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def doubt_again(task: SweTask, planting: Planting, trial: ScriptRun, gold: Calla
     right = gold()
     for canary in odd:
         if statuses(canary, trial.told) != statuses(canary, right.told):
-            return AGAIN + NO_FAILURE
+            return AGAIN + (NO_FAILURE if canary.fails else NO_SUCCESS)
     known = {name.split()[0]: status for name, status in right.told.items() if name.split()}
     for test, status in others.items():
         if known.get(test, "") != status:

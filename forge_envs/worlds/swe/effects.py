@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from forge_envs.sandbox import Result
 from forge_envs.worlds.swe import git
+from forge_envs.worlds.swe.guard import decides
 from forge_envs.worlds.swe.patch import Part, paths_of
 from forge_envs.worlds.swe.site import Site, unwell
 from forge_envs.worlds.swe.task import SweTask
@@ -25,6 +26,8 @@ LEFT_BEHIND = (".orig", ".rej")
 ROOTS = (".", "src", "lib")
 """Folders that Python often looks into, whatever `sys.path` says in a plain shell."""
 _MARK = "FORGE-EFFECTS "
+BROKEN = "["
+"""Stands for settings that cannot be read."""
 
 _APPLY = f"""\
 begun=$(date +@%s.%N); sleep 0.01
@@ -68,14 +71,35 @@ class Applied:
 
 def apply(site: Site, patch: bytes) -> Applied:
     """Apply a patch as the official harness does, and see what it wrote. Raises SandboxError."""
-    path = site.put("patch.diff", patch)
-    ran = site.run(_APPLY, timeout=APPLYING, env={"PATCH": path}, tail=10_000_000)
+    path, first = site.lay("patch.diff", patch)
+    ran = site.run(first + _APPLY, timeout=APPLYING, env={"PATCH": path}, tail=10_000_000)
     _, marked, told = ran.output.rpartition(f"\n{_MARK}")
     if not marked:
         return Applied(ran, frozenset(), frozenset())
     files, _, leaving = told.strip().partition("\n")
     names = frozenset(entry[2:] for entry in _entries(files))
     return Applied(ran, names, frozenset(entry.removeprefix("./") for entry in _entries(leaving)))
+
+
+def restore(site: Site, settings: Mapping[str, str]) -> list[str]:
+    """Put back settings files whose sections about tests the patch changed; these are returned."""
+    restored = []
+    for path, before in settings.items():
+        now = decides(path, text_of(site, path))
+        if now is None or now != decides(path, before):
+            site.put_back(path, before)
+            restored.append(path)
+    return restored
+
+
+def text_of(site: Site, path: str) -> str:
+    """What a file of the repository holds; empty where there is none."""
+    try:
+        return site.box.read(path).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    except ValueError:  # longer than any settings are
+        return BROKEN
 
 
 def _entries(told: str) -> list[str]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_envs.sandbox import Result, SandboxError
+from forge_envs.sandbox.beside import Beside, let_go
 from forge_envs.worlds.swe.canaries import Planting, change, plant
 from forge_envs.worlds.swe.control import GoldRuns, doubt, doubt_again, spoiled
-from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules
-from forge_envs.worlds.swe.guard import Guard, decides
+from forge_envs.worlds.swe.effects import APPLYING, apply, new_modules, restore, text_of
+from forge_envs.worlds.swe.guard import Guard
 from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import Part, PatchError, join, parts, take
 from forge_envs.worlds.swe.script_run import ScriptRun, Stage
@@ -27,10 +29,9 @@ from forge_envs.worlds.swe.task import SweTask
 __all__ = ["APPLYING", "PatchVerdict", "judge"]
 
 _NO_SPACE = re.compile(r"No space left|Errno 28\b|disk is full")
+NOTHING_LEFT = "nothing is left of the patch"
 LEAST_LIMIT = 16_000_000
 """Bytes that a patch may have at least when it is written anew."""
-BROKEN = "["
-"""Stands for settings that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,32 @@ def _guarded(
     task: SweTask, kept: list[Part], dropped: list[str], ground: Ground, timeout: float, *, gentle: bool
 ) -> PatchVerdict | None:
     """The verdict with the guard on; None where tests fail that fail with gold too, canaries among them."""
-    nothing_left = PatchVerdict(False, "nothing is left of the patch", dropped=tuple(dropped))
     if not kept:
-        return nothing_left
+        return PatchVerdict(False, NOTHING_LEFT, dropped=tuple(dropped))
+    if not task.watched or gentle:
+        return _first(task, kept, dropped, ground, timeout, None, gentle=gentle)
+    second = _SecondRun(task, ground, timeout)
+    try:
+        seen = _first(task, kept, dropped, ground, timeout, second, gentle=gentle)
+        if seen is None or not seen.resolved:
+            return seen
+        reason = second.reason()
+        return replace(seen, resolved=not reason, reason=reason)
+    finally:
+        second.drop()
+
+
+def _first(
+    task: SweTask,
+    kept: list[Part],
+    dropped: list[str],
+    ground: Ground,
+    timeout: float,
+    second: _SecondRun | None,
+    *,
+    gentle: bool,
+) -> PatchVerdict | None:
+    """The verdict on the first run; `second` is given what it needs to begin."""
     rule = Guard(task)
     site = open_site(task, ground, judged=True)
     try:
@@ -133,55 +157,73 @@ def _guarded(
         left = [part for part in kept if part.path not in strange]
         without = [*dropped, *sorted(strange)]
         if not left:
-            return replace(nothing_left, dropped=tuple(without))
-        settings = {path: _text(site, path) for path in rule.settings(left)}
+            return PatchVerdict(False, NOTHING_LEFT, dropped=tuple(without))
+        settings = {path: text_of(site, path) for path in rule.settings(left)}
+        if second is not None:
+            second.give(join(left), settings)
         applied = apply(site, join(left))
         reason = _refusal(task, applied.ran, ground) or applied.beyond(part.path for part in left)
         if reason:
             return PatchVerdict(False, reason, dropped=tuple(without))
-        told = (*without, *_restore(site, settings))
+        told = (*without, *restore(site, settings))
         try:
             if not task.watched:
                 stage = Stage(task, site)
                 found = _told_by_log(task, stage, stage.plain(timeout), timeout, told)
                 doubts = contradiction(found.log) if found.resolved else None
                 return replace(found, resolved=False, reason=doubts) if doubts else found
-            seen, files = _watched(task, site, ground, timeout, told, gentle=gentle)
+            return _watched(task, site, ground, timeout, told, gentle=gentle)
         except SandboxError as error:
             return _broken(task, site, ground, error, told)
     finally:
-        site.close()
-    if seen is None or not seen.resolved or gentle:
-        return seen
-    reason = _told_otherwise(task, join(left), settings, files, ground, timeout)
-    return replace(seen, resolved=not reason, reason=reason)
+        let_go(ground.sandbox, site.close)
 
 
-def _told_otherwise(
-    task: SweTask,
-    patch: bytes,
-    settings: Mapping[str, str],
-    files: Mapping[str, bytes],
-    ground: Ground,
-    timeout: float,
-) -> str:
-    """Why tests that passed are not believed: in a fresh box, some of their expected values are others, and
-    they must fail. Empty where they do, and where none can be changed."""
-    planting = change(files, task.fail_to_pass, task.pass_to_pass, _CHANCE)
-    if not planting.canaries:
-        return ""
-    site = open_site(task, ground, judged=True)
-    try:
-        apply(site, patch)
-        _restore(site, settings)
-        stage = Stage(task, site)
-        stage.prepare(timeout)
-        trial = stage.watched(planting, timeout)
+class _SecondRun:
+    """Of tests that passed: in a fresh box, some of their expected values are others, and they must fail.
+
+    Its box is got ready, and its tests run, beside the first run where they can (`Beside`).
+    """
+
+    def __init__(self, task: SweTask, ground: Ground, timeout: float) -> None:
+        self._task, self._ground, self._timeout = task, ground, timeout
+        self._given: Future[tuple[bytes, Mapping[str, str]]] = Future()
+        self._run = Beside(ground.sandbox, self._try)
+
+    def give(self, patch: bytes, settings: Mapping[str, str]) -> None:
+        """What is judged, and what settings files held before it."""
+        self._given.set_result((patch, settings))
+
+    def reason(self) -> str:
+        """Why tests that passed are not believed; empty where they are, and where none can be changed."""
+        found = self._run.result()
+        if isinstance(found, str):
+            return found
+        task, ground, timeout, (planting, trial) = self._task, self._ground, self._timeout, found
         return doubt_again(task, planting, trial, lambda: _gold_trial(task, ground, planting, timeout))
-    except SandboxError as error:
-        return _broken(task, site, ground, error, ()).reason
-    finally:
-        site.close()
+
+    def drop(self) -> None:
+        """Nobody waits for it any more."""
+        self._given.cancel()
+        self._run.drop()
+
+    def _try(self, run: Beside[tuple[Planting, ScriptRun] | str]) -> tuple[Planting, ScriptRun] | str:
+        """The run, or why there is none that counts; empty where no test can be changed."""
+        task = self._task
+        site = open_site(task, self._ground, judged=True)
+        try:
+            run.keep(site.close)
+            patch, settings = self._given.result()
+            apply(site, patch)
+            restore(site, settings)
+            stage = Stage(task, site)
+            files = stage.prepare(self._timeout)
+            planting = change(files, task.fail_to_pass, task.pass_to_pass, _CHANCE)
+            return (planting, stage.watched(planting, self._timeout)) if planting.canaries else ""
+        except SandboxError as error:
+            return "" if run.dropped else _broken(task, site, self._ground, error, ()).reason
+        finally:
+            let_go(self._ground.sandbox, site.close)
 
 
 def _refusal(task: SweTask, ran: Result, ground: Ground) -> str:
@@ -211,26 +253,6 @@ def _broken(
     return PatchVerdict(False, f"the tests broke their box: {error}", True, dropped=dropped)
 
 
-def _restore(site: Site, settings: Mapping[str, str]) -> list[str]:
-    """Put back settings files whose sections about tests the patch changed; these are returned."""
-    restored = []
-    for path, before in settings.items():
-        now = decides(path, _text(site, path))
-        if now is None or now != decides(path, before):
-            site.put_back(path, before)
-            restored.append(path)
-    return restored
-
-
-def _text(site: Site, path: str) -> str:
-    try:
-        return site.box.read(path).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    except ValueError:  # longer than any settings are
-        return BROKEN
-
-
 def _told_by_log(
     task: SweTask, stage: Stage, trial: ScriptRun, timeout: float, dropped: tuple[str, ...]
 ) -> PatchVerdict:
@@ -253,9 +275,8 @@ def _told_by_log(
 
 def _watched(
     task: SweTask, site: Site, ground: Ground, timeout: float, dropped: tuple[str, ...], *, gentle: bool
-) -> tuple[PatchVerdict | None, Mapping[str, bytes]]:
-    """The verdict on a watched run with canaries, None where gold fails with canaries as well; and the texts
-    of the tests' files."""
+) -> PatchVerdict | None:
+    """The verdict on a watched run with canaries; None where gold fails with canaries as well."""
     stage = Stage(task, site)
     decisive = (*task.fail_to_pass, *task.pass_to_pass)
     files = stage.prepare(timeout)
@@ -276,13 +297,13 @@ def _watched(
         reason = doubt(task, planting, trial, control)
         if not reason and shares != (1.0, 1.0):
             reason = "the log and pytest's own report differ"
-        return replace(found, resolved=not reason, reason=reason), files
+        return replace(found, resolved=not reason, reason=reason)
     if trial.running and not trial.ended:
         reason = f"{found.reason}; {trial.running} had begun and did not end"
-        return found if trial.timed_out else replace(found, reason=reason), files
+        return found if trial.timed_out else replace(found, reason=reason)
     if not gentle and spoiled(trial, shares) and _shares_told(task, control.once()) != (1.0, 1.0):
-        return None, files
-    return found, files
+        return None
+    return found
 
 
 _CHANCE = random.SystemRandom()

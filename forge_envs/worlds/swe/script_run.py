@@ -8,6 +8,7 @@ writes one while the tests run moves its time of change, which nobody in the box
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -26,6 +27,8 @@ from forge_envs.worlds.swe.canaries import Planting
 from forge_envs.worlds.swe.site import Site, unwell
 from forge_envs.worlds.swe.task import END, START, SweTask
 
+PREPARED = "FORGE-PREPARED "
+"""What the texts of test files follow, as they leave the box."""
 LOG = 16_000_000
 """Characters that are kept of a log at each end."""
 PATIENCE = 0.1
@@ -91,13 +94,16 @@ class Stage:
             f"tar -cf {tools}/prepared.tar --ignore-failed-read -C {tools} listed "
             f'-C "$PWD" -- {" ".join(map(quote, wanted))}',
         ]
-        script = self.site.put("prepare.sh", "\n".join([*lines, ""]).encode())
-        self.site.run(f"/bin/bash {script}", timeout=timeout)
-        try:
-            data = self.site.box.read(f"{tools}/prepared.tar")
-        except (OSError, ValueError) as error:
-            raise unwell(f"the tests of {self.task.id} could not be laid out: {error}") from error
-        found = _unpacked(data)
+        script, first = self.site.lay("prepare.sh", "\n".join([*lines, ""]).encode())
+        command = (
+            f"{first}/bin/bash {script} > {tools}/said 2>&1; tail -c 1000 {tools}/said; rm {tools}/said; "
+            f"printf '\\n{PREPARED}'; base64 -w0 {tools}/prepared.tar"
+        )
+        ran = self.site.run(command, timeout=timeout, head=0, tail=2 * LOG)
+        said, marked, data = ran.output.rpartition(f"\n{PREPARED}")
+        if ran.code != 0 or not marked:
+            raise unwell(f"the tests of {self.task.id} could not be laid out: {(said or data)[-500:]}")
+        found = _unpacked(base64.b64decode(data))
         self._before = frozenset(found.pop("listed", b"").decode("utf-8", "replace").split("\n"))
         return found
 
@@ -109,21 +115,30 @@ class Stage:
         patience = max(LEAST_PATIENCE, PATIENCE * timeout)
         begin, end = self._at(START), self._at(END)
         lines = [
-            f". {tools}/laying.sh",  # read whole and removed: it has the tests as they are without canaries
+            "set -a",
+            f". {tools}/laying.sh",  # which has the tests as they are without canaries
             "{ set +x; } 2> /dev/null",
             f"tar -xf {tools}/planted.tar",
             f"rm -f {tools}/planted.tar {tools}/prepared.tar {tools}/*.sh",
-            "forge_begun=$(date +@%s.%N); sleep 0.01",
+            "export SHELLOPTS",
+            f"exec /bin/bash {tools}/tests",  # nothing of the above is left in the memory of a process
+        ]
+        tests = [
+            "{",  # read whole before any of it runs
+            "{ set +ax; export -n SHELLOPTS; } 2> /dev/null",
+            f"rm -f {tools}/tests; forge_begun=$(date +@%s.%N); sleep 0.01",
             "set -x",
             *self._lines[begin : end + 1],
             *_look(tools, mark),
             *self._lines[end + 1 :],
+            "}",
         ]
         bundle = {
             f"plugin/forge_{token}.py": plugin,
             "planted.tar": _packed(planting.files),
             "laying.sh": "\n".join(self._lines[:begin]).encode() + b"\n",
             "run.sh": "\n".join(lines).encode(),
+            "tests": "\n".join([*tests, ""]).encode(),
         }
         place = self.site.put("bundle.tar", _packed(bundle))
         words = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sys
 import tarfile
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 
 from forge_envs.errors import MachineError
 from forge_envs.sandbox import Limits, Result, Sandbox, SandboxError, provider
@@ -20,6 +22,9 @@ WORKDIR = "/testbed"
 STARTING = 600.0
 """Seconds that a start may take; only a large repository with a future to forget takes more than a few."""
 EDIT = "edit_via_str_replace"
+SMALL = 48_000
+"""Bytes of a file that may travel in the command that reads it: one command less, of which each takes a
+container a third of a second on a busy machine."""
 
 MACHINE = ("no_daemon", "no_image")
 """Kinds of failure that nothing in a box can bring about."""
@@ -84,6 +89,16 @@ class Site:
         except OSError as error:
             raise unwell(f"{name} was not written to a fresh box: {error}") from error
         return path
+
+    def lay(self, name: str, data: bytes) -> tuple[str, str]:
+        """A file of ours for the next command: its path, and what that command must begin with.
+
+        Whoever runs in that command can read the file in its words. Raises MachineError.
+        """
+        if len(data) > SMALL:
+            return self.put(name, data), ""
+        path, text = f"{self.tools}/{name}", base64.b64encode(data).decode()
+        return path, f"base64 -d > {quote(path)} <<'FORGE-END'\n{text}\nFORGE-END\n"
 
     def put_back(self, path: str, text: str) -> None:
         """Write a file of the repository, remove it where `text` is empty. Raises SandboxError."""

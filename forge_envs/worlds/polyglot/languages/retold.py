@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from forge_envs.slips import CLAIMS
 from forge_envs.worlds.polyglot.languages.base import Changed, Control
 
 _TOKENS = re.compile(
@@ -29,6 +30,7 @@ _JS_TEXT = re.compile(r"'(?:\\.|[^'\\\n])*'")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d_]*(?:\.\d+)?(?![\w.]*x)")
 _TRUTH = re.compile(r"\b(?:true|false)\b")
 _CALL = re.compile(r"(?<![\w.!])(?!(?:if|for|while|switch|match|catch|return)\b)[a-z]\w*\(")
+_ANY = re.compile("")
 _NAMED = re.compile(r"\bexpected\w*\s*(?::[^=;{]+)?[={]\s*")
 _WRAPPERS = frozenset(
     {"Some", "Ok", "Err", "vec", "from", "to_string", "into", "to_owned", "new", "Box", "String", "of"}
@@ -110,16 +112,18 @@ def retold(
 ) -> Changed | None:
     """The file with one of its tests changed where it stands; None where none can be."""
     rng = control.chance
-    made: tuple[list[tuple[TestBlock, str]], ...] = ([], [], [])
+    made: tuple[list[tuple[TestBlock, str]], ...] = ([], [], [], [])
     for block in blocks(text, mask, opening):
         part, hidden = text[block.start : block.end], mask[block.start : block.end]
         if found := changes(part, hidden, claims, rng):
             made[0].append((block, rng.choice(found)))
         elif found := turned(part, hidden, turns):
             made[1].append((block, rng.choice(found)))
-        elif found := called(part, hidden, rng):
+        elif found := called(part, hidden, rng, CLAIMS):
             made[2].append((block, rng.choice(found)))
-    if not (able := made[0] or made[1] or made[2]):
+        elif found := called(part, hidden, rng):
+            made[3].append((block, rng.choice(found)))
+    if not (able := made[0] or made[1] or made[2] or made[3]):
         return None
     block, part = rng.choice(able)
     return Changed(text[: block.start] + part + text[block.end :], block.name)
@@ -160,11 +164,12 @@ def changes(text: str, mask: str, claims: re.Pattern[str], rng: random.Random) -
     return found
 
 
-def called(text: str, mask: str, rng: random.Random) -> list[str]:
-    """The text of a test with one literal changed that a helper is called with, for each call in its body."""
+def called(text: str, mask: str, rng: random.Random, names: re.Pattern[str] = _ANY) -> list[str]:
+    """The text of a test with one literal changed that a helper is called with, for each call in its body
+    whose name has one of the `names` in it."""
     found = []
     for call in _CALL.finditer(mask, mask.find("{")):
-        close = closing(mask, call.end() - 1)
+        close = closing(mask, call.end() - 1) if names.search(call[0]) else -1
         parts = _parts(mask, call.end(), close) if close >= 0 else []
         made = [_changed(text, mask, start, end, rng) for start, end in parts]
         if able := [one for one in made if one is not None]:

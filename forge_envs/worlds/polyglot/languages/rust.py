@@ -59,11 +59,8 @@ class Rust(Language):
         return retold(text, blanked(text), _BLOCK, _CLAIMS, _TURNS, control)
 
     def command(self, name: str, tests: Mapping[str, str]) -> str:
-        """`cargo test` with ignored tests."""
-        return f"{_CARGO} -- --include-ignored 2>&1 | tee {REPORT}/report.txt"
-
-    def control_command(self, name: str, tests: Mapping[str, str]) -> str:
-        """Without an end at the first program that fails."""
+        """`cargo test` with ignored tests, without an end at the first program that fails: the same words
+        whichever run it is, for programs can read them."""
         return f"{_CARGO} --no-fail-fast -- --include-ignored 2>&1 | tee {REPORT}/report.txt"
 
     def results(self, report: str, output: str) -> Results:
