@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import random
+import re
+import tomllib
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -16,9 +19,9 @@ from forge_envs.testing import check_world
 from forge_envs.worlds.report.claims import CitedSentence, sentences_of
 from forge_envs.worlds.report.env import ReportEnv
 from forge_envs.worlds.report.lexicon import NEGATIONS
-from forge_envs.worlds.report.outline import read_outline
+from forge_envs.worlds.report.outline import OutlineSection, read_outline
 from forge_envs.worlds.report.tasks import gold_sentence, report_tasks, report_world
-from forge_envs.worlds.report.verdict import PARTS, judge_report
+from forge_envs.worlds.report.verdict import PARTS, ReportText, judge_report
 from forge_envs.worlds.search.naming import word_lists
 from forge_envs.worlds.search.relations import relations
 from forge_envs.worlds.search.web import WebAddress
@@ -248,3 +251,31 @@ def test_right_things_of_the_wrong_ones_do_not_stand():
 
         assert {one.number, other.number} <= told((one, one), (other, other)).facts
         assert told((one, other), (other, one)).fault == "it says this of another"
+
+
+TOLD = tomllib.loads(Path(__file__).with_name("report_sentences.toml").read_text("utf-8"))["reports"]
+
+
+@pytest.mark.parametrize("told", TOLD, ids=lambda told: told["names"][0])
+def test_what_models_write_gets_the_verdict_of_a_careful_reader(told):
+    web = WebAddress("train", 400, 0)
+    world = report_world(web)
+    task = next(one for one in report_tasks(web, 3) if one.id == told["task"])
+    ids = [f"id_{at}" for at in (1, 2, 3)]
+    outline = tuple(
+        OutlineSection(2, f"On {name}", (id,)) for name, id in zip(told["names"], ids, strict=True)
+    )
+
+    def outcome(section: int, how: str, said: str) -> float:
+        texts = list(told["sections"])
+        texts[section] = said if how == "=" else f"{texts[section]} {said}"
+        plain = [re.sub(r"<(\d)>", r"<citation>id_\1</citation>", text).replace("⏎", "\n") for text in texts]
+        written = tuple(zip((one.title for one in outline), plain, strict=True))
+        report = ReportText(outline, written, dict(zip(ids, told["pages"], strict=True)))
+        return judge_report(world.checker, report, task.required, task.most_words).outcome
+
+    assert outcome(0, "=", told["sections"][0]) == 1.0
+    for verdict, wanted in (("right", 1.0), ("wrong", 0.0)):
+        lines = told[verdict].strip().split("\n")
+        odd = [line for line in lines if outcome(int(line[0]) - 1, line[1], line[3:]) != wanted]
+        assert not odd, verdict

@@ -1,16 +1,21 @@
 """Which answers of Forge/Search-v0 are right: all usual spellings of one thing, and no list of guesses."""
 
 import datetime as dt
+import tomllib
 import unicodedata
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forge_envs.worlds.search.answers import MOST_CHARACTERS, answer_in, right, same_form
 from forge_envs.worlds.search.graph import MONTHS
 from forge_envs.worlds.search.naming import ordinal
-from forge_envs.worlds.search.question import ResearchQuestion
+from forge_envs.worlds.search.question import ProofStep, ResearchQuestion, Statement
+from forge_envs.worlds.search.relations import KINDS
+from forge_envs.worlds.search.sentences import CARRIERS
+from forge_envs.worlds.search.spelling import tokens_of
 
 days = st.dates(dt.date(1900, 1, 1), dt.date(2099, 12, 31))
 letters = [
@@ -21,6 +26,7 @@ letters = [
 names = st.text(st.sampled_from(letters), min_size=1, max_size=12).filter(
     lambda text: same_form(text) not in ("", "a", "an", "the", "on", "answer", "is")
 )
+ASKED = tomllib.loads(Path(__file__).with_name("search_answers.toml").read_text("utf-8"))["asked"]
 
 
 def asks(answer: str, *accepted: str) -> ResearchQuestion:
@@ -81,6 +87,11 @@ def test_a_name_is_the_same_in_any_case_with_articles_accents_and_marks_aside(wo
 
 @given(names, names)
 def test_lists_of_guesses_are_wrong(one, other):
+    """But for "it" and "be", by which no sentence could do without."""
+    assume(tokens_of(one) != tokens_of(other))
+    assume(
+        not {*tokens_of(one), *tokens_of(other)} & (CARRIERS | KINDS.keys()) and min(len(one), len(other)) > 2
+    )
     for said in (
         f"{one} or {other}",
         f"{one}, {other}",
@@ -139,4 +150,23 @@ def test_answers_stand_between_tags():
     assert answer_in("So it is <ANSWER> Port\n Azul </Answer>.") == "Port Azul"
     assert answer_in("<answer>x</answer> <answer>x</answer>") == "x"
     assert answer_in("<answer>x</answer> <answer>y</answer>") == ""
+    assert answer_in("I shall write <answer>…</answer>. <answer></answer> <answer>X</answer>") == "X"
+    assert answer_in("<answer>7 May 2031</answer>, or **<answer>May 7, 2031</answer>**") == "May 7, 2031"
     assert answer_in("<answer></answer>") == "" and answer_in("<answer>x") is None
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["answer"])
+def test_answers_of_people_and_models_get_the_verdict_of_a_careful_reader(asked):
+    steps = tuple(ProofStep((Statement("page", quote),)) for quote in asked.get("quotes", ()))
+    kind, accepted = asked.get("kind", ""), tuple(asked.get("accepted", ()))
+    question = ResearchQuestion(asked["question"], asked["answer"], accepted, kind, steps)
+    lines = {verdict: asked[verdict].strip("\n").split("\n") for verdict in ("right", "wrong")}
+    odd = [
+        f"{verdict}: {line}"
+        for verdict, told in lines.items()
+        for line in told
+        if right(question, line.translate({ord("⏎"): "\n", ord("␣"): "\xa0", ord("⇥"): "\u2009"}))
+        != (verdict == "right")
+    ]
+    assert not odd
+    assert len(set(lines["right"])) + len(set(lines["wrong"])) == sum(map(len, lines.values()))

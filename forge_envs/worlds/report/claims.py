@@ -7,16 +7,19 @@ stand only where the sentence says when, and the page tells of the end. No model
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_envs.worlds.report.lexicon import Lexicon, Reading, claimed
-from forge_envs.worlds.search.graph import FactGraph, WebFact
+from forge_envs.worlds.report.phrases import PLACED, ROLES, STAND_INS, bent, plainly_cited
+from forge_envs.worlds.search.graph import FactGraph, WebEntity, WebFact
 from forge_envs.worlds.search.page import WebPage
 from forge_envs.worlds.search.relations import relations
 from forge_envs.worlds.search.render import RenderedWeb
 from forge_envs.worlds.search.snippets import LINK
+from forge_envs.worlds.search.words import plain_words, root
 
 CITATION = re.compile(r"<citation>([^<>]*)</citation>", re.IGNORECASE)
 _ID = re.compile(r"id_\d+")
@@ -25,6 +28,18 @@ _END = re.compile(r"[.!?]+[\"')\]]*(?:\s*\ue000\d+\ue001)*(?=\s|$)|(?<=\ue001)[.
 _PRONOUNS = frozenset("it its he his him she her they their them".split())  # noqa: SIM905
 _ENDED = frozenset(("until", "till", "former", "formerly"))
 _TABLE_RULE = re.compile(r"^[\s|:-]+$")
+_ITEM = re.compile(r"^(?:[-*+#>•\s]+|\d+[.)]\s+)+")
+_KEYED = re.compile(r"^[A-Z][a-z]+(?: [a-z]+){0,3}(?::| –| -|;)")
+_SPAN = re.compile(
+    r"(?:\b(?:from|between) )?\b(?P<since>(?:1\d|20)\d\d) (?:(?:to|until|till|and|through) )?"
+    r"(?P<until>(?:1\d|20)\d\d)\b"
+    r"|\bsince (?P<start>\d{4})\b|\b(?:until|till) (?P<end>\d{4})\b"
+)
+_SHORT = re.compile(
+    r"\b(b|d|c|ca|[Dd]r|[Mm]rs?|[Mm]s|[Pp]rof|[Ss]t|[JS]r|vs|e\.g|i\.e"
+    r"|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.(?= ?\w)"
+)
+_NO_LABELS = frozenset("fact value item detail attribute field information property aspect".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +79,9 @@ def sentences_of(text: str) -> list[CitedSentence]:
         return f"\ue000{len(cited) - 1}\ue001"
 
     found = []
-    marked = CITATION.sub(mark, re.sub("[\ue000\ue001]", "", LINK.sub(r"\1", text)))
-    for line in marked.split("\n"):
-        line = line.strip().lstrip("-*#> ").strip()
-        if not line or _TABLE_RULE.match(line):
-            continue
+    plain = _SHORT.sub(r"\1", LINK.sub(r"\1", plainly_cited(re.sub("[\ue000\ue001]", "", text))))
+    for line in _rows(CITATION.sub(mark, plain).split("\n")):
+        line = re.sub(r"\*+|(?<!\w)_+|_+(?!\w)", "", _ITEM.sub("", line)).strip()
         start = 0
         for end in [match.end() for match in _END.finditer(line)] + [len(line)]:
             piece = line[start:end].strip()
@@ -81,6 +94,27 @@ def sentences_of(text: str) -> list[CitedSentence]:
                 elif found and ids:  # a citation that stands alone belongs to what is before it
                     found[-1] = CitedSentence(found[-1].text, (*found[-1].ids, *ids))
     return found
+
+
+def _rows(lines: Sequence[str]) -> Iterable[str]:
+    """Lines of a text; a row of a table as a line with the names of its columns, or of its first cell."""
+    labels: list[str] = []
+    for at, line in enumerate(lines):
+        text = line.strip()
+        if not text or _TABLE_RULE.match(text):
+            continue
+        if not text.startswith("|"):
+            labels = []
+            yield text
+            continue
+        cells = [cell.strip() for cell in text.strip("|").split("|")]
+        if at + 1 < len(lines) and _TABLE_RULE.match(lines[at + 1].strip() or "."):
+            labels = ["" if cell.lower() in _NO_LABELS else cell for cell in cells]
+        elif len(cells) == 2 and not any(labels):
+            yield f"{cells[0]}: {cells[1]}"
+        else:
+            named = zip([*labels, *[""] * len(cells)], cells, strict=False)
+            yield "; ".join(f"{label}: {cell}" if label else cell for label, cell in named)
 
 
 class ClaimChecker:
@@ -110,11 +144,12 @@ class ClaimChecker:
         `evidence` leads from ids to addresses; `about` are the entities that a pronoun stands for, those in
         the section's title.
         """
-        said = self.lexicon.read(sentence.text)
-        pronoun = bool(_PRONOUNS & set(said.pattern))
-        if not said.claims and not (pronoun and said.words & self.lexicon.signs.keys()):
+        said, short, pointed = self._read(sentence.text, about)
+        if not said.claims and not (
+            pointed and (said.words & self.lexicon.signs.keys() or self._bent(said, ()))
+        ):
             return SentenceVerdict(sentence, frozenset(), claims=False)
-        subjects = {*said.entities, *(about if pronoun else ())}
+        subjects = {*said.entities, *short}
         wrong = self._wrong(said, subjects)
         if not sentence.ids:
             return SentenceVerdict(sentence, frozenset(), "uncited", wrong)
@@ -123,7 +158,8 @@ class ClaimChecker:
             return SentenceVerdict(sentence, frozenset(), f"unknown id {unknown[0]!r:.40}", wrong)
         addresses = [evidence[one] for one in sentence.ids]
         facts = self._facts(said, subjects, addresses)
-        fault = self._unexplained(said, facts, addresses)
+        fault = self._unexplained(said, facts, addresses) or self._bent(said, facts)
+        fault = fault or _mistimed(said, facts, {*said.entities[:1], *about})
         if said.negated:
             fault, wrong = "it is negated, and no page says what is not", True
         if not fault and self._crossed(said, facts):
@@ -133,13 +169,50 @@ class ClaimChecker:
         mirrors = {self.graph.mirror[f.number] for f in facts if f.number in self.graph.mirror}
         return SentenceVerdict(sentence, frozenset({f.number for f in facts} | mirrors))
 
+    def _read(self, text: str, about: Iterable[int]) -> tuple[Reading, frozenset[int], bool]:
+        """A sentence, those of `about` whom it means without their names, and whether a word points at them.
+
+        A pronoun, "the firm" or a last name means them, a key with its value ("Born: 2 May 1990") tells of
+        them, and so does a sentence that names nobody of their kind ("The mayor is Ana Lor").
+        """
+        entities = [self.graph.entities[one] for one in dict.fromkeys(about)]
+        for one in entities:
+            first, _, last = one.name.partition(" ")
+            if one.kind == "person" and last and one.name not in text:
+                text = re.sub(rf"(?<!{re.escape(first)} )\b{re.escape(last)}\b", one.name, text)
+        said = self.lexicon.read(text)
+        kinds = {self.graph.entities[one].kind for one in said.entities}
+        pointed = bool(_PRONOUNS & set(said.pattern) or _KEYED.match(text))
+        short = {one.number for one in entities if pointed or one.kind not in kinds}
+        calls = {word for one in entities for word in self._calls(one, one.number in said.entities)}
+        called = {
+            root(word)
+            for at, word in enumerate(said.pattern)
+            if word in calls and at and said.pattern[at - 1] in ("the", "this", "that")
+        }
+        if called:
+            short = {one.number for one in entities}
+        pointed = pointed or bool(called)
+        return dataclasses.replace(said, words=said.words - called), frozenset(short), pointed
+
+    def _calls(self, one: WebEntity, named: bool) -> Iterable[str]:
+        """What "the …" may call an entity: its kind, its name's last word, if unnamed a role of today."""
+        roles = {fact.relation for fact in self.graph.inward[one.number] if not named and not fact.until}
+        told = (
+            STAND_INS[one.kind],
+            *(ROLES.get(key, "") for key in sorted(roles)),
+            one.name.split()[-1].lower(),
+        )
+        return " ".join(told).split()
+
     def _facts(self, said: Reading, subjects: set[int], addresses: Sequence[str]) -> list[WebFact]:
         """Facts that the cited pages tell and the sentence says."""
         found = {}
         for address in addresses:
             for fact, year in self.told_on(address):
-                named = fact.subject in subjects and _says(fact, said) and _lasts(fact, year)
-                if named and _in_time(fact, said) and self.lexicon.fits(fact.relation, said.words):
+                named = fact.subject in subjects and _says(fact, said, subjects) and _lasts(fact, year)
+                fits = self.lexicon.fits(fact.relation, said.words) or _placed(fact, said)
+                if named and fits and _in_time(fact, said):
                     found[fact.number] = fact
         return list(found.values())
 
@@ -183,6 +256,13 @@ class ClaimChecker:
                 return f"the cited pages do not name {missing[0]!r:.60}"
         return ""
 
+    def _bent(self, said: Reading, facts: Sequence[WebFact]) -> str:
+        """What makes more or else of the facts than the pages tell, in words."""
+        known = {word for fact in facts for word in self.lexicon.words_of(fact.relation)}
+        known |= {word for noun in said.nouns for word in plain_words(noun)}
+        word = bent(" ".join(one if one[0] not in "@#" else "," for one in said.pattern), known)
+        return f"the cited pages do not say {word!r}" if word else ""
+
     def _text(self, address: str) -> str:
         page = self._pages.get(address, WebPage("", "", ""))
         return f"{page.title} {page.text}"
@@ -218,6 +298,38 @@ class ClaimChecker:
         return {one for one in said.entities if one != subject and self.graph.entities[one].kind == kind}
 
 
+def _placed(fact: WebFact, said: Reading) -> bool:
+    """Whether a sentence only says where something is: "the firm from Azul", "the school in Azul"."""
+    if fact.relation not in PLACED or f"@{fact.object}" not in said.pattern:
+        return False
+    at = said.pattern.index(f"@{fact.object}")
+    whose = [word for word in said.pattern[:at] if word[0] == "@"]
+    return said.pattern[at - 1 : at] == (PLACED[fact.relation],) and whose[-1:] in ([], [f"@{fact.subject}"])
+
+
+def _mistimed(said: Reading, facts: Sequence[WebFact], shared: set[int]) -> str:
+    """A stretch of years that is none of a fact's, or another's than the sentence says, in words.
+
+    `shared` are those of whom the whole sentence tells; each part's others are whose years it gives.
+    """
+    for part in said.parts:
+        own = {int(word[1:]) for word in part if word[0] == "@"} - shared
+        for span in _SPAN.finditer(" ".join(part)):
+            since = int(span["since"] or span["start"] or 0)
+            until = int(span["until"] or span["end"] or 0)
+            whole = bool(span["since"])
+            fits = [
+                fact
+                for fact in facts
+                if (not since or fact.since == since)
+                and (fact.until == until if until or whole else True)
+                and (not own or {fact.subject, fact.object} & own)
+            ]
+            if not fits and any(fact.since for fact in facts):
+                return f"the cited pages do not say {span[0]!r} of this"
+    return ""
+
+
 def _as_token(fact: WebFact) -> str:
     """A fact's object as the pattern of a sentence has it."""
     if fact.object >= 0:
@@ -225,10 +337,10 @@ def _as_token(fact: WebFact) -> str:
     return str(int(fact.value)) if fact.value.isdecimal() else f"#{fact.value}"
 
 
-def _says(fact: WebFact, said: Reading) -> bool:
-    """Whether a sentence names what a fact says of its subject."""
+def _says(fact: WebFact, said: Reading, meant: set[int]) -> bool:
+    """Whether a sentence names what a fact says of its subject; `meant` are entities it names or means."""
     if fact.object >= 0:
-        return fact.object in said.entities
+        return fact.object in meant and bool({fact.object, fact.subject} & set(said.entities))
     return (
         fact.value in said.days
         or fact.value in said.nouns

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from forge_envs.worlds.report.phrases import ALSO_SAID, ALSO_TOLD, plainly_dated
 from forge_envs.worlds.search.graph import MONTHS, FactGraph
 from forge_envs.worlds.search.relations import KINDS, WebRelation, relations
-from forge_envs.worlds.search.words import STOP_WORDS, folded, root
+from forge_envs.worlds.search.words import STOP_WORDS, folded, plain_words, root
 
 _TOKEN = re.compile(r"\d[\d,]*\d|[^\W_]+")
-_MONTH = "|".join(MONTHS)
+_MONTHS = {name: at for at, month in enumerate(MONTHS, 1) for name in (month, month[:3])} | {"Sept": 9}
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_NTH = "(?:st|nd|rd|th)?"
 _DAY = re.compile(
-    rf"\b(?:(?P<iso>\d{{4}}-\d\d-\d\d)|(?P<day>\d{{1,2}}) (?P<month>{_MONTH}),? (?P<year>\d{{4}})"
-    rf"|(?P<month2>{_MONTH}) (?P<day2>\d{{1,2}}),? (?P<year2>\d{{4}}))\b"
+    rf"\b(?:(?P<iso>\d{{4}}-\d\d-\d\d)"
+    rf"|(?P<day>\d{{1,2}}){_NTH} (?:of )?(?P<month>{_MONTH})\.?,? (?P<year>\d{{4}})"
+    rf"|(?P<month2>{_MONTH})\.? (?P<day2>\d{{1,2}}){_NTH},? (?P<year2>\d{{4}}))\b"
 )
 _TEMPLATE = re.compile(r"\{\w+\}|[^\W_]+")
+_BREAK = re.compile("[,;:]")
 _MARK = "ʘday"
 """Stands for a day while a sentence is taken apart; a letter that no page has."""
 _ARTICLES = frozenset(("The", "A", "An"))
+_WEAK = "people name day first year say take took receive place set home date among between before after"
+"""Words that say no relation by themselves."""
 _COMMON = 3
 """A word of more relations than this is a sign of none."""
 _NEGATING = """
@@ -58,6 +66,8 @@ class Reading:
     negated: bool
     pattern: tuple[str, ...]
     """The sentence's tokens in small letters; an entity as @ and its number, a day as # and its digits."""
+    parts: tuple[tuple[str, ...], ...] = ()
+    """The pattern cut at commas and at "and", each part with an entity if any has one."""
 
     @property
     def claims(self) -> bool:
@@ -95,13 +105,14 @@ class Lexicon:
         for relation in relations().values():
             for word in _words_of(relation):
                 found.setdefault(root(word), set()).add(relation.key)
+            for word in ALSO_SAID.get(relation.key, "").split():
+                found.setdefault(root(word), set()).add(relation.key)
         return {word: frozenset(of) for word, of in found.items()}
 
     @cached_property
     def signs(self) -> dict[str, frozenset[str]]:
         """Of these words, those that are a sign: of few relations, and not the name of a kind."""
-        said = (*KINDS, "people", "name", "day", "first", "year", "say")
-        weak = {root(one) for word in said for one in (word, f"{word}s")}
+        weak = {root(one) for word in (*KINDS, *_WEAK.split()) for one in (word, f"{word}s")}
         return {word: of for word, of in self.tells.items() if len(of) <= _COMMON and word not in weak}
 
     def read(self, sentence: str) -> Reading:
@@ -112,13 +123,18 @@ class Lexicon:
             days.append(_iso(found))
             return f" {_MARK}{len(days) - 1} "
 
-        tokens = _TOKEN.findall(_DAY.sub(mark, sentence.replace(_MARK, "")))
+        text = _DAY.sub(mark, plainly_dated(sentence.replace(_MARK, "")))
+        spans = [found.span() for found in _TOKEN.finditer(text)]
+        tokens = [text[start:end] for start, end in spans]
+        breaks: list[int] = []
         entities: list[int] = []
         numbers, nouns, words = set[int](), set[str](), set[str]()
         strange, pattern = list[str](), list[str]()
         at, negated, first = 0, False, ""
         while at < len(tokens):
             token = tokens[at]
+            if at and _BREAK.search(text, spans[at - 1][1], spans[at][0]):
+                breaks.append(len(pattern))
             name = _longest(self._names.get(token.lower(), ()), tokens, at)
             if name is not None:
                 entities.append(name[1])
@@ -159,8 +175,14 @@ class Lexicon:
             at += 1
         return Reading(
             tuple(dict.fromkeys(entities)), frozenset(days), frozenset(numbers), frozenset(nouns),
-            frozenset(words), tuple(strange), first, negated, tuple(pattern),
+            frozenset(words), tuple(strange), first, negated, tuple(pattern), _parts(pattern, breaks),
         )  # fmt: skip
+
+    def words_of(self, key: str) -> frozenset[str]:
+        """All words in which a relation is told, by pages and by others."""
+        relation = relations()[key]
+        told = " ".join((relation.label, *_templates(relation), ALSO_SAID.get(key, "")))
+        return frozenset(plain_words(re.sub(r"\{\w+\}", " ", told)))
 
     def fits(self, key: str, words: frozenset[str], *, surely: bool = False) -> bool:
         """Whether the words of a sentence can say a relation; `surely`, one of them is a sign of it.
@@ -194,7 +216,7 @@ def _templates(relation: WebRelation) -> tuple[str, ...]:
     out = [f"{{s}} {does}" for does in (*relation.does, *relation.did)]
     back = [f"{{o}} {done}" for done in (*relation.done, *relation.was_done)]
     # What is said of one side only names the other one inside.
-    return (*relation.told, *relation.told_then, *out, *back)
+    return (*relation.told, *relation.told_then, *out, *back, *ALSO_TOLD.get(relation.key, ()))
 
 
 def _words_of(relation: WebRelation) -> set[str]:
@@ -202,6 +224,24 @@ def _words_of(relation: WebRelation) -> set[str]:
     told = " ".join((relation.label, *_templates(relation)))
     words = (folded(word) for word in _TOKEN.findall(re.sub(r"\{\w+\}", " ", told)))
     return {word for word in words if word not in STOP_WORDS}
+
+
+def _parts(pattern: Sequence[str], breaks: Sequence[int]) -> tuple[tuple[str, ...], ...]:
+    """A pattern cut at marks and at "and", but between two years; each part has an entity if any has."""
+    cuts = set(breaks)
+    for at, word in enumerate(pattern):
+        years = pattern[at - 1 : at] + pattern[at + 1 : at + 2] if at else pattern[:0]
+        if word == "and" and not all(one.isdecimal() for one in years):
+            cuts.add(at)
+    places = [0, *sorted(cuts), len(pattern)]
+    found: list[tuple[str, ...]] = []
+    for start, end in itertools.pairwise(places):
+        part = tuple(pattern[start:end])
+        if found and not (any(word[0] == "@" for word in part) and any(word[0] == "@" for word in found[-1])):
+            found[-1] += part
+        elif part:
+            found.append(part)
+    return tuple(found)
 
 
 def _longest(
@@ -232,4 +272,4 @@ def _iso(found: re.Match[str]) -> str:
         found["month"] or found["month2"],
         found["year"] or found["year2"],
     )
-    return f"{year}-{MONTHS.index(month) + 1:02d}-{int(day):02d}"
+    return f"{year}-{_MONTHS[month]:02d}-{int(day):02d}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from forge_envs.worlds.search.graph import MONTHS
 from forge_envs.worlds.search.question import ResearchQuestion
+from forge_envs.worlds.search.sentences import says_only
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _ARTICLES = {"a", "an", "the"}
@@ -29,6 +30,8 @@ _LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t"}
 )
 """Letters that are spelled otherwise where a keyboard lacks them, and that no normal form takes apart."""
+_CHANGED = re.compile("~~|[❌✗✘🚫⛔$€£¥]")
+"""Marks that strike an answer out, or say of what it is so much."""
 MOST_CHARACTERS = 300
 """A longer text is no answer to a question of this world."""
 
@@ -41,8 +44,9 @@ def answer_in(prose: str) -> str | None:
     >>> answer_in("<answer>Port Azul</answer> or <answer>Lornwick</answer>")
     ''
     """
-    found = {" ".join(text.split()) for text in _TAG.findall(prose)}
-    return None if not found else found.pop() if len(found) == 1 else ""
+    found = [" ".join(text.split()) for text in _TAG.findall(prose)]
+    said = [text for text in found if text.strip(" .…")]
+    return None if not found else said[-1] if len({same_form(text) for text in said}) == 1 else ""
 
 
 def right(question: ResearchQuestion, said: str) -> bool:
@@ -50,7 +54,9 @@ def right(question: ResearchQuestion, said: str) -> bool:
     if len(said) > MOST_CHARACTERS:
         return False
     heard = same_form(said)
-    return bool(heard) and heard in _forms((question.answer, *question.accepted))
+    if heard and heard in _forms((question.answer, *question.accepted)) and not _CHANGED.search(said):
+        return True
+    return says_only(question, said)
 
 
 def _forms(texts: Iterable[str]) -> set[str]:
