@@ -196,9 +196,11 @@ class AlgorithmConfig(LossConfig):
     """For gigpo: below 1, states that resemble each other so much (difflib's ratio) count as the same."""
     best_of: int = Field(default=4, ge=2)
     """For max_k: how many attempts the best is taken of."""
-    branch_form: Literal["siblings", "values"] = "siblings"
+    branch_form: Literal["siblings", "values", "states"] = "siblings"
     """For branch: what a turn is compared with. siblings: the other actions taken in its state, one left out.
-    values: the mean return of those that went on before it, and after it (VinePPO, arXiv 2410.01679)."""
+    values: the mean return of those that went on before it, and after it (VinePPO, arXiv 2410.01679). states:
+    the same of all that came through a state, those that did so by themselves included; no credit where
+    nobody else did."""
     branch_train: Literal["auto", "none", "first", "all"] = "auto"
     """For branch: actions of the branches that are trained: none, the first of each, or all. auto: none with
     values, as in VinePPO, else all."""
