@@ -212,7 +212,7 @@ def main() -> None:
             for seed, rate in itertools.product(args.seeds, RATES):
                 firsts = {r: known.get((name, arm, r, args.seeds[0])) for r in RATES}
                 best = min((n for n in firsts.values() if n is not None), default=MOST)
-                hopeless = seed != args.seeds[0] and (firsts[rate] or MOST) > 2 * best
+                hopeless = seed != args.seeds[0] and (firsts[rate] or math.inf) > 2 * best
                 if hopeless or (name, arm, rate, seed) in known:
                     continue
                 known[name, arm, rate, seed] = tokens = run(SETTINGS[name], arm, rate, seed)
