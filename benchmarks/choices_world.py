@@ -3,6 +3,7 @@
 The outcome is 1 only where every turn was right, so that it is nearly never seen by a policy that knows
 little; the turn rewards say of each turn whether it was. With `luck` a right word counts as wrong that often,
 and a wrong one as right: then no single episode tells much, as in worlds where other things matter as well.
+With `late` a turn reward comes so many turns after the turn that it is for, or with the outcome at the end.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def word_for(sign: int) -> str:
 class Choices(AgentEnv[Chain, ChainEpisode]):
     """Say the right word for each of `length` signs."""
 
-    def __init__(self, *, length: int = 16, luck: float = 0.0, **base: Any) -> None:
+    def __init__(self, *, length: int = 16, luck: float = 0.0, late: int = 0, **base: Any) -> None:
         self.length = length
+        self.late = late
         self.luck = luck
         super().__init__(max_turns=length + 1, **base)
 
@@ -79,7 +81,9 @@ class Choices(AgentEnv[Chain, ChainEpisode]):
 
     def progress(self) -> float:
         """The state in play is not there yet when an episode begins."""
-        return sum(self.state.right) / self.length if self.state else 0.0
+        right = self.state.right if self.state else []
+        told = right if len(right) == self.length else right[: max(len(right) - self.late, 0)]
+        return sum(told) / self.length
 
     def grade(self) -> Score:
         right = self.playing.right

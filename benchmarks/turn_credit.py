@@ -1,18 +1,21 @@
 """Credit for turns beside credit for episodes, where outcomes are sparse: with turn rewards, and with none.
 
-    python benchmarks/turn_credit.py [--seeds 0 1 2]
+    python benchmarks/turn_credit.py [--seeds 0 1 2 3 4] [--settings rewards late outcomes]
 
 The world is `choices_world.py`: independent choices of which one in four is counted the other way, and an
 outcome of 1 where all count as right. The policy is a table of one logit for each sign and word, behind the
 engine's interface, so that nothing but the credit differs: groups are played by `play_group` and
-`play_branched`, advantages are those of `ESTIMATORS`, and the table takes plain steps of REINFORCE. Two
+`play_branched`, advantages are those of `ESTIMATORS`, and the table takes plain steps of REINFORCE. Three
 settings:
 
     rewards    sixteen choices, turn rewards that say of each whether it counted, a policy that knows nothing
+    late       the same, but the reward of a turn comes two turns later
     outcomes   five choices, the outcome alone, a policy that is right in 70% of turns, as after a warm start
 
-Every estimator has the best of the same rates, by the tokens that it took in the mean over the seeds. Counted
-are all sampled tokens, those of branches too, until the policy's exact chance to be right in all turns is 50%
+Every estimator has the best of the same rates, by the tokens that it took in the mean over the seeds; a rate
+with which the first seed never arrives, or needs twice what another rate did, is not tried with the others.
+Beside `rloo` stands the ratio of geometric means, with an interval of 95% over the seeds. Counted are all
+sampled tokens, those of branches too, until the policy's exact chance to be right in all turns is 50%
 (without luck).
 """
 
@@ -40,6 +43,7 @@ from forge_train.play.encoding import Message
 from forge_train.play.episode import TokenPlayer, play_group
 from forge_train.play.thoughts import Thoughts
 from forge_train.play.world_pool import World
+from forge_train.record.intervals import student
 from forge_train.trajectory import Trajectory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "turn_credit.json"
@@ -47,8 +51,8 @@ GROUPS, SIZE = 4, 4
 """Groups of an update, episodes of a group."""
 REACHED = 0.5
 MOST = 150_000
-"""Tokens after which an estimator gives up."""
-RATES = (256.0, 512.0, 1024.0, 4096.0)
+"""Tokens after which an estimator gives up; on the first seed, twice what another rate of it needed."""
+RATES = (128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
 LUCK = 0.25
 
 
@@ -61,22 +65,25 @@ class Setting:
     known: float
     """Probability of the right word."""
     arms: Mapping[str, Mapping[str, Any]]
+    late: int = 0
 
 
+BY_TURN: dict[str, dict[str, Any]] = {"rloo": {"advantage": "rloo"}} | {
+    "turn_rloo" + ("" if gamma == 0.99 else f", turn_gamma = {gamma:g}"): {
+        "advantage": "turn_rloo",
+        "turn_gamma": gamma,
+    }
+    for gamma in (0.99, 0.9, 0.5, 0.0)
+}
 BRANCH = {"advantage": "branch", "turn_gamma": 1.0, "size": 2, "continuations": 2}
 SETTINGS = {
     "rewards": Setting(
         16,
         1.0,
         1 / len(WORDS),
-        {
-            "rloo": {"advantage": "rloo"},
-            "turn_rloo": {"advantage": "turn_rloo"},
-            "turn_rloo, turn_gamma = 0.9": {"advantage": "turn_rloo", "turn_gamma": 0.9},
-            "turn_rloo, turn_gamma = 0": {"advantage": "turn_rloo", "turn_gamma": 0.0},
-            "mt_grpo": {"advantage": "mt_grpo"},
-        },
+        BY_TURN | {"mt_grpo": {"advantage": "mt_grpo"}},
     ),
+    "late": Setting(16, 1.0, 1 / len(WORDS), BY_TURN, late=2),
     "outcomes": Setting(
         5,
         0.0,
@@ -158,17 +165,16 @@ class Table:
         self.logits += rate * slope / count
 
 
-def run(setting: Setting, arm: str, rate: float, seed: int) -> int | None:
-    """Tokens until the table is good enough; None if it never is."""
+def run(setting: Setting, arm: str, rate: float, seed: int, most: int) -> int | None:
+    """Tokens until the table is good enough; None if it is not within `most`."""
     keys = dict(setting.arms[arm])
     size = keys.pop("size", SIZE)
     branching = {key: keys.pop(key) for key in ("continuations", "at") if key in keys}
     forking = Forking("branch", BranchingConfig(**branching))
     config = AlgorithmConfig(**keys)
     table, tokens, number = Table(setting.known), 0, 0
-    world = World(
-        f"choices_world:{ID}", {"length": setting.length, "luck": LUCK, "turn_weight": setting.turn_weight}
-    )
+    args = {"length": setting.length, "luck": LUCK, "late": setting.late, "turn_weight": setting.turn_weight}
+    world = World(f"choices_world:{ID}", args)
     player = TokenPlayer(table, table, Sampling(max_tokens=2))  # type: ignore[arg-type]
 
     async def play(index: int) -> list[Trajectory]:
@@ -184,7 +190,7 @@ def run(setting: Setting, arm: str, rate: float, seed: int) -> int | None:
 
     async def learn() -> int | None:
         nonlocal tokens, number
-        while tokens < MOST and table.solves(setting.length) < REACHED:
+        while tokens < most and table.solves(setting.length) < REACHED:
             groups = [await play(number + i) for i in range(GROUPS)]
             number += GROUPS
             tokens += sum(t.sampled for group in groups for t in group)
@@ -196,36 +202,70 @@ def run(setting: Setting, arm: str, rate: float, seed: int) -> int | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     args = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     known = {(r["setting"], r["arm"], r["rate"], r["seed"]): r["tokens"] for r in found}
     for name in args.settings:
-        for arm, rate, seed in itertools.product(SETTINGS[name].arms, RATES, args.seeds):
-            if (name, arm, rate, seed) in known or known.get((name, arm, rate, args.seeds[0]), 0) is None:
-                continue  # a rate with which one seed never arrives is none for the others
-            known[name, arm, rate, seed] = tokens = run(SETTINGS[name], arm, rate, seed)
-            found.append({"setting": name, "arm": arm, "rate": rate, "seed": seed, "tokens": tokens})
-            RESULTS.write_text(json.dumps(found, indent=1))
-        print(f"\n{name}\n\n| estimator | best rate | tokens to 50%, by seed | mean |\n|---|---|---|---|")
         for arm in SETTINGS[name].arms:
-            print(row(arm, [r for r in found if (r["setting"], r["arm"]) == (name, arm)]), flush=True)
+            for seed, rate in itertools.product(args.seeds, RATES):
+                first = {r: known.get((name, arm, r, args.seeds[0])) for r in RATES}
+                twice = min((2 * n for n in first.values() if n is not None), default=MOST)
+                hopeless = seed != args.seeds[0] and (first[rate] or math.inf) > twice
+                if hopeless or (name, arm, rate, seed) in known:
+                    continue
+                most = MOST if seed != args.seeds[0] else min(twice, MOST)
+                known[name, arm, rate, seed] = tokens = run(SETTINGS[name], arm, rate, seed, most)
+                found.append({"setting": name, "arm": arm, "rate": rate, "seed": seed, "tokens": tokens})
+                RESULTS.write_text(json.dumps(found, indent=1))
+        best_of = {
+            arm: best_rate({k[2:]: n for k, n in known.items() if k[:2] == (name, arm)}, args.seeds)
+            for arm in SETTINGS[name].arms
+        }
+        print(f"\n{name}\n\n| estimator | best rate | tokens to 50%, by seed | mean | of `rloo` |")
+        print("|---|---|---|---|---|")
+        for arm, best_found in best_of.items():
+            print(row(arm, best_found, best_of["rloo"]), flush=True)
 
 
-def row(arm: str, found: Sequence[dict[str, Any]]) -> str:
+Best = tuple[float, list[int]]
+"""A rate, and the tokens that were needed with it, by seed."""
+
+
+def best_rate(tokens: Mapping[tuple[float, int], int | None], seeds: Sequence[int]) -> Best | None:
+    """The rate with which every seed arrived, with the fewest tokens; None where no rate did."""
+    whole: list[Best] = []
+    for rate in RATES:
+        needed = [tokens.get((rate, seed)) for seed in seeds]
+        if all(n is not None for n in needed):
+            whole.append((rate, [n for n in needed if n is not None]))
+    return min(whole, key=lambda one: sum(one[1]), default=None)
+
+
+def row(arm: str, found: Best | None, beside: Best | None) -> str:
     """The line of an estimator: at the rate with which it needed least."""
-    by_rate: dict[float, list[int | None]] = {}
-    for r in found:
-        by_rate.setdefault(r["rate"], []).append(r["tokens"])
-    whole = {
-        rate: [n for n in tokens if n is not None] for rate, tokens in by_rate.items() if None not in tokens
-    }
-    if not whole:
-        return f"| {arm} | – | not within {MOST:,} | – |"
-    rate, tokens = min(whole.items(), key=lambda item: sum(item[1]))
+    if found is None:
+        return f"| {arm} | – | some seed not within {MOST:,} | – | – |"
+    rate, tokens = found
     mean = sum(tokens) / len(tokens)
-    return f"| {arm} | {rate:g} | {', '.join(f'{n:,}' for n in tokens)} | {mean:,.0f} |"
+    ratio = "–" if beside is None or beside[1] == tokens else ratio_of(tokens, beside[1])
+    return f"| {arm} | {rate:g} | {', '.join(f'{n:,}' for n in tokens)} | {mean:,.0f} | {ratio} |"
+
+
+def ratio_of(tokens: Sequence[int], beside: Sequence[int]) -> str:
+    """Ratio of geometric means with its interval of 95%, over seeds.
+
+    >>> ratio_of([100, 200, 400], [200, 400, 800])
+    '0.50 [0.50, 0.50]'
+    """
+    logs = [math.log(one / other) for one, other in zip(tokens, beside, strict=True)]
+    mean = sum(logs) / len(logs)
+    if len(logs) < 2:
+        return f"{math.exp(mean):.2f}"
+    deviation = math.sqrt(sum((n - mean) ** 2 for n in logs) / (len(logs) - 1))
+    half = student(len(logs) - 1) * deviation / math.sqrt(len(logs))
+    return f"{math.exp(mean):.2f} [{math.exp(mean - half):.2f}, {math.exp(mean + half):.2f}]"
 
 
 if __name__ == "__main__":

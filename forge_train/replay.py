@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from forge_train.config import CRITIC_ESTIMATORS, Config, ConfigError, flatten, load
+from forge_train.config import CRITIC_ESTIMATORS, Config, ConfigError, asks_reference, flatten, load
 from forge_train.engine import Completion, Sampling
 from forge_train.learn.critic import Critic
 from forge_train.learn.kernels import fuse_kernels
@@ -175,12 +175,13 @@ def _onwards(step: int, stored: StoredSteps) -> list[int]:
 
 def _held(config: Config, changed: Config, path: Path, learner: Learner, step: int) -> ReferenceKeeper | None:
     """The reference that the run had at `step`, where the update asks one."""
-    if not config.algorithm.kl_weight and not changed.algorithm.kl_weight:
+    if not asks_reference(config.algorithm) and not asks_reference(changed.algorithm):
         return None
     keeper = ReferenceKeeper(config, path, learner)
     if not keeper.restore(step):
         raise ValueError(
-            f"algorithm.kl_weight = {changed.algorithm.kl_weight}: {path} kept no reference of step {step}; "
+            f"algorithm.kl_weight = {changed.algorithm.kl_weight}, old_policy = "
+            f'"{changed.algorithm.old_policy}": {path} kept no reference of step {step}; '
             "only a run that had one can be replayed with it"
         )
     return keeper

@@ -16,7 +16,7 @@ import torch
 
 from forge_train import interrupt
 from forge_train.agents.build import Agents
-from forge_train.config import CRITIC_ESTIMATORS, Config, OptimConfig
+from forge_train.config import CRITIC_ESTIMATORS, Config, OptimConfig, asks_reference
 from forge_train.engine import Engine, Sampling
 from forge_train.engines.devices import with_devices
 from forge_train.engines.gpu_shares import local_ranks, visible_gpus
@@ -166,7 +166,7 @@ class Run:
             self.critic = self.new_critic()
         learner = self.learner(config.optim)
         start = self.load(learner, self.folder.checkpoints)
-        if config.algorithm.kl_weight:
+        if asks_reference(config.algorithm):
             self.reference = ReferenceKeeper(config, self.folder.path, learner)
             self.reference.begin(start)
         self.folder.rewind(start)

@@ -40,6 +40,7 @@ from forge_train.config.optimizers import refuse_optimizer
 from forge_train.config.regularisers import (
     PTXConfig,
     ReferenceConfig,
+    asks_reference,
     refuse_reference,
     refuse_regularisers,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "TinyConfig",
     "VLLMConfig",
     "WorldConfig",
+    "asks_reference",
 ]
 
 

@@ -20,25 +20,33 @@ READ = {
     "tree_grpo": ("points", "rounds", "replay"),
 }
 """Keys of [branching] that each of them reads."""
-CHOOSING = {"every": (), "random": ("chance",), "entropy": ("points", "first_tokens"), "best": ()}
+CHOOSING = {
+    "every": (),
+    "random": ("chance",),
+    "entropy": ("points", "first_tokens"),
+    "best": (),
+    "undecided": (),
+}
 """Those that "branch" reads besides, by `at`."""
 
 
 class BranchingConfig(Section):
     """Episodes that begin inside of another: with advantage = "branch", "arpo" or "tree_grpo"."""
 
-    at: Literal["every", "random", "entropy", "best"] = "every"
+    at: Literal["every", "random", "entropy", "best", "undecided"] = "every"
     """For branch: the turns to go on from again. every: all but the first, which the members of a group
     share anyway. random: each with `chance`. entropy: the `points` of an episode at which the policy was
     least sure, by the mean surprise (-log p) of the first tokens it said there. best: all later turns of the
     episodes that earned most, where a group's earned unequally: there what follows may turn out either way,
-    and behind a mistake nothing would."""
+    and behind a mistake nothing would. undecided: each later state that several of the group came through and
+    from which they earned unequally, once."""
     chance: float = Field(default=0.5, ge=0, le=1)
     """Probability to branch at a turn; for arpo that of a turn as sure as the first one (alpha)."""
     points: PositiveInt = 2
     """With at = "entropy": turns of an episode. For tree_grpo: nodes of a tree expanded in a round (N)."""
     continuations: PositiveInt = 4
-    """Episodes that go on from a chosen turn (K); for arpo at most so many (Z; its scripts have 1)."""
+    """Episodes that go on from a chosen turn (K), with "undecided" from a state; for arpo at most so many (Z;
+    its scripts have 1)."""
     rounds: PositiveInt = 1
     """For tree_grpo: rounds of expansion (L), each of nodes that the tree has by then."""
     first_tokens: PositiveInt = 20

@@ -50,9 +50,10 @@ class LossConfig(Section):
     """Where the advantage is negative that bounds nothing, and a token that became likelier would push with
     its whole ratio: it pushes with at most this many times its advantage (dual-clip PPO, arXiv 1912.09729,
     whose value is 3). 0: no bound; else more than 1."""
-    old_policy: Literal["auto", "proximal", "behaviour"] = "auto"
+    old_policy: Literal["auto", "proximal", "behaviour", "reference"] = "auto"
     """Whom the ratio is taken to: the learner before the update, and a weight corrects for the engine; or who
-    sampled. auto: the latter for rollouts that are late. `clipped` is always the former, `ppo` the latter."""
+    sampled. auto: the latter for rollouts that are late. `clipped` is always the former, `ppo` the latter.
+    reference: for opmd, the weights that [reference] names, as in Kimi k1.5 (arXiv 2501.12599)."""
     tau_good: PositiveFloat = 1.0
     """For sapo: how fast the gate closes for good tokens (arXiv 2511.20347)."""
     tau_bad: PositiveFloat = 1.05
@@ -196,9 +197,11 @@ class AlgorithmConfig(LossConfig):
     """For gigpo: below 1, states that resemble each other so much (difflib's ratio) count as the same."""
     best_of: int = Field(default=4, ge=2)
     """For max_k: how many attempts the best is taken of."""
-    branch_form: Literal["siblings", "values"] = "siblings"
+    branch_form: Literal["siblings", "values", "states"] = "siblings"
     """For branch: what a turn is compared with. siblings: the other actions taken in its state, one left out.
-    values: the mean return of those that went on before it, and after it (VinePPO, arXiv 2410.01679)."""
+    values: the mean return of those that went on before it, and after it (VinePPO, arXiv 2410.01679). states:
+    the same of all that came through a state, those that did so by themselves included; no credit where
+    nobody else did."""
     branch_train: Literal["auto", "none", "first", "all"] = "auto"
     """For branch: actions of the branches that are trained: none, the first of each, or all. auto: none with
     values, as in VinePPO, else all."""

@@ -71,6 +71,11 @@ def unread(objective: str) -> tuple[str, ...]:
 
 def refuse_objective(objective: str, importance_level: str, old_policy: str, denominator: str) -> None:
     """Raise ValueError for keys of [algorithm] that contradict the objective."""
+    if old_policy == "reference" and objective not in OPMD:
+        raise ValueError(
+            f'old_policy = "reference": objective = "{objective}" has a ratio to who sampled, or to the '
+            'learner before the update; use objective = "opmd", or kl_weight to hold it to a reference'
+        )
     if importance_level == "sequence" and (objective in SAMPLER or objective in OPMD):
         holds = (
             "already holds the ratio to who sampled" if objective in SAMPLER else "has no ratio to correct"

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import NonNegativeInt, PositiveInt
 
 from forge_train.config.branching import BRANCHED
-from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfig
+from forge_train.config.hyperparameters import CRITIC_ESTIMATORS, AlgorithmConfig, LossConfig
 from forge_train.config.objectives import OPMD
 from forge_train.config.section import Section
 
@@ -28,9 +28,18 @@ OF_TURNS = frozenset({"turn_rloo", "mt_grpo", "marshal", "gigpo", *BRANCHED, *CR
 """Estimators whose credit is of turns or tokens."""
 
 
+def asks_reference(loss: LossConfig) -> bool:
+    """Whether a policy is held to the weights that [reference] names: by a penalty, or by its objective.
+
+    >>> [asks_reference(LossConfig(objective="opmd", old_policy=old)) for old in ("auto", "reference")]
+    [False, True]
+    """
+    return loss.kl_weight > 0 or loss.old_policy == "reference"
+
+
 class ReferenceConfig(Section):
-    """Whom algorithm.kl_weight holds the policy to. Costs the trained weights once more, and a forward pass
-    of every update."""
+    """Whom algorithm.kl_weight, or algorithm.old_policy, holds the policy to. Costs the trained weights once
+    more, and a forward pass of every update."""
 
     path: str = ""
     """Folder of a model of the policy's architecture and vocabulary; empty: the weights with which

@@ -16,7 +16,7 @@ from forge_train.config.hyperparameters import (
     OptimConfig,
 )
 from forge_train.config.objectives import OPMD, SAMPLER, unread
-from forge_train.config.regularisers import PTXConfig, ReferenceConfig
+from forge_train.config.regularisers import PTXConfig, ReferenceConfig, asks_reference
 from forge_train.config.section import Section
 from forge_train.config.sections import RolloutConfig, VLLMConfig
 
@@ -147,6 +147,7 @@ def _of_the_loss(config: Sections) -> Iterator[tuple[str, tuple[str, ...], str]]
     if not algorithm.kl_weight:
         why = "algorithm.kl_weight = 0 asks no reference; set kl_weight"
         yield "algorithm", ("kl", "kl_in"), why
+    if not asks_reference(algorithm):
         yield "reference", tuple(type(config.reference).model_fields), why
     elif not config.reference.refresh:
         yield (

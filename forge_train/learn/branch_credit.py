@@ -14,6 +14,7 @@ from forge_train.config import AlgorithmConfig
 from forge_train.learn.comparing import (
     DEFAULTS,
     ROUNDING,
+    anchors,
     by_turn,
     centred,
     count_actions,
@@ -40,6 +41,8 @@ def branch(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]
     mean G of those that went on from s: VinePPO (arXiv 2410.01679) Eq. 7 where every turn is chosen. V(s_t')
     knows nothing of the action but its state, and V(s_t) nothing at all, so this is unbiased as well.
 
+    states: as values, of all that came through the same state, see `_by_state`.
+
     The first turn is shared by the whole group: its members are each other's siblings there, and V is the
     mean of the others. A comparison holds until the next one, for nothing in it depends on the actions after
     its turn but what came of them; so without branches this is `rloo`. Which actions of the branches
@@ -47,6 +50,8 @@ def branch(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]
     """
     places = [branch_of(t, i) for i, t in enumerate(group)]
     size = max(map(size_of, group), default=0.0)
+    if config.branch_form == "states":
+        return _by_state(group, places, config)
     rows = [[0.0] * count_actions(t) for t in group]
     roots = [i for i, place in enumerate(places) if place.root]
     for i, advantage in zip(
@@ -76,6 +81,42 @@ def branch(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]
             others = [_followed(group[j], config) for j in roots if j != i]
             if others:
                 rows[i] = _between_values(group[i], {0: _mean(others)} | value, size, config)
+    return rows
+
+
+def _by_state(group: Group, places: Sequence[Branch], config: AlgorithmConfig) -> list[list[float]]:
+    """From one value to the next, each the mean of all that came through that state.
+
+    A_{i,t} = r_{i,t} + gamma V(s_{i,t+1}) - V_{-i}(s_{i,t}). V(s) is the mean of what followed at all members
+    whose tokens so far are the same, whether they began there or came through, and V_{-i} leaves i out.
+    Members of a group come through the same states by themselves as long as they say the same, so that the
+    comparison costs no sampling; branches join it. Unbiased: V(s_{t+1}) knows of the action only the state it
+    led to, V_{-i}(s_t) nothing. A turn in a state in which nobody else was has no credit: that weighs states,
+    and leaves out what is mostly noise, the words after a mistake that nobody else made. Where turns were
+    chosen by what followed (`Branch.peer`), those that went on are compared among themselves.
+    """
+    size = max(map(size_of, group), default=0.0)
+    gamma, kept = config.turn_gamma, {"none": 0, "first": 1}.get(config.branch_train)
+    rewards = [by_turn(t.rewards, t) for t in group]
+    to_go = [returns_to_go(row, gamma) for row in rewards]
+    rows = [[0.0] * len(row) for row in rewards]
+    states = [
+        [(place.root or place.peer, state) for state in anchors(t, whole=True)]
+        for t, place in zip(group, places, strict=True)
+    ]
+    followed: dict[tuple[bool, tuple[int, ...]], list[float]] = {}
+    for row, came in zip(to_go, states, strict=True):
+        for followed_by, state in zip(row, came, strict=True):
+            followed.setdefault(state, []).append(followed_by)
+    for i, came in enumerate(states):
+        for turn, state in enumerate(came[: None if places[i].root else kept]):
+            here = followed[state]
+            if len(here) == 1:
+                continue
+            others = (math.fsum(here) - to_go[i][turn]) / (len(here) - 1)
+            then = _mean(followed[came[turn + 1]]) if turn + 1 < len(came) else 0.0
+            difference = rewards[i][turn] + gamma * then - others
+            rows[i][turn] = 0.0 if abs(difference) <= ROUNDING * size else difference
     return rows
 
 

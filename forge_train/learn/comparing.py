@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Literal
 
 from forge_train.config import AlgorithmConfig
-from forge_train.trajectory import Trajectory
+from forge_train.trajectory import WORLD, Trajectory
 
 DEFAULTS = AlgorithmConfig()
 """What an estimator is asked for where nobody says anything."""
@@ -27,6 +28,23 @@ def count_actions(trajectory: Trajectory) -> int:
     """Number of actions the policy took, the last one included even when the world never answered it."""
     written = max((a for s in trajectory.segments for a in s.action), default=-1) + 1
     return max(written, len(trajectory.rewards))
+
+
+def anchors(trajectory: Trajectory, *, whole: bool) -> list[tuple[int, ...]]:
+    """For each action, the state it was taken in: the tokens the world said last, or (`whole`) all before
+    it."""
+    states: list[tuple[int, ...]] = [()] * count_actions(trajectory)
+    for segment in trajectory.segments:
+        at = 0
+        said: tuple[int, ...] = ()
+        for action, run in groupby(segment.action):
+            length = len(list(run))
+            if action == WORLD:
+                said = tuple(segment.tokens[at : at + length])
+            elif not states[action]:
+                states[action] = tuple(segment.tokens[:at]) if whole else said
+            at += length
+    return states
 
 
 def by_turn(numbers: Sequence[float], trajectory: Trajectory) -> list[float]:

@@ -22,7 +22,7 @@ from forge_train.learn.comparing import count_actions
 from forge_train.learn.distributed import IDLE, Processes, together, within
 from forge_train.learn.head import Head
 from forge_train.learn.lora import adapter_state
-from forge_train.learn.losses import PolicyLoss, holds, settled
+from forge_train.learn.losses import PolicyLoss, holds, penalises, settled
 from forge_train.learn.passes import Passes
 from forge_train.learn.plain_weights import BUCKET, buckets, gather_weights
 from forge_train.learn.ratios import Key, corrects_sequences, sequence_factors
@@ -242,7 +242,7 @@ class Learner(TrainedModel):
             proximal = self._logprobs(scored, temperature)
             if corrects_sequences(loss):
                 factors, figures = sequence_factors(scored, proximal, loss)
-        held = loss.kl_weight > 0 and loss.kl_in == "loss"
+        held = penalises(loss) or loss.old_policy == "reference"
         reference = self._reference_logprobs(live, temperature) if held else {}
         return Known(proximal, factors, reference), figures
 
@@ -305,7 +305,7 @@ class Learner(TrainedModel):
     def _reference_logprobs(self, found: Sequence[Sample], temperature: float) -> dict[Key, Tensor]:
         """The same under the reference."""
         if self.reference is None:
-            raise ValueError("kl_weight asks a reference and none is remembered: call remember() before")
+            raise ValueError("a reference is asked for and none is remembered: call remember() before")
         with self.reference.in_place():
             return self._logprobs(found, temperature)
 

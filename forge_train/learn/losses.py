@@ -202,8 +202,12 @@ def holds(config: LossConfig) -> bool:
     >>> [holds(LossConfig(**c)) for c in ({}, {"objective": "opmd"}, {"entropy_weight": 0.01})]
     [False, True, True]
     """
-    in_loss = config.kl_weight > 0 and config.kl_in == "loss"
-    return config.objective in HOLDING or in_loss or config.entropy_weight > 0
+    return config.objective in HOLDING or penalises(config) or config.entropy_weight > 0
+
+
+def penalises(config: LossConfig) -> bool:
+    """Whether the distance to a reference is part of the loss, beside the objective."""
+    return config.kl_weight > 0 and config.kl_in == "loss"
 
 
 class PolicyLoss:

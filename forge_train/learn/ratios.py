@@ -31,8 +31,11 @@ def compared_with(
 
     By `old_policy`: the learner's before the update, and then a weight corrects for the engine
     (`token_correction`); or those of who sampled, and then the ratio itself does, so that only tokens outside
-    `importance_range` have a weight of 0.
+    `importance_range` have a weight of 0. "reference": who it is stands in `proximal_N`.
     """
+    if config.old_policy == "reference":  # stands in the place of the proximal one; no weight is due
+        _, figures = token_correction(behaviour_N, behaviour_N, config)
+        return proximal_N, torch.ones_like(proximal_N), figures
     weight_N, figures = token_correction(proximal_N, behaviour_N, config)
     if config.old_policy == "behaviour":
         return behaviour_N, 1 - figures["importance_masked"], figures

@@ -23,7 +23,7 @@ from torch import Tensor
 from forge_train.config import LossConfig
 from forge_train.learn.batch import Batch, Sample, counted, token_weights
 from forge_train.learn.distributed import IDLE
-from forge_train.learn.losses import PolicyLoss
+from forge_train.learn.losses import PolicyLoss, penalises
 from forge_train.learn.ratios import Key, Stats, bounded, k3
 
 
@@ -68,8 +68,11 @@ class StepLoss:
 
     def spread(self, live: Sequence[Sample], present: Mapping[Key, Tensor]) -> None:
         """Take the slopes of all tokens at once; `present` are their logprobs under the weights of now."""
+        config = self.policy.config
         current_N = torch.cat([present[s.key] for s in live]).requires_grad_()
         then = self.known.proximal if self.known.proximal is not None else present
+        if config.old_policy == "reference":
+            then = self.known.reference
         proximal_N = torch.cat([then[s.key] for s in live])
         loss_N, stats = self.policy(current_N, proximal_N, *_columns(live))
         weight_N = torch.cat([self.weights[s.key] for s in live])
@@ -93,11 +96,12 @@ class StepLoss:
             total, stats = self._linear(chosen, current_N)
         else:
             total, stats = self._direct(chosen, batch, current_N)
-        if config.entropy_weight or self.known.reference:
+        penalised = bool(self.known.reference) and penalises(config)
+        if config.entropy_weight or penalised:
             plain_N = torch.cat([self.plain[s.key] for s in chosen]).to(self.device)
         if config.entropy_weight:
             total = total - config.entropy_weight * (plain_N * entropy_N).sum()
-        if self.known.reference:
+        if penalised:
             reference_N = torch.cat([self.known.reference.get(s.key, s.behaviour_N) for s in chosen])
             kl_N = divergence(current_N, reference_N.to(self.device), batch.behaviour_N, config)
             total = total + config.kl_weight * (plain_N * kl_N).sum()
@@ -116,7 +120,8 @@ class StepLoss:
     def _direct(self, chosen: Sequence[Sample], batch: Batch, current_N: Tensor) -> tuple[Tensor, Stats]:
         weight_N = torch.cat([self.weights[s.key] for s in chosen]).to(self.device)
         proximal_N = current_N.detach()
-        if (then := self.known.proximal) is not None:
+        held = self.policy.config.old_policy == "reference"
+        if (then := self.known.reference if held else self.known.proximal) is not None:
             proximal_N = torch.cat([then.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
         columns = [column_N.to(self.device) for column_N in _columns(chosen)]
         loss_N, stats = self.policy(current_N, proximal_N, *columns)

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from itertools import groupby
 
 from forge_train.config import AlgorithmConfig
 from forge_train.learn.comparing import (
     DEFAULTS,
+    anchors,
     broadcast,
     by_turn,
     centred,
-    count_actions,
     normalised,
     returns_to_go,
     size_of,
 )
-from forge_train.trajectory import WORLD, Trajectory
+from forge_train.trajectory import Trajectory
 
 Group = Sequence[Trajectory]
 MT_GRPO_FLOOR = 1e-4
@@ -110,23 +109,6 @@ def gigpo(group: Group, config: AlgorithmConfig = DEFAULTS) -> list[list[float]]
         for (i, turn), advantage in zip(at, compared([followed[i][turn] for i, turn in at]), strict=True):
             rows[i][turn] += config.turn_share * advantage
     return rows
-
-
-def anchors(trajectory: Trajectory, *, whole: bool) -> list[tuple[int, ...]]:
-    """For each action, the state it was taken in: the tokens the world said last, or (`whole`) all before
-    it."""
-    states: list[tuple[int, ...]] = [()] * count_actions(trajectory)
-    for segment in trajectory.segments:
-        at = 0
-        said: tuple[int, ...] = ()
-        for action, run in groupby(segment.action):
-            length = len(list(run))
-            if action == WORLD:
-                said = tuple(segment.tokens[at : at + length])
-            elif not states[action]:
-                states[action] = tuple(segment.tokens[:at]) if whole else said
-            at += length
-    return states
 
 
 def alike(states: Sequence[tuple[int, ...]], similarity: float) -> list[list[int]]:

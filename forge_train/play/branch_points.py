@@ -7,12 +7,13 @@ machine failed has none.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_train.config import BranchingConfig
-from forge_train.learn.comparing import earned_the_same, equal, size_of
+from forge_train.learn.comparing import anchors, earned_the_same, equal, size_of
 from forge_train.seeds import derive_seed
 from forge_train.trajectory import Trajectory, branch_of
 
@@ -65,6 +66,9 @@ def _wanted(
     config: BranchingConfig, group: Sequence[Trajectory], turns: Turns, draw: random.Random
 ) -> Iterator[Point]:
     """Turns after the first of each episode, as `branching.at` says."""
+    if config.at == "undecided":
+        yield from _undecided(config, group, turns)
+        return
     best = _best(group, turns)
     for member, trajectory in enumerate(group):
         later = range(1, turns.get(member, 0))
@@ -80,6 +84,19 @@ def _wanted(
                 chosen = list(later) if member in best else []
         for turn in chosen:
             yield Point(member, turn, config.continuations)
+
+
+def _undecided(config: BranchingConfig, group: Sequence[Trajectory], turns: Turns) -> Iterator[Point]:
+    """Later states that several members came through, and from which they earned unequally, each once."""
+    came: dict[tuple[int, ...], list[Point]] = {}
+    for member, count in sorted(turns.items()):
+        for turn, state in enumerate(anchors(group[member], whole=True)[:count]):
+            if turn:
+                came.setdefault(state, []).append(Point(member, turn, config.continuations))
+    for points in came.values():
+        earned = [math.fsum(group[p.member].rewards[p.turn :]) for p in points if p.member is not None]
+        if not equal(earned, max(size_of(group[p.member]) for p in points if p.member is not None)):
+            yield points[0]
 
 
 def _best(group: Sequence[Trajectory], turns: Turns) -> set[int]:

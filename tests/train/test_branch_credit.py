@@ -6,15 +6,17 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_train.config import AlgorithmConfig
+from forge_train.config import AlgorithmConfig, BranchingConfig
 from forge_train.learn.advantages import ESTIMATORS
 from forge_train.learn.masks import compare
-from forge_train.trajectory import Branch, Trajectory
+from forge_train.play.branch_points import Point, choose
+from forge_train.trajectory import Branch, Segment, Trajectory, branch_of
 
 GO = 1 / (1 + math.exp(0.417))
 """Probability of going on. A game of at most four turns, each of which earns 1 whatever is done in it; after
@@ -23,6 +25,7 @@ LONGEST = 4
 TRUTH = 0.543
 """Derivative of the expected return by the logit of going on."""
 PLAIN = AlgorithmConfig(advantage="branch", turn_gamma=1.0)
+STATES = PLAIN.model_copy(update={"branch_form": "states"})
 
 Choices = tuple[int, ...]
 
@@ -45,8 +48,24 @@ def gradient(left: int) -> float:
     return sum(chance * sum(map(slope, c)) * len(c) for chance, c in games(left))
 
 
+def written(branch: Branch, before: Sequence[int], said: Sequence[int]) -> Segment:
+    """What stands in an episode that heard the actions `before` its own: a token each, and 9 by the world."""
+    segment = Segment()
+    segment.hear([9] + [token for action in before for token in (action, 9)])
+    for turn, action in enumerate(said):
+        segment.act([action], [0.0], turn)
+        segment.hear([9])
+    return segment
+
+
 def told(choices: Choices, branch: Branch) -> Trajectory:
-    return Trajectory("g", rewards=[1.0] * len(choices), outcome=1.0, info={"branch": branch.as_info()})
+    return Trajectory(
+        "g",
+        [written(branch, [1] * branch.turn, choices)],
+        rewards=[1.0] * len(choices),
+        outcome=1.0,
+        info={"branch": branch.as_info()},
+    )
 
 
 Members = list[tuple[Branch, Choices]]
@@ -100,11 +119,13 @@ def test_the_default_turn_estimator_and_branch_credit_give_the_true_gradient():
             of_turns += p * q / 2 * sum(a * slope(c) for a, c in zip(row, choices, strict=True))
     own, _ = expected(PLAIN)
     by_values, untrained = expected(PLAIN.model_copy(update={"branch_form": "values"}))
+    by_states, _ = expected(STATES)
     assert of_turns == pytest.approx(gradient(LONGEST), abs=1e-9)
     assert own == pytest.approx(gradient(LONGEST), abs=1e-9)
     assert by_values == pytest.approx(gradient(LONGEST), abs=1e-9)
+    assert by_states == pytest.approx(gradient(LONGEST), abs=1e-9)
     assert untrained == 0
-    for found in (of_turns, own, by_values):
+    for found in (of_turns, own, by_values, by_states):
         assert found == pytest.approx(TRUTH, abs=0.005)
 
 
@@ -181,8 +202,11 @@ def _variance(numbers: Sequence[float]) -> float:
 # -- by hand -------------------------------------------------------------------------------------------
 
 
-def earned(rewards: list[float], branch: Branch) -> Trajectory:
-    return Trajectory("g", rewards=rewards, info={"branch": branch.as_info()})
+def earned(rewards: list[float], branch: Branch, before: Sequence[float] = ()) -> Trajectory:
+    """An episode that said 1 where it earned something and 2 where not; before it began nothing was earned,
+    if `before` does not say so."""
+    heard, said = ([1 if r > 0 else 2 for r in row] for row in (before or [0.0] * branch.turn, rewards))
+    return Trajectory("g", [written(branch, heard, said)], rewards, info={"branch": branch.as_info()})
 
 
 TREE = [
@@ -211,6 +235,39 @@ def test_values_are_means_of_those_who_went_on():
     assert rows[0] == [0.0, 0.5, 0.5]
     assert rows[1] == [-1.0, -1.0]
     assert rows[2:] == [[0.0, 0.0], [0.0], [0.0]]
+
+
+def test_states_compare_all_who_came_through():
+    rows = ESTIMATORS["branch"](TREE, STATES)
+    # V: 1/3 at the second turn, of both from the beginning and one branch; 2/3 at the third of the first.
+    assert rows[0] == pytest.approx([1 / 3, 2 / 3, 0.5])
+    assert rows[1] == pytest.approx([-2 / 3, -0.5])
+    assert rows[2:] == [pytest.approx([1 / 6, -1.0]), [0.5]]
+    assert ESTIMATORS["branch"](TREE, STATES.model_copy(update={"branch_train": "first"}))[2][1] == 0
+
+
+def test_turns_that_were_chosen_by_what_followed_leave_the_others_to_themselves():
+    group = [*TREE[:2], *(earned(t.rewards, replace(branch_of(t, 0), peer=False)) for t in TREE[2:])]
+    rows = ESTIMATORS["branch"](group, STATES)
+    assert rows[:2] == ESTIMATORS["branch"](TREE[:2], STATES) == [[0.5, 1.0, 0.0], [-0.5, -1.0]]
+    assert rows[2:] == [[0.0, -1.0], [1.0]]
+    turns = {0: 3, 1: 2}
+    chosen = choose("branch", BranchingConfig(at="undecided"), group[:2], turns, 0, 0)
+    assert chosen == [Point(0, 1, 4)], "the state that both came through, once"
+    assert choose("branch", BranchingConfig(at="undecided"), [group[1], group[1]], turns, 0, 0) == []
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_without_branches_a_shared_state_has_the_gradient_of_the_game_that_begins_there(turn):
+    found = there = 0.0
+    for group in itertools.product(games(LONGEST), repeat=3):
+        if len(group[0][1]) <= turn or all(len(c) <= turn for _, c in group[1:]):
+            continue
+        chance = math.prod(p for p, _ in group)
+        rows = ESTIMATORS["branch"]([told(c, Branch(i, i)) for i, (_, c) in enumerate(group)], STATES)
+        found, there = found + chance * rows[0][turn] * slope(group[0][1][turn]), there + chance
+    truth = sum(p * slope(c[0]) * len(c) for p, c in games(LONGEST - turn))
+    assert found / there == pytest.approx(truth, abs=1e-9)
 
 
 def test_an_origin_that_is_not_compared_leaves_its_branches_to_each_other():
@@ -273,25 +330,28 @@ def trees(draw: st.DrawFn, reward: st.SearchStrategy[list[float]] = REWARDS) -> 
         if not place.root:
             continue
         turn = draw(st.integers(0, len(group[of].rewards) - 1))
-        before = sum(group[of].rewards[:turn])
-        group.append(earned(draw(reward), Branch(len(group), place.tree, of, turn, before, True)))
+        before = group[of].rewards[:turn]
+        branch = Branch(len(group), place.tree, of, turn, sum(before), True)
+        group.append(earned(draw(reward), branch, before))
     return group
 
 
 BRANCHED = ["branch", "arpo", "tree_grpo"]
 
 
+@pytest.mark.parametrize("form", ["siblings", "values", "states"])
 @pytest.mark.parametrize("name", BRANCHED)
 @given(group=trees(), seed=st.integers(0, 99))
-def test_the_order_of_a_group_does_not_matter(name, group, seed):
+def test_the_order_of_a_group_does_not_matter(name, form, group, seed):
+    config = PLAIN.model_copy(update={"branch_form": form})
     order = random.Random(seed).sample(range(len(group)), len(group))
-    rows = ESTIMATORS[name](group, PLAIN)
-    shuffled = ESTIMATORS[name]([group[i] for i in order], PLAIN)
+    rows = ESTIMATORS[name](group, config)
+    shuffled = ESTIMATORS[name]([group[i] for i in order], config)
     for place, i in enumerate(order):
         assert shuffled[place] == pytest.approx(rows[i], abs=1e-9)
 
 
-@pytest.mark.parametrize("form", ["siblings", "values"])
+@pytest.mark.parametrize("form", ["siblings", "values", "states"])
 @pytest.mark.parametrize("name", BRANCHED)
 @given(group=trees(st.integers(1, 4).map(lambda n: [0.0] * (n - 1) + [0.7])))
 def test_all_equal_returns_teach_nothing(name, form, group):
@@ -310,10 +370,11 @@ def test_without_branches_they_are_what_they_grew_from(group):
             assert one == pytest.approx(other, abs=1e-6 * size + 1e-9)
 
 
+@pytest.mark.parametrize("form", ["siblings", "values", "states"])
 @pytest.mark.parametrize("name", BRANCHED)
 @given(group=trees())
-def test_every_action_has_one_advantage(name, group):
-    rows = ESTIMATORS[name](group, PLAIN)
+def test_every_action_has_one_advantage(name, form, group):
+    rows = ESTIMATORS[name](group, PLAIN.model_copy(update={"branch_form": form}))
     assert [len(row) for row in rows] == [len(t.rewards) for t in group]
 
 

@@ -62,6 +62,7 @@ def test_without_a_word_nothing_is_changed() -> None:
         (["objective=dppo_tv", "importance_level=sequence"], ["holds the ratio to who sampled", "twice"]),
         (["objective=opmd", "importance_level=sequence"], ["has no ratio to correct"]),
         (["objective=cispo", "importance_level=sequence", "old_policy=behaviour"], ["count twice"]),
+        (["old_policy=reference"], ['old_policy = "reference"', 'use objective = "opmd", or kl_weight']),
         (["objective=opmd", "denominator=turn"], ['denominator = "turn"', "the square of what a whole"]),
         (["objective=opmd", "advantage=gae"], ['algorithm.objective = "opmd"', 'advantage = "dr_grpo"']),
         (["objective=gspo", "advantage=turn_rloo"], ["tells its turns apart", 'objective = "gspo_turn"']),

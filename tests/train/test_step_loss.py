@@ -270,6 +270,22 @@ class TestReference:
             again, _ = self.drifted(**optim)
             assert same(gradient(again, group, nothing, LossConfig(kl_weight=0.3, kl=kind)), direct)
 
+    @pytest.mark.parametrize("group", [plays(1), single(1)], ids=["segments", "one segment"])
+    @pytest.mark.parametrize("optim", [{}, {"micro_tokens": 1}])
+    def test_opmd_may_be_pulled_back_to_it(self, optim: dict[str, Any], group: list[Trajectory]) -> None:
+        """tau/2 L^2 a trajectory, L to the reference: to the weights before the update it would be 0."""
+        learner, _ = self.drifted(**optim)
+        L = [
+            sum((Tensor(now) - Tensor(then)).sum() for now, then in zip(*rows, strict=True))
+            for rows in zip(learner.logprobs(group), learner.reference_logprobs(group), strict=True)
+        ]
+        rows = [[-0.5 * float(each)] * len(t.rewards) for each, t in zip(L, group, strict=True)]
+        loss = {"objective": "opmd", "tau": 0.5, "denominator": "constant", "constant": 1.0}
+        plain, nothing = gradient(learner, group, rows, LossConfig(**loss)), [[0.0] * len(r) for r in rows]
+        learner, _ = self.drifted(**optim)
+        held = gradient(learner, group, nothing, LossConfig(**loss, old_policy="reference"))
+        assert same(held, plain) and plain.abs().max() > 1e-3
+
     def test_a_policy_that_is_its_reference_is_not_pulled(self) -> None:
         learner, group = made(), plays(0)
         learner.remember()
