@@ -117,6 +117,7 @@ def strangers(vllm_python: Path, server: tuple[str, list[str]], taught: Path) ->
         runner.run(house.stop())
 
 
+@pytest.mark.matrix
 def test_transformers_and_vllm_give_the_trained_folder_the_same_logprobs(strangers: tuple[str, Path]) -> None:
     url, folder = strangers
     model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
@@ -131,6 +132,7 @@ def test_transformers_and_vllm_give_the_trained_folder_the_same_logprobs(strange
     assert told["logprobs"]["token_logprobs"] == pytest.approx(ours, abs=2e-3)
 
 
+@pytest.mark.matrix
 def test_a_tied_head_that_would_stay_stale_is_refused(strangers: tuple[str, Path], taught: Path) -> None:
     """vLLM 0.32 on a CPU packs a tied head once: after a load it would sample from the old one."""
     url, folder = strangers

@@ -82,7 +82,9 @@ def test_two_steps_with_all_weights(whole: Path, taught: Path) -> None:
     assert [p.parent.name for p in whole.rglob(MOMENTS)] == [newest(whole).name], "of the newest alone"
 
 
+@pytest.mark.matrix
 def test_killed_and_started_again_it_comes_to_the_same_weights(whole: Path, taught: Path) -> None:
+    """Each time, tests/train does it with a small model."""
     folder = taught.parent / "killed"
     settings = overrides(newest(taught), folder, *FULL)
     command = [sys.executable, "-m", "forge_train.cli", "train", str(GRPO), *settings]

@@ -68,7 +68,7 @@ def stored(folder: Path) -> list[list[dict[str, Any]]]:
     return list(groups.values())
 
 
-@pytest.mark.parametrize("max_lag", [0, 1])
+@pytest.mark.parametrize("max_lag", [pytest.param(0, marks=pytest.mark.matrix), 1])
 def test_a_run_survives_five_percent_of_every_fault(max_lag: int, tmp_path: Path) -> None:
     chances = dict.fromkeys(("raises", "machine", "hangs", "leaks"), RARE)
     limits = [f"rollout.max_lag={max_lag}", "rollout.deadline_s=6.0"]
