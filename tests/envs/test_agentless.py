@@ -79,9 +79,9 @@ def play(env: AgentlessEnv, *actions: str, task: str = TASK) -> tuple[list[str],
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ["fixer", "tester"])
-def test_keeps_the_contract(role: str) -> None:
-    check_world("Forge/Agentless-v0", tasks=1, sandbox="process", role=role)
+def test_a_tester_keeps_the_contract() -> None:
+    """A fixer keeps it in test_testing.py."""
+    check_world("Forge/Agentless-v0", tasks=1, sandbox="process", role="tester")
 
 
 @pytest.mark.parametrize("role", ["fixer", "tester"])
