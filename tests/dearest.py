@@ -1,16 +1,20 @@
 """What each file of tests costs: `make test ARGS=--dearest=40` prints the dearest.
 
-Processor seconds are those of the test's process and of children that it waited for. Containers, and servers
-that outlive a test, are not among them: where the wall shows much more than the processor, a test waits, for
+Processor seconds are those of the test's process, of children that it waited for, and of what is forked from a
+server that has torch (tests/train/children.py). Containers, and servers that outlive a test, are not among
+them: where the wall shows much more than the processor, a test waits, for
 these or for its turn.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +35,17 @@ COSTS: dict[str, Cost] = defaultdict(Cost)
 def used() -> float:
     """Processor seconds of this process and of its children that have ended."""
     spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(one.ru_utime + one.ru_stime for one in spent)
+    return sum(one.ru_utime + one.ru_stime for one in spent) + _forked()
+
+
+def _forked() -> float:
+    """Those of the server that forks children, and of the children that have ended."""
+    server = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    stat = Path(f"/proc/{server}/stat")
+    if server is None or not stat.exists():
+        return 0.0
+    ticks = stat.read_text().rpartition(")")[2].split()[11:15]  # its own, user and system; its children's
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 class Meter:

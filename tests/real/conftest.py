@@ -59,7 +59,6 @@ def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (above / "taught.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            torch.set_num_threads(THREADS)
             train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
             done.touch()
     return folder

@@ -168,20 +168,21 @@ class TestReference:
                 assert row == pytest.approx(other, abs=1e-5)
 
 
-class TestCopies:
-    @pytest.fixture(scope="class")
-    def left(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """What four processes left behind: two copies of the model, each split over two of them."""
-        place = tmp_path_factory.mktemp("copies")
-        processes = start("copies", place, size=4)
-        try:
-            for process in processes:
-                assert process.wait(LIMIT) == 0, process.said()
-        finally:
-            for process in processes:
-                process.kill()
-        return place
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What four processes left behind: two copies of the model, each split over two of them."""
+    place = tmp_path_factory.mktemp("copies")
+    processes = start("copies", place, size=4)
+    try:
+        for process in processes:
+            assert process.wait(LIMIT) == 0, process.said()
+    finally:
+        for process in processes:
+            process.kill()
+    return place
 
+
+class TestCopies:
     def test_four_processes_do_what_one_does(self, left, alone):
         close(torch.load(left / "two copies.pt"), alone["sharded"])
 
