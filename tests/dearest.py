@@ -1,7 +1,7 @@
 """What each file of tests costs: `make test ARGS=--dearest=40` prints the dearest.
 
-Processor seconds are those of the test's process, of children that it waited for, and of what is forked from a
-server that has torch (tests/train/children.py). Containers, and servers that outlive a test, are not among
+Processor seconds are those of the test's process, of children that it waited for, and of what is forked from
+a server that has torch (tests/train/children.py). Containers, and servers that outlive a test, are not among
 them: where the wall shows much more than the processor, a test waits, for
 these or for its turn.
 """
