@@ -28,9 +28,9 @@ def language(request: pytest.FixtureRequest, docker: DockerProvider, image: Call
 
 every_language = pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 TRIED = ("rust",)
-"""Languages whose worlds are tried each time: a compiled one, and below Python with generated contests. What a
-language brings of its own, its toolchain and its runner, is judged in every language; the world around it is
-one class."""
+"""Languages whose worlds are tried each time: a compiled one, and below Python with generated contests. What
+a language brings of its own, its toolchain and its runner, is judged in every language; the world around it
+is one class."""
 
 
 @every_language
