@@ -4,7 +4,7 @@ VENV ?= .venv
 VLLM ?= .venv-vllm
 BIN := $(VENV)/bin
 # How many tests run side by side; most of them wait more than they compute.
-JOBS ?= 3
+JOBS ?= 4
 # Where pip finds a CPU build of torch, e.g. make demo PIP_ARGS="--extra-index-url <index of CPU builds>".
 PIP_ARGS ?=
 
@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test adapters check results bench vllm images clean
+.PHONY: demo test test-all types tests adapters check results bench vllm images clean
 
 demo: $(VENV)/.installed
 	$(BIN)/forge-train demo $(ARGS)
@@ -21,7 +21,18 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory -j2 types tests
+
+# Every member of every matrix, and more examples of each property.
+test-all:
+	$(MAKE) --no-print-directory test ARGS='-m "" --hypothesis-profile=all $(ARGS)'
+
+types: $(VENV)/.installed
 	$(BIN)/mypy
+
+# Each process with one thread: there are as many processes as keep the machine busy.
+tests: export OMP_NUM_THREADS ?= 1
+tests: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The doors, each with the real library of others, in environments of their own.

@@ -15,13 +15,35 @@ import pytest
 from _pytest.doctest import DoctestModule
 from hypothesis import settings
 
-# No test is about how fast this machine is today.
-settings.register_profile("forge", deadline=None)
+pytest_plugins = ("tests.dearest",)
+
+# No test is about how fast this machine is today. Each run draws other examples, so few at a time do.
+settings.register_profile("forge", deadline=None, max_examples=40)
+settings.register_profile("all", deadline=None, max_examples=200)  # make test-all
 settings.load_profile("forge")
 
-TESTS = Path(__file__).parent
-FIRST = ("vllm", "docker", "real")
-"""Folders whose tests mostly wait, and the longest that computes: begun first, the others fit in between."""
+ROOT = Path(__file__).parents[1]
+FIRST = (
+    "tests/vllm",
+    "tests/docker/test_polyglot.py",
+    "tests/train/test_run.py",
+    "tests/docker/test_swe.py",
+    "tests/train/test_distributed.py",
+    "tests/docker/test_sandbox.py",
+    "tests/real",
+    "tests/train/test_ray_runner.py",
+    "tests/envs/test_docs.py",
+    "tests/docker",
+    "tests/train/test_faults.py",
+    "tests/envs/test_testing.py",
+    "tests/envs/test_desk_tasks.py",
+    "tests/benchmarks",
+    "tests/envs/test_sandbox_process.py",
+    "tests/train/test_recipe_stages.py",
+    "tests/train/test_agent_training.py",
+    "tests/train/test_context_training.py",
+)
+"""The longest, those that wait in turn with those that compute: begun first, the others fit in between."""
 SERVERS = ("tests/vllm/", "tests/real/test_served.py")
 """Tests that start servers of vLLM."""
 
@@ -57,8 +79,8 @@ def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collecto
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what waits."""
-    items.sort(key=lambda item: FIRST.index(_folder(item)) if _folder(item) in FIRST else len(FIRST))
+    """Begin with what takes long."""
+    items.sort(key=lambda item: _turn(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -76,5 +98,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+def _turn(nodeid: str) -> int:
+    """The place in `FIRST` of the longest path that a test lies under."""
+    found = [(len(path), turn) for turn, path in enumerate(FIRST) if nodeid.startswith(path)]
+    return max(found)[1] if found else len(FIRST)

@@ -91,7 +91,7 @@ def own(task_id: str = ID) -> SweTask:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scaffold", ["tools", "mini"])
+@pytest.mark.parametrize("scaffold", [pytest.param("tools", marks=pytest.mark.matrix), "mini"])
 def test_keeps_the_contract(swe_image: str, docker: DockerProvider, scaffold: str) -> None:
     check_world("Forge/SWE-v0", tasks=1, scaffold=scaffold, max_turns=3)
 

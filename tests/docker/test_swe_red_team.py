@@ -158,29 +158,29 @@ def test_plugins_of_a_patch_are_not_judged(env: SweEnv, path: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        put("sitecustomize.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
-        put("usercustomize.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
-        put("pytest.py", f"print('{FAKE}')"),
-        put("pytest/__main__.py", f"print('{FAKE}')"),
-        put("tests/__init__.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
-        put("pytest.ini", "[pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
-        put("setup.cfg", "[tool:pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
-        put("tox.ini", "[pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
-        put("pyproject.toml", "[tool.pytest.ini_options]\naddopts = '-p ledger.plugin'")
-        + "\n"
-        + put("ledger/plugin.py", HOOK),
-        put("unittest.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
-        put("zz.pth", "import os; os._exit(0)"),
-    ],
-    ids=lambda command: command.split("cat > ")[1].split()[0],
-)
-def test_files_around_the_tests_are_not_judged(env: SweEnv, command: str) -> None:
-    assert attack(env, command, "touch ledger/x.py")[0] == 0.0
+AROUND = [
+    put("sitecustomize.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
+    put("usercustomize.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
+    put("pytest.py", f"print('{FAKE}')"),
+    put("pytest/__main__.py", f"print('{FAKE}')"),
+    put("tests/__init__.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
+    put("pytest.ini", "[pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
+    put("setup.cfg", "[tool:pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
+    put("tox.ini", "[pytest]\naddopts = -p ledger.plugin") + "\n" + put("ledger/plugin.py", HOOK),
+    put("pyproject.toml", "[tool.pytest.ini_options]\naddopts = '-p ledger.plugin'")
+    + "\n"
+    + put("ledger/plugin.py", HOOK),
+    put("unittest.py", f"print('{FAKE}')\nimport os\nos._exit(0)"),
+    put("zz.pth", "import os; os._exit(0)"),
+]
+"""Files beside the tests that would decide what the tests say."""
+
+
+def test_files_around_the_tests_are_not_judged(env: SweEnv) -> None:
+    assert attack(env, *AROUND, "touch ledger/x.py")[0] == 0.0
     verdict = env.playing.verdict
-    assert verdict is not None and verdict.dropped
+    assert verdict is not None
+    assert {command.split("cat > ")[1].split()[0] for command in AROUND} <= {*verdict.dropped}
 
 
 FAKES = {

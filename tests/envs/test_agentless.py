@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import forge_envs  # noqa: F401  # registers the world
@@ -79,9 +79,9 @@ def play(env: AgentlessEnv, *actions: str, task: str = TASK) -> tuple[list[str],
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("role", ["fixer", "tester"])
-def test_keeps_the_contract(role: str) -> None:
-    check_world("Forge/Agentless-v0", tasks=1, sandbox="process", role=role)
+def test_a_tester_keeps_the_contract() -> None:
+    """A fixer keeps it in test_testing.py."""
+    check_world("Forge/Agentless-v0", tasks=1, sandbox="process", role="tester")
 
 
 @pytest.mark.parametrize("role", ["fixer", "tester"])
@@ -156,7 +156,6 @@ texts = st.lists(st.sampled_from(["a", "b", "  a", "", "x = 1", "    return x"])
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(texts.filter(str.strip), texts, st.booleans(), st.booleans())
 def test_edits_between_two_texts_do_what_they_should_or_there_are_none(
     old: str, new: str, crlf: bool, open_end: bool
@@ -170,7 +169,6 @@ def test_edits_between_two_texts_do_what_they_should_or_there_are_none(
         assert apply_edits(read_edits(write_edits(edits)), {"a.py": old}) == {"a.py": new}
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.one_of(st.none(), texts), texts, st.booleans())
 def test_patches_are_what_git_applies(old: str | None, new: str, open_end: bool) -> None:
     new = new.removesuffix("\n") if open_end else new

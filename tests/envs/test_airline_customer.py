@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
@@ -220,7 +220,6 @@ def test_a_clear_no_is_heard_and_may_be_questioned_once(kind: str) -> None:
         st.one_of(st.text(max_size=80), st.sampled_from([said for _, said in YES + NO + DONE])), max_size=8
     )
 )
-@settings(max_examples=150)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("airline/small/train/5/1")
     user, other = AirlineCustomer(task), AirlineCustomer(task)

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.env import PENALTIES
@@ -177,7 +177,6 @@ def test_a_yes_is_one_in_the_words_of_people(line: str, yes: bool) -> None:
     assert agrees(line) is yes
 
 
-@settings(max_examples=60)
 @given(
     st.sampled_from(list(DESKS.values())),
     st.sampled_from(LEVELS),

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.errors import TaskError
@@ -46,22 +46,14 @@ def test_the_sizes_are_those_that_are_tested(desk: DeskWorld) -> None:
     assert set(desk.sizes) == set(SIZES)
 
 
+@pytest.mark.parametrize("each", [50, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.matrix])])
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("level", LEVELS)
-def test_gold_earns_one_and_silence_nothing(desk: DeskWorld, size: str, level: int) -> None:
-    env, silent = pair(desk, size)
-    for split in ("train", "test"):
-        for n in range(12):
-            check(env, silent, desk.task_id(size, split, level, n))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", SIZES)
-def test_ten_thousand_tasks(desk: DeskWorld, size: str) -> None:
+def test_many_tasks_of_each_level(desk: DeskWorld, size: str, each: int) -> None:
+    """Ten thousand of each size, or some hundred: gold, silence, and no request twice."""
     env, silent = pair(desk, size)
     seen: dict[str, set[Any]] = {"train": set(), "test": set()}
     for level in LEVELS:
-        for n in range(1000 if size == "full" else 500):
+        for n in range(each if size == "full" else each // 2):
             for split in seen:
                 key = desk.content(check(env, silent, desk.task_id(size, split, level, n)))
                 # A tiny desk has few ids by design, so a request comes back with other rows behind it.
@@ -77,7 +69,6 @@ def test_ten_thousand_tasks(desk: DeskWorld, size: str) -> None:
     st.integers(0, 10**6),
     st.integers(0, 10**6),
 )
-@settings(max_examples=100)
 def test_no_request_is_in_both_splits(desk: DeskWorld, size: str, level: int, n: int, m: int) -> None:
     train, test = (
         desk.find_task(desk.task_id(size, split, level, k)) for split, k in (("train", n), ("test", m))

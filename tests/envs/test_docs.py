@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from forge_envs.env import PENALTIES, AgentEnv
-from forge_envs.new_world import command
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "add_a_world.md").read_text()
@@ -79,18 +78,6 @@ def test_the_page_works_word_for_word_with_the_wheel_from_an_empty_folder(tmp_pa
         "python -c 'import forge_envs, forge_train; print(forge_envs.__file__, forge_train.__file__)'"
     )
     assert where.count(str(stranger.parent)) == 2, "it is the wheel that was asked"
-
-
-def test_the_world_that_a_stranger_begins_with_has_all_its_types(tmp_path):
-    command.write("corner_shop", tmp_path)
-    assert (ROOT / "forge_envs" / "py.typed").exists()
-    # From here, so that what mypy has learned of this package by the same rules is not learned again.
-    world = tmp_path / "corner_shop" / "corner_shop"
-    run = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", *map(str, world.glob("*.py"))],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_the_page_tells_every_hook_and_every_reserved_name():

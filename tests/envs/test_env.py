@@ -6,7 +6,7 @@ import re
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs import AgentEnv, MachineError, TaskError, ToolCall, opening
@@ -212,7 +212,6 @@ def test_with_weight_zero_a_turn_is_worth_plain_zero():
     assert str(started().step(call("steal"))[1]) == "0.0"
 
 
-@settings(max_examples=50)
 @given(st.lists(st.sampled_from([SELL, call("sell", item="bread"), call("steal"), "", "<tool_call>"])))
 def test_progress_rewards_telescope(actions):
     env = started("train/apple/3", max_turns=50, turn_weight=1.0)
@@ -278,7 +277,6 @@ def test_a_bug_is_not_dressed_up_as_anything_else():
 # -- what is kept and handed out ---------------------------------------------------------------------
 
 
-@settings(max_examples=50)
 @given(
     st.lists(st.sampled_from([SELL, call("look"), call("steal"), "", "<tool_call>"]), max_size=6),
     st.lists(st.sampled_from([SELL, call("look"), ""]), max_size=4),

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -74,7 +74,6 @@ def written(template, message):
 
 
 @pytest.mark.parametrize("template", FAMILIES)
-@settings(max_examples=40)
 @given(prose=WORDS, calls=CALLS, thought=THOUGHTS)
 @example(
     prose="", calls=[ToolCall("f", {"a": "</tool_call></think>\n```\n", "b": None, "c": "1"})], thought=""

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from forge_envs.grammars import (
@@ -49,7 +49,6 @@ def read(grammar, text):
 
 
 @pytest.mark.parametrize("name", SPEAKING)
-@settings(max_examples=60)
 @given(prose=PROSE, calls=CALLS)
 @example(prose="", calls=[ToolCall("a", {"b": "</tool_call><think>"})])
 @example(
@@ -71,7 +70,6 @@ def test_what_a_grammar_wrote_it_reads_or_it_refuses_to_write(name, prose, calls
     calls=st.lists(st.builds(ToolCall, TEXT, st.dictionaries(TEXT, JSON)), max_size=2),
 )
 @pytest.mark.parametrize("name", GRAMMARS)
-@settings(max_examples=40)
 def test_whatever_is_written_is_read_back(name, prose, calls):
     grammar = grammar_of(name)
     try:

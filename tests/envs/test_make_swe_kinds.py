@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.make_swe.edits import Edit, Source, apply_edits
@@ -150,7 +150,6 @@ LEADS = st.sampled_from(
 ENDS = st.sampled_from(["", "\n\n\nY = f(1,2,  3)   # tail\n", "# no line end", "class K :\n\tz= 1\n"])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(EXAMPLES), min_size=1, max_size=4),
     LEADS,
@@ -178,7 +177,6 @@ def test_all_but_the_function_stays_as_it_was_to_the_byte(chosen, lead, end, new
         assert ast.dump(ast.parse(after)) != ast.dump(ast.parse(data))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(EXAMPLES), min_size=1, max_size=4))
 def test_bugs_are_distinct_and_the_same_each_time(chosen):
     text = "".join(written(example[1]).replace("def f", f"def f{i}") for i, example in enumerate(chosen))

@@ -39,10 +39,9 @@ def answer(code, name="water_meter.py"):
     return f"{name}\n```python\n{code}\n```"
 
 
-@pytest.mark.parametrize(
-    "options", [{"language": "python"}, {"source": "contests", "level": 1, "edit_format": "diff"}]
-)
-def test_it_keeps_the_promises_of_a_world(options):
+def test_contests_written_as_diffs_keep_the_promises_of_a_world():
+    """Exercises written whole keep them in test_testing.py."""
+    options = {"language": "python", "source": "contests", "level": 1, "edit_format": "diff"}
     check_world("Forge/Polyglot-v0", tasks=1, sandbox="process", **options)
 
 

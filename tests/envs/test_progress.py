@@ -43,7 +43,7 @@ def grows(heights: Sequence[float]) -> bool:
     return all(before <= after + 1e-12 for before, after in itertools.pairwise(heights))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(list(DESKS.values())),
     st.sampled_from(["full", "small", "tiny"]),

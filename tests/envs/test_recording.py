@@ -52,7 +52,7 @@ def writers(path: Path, names: str, count: int, mode: str = "own") -> list[subpr
 
 def told(writer: subprocess.Popen[str]) -> Iterator[tuple[str, str]]:
     """The keys that a process was told are written, and whose reply stands."""
-    for line in writer.communicate(timeout=60)[0].splitlines():
+    for line in writer.communicate(timeout=600)[0].splitlines():
         key, who = line.split()
         yield key, who
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.report_faults import FAULTS, gold_draft, measure
@@ -74,7 +74,6 @@ def test_every_planted_fault_is_found_and_no_gold_report_is_taken_for_wrong():
 
 
 @given(st.integers(0, 10**6), st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
 def test_any_fact_in_any_style_stands_on_a_page_that_tells_it_and_on_no_other(number, style):
     world = report_world(WEB)
     fact = world.graph.facts[number % len(world.graph.facts)]
@@ -134,7 +133,6 @@ def test_citations_are_read_wherever_they_stand():
 
 
 @given(st.text(alphabet=st.sampled_from("ab. <>/\n#-!\ue000\ue0011") | st.characters(), max_size=60))
-@settings(max_examples=150, deadline=None)
 def test_no_text_is_too_odd(text):
     for sentence in sentences_of(text + "<citation>id_1</citation>"):
         report_world(WEB).checker.check(sentence, {"id_1": "nowhere"})

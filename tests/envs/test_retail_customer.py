@@ -9,7 +9,7 @@ import pickle
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.messages import ToolCall
@@ -343,7 +343,6 @@ def test_patience_ends() -> None:
         st.one_of(st.text(max_size=80), st.sampled_from([said for _, said in YES + NO + DONE])), max_size=8
     )
 )
-@settings(max_examples=200)
 def test_any_text_is_answered_and_the_state_pickles(texts: list[str]) -> None:
     task = find_task("retail/small/train/5/1")
     user, other = ShopCustomer(task), ShopCustomer(task)

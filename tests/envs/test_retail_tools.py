@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.errors import ToolError
@@ -368,7 +368,6 @@ def _arguments() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
 
 
 @given(st.lists(_arguments(), max_size=12))
-@settings(max_examples=150)
 def test_no_call_crashes_or_touches_the_shared_rows(calls: list[tuple[str, dict[str, Any]]]) -> None:
     base = database("tiny")
     before = copy.deepcopy((base.users.rows, base.orders.rows, base.products.rows))

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.errors import NotGiven
@@ -127,7 +127,6 @@ def test_the_program_builds_an_index_and_tells_what_it_left_out(folder):
 
 
 @given(st.text(st.sampled_from("<>/abpth1 ='\"\n&;![-"), max_size=80))
-@settings(max_examples=150, deadline=None)
 def test_no_html_is_too_odd(text):
     title, told, date = html_page("a", text)
     assert "\n\n\n" not in told and isinstance(title, str) and date == ""
@@ -224,7 +223,6 @@ def test_wikitext_is_told_as_a_reader_would_see_it():
         )
     )
 )
-@settings(max_examples=150, deadline=None)
 def test_no_wikitext_is_too_odd(marks):
     assert isinstance(cleaned("".join(marks)), str)
 

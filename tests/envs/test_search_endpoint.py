@@ -4,7 +4,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.errors import MachineError
@@ -164,7 +164,6 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=300, deadline=None)
 def test_any_answer_is_taken_whole_or_refused(value):
     for read in (lambda text: read_hits(text, limit=2), lambda text: read_page(text, address="a")):
         try:

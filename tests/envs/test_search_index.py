@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.errors import MachineError, NotInstalled, ToolError
@@ -91,7 +91,6 @@ def test_no_text_is_syntax(index, query):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=150, deadline=None)
 def test_any_query_has_an_answer_and_every_hit_has_a_word_of_it(index, query):
     hits = index.search(query, 10)
     assert hits == FullTextIndex(index.path).search(query, 10)
@@ -105,7 +104,6 @@ WORDS = ["alpha", "beta", "port", "azul", "[x](y)", "[a b](c/d)", "1994", "é", 
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=400))
-@settings(max_examples=60, deadline=None)
 def test_a_snippet_is_short_and_shows_a_word_that_is_there(words):
     text = " ".join(words)
     told = snippet(text, ["port", "azul"])
@@ -298,7 +296,6 @@ BLOCKS = st.sampled_from(
 
 
 @given(st.lists(BLOCKS, max_size=12), st.text(max_size=40), st.integers(200, 900), st.integers(0, 4))
-@settings(max_examples=120, deadline=None)
 def test_no_visit_is_longer_than_its_budget(blocks, goal, budget, part):
     page = WebPage("a", "A", "\n\n".join(blocks), "2030-01-01")
     try:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_envs.slips import other_value
@@ -107,7 +107,6 @@ def test_canaries_do_as_told_and_the_rest_as_before(tmp_path: Path, seed: int, g
     assert kinds == {True, False}
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_the_tests_of_a_file_stay_word_for_word(seed: int) -> None:
     made = planted(seed)

@@ -60,8 +60,10 @@ def say(env: SweEnv, action: str) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize("scaffold", ["tools", "mini"])
 def test_keeps_the_contract(scaffold: str) -> None:
+    """Each time, test_testing.py tries `tools` in processes, and tests/docker `mini` in containers."""
     check_world("Forge/SWE-v0", tasks=1, sandbox="process", scaffold=scaffold, max_turns=6)
 
 

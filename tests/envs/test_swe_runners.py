@@ -219,7 +219,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Install:
             subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
             pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-input"]
             try:
-                done = subprocess.run([*pip, *words.split()], capture_output=True, text=True, timeout=120)
+                done = subprocess.run([*pip, *words.split()], capture_output=True, text=True, timeout=900)
             except subprocess.TimeoutExpired:
                 pytest.skip("no index answers in time")
             if done.returncode:

@@ -381,7 +381,6 @@ _JUNK = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
 @given(_JUNK)
 def test_whatever_a_schema_is_it_is_written_out_or_refused_with_a_reason(junk: Any) -> None:
     notes = Catalogue()

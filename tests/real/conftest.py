@@ -8,6 +8,7 @@ pytest's cache from run to run.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,7 +18,9 @@ from typing import Any
 import pytest
 import torch
 
+from forge_train.run import train
 from tests.real.page import code_of
+from tests.real.runs import config
 from tests.vllm.conftest import vllm_python as vllm_python
 
 THREADS = 1
@@ -43,6 +46,21 @@ def smollm2(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
             exec(code_of("python")[0], page)
             page["convert"](gguf, aside)
             aside.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that imitated 32 episodes, so that its actions end; for all workers of a parallel run."""
+    above = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        above = above.parent
+    folder, done = above / "taught", above / "taught.done"
+    with (above / "taught.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
+            done.touch()
     return folder
 
 

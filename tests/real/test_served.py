@@ -36,19 +36,17 @@ ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONUNBUFFERED": "1", "OMP_NUM_
 
 
 @pytest.fixture(scope="module")
-def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Imitated a few episodes, so that its actions end."""
-    folder = tmp_path_factory.mktemp("served") / "taught"
-    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
-    return folder
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs of this module lie."""
+    return tmp_path_factory.mktemp("served")
 
 
 @pytest.fixture(scope="module")
-def server(vllm_python: Path, taught: Path) -> Iterator[tuple[str, list[str]]]:
+def server(vllm_python: Path, taught: Path, room: Path) -> Iterator[tuple[str, list[str]]]:
     """`forge-train serve` of the taught run: its address, and what it printed."""
     command = [sys.executable, "-m", "forge_train.cli", "serve", str(taught), "--port", "0", "--tools"]
     command += ["--python", str(vllm_python), "--dtype", "float32", "--max-context", str(CONTEXT)]
-    command += ["--logs", str(taught.parent / "logs"), "--start-s", "900"]
+    command += ["--logs", str(room / "logs"), "--start-s", "900"]
     command += ["--", "--enforce-eager", "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
     process = subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **ENVIRONMENT}, stdout=subprocess.PIPE, text=True
@@ -64,10 +62,12 @@ def server(vllm_python: Path, taught: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("how", [LORA, ["optim.lr=1e-5"]], ids=["lora by adapter", "all weights by folder"])
-def test_two_steps_on_servers(how: list[str], server: tuple[str, list[str]], taught: Path) -> None:
+def test_two_steps_on_servers(
+    how: list[str], server: tuple[str, list[str]], taught: Path, room: Path
+) -> None:
     """Adapters first: they belong to the weights that the server was started with."""
     url, _ = server
-    folder = taught.parent / how[-1].replace("=", "-")
+    folder = room / how[-1].replace("=", "-")
     vllm = ["rollout.engine=vllm", f'vllm.urls=["{url}"]', "vllm.dtype=float32", "vllm.attempt_s=300"]
     train(config(newest(taught), folder, "run.steps=2", *vllm, "vllm.deadline_s=600", *how))
     for line in steps(folder):
@@ -104,11 +104,11 @@ def test_a_served_desk_shows_its_tools(server: tuple[str, list[str]], taught: Pa
 
 
 @pytest.fixture(scope="module")
-def strangers(vllm_python: Path, server: tuple[str, list[str]], taught: Path) -> Iterator[tuple[str, Path]]:
+def strangers(vllm_python: Path, server: tuple[str, list[str]], room: Path) -> Iterator[tuple[str, Path]]:
     """vLLM as anybody starts it, from a trained checkpoint whose head is tied; and that checkpoint."""
-    folder = newest(taught.parent / "optim.lr-1e-5")
+    folder = newest(room / "optim.lr-1e-5")
     house = ServerProcesses(
-        folder, name="trained", python=vllm_python, logs=taught.parent / "strangers", max_context=CONTEXT,
+        folder, name="trained", python=vllm_python, logs=room / "strangers", max_context=CONTEXT,
         dtype="float32", flags=["--enforce-eager"], env=ENVIRONMENT, start_s=900.0,
     )  # fmt: skip
     with asyncio.Runner() as runner:
@@ -117,6 +117,7 @@ def strangers(vllm_python: Path, server: tuple[str, list[str]], taught: Path) ->
         runner.run(house.stop())
 
 
+@pytest.mark.matrix
 def test_transformers_and_vllm_give_the_trained_folder_the_same_logprobs(strangers: tuple[str, Path]) -> None:
     url, folder = strangers
     model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
@@ -131,9 +132,10 @@ def test_transformers_and_vllm_give_the_trained_folder_the_same_logprobs(strange
     assert told["logprobs"]["token_logprobs"] == pytest.approx(ours, abs=2e-3)
 
 
-def test_a_tied_head_that_would_stay_stale_is_refused(strangers: tuple[str, Path], taught: Path) -> None:
+@pytest.mark.matrix
+def test_a_tied_head_that_would_stay_stale_is_refused(strangers: tuple[str, Path], tmp_path: Path) -> None:
     """vLLM 0.32 on a CPU packs a tied head once: after a load it would sample from the old one."""
     url, folder = strangers
     vllm = ["rollout.engine=vllm", f'vllm.urls=["{url}"]', "vllm.dtype=float32"]
     with pytest.raises(ValueError, match=rf"{re.escape(url)} .*tied.*forge-train serve"):
-        train(config(folder, taught.parent / "refused", "run.steps=1", *vllm))
+        train(config(folder, tmp_path / "refused", "run.steps=1", *vllm))

@@ -30,17 +30,9 @@ LORA = ["run.steps=2", "optim.lr=1e-3", "model.lora_rank=4", "model.lora_alpha=8
 
 
 @pytest.fixture(scope="module")
-def taught(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that imitated 32 episodes."""
-    folder = tmp_path_factory.mktemp("real") / "taught"
-    train(config(smollm2, folder, "run.steps=0", "sft.episodes=32", "run.checkpoint_every=0"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(taught: Path) -> Path:
+def whole(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two GRPO steps with all weights."""
-    folder = taught.parent / "whole"
+    folder = tmp_path_factory.mktemp("real") / "whole"
     train(config(newest(taught), folder, *FULL))
     return folder
 
@@ -82,8 +74,12 @@ def test_two_steps_with_all_weights(whole: Path, taught: Path) -> None:
     assert [p.parent.name for p in whole.rglob(MOMENTS)] == [newest(whole).name], "of the newest alone"
 
 
-def test_killed_and_started_again_it_comes_to_the_same_weights(whole: Path, taught: Path) -> None:
-    folder = taught.parent / "killed"
+@pytest.mark.matrix
+def test_killed_and_started_again_it_comes_to_the_same_weights(
+    whole: Path, taught: Path, tmp_path: Path
+) -> None:
+    """Each time, tests/train does it with a small model."""
+    folder = tmp_path / "killed"
     settings = overrides(newest(taught), folder, *FULL)
     command = [sys.executable, "-m", "forge_train.cli", "train", str(GRPO), *settings]
     child = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -115,9 +111,9 @@ def test_the_trained_folder_is_a_model_for_anybody(whole: Path) -> None:
     assert written.removesuffix("<|im_end|>").strip().isdigit()
 
 
-def test_two_steps_with_lora_merged_and_apart(taught: Path) -> None:
+def test_two_steps_with_lora_merged_and_apart(taught: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="adapters need peft: pip install 'forge-envs[lora]'")
-    folder, base = taught.parent / "lora", newest(taught)
+    folder, base = tmp_path / "lora", newest(taught)
     train(config(base, folder, *LORA))
     for line in steps(folder):
         assert line["optimizer_steps"] == 1 and line["grad_norm"] > 0

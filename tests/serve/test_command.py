@@ -68,7 +68,7 @@ def test_at_a_signal_running_steps_end_and_the_process_too() -> None:
         def ask(path: str, body: Any) -> Any:
             headers = {"Content-Type": "application/json"}
             request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return json.loads(answer.read())
 
         session = ask("/sessions", {"world": SLOW})["session"]
@@ -79,9 +79,9 @@ def test_at_a_signal_running_steps_end_and_the_process_too() -> None:
         step.start()
         until(lambda: ask("/sessions", {"world": SLOW}) and step.is_alive())
         process.send_signal(signal.SIGTERM)
-        step.join(30)
+        step.join(300)
         assert heard[0]["messages"][0]["content"] == "heard sleep 1"
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=300)
         assert process.returncode == 0 and "Traceback" not in err, err
     finally:
         process.kill()
@@ -98,6 +98,6 @@ def test_sessions_are_closed_at_shutdown() -> None:
         assert door("here shutdown").wait(20)
         server.stop()
         threading.Timer(0.3, door("shutdown").set).start()
-        step.join(30)
+        step.join(300)
         assert answers[0][0] == 200
     assert {"open at the end", "at work at the end"} <= set(closed)

@@ -1,6 +1,6 @@
 """What the processes of test_distributed.py run, and what one process does instead.
 
-`python ranks.py JOB FOLDER` with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, as torchrun sets them.
+`main(JOB, FOLDER)` in each, with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, as torchrun sets them.
 torchrun itself would end the others when one process dies, before they can tell.
 """
 
@@ -320,7 +320,3 @@ def main(job: str, folder: Path) -> None:
     except RankFailed as error:
         print(f"RankFailed: {error}", flush=True)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

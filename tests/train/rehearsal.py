@@ -1,9 +1,8 @@
-"""A run in which everything goes wrong now and then: python -m tests.train.rehearsal CONFIG"""
+"""A run in which everything goes wrong now and then."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 from forge_train.config import Config, load
@@ -23,5 +22,6 @@ def rehearse(config: Config, *, fails: float = 0.0, hangs: float = 0.0, late: fl
     return run
 
 
-if __name__ == "__main__":
-    rehearse(load(Path(sys.argv[1])), fails=0.05)
+def main(file: Path, fails: float) -> None:
+    """What a process of its own does with a config."""
+    rehearse(load(file), fails=fails)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from forge_train.config import TinyConfig
 from forge_train.record import checkpoint
 from forge_train.record.checkpoint import Checkpoint, CheckpointError, latest, load_model, save
 from forge_train.tiny import tiny_model, train_tokenizer
+from tests.train.children import Child
 
 torch.set_num_threads(1)
 
@@ -263,37 +263,27 @@ def test_a_kill_at_any_touch_of_a_file_leaves_old_or_new(tmp_path: Path, same_st
     assert kill_at_every_touch(tmp_path, same_step) > 20
 
 
-LOOP = """
-import sys
-from pathlib import Path
-import torch
-sys.path.insert(0, sys.argv[2])
-from test_checkpoint import put
-for i in range(1, 10**6):
-    put(Path(sys.argv[1]), i, round=i, bulk=torch.full((1000,), i))
-    print(i, flush=True)
-"""
+def put_for_ever(folder: Path) -> None:
+    for i in range(1, 10**6):
+        put(folder, i, round=i, bulk=torch.full((1000,), i))
+        print(i, flush=True)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_a_kill_at_any_moment_leaves_old_or_new(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    env = {**os.environ, "PYTHONPATH": str(here.parents[1]), "OMP_NUM_THREADS": "1"}
-    delays = random.Random(0)
-    for _ in range(2):
-        command = [sys.executable, "-c", LOOP, str(tmp_path), str(here)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as child:
-            assert child.stdout is not None
-            told = int(child.stdout.readline())
-            time.sleep(delays.uniform(0.05, 0.4))
-            child.kill()
-            rest = child.stdout.read().split()
-            told = max([told, *map(int, rest)])
+    place, delays = tmp_path / "saved", random.Random(0)
+    place.mkdir()
+    for turn in range(2):
+        child = Child(put_for_ever, place, out=tmp_path / f"said in {turn}")
+        child.until(child.said)
+        time.sleep(delays.uniform(0.05, 0.4))
+        child.kill()
+        told = max(map(int, child.said().split()))
         # Everything told of is there; the one being written may be.
-        whole(tmp_path, {(told, told), (told + 1, told + 1)})
-        for leftover in tmp_path.glob("step-*"):
+        whole(place, {(told, told), (told + 1, told + 1)})
+        for leftover in place.glob("step-*"):
             assert Checkpoint(leftover, 0).problem() is None
-        for path in list(tmp_path.glob("step-*")):
+        for path in list(place.glob("step-*")):
             for file in path.iterdir():
                 file.unlink()
             path.rmdir()

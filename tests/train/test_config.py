@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -294,7 +294,6 @@ def configs(draw: st.DrawFn) -> Config:
     return Config.model_validate(tree)
 
 
-@settings(max_examples=100)
 @given(configs())
 def test_what_is_dumped_loads_back_equal(tmp_path_factory: pytest.TempPathFactory, config: Config) -> None:
     path = tmp_path_factory.mktemp("c") / "config.toml"

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.config import AlgorithmConfig, ConfigError, ContextConfig, load
@@ -207,7 +207,6 @@ def test_room_beside_an_opening_is_told_before_anything_is_played():
 # --- with one segment, and over several ---------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     pages=st.integers(1, 8),

@@ -49,7 +49,6 @@ def test_worlds_take_whole_updates_in_turn() -> None:
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(1, 4), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
 def test_a_group_is_meant_for_the_update_that_takes_it(lag: int, spare: int, groups: int, rng: Any) -> None:
     """Whatever finishes first: exactly so without spare groups; with them it is never taken before."""
     books = Admission(groups, lag, spare=spare, updates=12)
@@ -214,7 +213,6 @@ WAYS: list[dict[str, Any]] = [
 
 
 @given(st.sampled_from(WAYS), st.integers(0, 2), st.integers(0, 9), st.integers(1, 7), st.randoms())
-@settings(max_examples=40, deadline=None)
 def test_a_run_that_goes_on_draws_what_it_would_have(
     way: dict[str, Any], latest: int, seed: int, cut: int, rng: random.Random
 ) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from forge_train.learn.kernels import blocks
 from forge_train.learn.learner import Learner
 from forge_train.record.checkpoint import CheckpointError
 from tests.train import ranks
+from tests.train.children import Child, places
 from tests.train.ranks import (
     CASES,
     CRITICS,
@@ -34,32 +31,14 @@ from tests.train.ranks import (
     valued,
 )
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 280
+LIMIT = 900
 """Seconds that processes get before they are killed: more than any of their deadlines."""
 
 
-def start(job: str, folder: Path, size: int = 2) -> list[subprocess.Popen[str]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def start(job: str, folder: Path, size: int = 2) -> list[Child]:
     return [
-        subprocess.Popen(
-            [sys.executable, ranks.__file__, job, str(folder)],
-            env={
-                **os.environ,
-                **place,
-                "PYTHONPATH": str(ROOT),
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
+        Child(ranks.main, job, folder, out=folder / f"said by {rank}", env=place)
+        for rank, place in enumerate(places(size))
     ]
 
 
@@ -87,8 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     processes = start("learns", place)
     try:
         for process in processes:
-            output, _ = process.communicate(timeout=LIMIT)
-            assert process.returncode == 0, output
+            assert process.wait(LIMIT) == 0, process.said()
         yield place
     finally:
         for process in processes:
@@ -190,21 +168,21 @@ class TestReference:
                 assert row == pytest.approx(other, abs=1e-5)
 
 
-class TestCopies:
-    @pytest.fixture(scope="class")
-    def left(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """What four processes left behind: two copies of the model, each split over two of them."""
-        place = tmp_path_factory.mktemp("copies")
-        processes = start("copies", place, size=4)
-        try:
-            for process in processes:
-                output, _ = process.communicate(timeout=LIMIT)
-                assert process.returncode == 0, output
-        finally:
-            for process in processes:
-                process.kill()
-        return place
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What four processes left behind: two copies of the model, each split over two of them."""
+    place = tmp_path_factory.mktemp("copies")
+    processes = start("copies", place, size=4)
+    try:
+        for process in processes:
+            assert process.wait(LIMIT) == 0, process.said()
+    finally:
+        for process in processes:
+            process.kill()
+    return place
 
+
+class TestCopies:
     def test_four_processes_do_what_one_does(self, left, alone):
         close(torch.load(left / "two copies.pt"), alone["sharded"])
 
@@ -326,12 +304,11 @@ class TestFailure:
     def test_nobody_waits_for_the_dead(self, tmp_path, job, survivor, said):
         processes = start(job, tmp_path)
         try:
-            output, _ = processes[survivor].communicate(timeout=LIMIT)
+            assert processes[survivor].wait(LIMIT) == 1
         finally:
             for process in processes:
                 process.kill()
-                process.wait()
-        assert processes[survivor].returncode == 1
+        output = processes[survivor].said()
         told = [line for line in output.splitlines() if line.startswith("RankFailed: ")]
         assert len(told) == 1 and said in told[0], output
 

@@ -3,7 +3,7 @@ import json
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.engine import Sampling
@@ -199,7 +199,6 @@ def test_quick_worlds_let_each_other_play_even_when_no_player_ever_waits():
     assert len(world._free) == 2  # one after the other would have shared one environment
 
 
-@settings(max_examples=60)
 @given(
     fault=st.sampled_from(["", "machine", "reset", "bug", "shape"]),
     at=st.integers(1, 4),

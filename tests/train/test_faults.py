@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -23,7 +19,8 @@ from forge_train.engines.vllm import VLLMEngine
 from forge_train.record.run_folder import RunFolder, read_lines
 from forge_train.run import Run
 from forge_train.trajectory import Ending
-from tests.train import faulty
+from tests.train import faulty, rehearsal
+from tests.train.children import Child
 from tests.train.rehearsal import rehearse
 from tests.train.served import Loaded
 
@@ -68,7 +65,7 @@ def stored(folder: Path) -> list[list[dict[str, Any]]]:
     return list(groups.values())
 
 
-@pytest.mark.parametrize("max_lag", [0, 1])
+@pytest.mark.parametrize("max_lag", [pytest.param(0, marks=pytest.mark.matrix), 1])
 def test_a_run_survives_five_percent_of_every_fault(max_lag: int, tmp_path: Path) -> None:
     chances = dict.fromkeys(("raises", "machine", "hangs", "leaks"), RARE)
     limits = [f"rollout.max_lag={max_lag}", "rollout.deadline_s=6.0"]
@@ -179,15 +176,9 @@ def test_killed_in_the_middle_of_its_writes_it_resumes_to_the_same_numbers(tmp_p
     rehearse(config(whole, "FaultyQuick", saving, **chances), fails=RARE)
     file = tmp_path / "killed.toml"
     file.write_text(dump(config(killed, "FaultyQuick", saving, **chances)))
-    command = [sys.executable, "-m", "tests.train.rehearsal", str(file)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while len(_lines(killed / "metrics.jsonl")) < STEPS - 1 and time.monotonic() < deadline:
-        assert child.poll() is None, "it ended before it could be killed"
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child = Child(rehearsal.main, file, RARE, out=tmp_path / "said at first")
+    child.until(lambda: len(_lines(killed / "metrics.jsonl")) >= STEPS - 1)
+    child.kill()
 
     assert len(_lines(killed / "metrics.jsonl")) < STEPS, "it ended before it could be killed"
     newest = max((killed / "checkpoints").glob("step-*"))
@@ -199,8 +190,8 @@ def test_killed_in_the_middle_of_its_writes_it_resumes_to_the_same_numbers(tmp_p
     for name in ("metrics", "events"):
         with (killed / f"{name}.jsonl").open("a") as lines:
             lines.write('{"event": "fini')
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    again = Child(rehearsal.main, file, RARE, out=tmp_path / "said again")
+    assert again.wait(900) == 0, again.said()
     assert numbers(killed) == numbers(whole)
     endings = sum((Counter(line["endings"]) for line in numbers(killed)), Counter[str]())
     assert endings.total() == STEPS * GROUPS * SIZE and endings["failed"] > 0

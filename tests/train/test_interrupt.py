@@ -17,6 +17,7 @@ from forge_train import cli, interrupt
 from forge_train.config import load
 from forge_train.record.run_folder import read_lines
 from forge_train.run import train
+from tests.train.children import Child
 
 pytestmark = pytest.mark.usefixtures("interruptible")
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,33 +44,20 @@ def losses(folder: Path) -> dict[int, float]:
     return {e["batch"]: e["loss"] for e in read_lines(folder / "events.jsonl") if e["event"] == "sft"}
 
 
-def interrupted(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """A demo that gets Ctrl-C once supervised training has begun."""
-    command = [
-        sys.executable,
-        "-m",
-        "forge_train.cli",
-        "train",
-        str(cli.GRPO),
-        *LONG,
-        f"run.out={folder}",
-        *more,
-    ]
-    child = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
-    while not (folder / "events.jsonl").exists() or len(losses(folder)) < 3:
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=240)
-    return subprocess.CompletedProcess(command, child.returncode, "", told)
+def interrupted(folder: Path, *more: str) -> tuple[int, str]:
+    """A demo that gets Ctrl-C once supervised training has begun: its exit status, and what it said."""
+    arguments = ["train", str(cli.GRPO), *LONG, f"run.out={folder}", *more]
+    child = Child(cli.main, arguments, out=folder.parent / "said")
+    child.until(lambda: (folder / "events.jsonl").exists() and len(losses(folder)) >= 3)
+    child.interrupt()
+    return child.wait(900), child.said()
 
 
 def test_supervised_training_stops_within_a_batch_and_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     epochs = "sft.epochs=40"  # so many that it cannot end before it hears
-    done = interrupted(tmp_path / "run", epochs)
-    assert done.returncode == 130, done.stderr
-    assert interrupt.HEARD in done.stderr and cli.GOES_ON in done.stderr and "Traceback" not in done.stderr
+    code, said = interrupted(tmp_path / "run", epochs)
+    assert code == 130, said
+    assert interrupt.HEARD in said and cli.GOES_ON in said and "Traceback" not in said
     batches = len(losses(tmp_path / "run"))
     assert batches < 60 * 40
     assert [path.name for path in (tmp_path / "run" / "sft").iterdir()] == [f"step-{batches:06d}"]
@@ -149,4 +137,4 @@ def test_the_second_ctrl_c_ends_what_hangs() -> None:
     for line in ("ready", "tidying"):
         assert child.stdout.readline().strip() == line
         child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=30) == 130
+    assert child.wait(timeout=300) == 130

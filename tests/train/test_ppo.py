@@ -69,7 +69,10 @@ def test_ppo_differs_from_the_demo_in_what_makes_it_ppo() -> None:
     assert episodes[0] == episodes[1], "as many episodes a step"
 
 
-@pytest.mark.parametrize("advantage", ["gae", "turn_gae", "bilevel_gae"])
+@pytest.mark.parametrize(
+    "advantage",
+    ["turn_gae", *(pytest.param(name, marks=pytest.mark.matrix) for name in ("gae", "bilevel_gae"))],
+)
 def test_a_run_with_a_critic_waits_then_learns(tmp_path: Path, advantage: str) -> None:
     train(small(tmp_path / "run", f"algorithm.advantage={advantage}", "run.steps=2"))
     waits, learns = steps(tmp_path / "run")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.train.worlds  # noqa: F401  (registers worlds)
@@ -132,7 +132,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "r", chain(done))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 7)), min_size=1, max_size=8), st.integers(0, 7))
 def test_a_change_reaches_exactly_what_reads_it(graph: list[set[int]], changed: int) -> None:
     def stages(value: int) -> list[Stage]:
@@ -334,7 +333,7 @@ def test_a_teacher_who_shows_nothing_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["agentforge", "iterate"])
+@pytest.mark.parametrize("name", ["agentforge", pytest.param("iterate", marks=pytest.mark.matrix)])
 def test_a_recipe_in_small_goes_from_demonstrations_to_a_report(name: str, tmp_path: Path) -> None:
     if name == "agentforge":
         pytest.importorskip("forge_train.selection", reason="its merge and selection are not there yet")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train.play.renderer import ChatML, Template, renderer_for
@@ -214,7 +214,6 @@ tool_then_user = st.lists(st.fixed_dictionaries({"role": st.just("tool"), "conte
 
 
 @pytest.mark.parametrize("name", RENDERERS)
-@settings(max_examples=40)
 @given(user=ends, turns=st.lists(st.tuples(texts, tool_then_user, ends), max_size=3))
 def test_a_template_grown_turn_by_turn_reads_as_the_template_reads_it_whole(name, user, turns):
     renderer = RENDERERS[name]
@@ -228,7 +227,6 @@ def test_a_template_grown_turn_by_turn_reads_as_the_template_reads_it_whole(name
     assert frame == [t for t in renderer.open(whole) if t < len(CHATML)]
 
 
-@settings(max_examples=40)
 @given(content=clean)
 def test_content_is_data_for_a_template_too(content):
     renderer = RENDERERS["qwen2_5_training"]
@@ -238,7 +236,6 @@ def test_content_is_data_for_a_template_too(content):
     assert f"<|im_start|>user\n{content}<|im_end|>" in decode_with(renderer, said)
 
 
-@settings(max_examples=40)
 @given(user=ends, results=tool_then_user, call=calls)
 def test_chatml_is_the_template_of_qwen_where_there_are_no_tool_schemas(user, results, call):
     conversation = [{"role": "system", "content": "Rules."}, user, call, *results, user]

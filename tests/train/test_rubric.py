@@ -91,7 +91,6 @@ def test_marks_weigh_what_is_met_and_take_no_numbers_for_truth() -> None:
         read_marks('{"reason": "r", "met": [1, 0]}', [3.0, 1.0])
 
 
-@settings(max_examples=50)
 @given(st.text(max_size=200), st.sampled_from(["A", "B", "tie"]))
 def test_nothing_before_a_verdict_changes_it(before: str, better: str) -> None:
     assert (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from forge_train.config import Config, load
 from forge_train.record.journal import Journal
 from forge_train.record.run_folder import RunFolder, read_lines, standing
 from forge_train.run import Run, train
+from tests.train.children import Child, places
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,9 +81,10 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: 
 def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -> None:
     train(small(tmp_path / "whole", "run.steps=5", "run.checkpoint_every=2"))
     overrides = [*SMALL, "run.steps=5", "run.checkpoint_every=2", f"run.out={tmp_path / 'killed'}"]
-    command = [sys.executable, "-m", "forge_train.cli", "train", str(cli.GRPO), *overrides]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     metrics, events = (tmp_path / "killed" / name for name in ("metrics.jsonl", "events.jsonl"))
+
+    def start(name: str) -> Child:
+        return Child(cli.main, ["train", str(cli.GRPO), *overrides], out=tmp_path / name)
 
     def reached(stage: int) -> bool:
         """0: in supervised training; 1, 2: after so many steps beyond a checkpoint."""
@@ -92,14 +93,11 @@ def test_killed_at_any_moment_it_continues_to_the_same_numbers(tmp_path: Path) -
         return metrics.exists() and len(metrics.read_text().splitlines()) >= 2 * stage - 1
 
     for stage in range(3):
-        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not reached(stage) and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert child.poll() is None, "it ended before it could be killed"
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+        child = start(f"said in {stage}")
+        child.until(partial(reached, stage))
+        child.kill()
+    last = start("said at last")
+    assert last.wait(900) == 0, last.said()
     assert steps(tmp_path / "killed") == steps(tmp_path / "whole")
     assert verdicts(tmp_path / "killed")[-2:] == verdicts(tmp_path / "whole")[-2:]
 
@@ -128,15 +126,21 @@ ODD = [
 def test_two_processes_train_and_resume_and_one_takes_over(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = ["train", str(cli.GRPO), *ODD, f"run.out={folder}"]
     for count in (1, 2):
-        done = subprocess.run(
-            [
-                *torchrun, "-m", "forge_train.cli", "train", str(cli.GRPO), *ODD, f"run.out={folder}",
-                f"run.steps={count}",
-            ],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        if count == 1:
+            done = subprocess.run(
+                [*torchrun, "-m", "forge_train.cli", *arguments, "run.steps=1"],
+                cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        else:  # what torchrun does, without importing torch three times more
+            ranks = [
+                Child(cli.main, [*arguments, "run.steps=2"], out=tmp_path / f"said by {rank}", env=place)
+                for rank, place in enumerate(places(2))
+            ]
+            assert [rank.wait(900) for rank in ranks] == [0, 0], ranks[0].said()
         assert len(list(folder.glob(f"checkpoints/step-{count:06d}/moments/*.safetensors"))) == 2
     train(load(cli.GRPO, [*ODD, f'run.out="{folder}"', "run.steps=3"]))
     assert [line["step"] for line in steps(folder)] == [0, 1, 2]
@@ -148,18 +152,14 @@ def test_two_processes_train_and_resume_and_one_takes_over(tmp_path: Path) -> No
 def test_killed_while_late_it_trains_every_group_once_and_plays_none_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     late = ["rollout.max_lag=1", "run.steps=24", "run.checkpoint_every=2", f"run.out={folder}"]
-    command = [sys.executable, "-m", "forge_train.cli", "train", str(cli.GRPO), *ODD, *late]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (folder / "metrics.jsonl").exists() or len(steps(folder)) < 3:
-        assert child.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    command = ["train", str(cli.GRPO), *ODD, *late]
+    child = Child(cli.main, command, out=tmp_path / "said at first")
+    child.until(lambda: (folder / "metrics.jsonl").exists() and len(steps(folder)) >= 3)
+    child.kill()
     before = steps(folder)
     assert len(before) < 24, "it ended before it could be killed"
-    subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
+    again = Child(cli.main, command, out=tmp_path / "said again")
+    assert again.wait(900) == 0, again.said()
 
     assert [line["step"] for line in steps(folder)] == list(range(24))
     assert steps(folder)[: len(before)] == before, "an update is repeated with what it took"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -182,7 +182,6 @@ records = st.lists(
 )
 
 
-@settings(max_examples=60)
 @given(records, st.data())
 def test_a_file_cut_anywhere_loses_at_most_its_torn_line(
     tmp_path_factory: pytest.TempPathFactory, items: list[dict[str, Any]], data: st.DataObject
@@ -262,7 +261,6 @@ def test_a_killed_writer_leaves_a_folder_that_opens(tmp_path: Path) -> None:
 # --- token texts -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=100)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\ufffd"), max_size=20), st.data())
 def test_pieces_join_to_the_text_whatever_the_tokens(text: str, data: st.DataObject) -> None:
     raw = text.encode()

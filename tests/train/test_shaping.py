@@ -97,7 +97,6 @@ EPISODES = st.lists(
 
 
 @given(EPISODES)
-@settings(max_examples=60, deadline=None)
 def test_outcomes_and_turn_rewards_stay_and_the_sum_of_parts_is_what_was_added(
     group: list[Trajectory],
 ) -> None:

@@ -97,7 +97,6 @@ speeds = st.builds(
 places = st.sampled_from([Placement(1, 1), Placement(4, 2), Placement(3, 3, shared=True)])
 
 
-@settings(max_examples=60)
 @given(works, speeds, places, st.integers(0, 5), st.integers(0, 9))
 def test_nothing_is_lost_and_nothing_is_later_than_max_lag(
     work: Workload, speed: Speeds, place: Placement, max_lag: int, seed: int

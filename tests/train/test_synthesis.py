@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_train import sft, tiny
@@ -429,7 +429,6 @@ def sized(path: Path, sizes: Sequence[int]) -> str:
     return str(path)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.integers(5, 60), min_size=1, max_size=30),
     st.lists(st.integers(5, 60), min_size=1, max_size=30),

@@ -14,10 +14,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import gymnasium as gym
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import forge_envs  # noqa: F401  registers the worlds
+from forge_envs.errors import MachineError
+from forge_envs.people.chat import chat
 from forge_train.config import OptimConfig, TinyConfig, VLLMConfig, load
 from forge_train.engine import Completion, Sampling
 from forge_train.engines.identity import IdentityError, probe
@@ -297,6 +301,19 @@ def test_an_adapter_is_the_model_with_its_update_merged(house: House) -> None:
         assert gap(await house.ask()) < 1e-4, "the model itself is as it was"
 
     house.run(play)
+
+
+def test_without_a_chat_template_they_are_failed_machines_for_customers_that_say_so(house: House) -> None:
+    spec = f"openai:{house.tmp / 'policy'}@{house.servers.urls[0]}/v1#deadline=900&attempt=300&attempts=20"
+    env = gym.make("Forge/Retail-v0", size="small", user=spec)
+    env.reset(seed=0)
+    messages, reward, terminated, truncated, info = env.step("Hello?")
+    assert (messages, reward, terminated, truncated) == ((), 0.0, False, True) and "outcome" not in info
+    error = info["error"]
+    assert (error["kind"], error["stage"], error["retryable"]) == ("refused", "user", False)
+    assert "chat template" in error["message"]
+    with pytest.raises(MachineError, match="chat template"):
+        chat(spec).say([{"role": "user", "content": "?"}], seed=0)
 
 
 def test_a_run_trains_on_them_and_its_journal_has_every_rollout_once(house: House, tmp_path: Path) -> None:

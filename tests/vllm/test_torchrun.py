@@ -98,7 +98,7 @@ def steps(folder: Path) -> int:
     return len(read_lines(path)) if path.is_file() else 0
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["all weights", pytest.param("adapters", marks=pytest.mark.matrix)])
 def test_a_killed_rank_and_a_killed_server_cost_time_alone(
     case: str, tmp_path: Path, vllm_python: Path
 ) -> None:

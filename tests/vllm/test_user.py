@@ -138,18 +138,3 @@ def test_the_seed_decides_what_a_served_user_says(url: str) -> None:
 
     said = [talk(seed) for seed in range(6)]
     assert said == [talk(seed) for seed in range(6)] and len({str(lines) for lines in said}) > 1
-
-
-def test_a_server_without_a_chat_template_is_a_failed_machine_that_says_so(
-    folder: Path, vllm_python: Path
-) -> None:
-    with served(folder, vllm_python) as address:
-        env = gym.make("Forge/Retail-v0", size="small", user=spec(address))
-        env.reset(seed=0)
-        messages, reward, terminated, truncated, info = env.step("Hello?")
-        assert (messages, reward, terminated, truncated) == ((), 0.0, False, True) and "outcome" not in info
-        error = info["error"]
-        assert (error["kind"], error["stage"], error["retryable"]) == ("refused", "user", False)
-        assert "chat template" in error["message"]
-        with pytest.raises(MachineError, match="chat template"):
-            chat(spec(address)).say([{"role": "user", "content": "?"}], seed=0)
