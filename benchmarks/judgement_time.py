@@ -3,7 +3,7 @@
 Judged are gold without the guard (in Polyglot: the exercise's own command in a fresh box, which is all that
 Aider's harness asks), gold with it, and what solves nothing with it, one right after the other, in changing
 order. Wall seconds are what an episode waits. Processor seconds are those of this process, of the containers
-and of Docker's two daemons, which are asked half a second later, since boxes are removed by somebody else;
+and of Docker's two daemons, which are asked two seconds later, since boxes are removed by somebody else;
 whatever else uses containers at that time is counted too, so nothing should.
 Run: python benchmarks/judgement_time.py [--rounds 3] [--tasks 4] [--languages python go] [--sandbox docker]
 """

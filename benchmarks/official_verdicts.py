@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--sandbox", default="process")
     parser.add_argument("--kinds", choices=("tame", "attacks"), default="tame")
     parser.add_argument("--tasks", type=int, default=16)
+    parser.add_argument("--skip", type=int, default=0, help="how many tasks to leave out before these")
     args = parser.parse_args()
     if args.kinds == "attacks" and args.sandbox != "docker":
         parser.error("attacks run in containers: --sandbox docker")
@@ -217,7 +218,7 @@ def main() -> None:
     counts: Counter[str] = Counter()
     differ = []
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(args.kinds, list(builtin_tasks())[: args.tasks], env):
+        for case in cases(args.kinds, list(builtin_tasks())[args.skip :][: args.tasks], env):
             theirs = official(case, ground, Path(folder))
             try:
                 ours = judge(case.task, case.patch, ground, guard=False, timeout=float(TIMEOUT)).resolved
@@ -230,7 +231,11 @@ def main() -> None:
                 print(differ[-1], flush=True)
     print(sum(counts.values()), dict(counts), f"{len(differ)} differ")
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    kept[f"{args.kinds} {args.sandbox}"] = {"patches": sum(counts.values()), **counts, "differ": differ}
+    kept[f"{args.kinds} {args.sandbox}" + (f" from task {args.skip + 1}" if args.skip else "")] = {
+        "patches": sum(counts.values()),
+        **counts,
+        "differ": differ,
+    }
     RESULTS.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -19,10 +19,10 @@ from forge_envs.worlds.swe.site import open_site
 TASK = "forge__ledger-2"
 FOOLED = (
     *("name_with_a_tab", "modify_items", "reports_lie", "xfail_called"),
-    *("forged_stream", "rewrite_and_run_again", "reads_the_caller", "votes_of_copies"),
+    *("forged_stream", "rewrite_and_run_again", "reads_the_caller", "votes_of_copies", "reads_the_shell"),
 )
 """Attacks that earn 1 from the official harness; all of them are tried by `forge-envs red-team`."""
-ELSEWHERE = {"votes_of_copies": "forge__cronline-1"}
+ELSEWHERE = {"votes_of_copies": "forge__cronline-1", "reads_the_shell": "forge__ledger-3"}
 """Those to which this task does not fall, and one that does."""
 
 

@@ -256,7 +256,7 @@ def test_expected_failures_are_none() -> None:
     assert not judge(TASK, patch, Ground("process"), timeout=120.0).resolved
 
 
-def test_after_a_change_the_first_form_of_a_test_is_nowhere_and_canaries_stand_beside_it():
+def test_after_a_change_the_first_form_of_a_test_is_nowhere_and_canaries_stand_beside_it() -> None:
     source = b"def test_a():\n    assert f(1) == 2\n\n\ndef test_b():\n    assert f(2) == 3\n"
     seen = set()
     for seed in range(40):
@@ -273,13 +273,13 @@ def test_after_a_change_the_first_form_of_a_test_is_nowhere_and_canaries_stand_b
     assert len(seen) > 10
 
 
-def test_where_none_that_a_patch_must_mend_can_be_changed_another_is():
+def test_where_none_that_a_patch_must_mend_can_be_changed_another_is() -> None:
     source = b"def test_a():\n    f()\n\n\ndef test_b():\n    assert f(2) == 3\n"
     made = change({"t.py": source}, [], ["t.py::test_b"], random.Random(0))
     assert "test_b" in {canary.name for canary in made.canaries}
 
 
-def test_of_tests_that_a_patch_must_mend_some_are_changed_and_not_always_the_same():
+def test_of_tests_that_a_patch_must_mend_some_are_changed_and_not_always_the_same() -> None:
     source = b"".join(b"def test_%d():\n    assert f(%d) == 2\n\n\n" % (i, i) for i in range(4))
     names = [f"test_{i}" for i in range(4)]
     drawn = {
