@@ -83,7 +83,7 @@ def test_gold_visits_what_its_search_listed():
                 visits += 1
                 listed += f"| {call.arguments['page']} |" in known
             known += env.step(action)[0][0]["content"]
-    assert visits > 50 and listed > 0.9 * visits  # searching for a title alone: 0.84
+    assert visits > 50 and listed > 0.95 * visits  # a search for the title alone lists 0.89
 
 
 def test_hits_without_snippets_tell_title_address_and_date_alone():

@@ -112,8 +112,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `entities`: how many people, towns, firms, works, … the web has; 20,000 make some 33,000 pages.
     - `seed`: which web.
     - `results`: hits of a search.
-    - `snippets`: whether a hit shows a passage of its page, or title, address and date alone, which is a third
-      as long.
+    - `snippets`: whether a hit shows a passage of its page, or title, address and date alone, which is a
+      third as long.
     - `budget`: characters of a page that one visit shows.
     - `prompt`: "full" (rules and tool schemas) or "compact" (a line, no schemas), for models of a few million
       parameters.

@@ -92,9 +92,7 @@ def _own(question: ResearchQuestion) -> SearchTask:
     return SearchTask(f"own/{digest}", question)
 
 
-def gold_reading(
-    question: ResearchQuestion, library: PageLibrary, results: int
-) -> list[tuple[WebPage, str]]:
+def gold_reading(question: ResearchQuestion, library: PageLibrary, results: int) -> list[tuple[WebPage, str]]:
     """Pages to read for a proof, each with what to look for, in the order of the steps.
 
     Of the pages that state a step those come first whose title the question or a page before has told, then
