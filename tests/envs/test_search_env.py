@@ -64,12 +64,36 @@ def test_gold_never_says_what_it_has_not_read():
         known = " ".join(message["content"] for message in messages)
         for action in env.gold_actions(id)[:-1]:
             (call,) = env.grammar.parse(action).calls
-            words = call.arguments.get("query") or call.arguments["goal"].split(": ")[0]
+            words = (call.arguments.get("query") or call.arguments["goal"]).split(": ")[0]
             told_before += words in known
             known += env.step(action)[0][0]["content"]
         if env.task.question.kind in ("date", "number"):
             assert env.task.question.answer not in "".join(env.gold_actions(id)[:-1])
     assert told_before > 0.8 * 4 * 40
+
+
+def test_gold_visits_what_its_search_listed():
+    env, visits, listed = make(level=1, results=3), 0, 0
+    for id in env.task_ids():
+        env.reset(options={"task": id})
+        known = env.task.question.text
+        for action in env.gold_actions(id)[:-1]:
+            (call,) = env.grammar.parse(action).calls
+            if call.name == "visit":
+                visits += 1
+                listed += f"| {call.arguments['page']} |" in known
+            known += env.step(action)[0][0]["content"]
+    assert visits > 50 and listed > 0.95 * visits  # a search for the title alone lists 0.89
+
+
+def test_hits_without_snippets_tell_title_address_and_date_alone():
+    long, short = make(), make(snippets=False)
+    for env in (long, short):
+        env.reset(options={"task": env.task_ids()[0]})
+    query = {"query": long.task.question.text}
+    told, less = (env.step(say(env, "search", **query))[0][0]["content"] for env in (long, short))
+    lines = told.split("\n")
+    assert less.split("\n") == [lines[0], *lines[1::2]] and all(" | " in line for line in lines[1::2])
 
 
 def test_only_a_visit_that_shows_the_quote_is_evidence():

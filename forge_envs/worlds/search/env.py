@@ -112,6 +112,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     - `entities`: how many people, towns, firms, works, … the web has; 20,000 make some 33,000 pages.
     - `seed`: which web.
     - `results`: hits of a search.
+    - `snippets`: whether a hit shows a passage of its page, or title, address and date alone, which is a
+      third as long.
     - `budget`: characters of a page that one visit shows.
     - `prompt`: "full" (rules and tool schemas) or "compact" (a line, no schemas), for models of a few million
       parameters.
@@ -138,6 +140,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         entities: Annotated[int, Field(ge=FEWEST, le=MOST_ENTITIES)] = 2000,
         seed: Annotated[int, Field(ge=0, lt=10**18)] = 0,
         results: Annotated[int, Field(ge=1, le=50)] = 5,
+        snippets: bool = True,
         budget: Annotated[int, Field(ge=LEAST_BUDGET, le=1_000_000)] = BUDGET,
         prompt: Annotated[str, known(("full", "compact"))] = "full",
         judge: str = "",
@@ -159,7 +162,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
             render_mode=render_mode,
         )
         self.split, self.level, self.entities, self.seed = split, level, entities, seed
-        self.results, self.budget = results, budget
+        self.results, self.snippets, self.budget = results, snippets, budget
         self._judge = judge_of(judge)
         self._webs: dict[WebAddress, PageLibrary] = {}
         self._embedding = embedding
@@ -197,7 +200,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         Args:
             query: words to look for, such as a name and what you want to know of it
         """
-        return told_hits(query, self.library(self.task).search(query, self.results))
+        return told_hits(query, self.library(self.task).search(query, self.results), self.snippets)
 
     @tool
     def visit(self, page: str, goal: str = "", part: int = 0) -> str:
@@ -266,8 +269,8 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
     def gold(self, task: SearchTask) -> list[str]:
         """Search and read what the proof needs, then answer."""
         write, actions = self.grammar.write, list[str]()
-        for page, goal in gold_reading(task.question, self.library(task)):
-            actions.append(write(calls=[ToolCall("search", {"query": page.title})]))
+        for page, goal in gold_reading(task.question, self.library(task), self.results):
+            actions.append(write(calls=[ToolCall("search", {"query": goal})]))
             actions.append(write(calls=[ToolCall("visit", {"page": page.address, "goal": goal})]))
         return [*actions, f"<answer>{task.question.answer}</answer>"]
 

@@ -32,8 +32,10 @@ _HEADING = re.compile(r"#{1,6} ")
 _NO_WORDS = "Nothing in it is a word to look for."
 
 
-def told_hits(query: str, hits: Sequence[Hit]) -> str:
+def told_hits(query: str, hits: Sequence[Hit], snippets: bool = True) -> str:
     """The result of a search as the agent reads it: one block a hit, the address to visit on its first line.
+
+    Without `snippets` that line is all that is told of a hit.
 
     >>> print(told_hits("port", [Hit("places/azul", "Port Azul", "A port in the south.", "2031-05-07")]))
     1 page found.
@@ -47,7 +49,7 @@ def told_hits(query: str, hits: Sequence[Hit]) -> str:
     lines = [f"{len(hits)} page{'s' if len(hits) > 1 else ''} found."]
     for number, hit in enumerate(hits, 1):
         lines.append(" | ".join(filter(None, (f"{number}. {hit.title}", hit.address, hit.date))))
-        lines.append(f"   {hit.snippet}")
+        lines += [f"   {hit.snippet}"] if snippets else []
     return "\n".join(lines)
 
 

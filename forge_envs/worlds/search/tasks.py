@@ -92,11 +92,13 @@ def _own(question: ResearchQuestion) -> SearchTask:
     return SearchTask(f"own/{digest}", question)
 
 
-def gold_reading(question: ResearchQuestion, library: PageLibrary) -> list[tuple[WebPage, str]]:
+def gold_reading(question: ResearchQuestion, library: PageLibrary, results: int) -> list[tuple[WebPage, str]]:
     """Pages to read for a proof, each with what to look for, in the order of the steps.
 
     Of the pages that state a step those come first whose title the question or a page before has told, then
-    those that state more. What is looked for never tells what will be found.
+    those that state more. What is looked for never tells what will be found. Where a search for it, of that
+    many `results`, lists other pages that state the step but not this one, the best of those is read: who
+    imitates should visit what was shown, not an address that nobody told.
     """
     often = Counter(page for step in question.proof for page in {s.page for s in step.statements})
     reading: list[tuple[WebPage, str]] = []
@@ -109,6 +111,11 @@ def gold_reading(question: ResearchQuestion, library: PageLibrary) -> list[tuple
         if there:
             best = max(there, key=lambda page: (page.title in told, often[page.address], page.address))
             what = step.fact.split(": ")[1] if step.fact.count(": ") > 1 else question.text
-            reading.append((best, f"{best.title}: {what}"))
+            goal = f"{best.title}: {what}"
+            listed = [hit.address for hit in library.search(goal, results)]
+            shown = [page for page in there if page.address in listed]
+            if shown and best not in shown:
+                best = min(shown, key=lambda page: listed.index(page.address))
+            reading.append((best, goal))
             told += best.text
     return reading
