@@ -246,6 +246,18 @@ def test_an_unknown_address_is_told_with_those_near_it(index):
             find_page(index, address)
 
 
+@pytest.mark.parametrize(
+    "written",
+    """
+    Places/Port-Azul; /places/port-azul; ./places/port-azul/; places%2Fport-azul; `places/port-azul`
+    (places/port-azul);    [Port Azul](places/port-azul); Port Azul | places/port-azul | 2031-05-07; https://web/places/port-azul?x=1#top
+    places\\port-azul; PLACES/PÖRT-AZUL; places/port-azul.html; "places/port-azul"
+    """.strip().replace("\n", ";").split(";"),
+)  # fmt: skip
+def test_an_address_is_read_as_models_write_it(index, written):
+    assert find_page(index, written).title == "Port Azul"
+
+
 LONG = WebPage(
     "long",
     "A long page",

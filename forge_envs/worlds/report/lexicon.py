@@ -230,7 +230,7 @@ def _parts(pattern: Sequence[str], breaks: Sequence[int]) -> tuple[tuple[str, ..
     """A pattern cut at marks and at "and", but between two years; each part has an entity if any has."""
     cuts = set(breaks)
     for at, word in enumerate(pattern):
-        years = pattern[at - 1 : at] + pattern[at + 1 : at + 2] if at else pattern[:0]
+        years = [*pattern[at - 1 : at], *pattern[at + 1 : at + 2]] if at else []
         if word == "and" and not all(one.isdecimal() for one in years):
             cuts.add(at)
     places = [0, *sorted(cuts), len(pattern)]

@@ -88,9 +88,27 @@ def markdown_page(address: str, text: str) -> tuple[str, str, str]:
 def html_page(address: str, text: str) -> tuple[str, str, str]:
     """Title, text and date of an HTML file, with headings, lists, tables and links as Markdown has them."""
     reader = _Html(address)
-    reader.feed(text)
+    reader.feed(_closed(text))
     reader.close()
     return " ".join(reader.title.split()), reader.text(), reader.date
+
+
+def _closed(text: str) -> str:
+    """HTML without comments, and with the signs "<" that no ">" ever closes taken for text.
+
+    Where they are many, the parser of the standard library tries each of them on all that follows, for hours.
+
+    >>> _closed("a<!-- b -->c <p d"), _closed("a<!-- b")
+    ('ac &lt;p d', 'a')
+    """
+    kept, at = [], 0
+    while (start := text.find("<!--", at)) >= 0:
+        kept.append(text[at:start])
+        end = text.find("-->", start + 4)
+        at = len(text) if end < 0 else end + 3
+    plain = "".join(kept) + text[at:]
+    last = plain.rfind(">") + 1
+    return plain[:last] + plain[last:].replace("<", "&lt;")
 
 
 def resolved(address: str, href: str) -> str:

@@ -14,12 +14,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from forge_envs.errors import ToolError, brief
 from forge_envs.worlds.search.fulltext import FullTextIndex
 from forge_envs.worlds.search.meaning import MeaningIndex
 from forge_envs.worlds.search.page import Hit, PageLibrary, WebPage
-from forge_envs.worlds.search.words import LONGEST_QUERY, plain_words, root, words_in
+from forge_envs.worlds.search.words import LONGEST_QUERY, folded, plain_words, root, words_in
 
 BUDGET = 2400
 """Characters of a page that one visit shows, unless the world says otherwise."""
@@ -54,23 +55,54 @@ def told_hits(query: str, hits: Sequence[Hit], snippets: bool = True) -> str:
 
 
 def find_page(library: PageLibrary, address: str) -> WebPage:
-    """The page of an address, which may have blanks around it or a fragment behind it.
+    """The page of an address as models write it: between marks, as a link, encoded, in other case or accents.
 
-    Raises ToolError with the nearest addresses where there is none, and MachineError where the library fails.
+    An index is asked for all of that; an endpoint for the address as it stands, and without its fragment.
+    Raises ToolError with the nearest addresses where there is none or several are meant, and MachineError
+    where the library fails.
     """
     asked = address.strip()[:_LONGEST_ADDRESS]
-    for one in dict.fromkeys((asked, asked.partition("#")[0])):
+    indexed = isinstance(library, FullTextIndex | MeaningIndex)
+    ways = [asked, asked.partition("#")[0], *(_bare(asked) if indexed else ())]
+    for one in dict.fromkeys(ways):
         if one and (page := library.page(one)) is not None:
             return page
-    words = re.sub(r"[\W_]+", " ", asked)
+    words = re.sub(r"[\W_]+", " ", ways[-1])
     near = [hit.address for hit in library.search(words, 20)] if words.strip() else []
     if isinstance(library, FullTextIndex | MeaningIndex):
-        near = list(dict.fromkeys((*near, *library.neighbours(asked))))
-    near = difflib.get_close_matches(asked, near, 3, 0.6)
+        near = list(dict.fromkeys((*near, *library.neighbours(ways[-1]))))
+        alike = [one for one in near if _alike(one) in map(_alike, ways[2:])]
+        if len(alike) == 1 and (page := library.page(alike[0])) is not None:
+            return page
+    near = difflib.get_close_matches(ways[-1], near, 3, 0.6)
     told = f"; near it are {', '.join(near)}" if near else ""
     raise ToolError(
         f"there is no page {brief(asked)}{told}. Addresses stand in results of search and in links."
     )
+
+
+def _bare(asked: str) -> list[str]:
+    """What an address may be without the marks around it: those of Markdown, of a hit's line, of a URL.
+
+    >>> _bare("[Port Azul](places/port%20azul)")
+    ['places/port%20azul', 'places/port azul']
+    >>> _bare("https://web/places/azul/?x=1")
+    ['https://web/places/azul', 'web/places/azul', 'places/azul']
+    """
+    link = re.fullmatch(r"\[[^\]]*\]\((.*)\)", asked)
+    line = [one.strip() for one in (link[1] if link else asked).split(" | ")]
+    line = [re.sub(r"^[\[({<](.*)[\])}>]$", r"\1", one) for one in line]
+    one = next((part for part in line if "/" in part), line[0]).replace("\\", "/")
+    one = one if "://" in one else re.sub(r"\s*/\s*", "/", one.strip("`\"' "))
+    one = re.sub(r"^(?:\.{0,2}/)+|[?#].*$", "", one).rstrip("/")
+    host = one.partition("://")[2]
+    ways = [one, host, host.partition("/")[2]] if host else [one, unquote(one)]
+    return list(dict.fromkeys(filter(None, ways)))
+
+
+def _alike(address: str) -> str:
+    """What addresses have in common that differ in case, accents, encoding, blanks and a file's ending."""
+    return re.sub(r"[\s_]+|\.(?:html?|md|txt)$", "_", folded(unquote(address))).rstrip("_")
 
 
 def told_page(page: WebPage, goal: str, part: int = 0, budget: int = BUDGET) -> str:
