@@ -12,8 +12,9 @@ settings:
     late       the same, but the reward of a turn comes two turns later
     outcomes   five choices, the outcome alone, a policy that is right in 70% of turns, as after a warm start
 
-Every estimator has the best of the same rates, by the tokens that it took in the mean over the seeds; a rate
-with which the first seed never arrives, or needs twice what another rate did, is not tried with the others.
+Every estimator has the best of the same rates, by the tokens that it took in the mean over the seeds. With
+the first seed they are tried upwards and downwards for as long as it gets better, with the others those that
+took at most twice what the best did.
 Beside `rloo` stands the ratio of geometric means, with an interval of 95% over the seeds. Counted are all
 sampled tokens, those of branches too, until the policy's exact chance to be right in all turns is 50%
 (without luck).
@@ -27,7 +28,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ REACHED = 0.5
 MOST = 150_000
 """Tokens after which an estimator gives up; on the first seed, twice what another rate of it needed."""
 RATES = (128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0)
+START = 512.0
 LUCK = 0.25
 
 
@@ -207,18 +209,22 @@ def main() -> None:
     args = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     known = {(r["setting"], r["arm"], r["rate"], r["seed"]): r["tokens"] for r in found}
+    first, *others = args.seeds
     for name in args.settings:
         for arm in SETTINGS[name].arms:
-            for seed, rate in itertools.product(args.seeds, RATES):
-                first = {r: known.get((name, arm, r, args.seeds[0])) for r in RATES}
-                twice = min((2 * n for n in first.values() if n is not None), default=MOST)
-                hopeless = seed != args.seeds[0] and (first[rate] or math.inf) > twice
-                if hopeless or (name, arm, rate, seed) in known:
-                    continue
-                most = MOST if seed != args.seeds[0] else min(twice, MOST)
-                known[name, arm, rate, seed] = tokens = run(SETTINGS[name], arm, rate, seed, most)
-                found.append({"setting": name, "arm": arm, "rate": rate, "seed": seed, "tokens": tokens})
-                RESULTS.write_text(json.dumps(found, indent=1))
+
+            def needed(rate: float, seed: int, most: int = MOST, name: str = name, arm: str = arm) -> float:
+                """Tokens, from what is known or by playing; infinite where it never arrives."""
+                if (key := (name, arm, rate, seed)) not in known:
+                    known[key] = tokens = run(SETTINGS[name], arm, rate, seed, most)
+                    found.append({"setting": name, "arm": arm, "rate": rate, "seed": seed, "tokens": tokens})
+                    RESULTS.write_text(json.dumps(found, indent=1))
+                return known[key] or math.inf
+
+            best = climb(lambda rate, most: needed(rate, first, most))
+            for seed, rate in itertools.product(others, RATES):
+                if known.get((name, arm, rate, first)) and needed(rate, first) <= 2 * best:
+                    needed(rate, seed)
         best_of = {
             arm: best_rate({k[2:]: n for k, n in known.items() if k[:2] == (name, arm)}, args.seeds)
             for arm in SETTINGS[name].arms
@@ -227,6 +233,20 @@ def main() -> None:
         print("|---|---|---|---|---|")
         for arm, best_found in best_of.items():
             print(row(arm, best_found, best_of["rloo"]), flush=True)
+
+
+def climb(needed: Callable[[float, int], float]) -> float:
+    """The fewest tokens of any rate, from `START` up and down for as long as it gets better.
+
+    >>> climb(lambda rate, most: abs(rate - 1024) + 1)
+    1
+    """
+    best = start = needed(START, MOST)
+    for way in (1, -1):
+        at, last = RATES.index(START) + way, start
+        while 0 <= at < len(RATES) and (now := needed(RATES[at], int(min(2 * best, MOST)))) < last:
+            best, last, at = min(best, now), now, at + way
+    return best
 
 
 Best = tuple[float, list[int]]

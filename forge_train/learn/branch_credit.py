@@ -106,8 +106,8 @@ def _by_state(group: Group, places: Sequence[Branch], config: AlgorithmConfig) -
     ]
     followed: dict[tuple[bool, tuple[int, ...]], list[float]] = {}
     for row, came in zip(to_go, states, strict=True):
-        for followed_by, state in zip(row, came, strict=True):
-            followed.setdefault(state, []).append(followed_by)
+        for later, state in zip(row, came, strict=True):
+            followed.setdefault(state, []).append(later)
     for i, came in enumerate(states):
         for turn, state in enumerate(came[: None if places[i].root else kept]):
             here = followed[state]
