@@ -56,8 +56,8 @@ ALGORITHMS: dict[str, tuple[Path, tuple[str, ...]]] = {
 }
 """The recipe of each and what differs in it.
 
-With 16 groups of 2 and two plays that go on from each later turn, branch credit samples about as many tokens an
-update as 16 groups of 8 do; its defaults sample nine times that."""
+With 16 groups of 2 and two plays that go on from each later turn, branch credit samples about as many tokens
+an update as 16 groups of 8 do; its defaults sample nine times that."""
 
 
 def train(recipe: Path, folder: Path, *overrides: str) -> None:
