@@ -69,9 +69,14 @@ def held(lag: int = 0, **keys: Any) -> Arm:
     return Arm(algorithm=keys, shared=True, lag=lag)
 
 
-def picked(temperature: Mapping[str, Any] | None = None, refill: bool = False, **keys: Any) -> Arm:
+def picked(refill: bool = False, **keys: Any) -> Arm:
     """Verdicts without luck: a group whose members all fail or all succeed teaches nothing."""
-    return Arm(curriculum=keys, temperature=temperature or {}, refill=refill, flips=0.0)
+    return Arm(curriculum=keys, refill=refill, flips=0.0)
+
+
+def warm(start: float = 1.0, **keys: Any) -> Arm:
+    """A temperature that moves."""
+    return Arm(temperature=keys, start=start, flips=0.0)
 
 
 SHELVES: dict[str, dict[str, Arm]] = {
@@ -119,11 +124,11 @@ SHELVES: dict[str, dict[str, Arm]] = {
         "rates = [0.1, 0.9]": picked(rates=(0.1, 0.9), revisit=4),
         "order = prioritised": picked(order="prioritised"),
         "grow_by = 4 every 10": picked(grow_by=4, grow_every=10, passes="measured"),
-        "hard_from = 30": picked(hard_from=30, hard=(8, 512), passes="measured"),
+        "hard_from = 15": picked(hard_from=15, hard=(8, 512), passes="measured"),
         "cycle = [a, b]": picked(cycle=("a", "b")),
         "horizons = [[0, 3], [10, 5], [20, 8]]": picked(horizons=((0, 3), (10, 5), (20, 8))),
-        "temperature, 1.3 to 0.7 in 40": picked({"start": 1.3, "decay": "cosine", "end": 0.7, "steps": 40}),
-        "temperature, grid on a plateau": picked({"grid": (0.8, 1.0, 1.2, 1.4), "plateau": 10, "gain": 0.01}),
+        "temperature, 1.3 to 0.7 in 40": warm(1.3, decay="cosine", end=0.7, steps=40),
+        "temperature, grid on a plateau": warm(grid=(0.8, 1.0, 1.2, 1.4), plateau=10, gain=0.01),
     },
     "minibatches_4": objectives(minibatches=4),
     "lag_4": objectives(4),

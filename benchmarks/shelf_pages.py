@@ -40,13 +40,14 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 
 def write_pages(found: Mapping[str, Rows]) -> None:
-    """Tables and pictures of all shelves that were run."""
-    for shelf, rows in found.items():
-        if shelf not in PLACES:
-            continue
-        picture = f"pictures/{shelf}.svg"
-        (PAGES / picture).write_text(svg(rows))
-        section(PAGES / f"{PLACES[shelf]}.md", shelf, [*table(shelf, rows), "", f"![curves]({picture})"])
+    """Tables and pictures of all shelves; of one that was not run, how it is."""
+    for shelf, page in PLACES.items():
+        lines = [f"Not run yet: `python benchmarks/shelf.py --shelves {shelf}`."]
+        if rows := found.get(shelf):
+            picture = f"pictures/{shelf}.svg"
+            (PAGES / picture).write_text(svg(rows))
+            lines = [*table(shelf, rows), "", f"![curves of {shelf}]({picture})"]
+        section(PAGES / f"{page}.md", shelf, lines)
 
 
 def section(page: Path, name: str, lines: Sequence[str]) -> None:
@@ -67,7 +68,7 @@ def table(shelf: str, rows: Rows) -> list[str]:
         "rate",
         "tokens to 60% [95%]",
         "of the first",
-        "in the end",
+        "at the end",
         *([TOLD[extra]] if extra else []),
     ]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -89,16 +90,16 @@ def arrived(tokens: Sequence[int | None]) -> str:
 
 
 def compared(row: Mapping[str, Any], first: Mapping[str, Any]) -> str:
-    """The ratio of tokens to those of the first entry; in bold where all seeds of one are below the other's:
-    the seeds play the same tasks."""
-    ours, theirs = row["tokens"], first["tokens"]
+    """Tokens by those of the first entry: the geometric mean over seeds, which play the same tasks, and its
+    interval; in bold where that leaves out 1."""
     if row is first:
         return "1"
-    if None in ours or None in theirs:
+    if None in row["tokens"] or None in first["tokens"]:
         return "–"
-    ratio = fmean(ours) / fmean(theirs)
-    apart = max(ours) < min(theirs) or max(theirs) < min(ours)
-    return f"**{ratio:.2f}**" if apart else f"{ratio:.2f}"
+    pairs = zip(row["tokens"], first["tokens"], strict=True)
+    mean, low, high = map(math.exp, spanned([math.log(ours / theirs) for ours, theirs in pairs]))
+    cell = f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    return f"**{cell}**" if low > 1 or high < 1 else cell
 
 
 def told(values: Sequence[float], kind: str) -> str:

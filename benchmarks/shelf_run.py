@@ -64,6 +64,8 @@ class Arm:
     curriculum: Mapping[str, Any] = field(default_factory=dict)
     shaping: Mapping[str, Any] = field(default_factory=dict)
     temperature: Mapping[str, Any] = field(default_factory=dict)
+    start: float = 1.0
+    """The temperature to begin with."""
     lag: int = 0
     """Updates by which the weights that play are older than those that learn."""
     refill: bool = False
@@ -125,7 +127,7 @@ class Runs:
         terms = Terms(
             curriculum=CurriculumConfig(**arm.curriculum),
             temperature=TemperatureConfig(**arm.temperature),
-            start=arm.temperature.get("start", 1.0) if arm.temperature else 1.0,
+            start=arm.start,
             passes=passes if "passes" in arm.curriculum else None,
         )
         return Curriculum(
