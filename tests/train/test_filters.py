@@ -211,6 +211,6 @@ def test_nothing_of_a_solution_is_written_down(tmp_path: Path) -> None:
     assert cli.main([*command, "--tasks", "3", "--out", str(tmp_path)]) == 0
     for line in (tmp_path / "plays.jsonl").read_text().splitlines():
         assert set(json.loads(line)) == {
-            "world", "args", "seed", "by", "task", "repetition", "ending", "graded", "outcome", "parts",
+            "id", "world", "args", "seed", "by", "task", "repetition", "ending", "graded", "outcome", "parts",
             "error", "usage", "opening", "messages", "effect",
         }  # fmt: skip
