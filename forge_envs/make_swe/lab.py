@@ -235,6 +235,7 @@ class Lab:
                 "key": key,
                 "files": {p: d.decode("latin-1") for p, d in changed.items()},
                 "select": list(select),
+                "of": len(base.good),
             }
             for key, changed, select in changes
         ]

@@ -16,6 +16,7 @@ from forge_envs.worlds.swe.patch import parts
 LOG = 16_000_000
 """Characters of a log that are kept at each end."""
 GOOD = frozenset({"PASSED", "XFAIL"})
+SCRIPT = "/tmp/eval.sh"
 GOLD = ".forge-gold.json"
 SEARCH = f"""
 import json, os, sys
@@ -65,15 +66,20 @@ def prove(folder: Path, timeout: float = 600.0) -> str:
 
 
 def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
+    from swebench.harness.utils import make_test_spec
+
     box = provider("docker").open(row["image"], limits=LIMITS)
     try:
         if copies := elsewhere(box, str(row["patch"])):
             return f"the fix can be imported from {copies[0]}, which is in the image"
-        commit = box.run("git rev-parse HEAD", timeout=timeout).output.strip()
-        before = _statuses(box, row, timeout)
+        spec = make_test_spec(dict(row))
+        box.write(SCRIPT, spec.eval_script.encode())
+        before = _statuses(box, spec, timeout)
         box.write("/tmp/gold.patch", str(row["patch"]).encode())
-        applied = box.run("git apply --whitespace=nowarn /tmp/gold.patch", timeout=timeout)
-        after = _statuses(box, row, timeout)
+        applied = box.run(
+            "git rev-parse HEAD && git apply --whitespace=nowarn /tmp/gold.patch", timeout=timeout
+        )
+        after = _statuses(box, spec, timeout)
     finally:
         box.close()
     if applied.code != 0:
@@ -86,6 +92,7 @@ def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
     if not failing or not passing:
         return f"{len(failing)} tests fail only with the bug, {len(passing)} pass with and without it"
     store.write_tests(folder, failing, passing)
+    commit = applied.output.split()[0]
     noted = {"base_commit": commit, "environment_setup_commit": commit}
     store.save_meta(folder, {**store.load_meta(folder), **noted})
     return ""
@@ -110,14 +117,11 @@ def elsewhere(box: Sandbox, patch: str) -> list[str]:
     return done.output.split("\n")[:-1]
 
 
-def _statuses(box: Sandbox, row: Mapping[str, Any], timeout: float) -> dict[str, str] | None:
+def _statuses(box: Sandbox, spec: Any, timeout: float) -> dict[str, str] | None:
     """What swebench's own parser reads in a run of the evaluation script; None where it refuses to."""
     from swebench.harness.grading import get_logs_eval
-    from swebench.harness.utils import make_test_spec
 
-    spec = make_test_spec(dict(row))
-    box.write("/tmp/eval.sh", spec.eval_script.encode())
-    ran = box.run("/bin/bash /tmp/eval.sh", timeout=timeout, head=LOG, tail=LOG)
+    ran = box.run(f"/bin/bash {SCRIPT}", timeout=timeout, head=LOG, tail=LOG)
     with as_file(ran.output) as path:
         statuses, valid = get_logs_eval(spec, path)
     return dict(statuses) if valid and not ran.timed_out else None

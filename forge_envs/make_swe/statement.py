@@ -52,7 +52,10 @@ class Issue:
 
 
 def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issue:
-    """An issue of one example, and of others where they are short; the same seed gives the same text."""
+    """An issue of one example, and of others where they are short; the same seed gives the same text.
+
+    Its claims are the same whatever `about` says.
+    """
     dice = random.Random(seed)
     first, *rest = examples
     shown = show(first, dice)
@@ -61,7 +64,8 @@ def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issu
     opening = dice.choice(OPENINGS).format(**words)
     version = dice.choice(VERSIONS).format(**words)
     closing = dice.choice(CLOSINGS)
-    quote = dice.choice(DOCUMENTED).format(**words) if about.doc and dice.random() < 0.5 else ""
+    quote, wanted = dice.choice(DOCUMENTED).format(**words), dice.random() < 0.5
+    quote = quote if about.doc and wanted else ""
     more = [
         show(e, dice) for e in rest[:2] if e.draft.script("").count("\n") <= SHORT and dice.random() < 0.6
     ]

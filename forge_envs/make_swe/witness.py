@@ -23,7 +23,7 @@ import tempfile
 import time
 import traceback
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 SHOW = "__show__"
 NAME = "example.py"
@@ -48,32 +48,41 @@ def main(path: str) -> None:
     root = os.path.realpath(job["root"])
     found: dict[str, Any] = {"python": platform.python_version(), "answers": {}}
     for state, files in job["states"].items():
-        before: dict[str, bytes | None] = {}
+        before: dict[str, Held | None] = {}
         try:
             for name, text in files.items():
                 full = os.path.join(root, name)
-                before[full] = place(full, None if text is None else text.encode("latin-1"))
+                before[full] = place(full, None if text is None else Held(text.encode("latin-1")))
             for number, habits in enumerate(HABITS):
                 found["answers"][f"{state}{number}"] = state_of(path, habits)
         finally:
-            for full, data in before.items():
-                place(full, data)
+            for full, held in before.items():
+                place(full, held)
     with open(job["out"], "w", encoding="utf-8") as out:
         json.dump(found, out)
 
 
-def place(path: str, data: bytes | None) -> bytes | None:
+class Held(NamedTuple):
+    """What a file holds, and when it was written, in nanoseconds; now, where that is not said."""
+
+    data: bytes
+    written: int | None = None
+
+
+def place(path: str, held: Held | None) -> Held | None:
     """Write a file, or remove it for None; returns what it held, None if it was not there."""
     before = None
     if os.path.exists(path):
         with open(path, "rb") as file:
-            before = file.read()
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-    elif before is not None:
+            before = Held(file.read(), os.stat(path).st_mtime_ns)
+    if held is None:
         os.unlink(path)
+        return before
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(held.data)
+    if held.written is not None:
+        os.utime(path, ns=(held.written, held.written))
     return before
 
 
