@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "make_swe_packages.json"
 PACKAGES: dict[str, tuple[str, ...]] = {
     "uritemplate==4.1.1": (),
     "jsonpointer==3.0.0": (),
-    "cssselect==1.2.0": (),
+    "cssselect==1.2.0": ("lxml",),
     "xmltodict==0.14.2": (),
     "isodate==0.7.2": (),
     "deepmerge==2.0": (),

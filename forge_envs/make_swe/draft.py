@@ -12,6 +12,8 @@ from forge_envs.make_swe.checks import REFUSALS, called, is_check, refused, susp
 from forge_envs.make_swe.edits import Function, Source
 from forge_envs.make_swe.fixtures import Given
 from forge_envs.make_swe.names import BUILTIN, CannotTell, bound, changed, joined_imports, needed
+from forge_envs.make_swe.package import is_test
+from forge_envs.make_swe.plausible import plausible
 from forge_envs.make_swe.witness import SHOW
 
 LONGEST_SCRIPT = 28
@@ -70,9 +72,8 @@ def drafts(
         source = Source(place[0], files.get(place[0], b""))
     except (SyntaxError, ValueError):
         return
-    near = {
-        PurePosixPath(path).stem for path in files if str(PurePosixPath(path).parent) == _folder(place[0])
-    }
+    beside = [path for path in files if str(PurePosixPath(path).parent) == _folder(place[0])]
+    near = {PurePosixPath(path).stem for path in beside if is_test(path)}  # what it tests may lie there too
     near |= {PurePosixPath(path).parts[0] for path in files if "test" in PurePosixPath(path).parts[0].lower()}
     for line, name, values in reversed(facts.get("frames", [])):
         inside = [f for f in source.functions() if f.node.name == name and _spans(f.node, line)]
@@ -107,7 +108,8 @@ def _of_function(nodeid: str, function: Function, line: int, given: Given) -> It
                 draft = _draft(nodeid, function, given, (steps, last, depth), target, keep, plain)
             except (CannotTell, SyntaxError):  # or its parts do not stand alone
                 continue
-            if draft.script(SHOW) not in seen and draft.script("").count("\n") <= LONGEST_SCRIPT:
+            known = draft.script(SHOW) in seen or draft.script("").count("\n") > LONGEST_SCRIPT
+            if not known and plausible(draft.script("")):
                 seen.add(draft.script(SHOW))
                 yield Retelling(**{**vars(draft), "refuses": refuses or call is not None})
 
@@ -232,9 +234,18 @@ def _before(steps: list[_Step], given: Given, wanted: set[str], keep: str) -> li
         tree = ast.parse(text)
         if keep == "needed" and not changed(tree) & wanted:
             continue
-        wanted = wanted | needed(tree)
+        # what it gives anew was of no use before; a run tells whether that was right
+        wanted = (wanted - _given_anew(tree) if keep == "needed" else wanted) | needed(tree)
         kept.append((step.depth, text))
     return kept[::-1]
+
+
+def _given_anew(tree: ast.Module) -> set[str]:
+    """The names that a statement gives new values, whatever they were."""
+    (statement,) = tree.body
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    names = [target for t in targets for target in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    return {name.id for name in names if isinstance(name, ast.Name)}
 
 
 def _kept(node: ast.stmt, given: Given, keep: str) -> str:

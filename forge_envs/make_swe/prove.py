@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forge_envs.make_swe import image, store
-from forge_envs.make_swe.lab import LIMITS
+from forge_envs.make_swe.lab import END, LIMITS, written
 from forge_envs.sandbox import Sandbox, SandboxError, provider
 from forge_envs.worlds.swe.logs import as_file
 from forge_envs.worlds.swe.patch import parts
@@ -73,17 +73,14 @@ def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
         if copies := elsewhere(box, str(row["patch"])):
             return f"the fix can be imported from {copies[0]}, which is in the image"
         spec = make_test_spec(dict(row))
-        box.write(SCRIPT, spec.eval_script.encode())
-        before = _statuses(box, spec, timeout)
-        box.write("/tmp/gold.patch", str(row["patch"]).encode())
-        applied = box.run(
-            "git rev-parse HEAD && git apply --whitespace=nowarn /tmp/gold.patch", timeout=timeout
-        )
-        after = _statuses(box, spec, timeout)
+        first = written(SCRIPT, spec.eval_script) + "git rev-parse HEAD"
+        before, commit = _statuses(box, spec, timeout, first)
+        apply = "git apply --whitespace=nowarn /tmp/gold.patch && echo applied"
+        after, applied = _statuses(box, spec, timeout, written("/tmp/gold.patch", str(row["patch"])) + apply)
     finally:
         box.close()
-    if applied.code != 0:
-        return f"gold does not apply ({applied.code}): {applied.output[-300:]}"
+    if applied != "applied":
+        return f"gold does not apply: {applied[-300:]}"
     if before is None or after is None:
         return "the evaluation script gives no results"
     found = {name: (before.get(name) in GOOD, after.get(name) in GOOD) for name in before | after}
@@ -92,7 +89,6 @@ def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
     if not failing or not passing:
         return f"{len(failing)} tests fail only with the bug, {len(passing)} pass with and without it"
     store.write_tests(folder, failing, passing)
-    commit = applied.output.split()[0]
     noted = {"base_commit": commit, "environment_setup_commit": commit}
     store.save_meta(folder, {**store.load_meta(folder), **noted})
     return ""
@@ -110,18 +106,20 @@ def elsewhere(box: Sandbox, patch: str) -> list[str]:
         lines = part.data.decode("utf-8", "replace").split("\n")
         added = {line[1:].strip() for line in lines if line.startswith("+") and not line.startswith("+++ ")}
         gold["/".join(ending)] = sorted(added - {""})
-    box.write(GOLD, json.dumps(gold).encode())
-    done = box.run('python3 -c "$SEARCH"', env={"SEARCH": SEARCH}, timeout=300.0, tail=100_000)
+    command = written(GOLD, json.dumps(gold)) + 'python3 -c "$SEARCH"'
+    done = box.run(command, env={"SEARCH": SEARCH}, timeout=300.0, tail=100_000)
     if done.code != 0:
         raise SandboxError(f"a search in a fresh box failed: {done.output}", kind="fresh_box", retryable=True)
     return done.output.split("\n")[:-1]
 
 
-def _statuses(box: Sandbox, spec: Any, timeout: float) -> dict[str, str] | None:
-    """What swebench's own parser reads in a run of the evaluation script; None where it refuses to."""
+def _statuses(box: Sandbox, spec: Any, timeout: float, first: str) -> tuple[dict[str, str] | None, str]:
+    """What swebench's own parser reads in a run of the evaluation script, None where it refuses to; and what
+    the command said that ran before it."""
     from swebench.harness.grading import get_logs_eval
 
-    ran = box.run(f"/bin/bash {SCRIPT}", timeout=timeout, head=LOG, tail=LOG)
-    with as_file(ran.output) as path:
+    ran = box.run(f"{first}\necho {END}\n/bin/bash {SCRIPT}", timeout=timeout, head=LOG, tail=LOG)
+    said, _, log = ran.output.partition(f"{END}\n")
+    with as_file(log) as path:
         statuses, valid = get_logs_eval(spec, path)
-    return dict(statuses) if valid and not ran.timed_out else None
+    return (dict(statuses) if valid and not ran.timed_out else None), said.strip()
