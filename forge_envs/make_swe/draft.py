@@ -19,6 +19,9 @@ from forge_envs.make_swe.witness import SHOW
 LONGEST_SCRIPT = 28
 """Lines."""
 INDENT = "    "
+KEPT = ("bound", "needed", "all", "checks")
+"""What a script keeps of the statements before: those that bind the names in question, also those that may
+change what they stand for, all, all and the calls of checks. A run tells which is enough."""
 QUIET = frozenset({"subTest", "catch_warnings", "warns", "deprecated_call", "suppress"})
 """Contexts that a script does without."""
 
@@ -102,7 +105,7 @@ def _of_function(nodeid: str, function: Function, line: int, given: Given) -> It
         call is None and not is_check(last) and not isinstance(last, (ast.If, ast.While, ast.For, ast.With))
     )
     seen = set[str]()
-    for keep in ("needed", "all", "checks"):
+    for keep in KEPT:
         for target in [*targets, *([None] if plain else [])]:
             try:
                 draft = _draft(nodeid, function, given, (steps, last, depth), target, keep, plain)
@@ -182,7 +185,7 @@ def _draft(
     value = given.text(target) if target is not None else ""
     end = given.text(last) if plain else ""
     lines = _before(steps, given, needed(ast.parse(value or end)), keep)
-    if keep == "needed":
+    if keep in ("bound", "needed"):
         lines, value = _without_name(lines, value, depth)
     if value and not any(given.literals.keys() & needed(ast.parse(_whole(text))) for _, text in lines):
         value = given.filled(value)
@@ -190,6 +193,8 @@ def _draft(
     trees = [ast.parse(_whole(text)) for _, text in lines]
     wanted, have = needed(goal).union(*map(needed, trees)), set[str]().union(*map(bound, trees))
     imports, setup = given.giving(wanted, have)
+    if keep in ("bound", "needed"):
+        setup = _of_use(setup, wanted)
     waits = isinstance(function.node, ast.AsyncFunctionDef) or "await " in value + end
     body = [indented(text, at + waits) for at, text in lines]
     if waits:
@@ -232,11 +237,24 @@ def _before(steps: list[_Step], given: Given, wanted: set[str], keep: str) -> li
         if not text:
             continue
         tree = ast.parse(text)
+        if keep == "bound" and not bound(tree) & wanted:
+            continue
         if keep == "needed" and not changed(tree) & wanted:
             continue
         # what it gives anew was of no use before; a run tells whether that was right
-        wanted = (wanted - _given_anew(tree) if keep == "needed" else wanted) | needed(tree)
+        wanted = (wanted - _given_anew(tree) if keep in ("bound", "needed") else wanted) | needed(tree)
         kept.append((step.depth, text))
+    return kept[::-1]
+
+
+def _of_use(setup: list[str], wanted: set[str]) -> list[str]:
+    """What is set up without what only gives names that nothing later asks for."""
+    kept = list[str]()
+    for text in reversed(setup):
+        tree = ast.parse(text)
+        if not isinstance(tree.body[0], ast.Assign) or changed(tree) & wanted:
+            kept.append(text)
+            wanted = wanted | needed(tree)
     return kept[::-1]
 
 
@@ -252,6 +270,8 @@ def _kept(node: ast.stmt, given: Given, keep: str) -> str:
     """A statement as the script has it; empty for one that it does without."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return ""
+    if isinstance(node, ast.Assign) and given.text(node.value) in map(given.text, node.targets):
+        return ""  # `x = self.x`, once it is no method
     if isinstance(node, (ast.Global, ast.Nonlocal, ast.Return)) or any(
         isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(node)
     ):

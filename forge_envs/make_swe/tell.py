@@ -35,9 +35,9 @@ def tell(
     """
     python = ""
 
-    def ask(scripts: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
+    def ask(scripts: Sequence[Mapping[str, str]], warm: bool = True) -> Mapping[str, Any]:
         nonlocal python
-        found = lab.witness(states, scripts)
+        found = lab.witness(states, scripts, warm=warm)
         python = found["python"]
         answers: Mapping[str, Any] = found["answers"]
         return answers
@@ -48,7 +48,7 @@ def tell(
     about = About(package.name, package.version, python)
     claims = write_issue(about, examples, seed=seed).claims
     asked = [{"text": claim.code, "how": claim.how} for claim in claims]
-    answers = ask([*asked, *_doc_script(examples[0])])
+    answers = ask([*asked, *_doc_script(examples[0])], warm=False)
     for number, claim in enumerate(claims):
         if not claim.holds({key: value[number] for key, value in answers.items()}):
             return "the example as printed does not reproduce"
