@@ -18,7 +18,10 @@ def plausible(script: str) -> bool:
     """
     if any(len(line) > LONGEST_LINE for line in script.split("\n")):
         return False
-    return not any(_private(name) for node in ast.walk(ast.parse(script)) for name in _names(node))
+    tree = ast.parse(script)
+    if not any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(tree)):
+        return False  # it shows what Python does
+    return not any(_private(name) for node in ast.walk(tree) for name in _names(node))
 
 
 def _names(node: ast.AST) -> list[str]:

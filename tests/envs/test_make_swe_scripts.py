@@ -37,6 +37,14 @@ class TestWheel(unittest.TestCase):
 
     def test_of_its_own(self):
         self.assertEqual(_spokes(self.small), 3)
+
+    def test_words(self):
+        text = \"""
+        one
+          two
+        \"""
+        wanted = ["one", "two"]
+        self.assertEqual(wanted, turn(text))
 """
 FILES = {"wheels.py": b"", "test_wheels.py": TESTS.encode()}
 
@@ -59,7 +67,23 @@ def test_nobody_imports_what_a_package_keeps_to_itself():
     assert not plausible("from wheels._tools import a")
     assert not plausible("import wheels\nwheels.Wheel(3)._axle")
     assert plausible("from __future__ import annotations\nimport wheels\nwheels.row._asdict()")
-    assert not plausible(f"x = '{'a' * LONGEST_LINE}'")
+    assert not plausible(f"import wheels\nx = '{'a' * LONGEST_LINE}'")
+    assert not plausible("x = 1")  # that shows what Python does
+
+
+def test_a_text_of_several_lines_stays_one():
+    first = scripts("test_words", 19, 25)[0]
+    assert (
+        first
+        == f'''from wheels import turn
+
+text = """
+        one
+          two
+        """
+{SHOW}(turn(text))
+'''
+    )
 
 
 def example(before: str, value: str, callee: str = "") -> Example:
