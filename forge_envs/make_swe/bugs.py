@@ -25,6 +25,8 @@ from forge_envs.sandbox.progress import Progress
 
 BATCH = 8
 """Bugs that are tried in one go."""
+DRY = 64
+"""Bugs in a row that give no task, after which a package has given what it has."""
 
 
 class Record:
@@ -87,13 +89,17 @@ class BugMaker:
                 f"compiled ({', '.join(built(self.package.files)[:3]) or 'none'}) are left out"
             )
         bugs = list(self._all())
-        chooser, made = Chooser(bugs, self.seed), list[str]()
+        chooser, made, dry = Chooser(bugs, self.seed), list[str](), 0
         while len(made) < wanted and (batch := [bug for _ in range(BATCH) if (bug := chooser.next())]):
+            if dry >= DRY:
+                self.show.step(f"{self.package.label}: given up, {dry} bugs in a row gave no task")
+                break
             for bug, trial in self._try(batch):
                 if len(made) == wanted:
                     break
                 task_id = f"forge__{self.package.label}-{bug.key[:8]}"
                 reason = trial.reason or self._again(bug, trial) or self._finish(bug, trial, task_id)
+                dry = dry + 1 if reason else 0
                 if not reason:
                     made.append(task_id)
                     chooser.keep(bug)

@@ -12,11 +12,16 @@ from forge_envs.make_swe.checks import REFUSALS, called, is_check, refused, susp
 from forge_envs.make_swe.edits import Function, Source
 from forge_envs.make_swe.fixtures import Given
 from forge_envs.make_swe.names import BUILTIN, CannotTell, bound, changed, joined_imports, needed
+from forge_envs.make_swe.package import is_test
+from forge_envs.make_swe.plausible import plausible
 from forge_envs.make_swe.witness import SHOW
 
 LONGEST_SCRIPT = 28
 """Lines."""
 INDENT = "    "
+KEPT = ("bound", "needed", "all", "checks")
+"""What a script keeps of the statements before: those that bind the names in question, also those that may
+change what they stand for, all, all and the calls of checks. A run tells which is enough."""
 QUIET = frozenset({"subTest", "catch_warnings", "warns", "deprecated_call", "suppress"})
 """Contexts that a script does without."""
 
@@ -70,9 +75,8 @@ def drafts(
         source = Source(place[0], files.get(place[0], b""))
     except (SyntaxError, ValueError):
         return
-    near = {
-        PurePosixPath(path).stem for path in files if str(PurePosixPath(path).parent) == _folder(place[0])
-    }
+    beside = [path for path in files if str(PurePosixPath(path).parent) == _folder(place[0])]
+    near = {PurePosixPath(path).stem for path in beside if is_test(path)}  # what it tests may lie there too
     near |= {PurePosixPath(path).parts[0] for path in files if "test" in PurePosixPath(path).parts[0].lower()}
     for line, name, values in reversed(facts.get("frames", [])):
         inside = [f for f in source.functions() if f.node.name == name and _spans(f.node, line)]
@@ -101,13 +105,14 @@ def _of_function(nodeid: str, function: Function, line: int, given: Given) -> It
         call is None and not is_check(last) and not isinstance(last, (ast.If, ast.While, ast.For, ast.With))
     )
     seen = set[str]()
-    for keep in ("needed", "all", "checks"):
+    for keep in KEPT:
         for target in [*targets, *([None] if plain else [])]:
             try:
                 draft = _draft(nodeid, function, given, (steps, last, depth), target, keep, plain)
             except (CannotTell, SyntaxError):  # or its parts do not stand alone
                 continue
-            if draft.script(SHOW) not in seen and draft.script("").count("\n") <= LONGEST_SCRIPT:
+            known = draft.script(SHOW) in seen or draft.script("").count("\n") > LONGEST_SCRIPT
+            if not known and plausible(draft.script("")):
                 seen.add(draft.script(SHOW))
                 yield Retelling(**{**vars(draft), "refuses": refuses or call is not None})
 
@@ -180,7 +185,7 @@ def _draft(
     value = given.text(target) if target is not None else ""
     end = given.text(last) if plain else ""
     lines = _before(steps, given, needed(ast.parse(value or end)), keep)
-    if keep == "needed":
+    if keep in ("bound", "needed"):
         lines, value = _without_name(lines, value, depth)
     if value and not any(given.literals.keys() & needed(ast.parse(_whole(text))) for _, text in lines):
         value = given.filled(value)
@@ -188,6 +193,8 @@ def _draft(
     trees = [ast.parse(_whole(text)) for _, text in lines]
     wanted, have = needed(goal).union(*map(needed, trees)), set[str]().union(*map(bound, trees))
     imports, setup = given.giving(wanted, have)
+    if keep in ("bound", "needed"):
+        setup = _of_use(setup, wanted)
     waits = isinstance(function.node, ast.AsyncFunctionDef) or "await " in value + end
     body = [indented(text, at + waits) for at, text in lines]
     if waits:
@@ -230,17 +237,41 @@ def _before(steps: list[_Step], given: Given, wanted: set[str], keep: str) -> li
         if not text:
             continue
         tree = ast.parse(text)
+        if keep == "bound" and not bound(tree) & wanted:
+            continue
         if keep == "needed" and not changed(tree) & wanted:
             continue
-        wanted = wanted | needed(tree)
+        # what it gives anew was of no use before; a run tells whether that was right
+        wanted = (wanted - _given_anew(tree) if keep in ("bound", "needed") else wanted) | needed(tree)
         kept.append((step.depth, text))
     return kept[::-1]
+
+
+def _of_use(setup: list[str], wanted: set[str]) -> list[str]:
+    """What is set up without what only gives names that nothing later asks for."""
+    kept = list[str]()
+    for text in reversed(setup):
+        tree = ast.parse(text)
+        if not isinstance(tree.body[0], ast.Assign) or changed(tree) & wanted:
+            kept.append(text)
+            wanted = wanted | needed(tree)
+    return kept[::-1]
+
+
+def _given_anew(tree: ast.Module) -> set[str]:
+    """The names that a statement gives new values, whatever they were."""
+    (statement,) = tree.body
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    names = [target for t in targets for target in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    return {name.id for name in names if isinstance(name, ast.Name)}
 
 
 def _kept(node: ast.stmt, given: Given, keep: str) -> str:
     """A statement as the script has it; empty for one that it does without."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return ""
+    if isinstance(node, ast.Assign) and given.text(node.value) in map(given.text, node.targets):
+        return ""  # `x = self.x`, once it is no method
     if isinstance(node, (ast.Global, ast.Nonlocal, ast.Return)) or any(
         isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(node)
     ):

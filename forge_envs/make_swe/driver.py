@@ -15,12 +15,14 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 LONGEST = 1_500
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+MOST = 0.5
+"""Share of the tests up to which those that may notice run by themselves at first."""
 
 
 class Recorder:
@@ -128,25 +130,44 @@ def main(path: str) -> None:
     sys.dont_write_bytecode = True
     sys.path[0] = root  # as `python -m pytest` has it
     os.chdir(root)
-    for folder, names, _ in os.walk(root):
-        if "__pycache__" in names:
-            shutil.rmtree(os.path.join(folder, "__pycache__"), ignore_errors=True)
+    warm(job, root)
     for item in job["items"]:
         result = run_item(job, root, item)
         with open(job["out"], "a", encoding="utf-8") as out:
             out.write(json.dumps(result) + "\n")
 
 
+def warm(job: dict[str, Any], root: str) -> None:
+    """Compile everything once in this box, before a file is changed; later runs write no bytecode.
+
+    A changed file is newer than its bytecode, so that is not used; put back, it is as old as it was.
+    """
+    done = os.path.join(os.path.dirname(job["out"]), "warm")
+    if os.path.exists(done):
+        return
+    for folder, names, _ in os.walk(root):
+        if "__pycache__" in names:
+            shutil.rmtree(os.path.join(folder, "__pycache__"), ignore_errors=True)
+    sys.dont_write_bytecode = False
+    try:
+        fork(job, root, [*job["args"], "--collect-only", *job["targets"]], None, False)
+    finally:
+        sys.dont_write_bytecode = True
+    with open(done, "w", encoding="utf-8"):
+        pass
+
+
 def run_item(job: dict[str, Any], root: str, item: dict[str, Any]) -> dict[str, Any]:
     """One item: its files in place, the tests that may notice, then all tests if one did."""
-    before: dict[str, bytes | None] = {}
+    before: dict[str, Held | None] = {}
     began = time.monotonic()
     try:
         for path, text in item.get("files", {}).items():
             full = os.path.join(root, path)
-            before[full] = place(full, None if text is None else text.encode("latin-1"))
+            before[full] = place(full, None if text is None else Held(text.encode("latin-1")))
         result: dict[str, Any] = {}
-        if item.get("select"):
+        # most of the tests are as dear as all of them, and then all must run once more
+        if item.get("select") and len(item["select"]) < MOST * item.get("of", float("inf")):
             targets = sorted({nodeid.partition("::")[0] for nodeid in item["select"]})
             result = fork(job, root, [*job["args"], "-x", *targets], set(item["select"]), False)
             bad = {"failed", "error"} & set(result.get("tests", {}).values())
@@ -156,22 +177,31 @@ def run_item(job: dict[str, Any], root: str, item: dict[str, Any]) -> dict[str, 
         result = fork(job, root, [*job["args"], *job["targets"]], None, bool(item.get("trace")))
         return {"key": item["key"], "seconds": time.monotonic() - began, "stage": "full", **result}
     finally:
-        for full, data in before.items():
-            place(full, data)
+        for full, held in before.items():
+            place(full, held)
 
 
-def place(path: str, data: bytes | None) -> bytes | None:
+class Held(NamedTuple):
+    """What a file holds, and when it was written, in nanoseconds; now, where that is not said."""
+
+    data: bytes
+    written: int | None = None
+
+
+def place(path: str, held: Held | None) -> Held | None:
     """Write a file, or remove it for None; returns what it held, None if it was not there."""
     before = None
     if os.path.exists(path):
         with open(path, "rb") as file:
-            before = file.read()
-    if data is None:
+            before = Held(file.read(), os.stat(path).st_mtime_ns)
+    if held is None:
         os.unlink(path)
-    else:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
+        return before
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(held.data)
+    if held.written is not None:
+        os.utime(path, ns=(held.written, held.written))
     return before
 
 

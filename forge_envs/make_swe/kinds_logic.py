@@ -81,20 +81,22 @@ def dropped_operand(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     opened = source.between(0, source.start(first))[-len(before) :] if before else []
     at = opened[0].start if opened else source.start(first)
     operator = source.operator(first, second)[0]
-    yield [Edit(at, _skip_blank(source, operator.end))]
+    yield [Edit(at, skip_blank(source, operator.end))]
     for left, right in zip(node.values, node.values[1:], strict=False):
         operator = source.operator(left, right)[0]
         end = source.outer_end(right, source.gap(left, right))
-        yield [Edit(_back_blank(source, operator.start), end)]
+        yield [Edit(back_blank(source, operator.start), end)]
 
 
-def _skip_blank(source: Source, at: int) -> int:
+def skip_blank(source: Source, at: int) -> int:
+    """The first place from here on that is no blank."""
     while source.data[at : at + 1] in (b" ", b"\t"):
         at += 1
     return at
 
 
-def _back_blank(source: Source, at: int) -> int:
+def back_blank(source: Source, at: int) -> int:
+    """Where the blanks before a place begin."""
     while source.data[at - 1 : at] in (b" ", b"\t"):
         at -= 1
     return at
@@ -107,7 +109,7 @@ def negated_condition(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     test = node.test
     at, end = source.start(test), source.end(test)
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        yield [Edit(at, _skip_blank(source, at + len("not")))]
+        yield [Edit(at, skip_blank(source, at + len("not")))]
     elif isinstance(test, TIGHT):
         yield [Edit(at, at, b"not ")]
     elif not isinstance(test, ast.Compare):  # a comparison turned round is `opposite_comparison`
@@ -123,7 +125,7 @@ def dropped_unary(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     if isinstance(node.op, (ast.Not, ast.USub)) and not in_test:
         sign = "not" if isinstance(node.op, ast.Not) else "-"
         at = source.start(node)
-        yield [Edit(at, _skip_blank(source, at + len(sign)))]
+        yield [Edit(at, skip_blank(source, at + len(sign)))]
 
 
 @kind(ast.If)

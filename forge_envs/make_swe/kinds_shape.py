@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from forge_envs.make_swe.edits import Edit, Source
 from forge_envs.make_swe.kind import kind
-from forge_envs.make_swe.kinds_logic import TIGHT, blocks, exchanged, whole_lines
+from forge_envs.make_swe.kinds_logic import TIGHT, back_blank, blocks, exchanged, whole_lines
 
 WRAPPERS = frozenset(
     {"str", "int", "float", "list", "tuple", "set", "frozenset", "dict", "sorted", "abs", "reversed"}
@@ -91,10 +91,8 @@ def removed_statement(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     alone = not source.between(source.line_start(start), start) and not source.between(
         end, source.line_end(end - 1)
     )
-    if alone and len(block) > 1:
+    if alone and len(block) > 1:  # a `pass` in its place would tell where something was
         yield [whole_lines(source, start, end)]
-    elif block:
-        yield [Edit(start, end, b"pass")]
 
 
 @kind(ast.Return, ast.Assign, ast.Yield)
@@ -120,7 +118,8 @@ def short_loop(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     ):
         first, stop = called.args[0], called.args[min(1, len(called.args) - 1)]
         if called.func.id == "range" and isinstance(stop, (*TIGHT, ast.BinOp)):
-            yield [Edit(source.end(stop), source.end(stop), b" - 1")]
+            if not isinstance(getattr(stop, "right", stop), ast.Constant):  # nobody writes `n + 1 - 1`
+                yield [Edit(source.end(stop), source.end(stop), b" - 1")]
             if len(called.args) == 1:
                 yield [Edit(source.start(first), source.start(first), b"1, ")]
 
@@ -133,7 +132,7 @@ def dropped_filter(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
         gap = source.gap(node.iter, node.ifs[0])
         word = next(token for token in gap if token.text == "if")
         opened = [token for token in gap if token.start > word.start]
-        yield [Edit(word.start, source.outer_end(node.ifs[0], opened))]
+        yield [Edit(back_blank(source, word.start), source.outer_end(node.ifs[0], opened))]
 
 
 def _arguments(source: Source, node: ast.AST) -> set[str]:

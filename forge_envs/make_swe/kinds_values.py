@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from forge_envs.make_swe.edits import Edit, Source
 from forge_envs.make_swe.kind import kind
-from forge_envs.make_swe.kinds_logic import over
+from forge_envs.make_swe.kinds_logic import back_blank, over, skip_blank
 
 ARITHMETIC: dict[type[ast.AST], str] = {
     ast.Add: "-",
@@ -41,6 +41,11 @@ PAIRS = (
     ("isdigit", "isalpha"),
 )
 SIBLINGS = {**dict(PAIRS), **{right: left for left, right in PAIRS}, "strip": "lstrip", "search": "match"}
+IDLE: dict[type[ast.AST], tuple[bytes, ...]] = {
+    **dict.fromkeys((ast.Add, ast.Sub), (b"0",)),
+    **dict.fromkeys((ast.Mult, ast.Div, ast.FloorDiv, ast.Pow), (b"0", b"1")),
+}
+"""What nobody adds or multiplies by: `x + 0` tells where something was."""
 UNLIKE_NUMBERS = (ast.JoinedStr, ast.List, ast.Tuple, ast.Dict, ast.ListComp)
 
 
@@ -66,8 +71,10 @@ def augmented(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
 @kind(ast.Constant)
 def off_by_one(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     """A number one too large or too small."""
-    if not isinstance(source.parents.get(node), (ast.Subscript, ast.Slice, ast.arguments)):
-        yield from _shifted(source, node)
+    parent = source.parents.get(node)
+    if not isinstance(parent, (ast.Subscript, ast.Slice, ast.arguments)):
+        idle = IDLE.get(type(parent.op), ()) if isinstance(parent, ast.BinOp) else ()
+        yield from (edits for edits in _shifted(source, node) if edits[0].text not in idle)
 
 
 @kind(ast.Constant)
@@ -126,7 +133,8 @@ def shifted_slice(source: Source, node: ast.AST) -> Iterator[list[Edit]]:
     for bound in filter(None, (node.lower, node.upper)):
         at, end = source.start(bound), source.end(bound)
         if source.data[at - 1 : at] != b"(":
-            yield [Edit(at, end)]
+            lower = bound is node.lower
+            yield [Edit(at if lower else back_blank(source, at), skip_blank(source, end) if lower else end)]
         if isinstance(bound, ast.Constant) and type(bound.value) is int:
             yield [Edit(at, end, str(bound.value + 1).encode())]
         elif isinstance(bound, (ast.Name, ast.Attribute, ast.Call)):

@@ -19,6 +19,8 @@ from forge_envs.sandbox import Limits, Sandbox, SandboxError, provider
 
 ARGUMENTS = ("-q", "--tb=no", "-p", "no:cacheprovider")
 PLACE = "/tmp/forge-make"
+END = "EOF_FORGE_5b1f0c27"
+"""Ends a text within a command, and a part of what it says."""
 LIMITS = Limits(cpus=1.0, memory_mb=2048, pids=256, disk_mb=2048, lifetime=7_200.0)
 USAGE = 4
 """Exit status of pytest when it does not know its options: a plugin that they belong to is missing."""
@@ -129,42 +131,43 @@ class Lab:
         return self._boxes[user]
 
     def _play(self, box: Sandbox, job: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-        name = f"{PLACE}/{self._jobs}.json"
-        box.write(name, json.dumps(job).encode())
         limit = 60.0 + count * 2 * self.timeout
-        ended = box.run(f"python3 {PLACE}/driver.py {name}", timeout=limit, cwd="/testbed")
-        try:
-            lines = box.read(job["out"], limit=1 << 30).decode("utf-8").splitlines()
-        except FileNotFoundError:
-            lines = []
-        if ended.code != 0 and len(lines) < count:
-            text = f"the driver of {self.package.label} ended with {ended.code}: {ended.output[-1500:]}"
+        said, answer = put_and_run(box, "driver.py", job, f"{PLACE}/{self._jobs}.json", limit)
+        lines = answer.splitlines()
+        if said and len(lines) < count:
+            text = f"the driver of {self.package.label} {said}"
             raise SandboxError(text, kind="driver", retryable=not lines)
         return [json.loads(line) for line in lines]
 
     def witness(
-        self, states: Mapping[str, Mapping[str, bytes | None]], scripts: Sequence[Mapping[str, str]]
+        self,
+        states: Mapping[str, Mapping[str, bytes | None]],
+        scripts: Sequence[Mapping[str, str]],
+        *,
+        warm: bool = False,
     ) -> dict[str, Any]:
-        """What scripts do in each state of the files, twice: see `witness`. Raises SandboxError."""
+        """What scripts do in each state of the files, twice: see `witness`. Raises SandboxError.
+
+        `warm` imports what they import once for all of them, which is quicker and not quite what a user does.
+        """
         self._jobs += 1
         out, name = f"{PLACE}/{self._jobs}.answers", f"{PLACE}/{self._jobs}.scripts"
         job = {
             "root": "/testbed",
             "out": out,
             "scripts": list(scripts),
+            "warm": warm,
             "states": {
                 state: {path: None if data is None else data.decode("latin-1") for path, data in held.items()}
                 for state, held in states.items()
             },
         }
-        box = self._box("forge")
-        box.write(name, json.dumps(job).encode())
         limit = 120.0 + 4 * PATIENCE * len(scripts)
-        ended = box.run(f"python3 {PLACE}/witness.py {name}", timeout=limit, cwd=PLACE)
-        if ended.code != 0:
-            text = f"the witness of {self.package.label} ended with {ended.code}: {ended.output[-1500:]}"
+        said, answer = put_and_run(self._box("forge"), "witness.py", job, name, limit)
+        if said:
+            text = f"the witness of {self.package.label} {said}"
             raise SandboxError(text, kind="driver", retryable=False)
-        found: dict[str, Any] = json.loads(box.read(out, limit=1 << 26))
+        found: dict[str, Any] = json.loads(answer)
         return found
 
     # -- before anything is changed ------------------------------------------------------------------------
@@ -195,7 +198,8 @@ class Lab:
     def _first(self) -> tuple[dict[str, Any], list[str], list[str]]:
         """The first run that finds tests: as the repository wants, then without its options, then by file."""
         targets = self.package.targets
-        by_file = [path for path in self.package.tests if path.endswith(".py") and "__init__" not in path]
+        no_tests = ("__init__.py", "conftest.py")
+        by_file = [p for p in self.package.tests if p.endswith(".py") and not p.endswith(no_tests)]
         plain = self._quiet()
         result: dict[str, Any] = {}
         for chosen in (targets, by_file):
@@ -235,10 +239,35 @@ class Lab:
                 "key": key,
                 "files": {p: d.decode("latin-1") for p, d in changed.items()},
                 "select": list(select),
+                "of": len(base.good),
             }
             for key, changed, select in changes
         ]
         yield from self.play(items, base.targets, base.options)
+
+
+def put_and_run(
+    box: Sandbox, program: str, job: Mapping[str, Any], name: str, limit: float
+) -> tuple[str, str]:
+    """Put a job into a box, have a program do it, and read its answer, in one command: each waits its turn.
+
+    Returns how it failed, empty if it did not, and the answer so far. Raises SandboxError.
+    """
+    command = (
+        f"{written(name, json.dumps(job))}"
+        f"python3 {PLACE}/{program} {name} >{name}.log 2>&1; code=$?\n"
+        f"cat {job['out']} 2>/dev/null; echo {END}; tail -c 1500 {name}.log; exit $code"
+    )
+    ended = box.run(command, timeout=limit, cwd="/testbed", head=1 << 30)
+    answer, end, log = ended.output.rpartition(f"{END}\n")
+    if end and ended.code == 0:
+        return "", answer
+    return f"ended with {ended.code}: {log[-1500:]}", answer
+
+
+def written(path: str, text: str) -> str:
+    """A command that writes a text file, with a line end at its end."""
+    return f"cat >{path} <<'{END}'\n{text.removesuffix(chr(10))}\n{END}\n"
 
 
 def save(base: Baseline, path: Path) -> None:

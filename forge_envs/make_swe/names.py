@@ -47,17 +47,27 @@ def written(source: Source, node: ast.stmt | ast.expr, selves: Iterable[str] = (
     ]
     raw = source.data[start : source.end(node)]
     try:
-        text = _dedented(apply_edits(raw, edits).decode("utf-8"), node.col_offset)
+        text = _dedented(apply_edits(raw, edits).decode("utf-8"), node.col_offset, _inside_texts(node, first))
         if ast.dump(_parsed(text, node)) == ast.dump(plain):
             return text
     except (SyntaxError, ValueError):
-        pass  # a text over several lines, or places inside an f-string
+        pass  # places inside an f-string
     return ast.unparse(plain)
 
 
-def _dedented(text: str, margin: int) -> str:
-    first, *rest = text.replace("\r\n", "\n").split("\n")
-    return "\n".join([first, *(line[min(margin, len(line) - len(line.lstrip())) :] for line in rest)])
+def _inside_texts(node: ast.AST, first: ast.stmt | ast.expr) -> set[int]:
+    """The lines, counted from the first one, that begin inside a text: they stay as they are."""
+    texts = [n for n in ast.walk(node) if isinstance(n, (ast.Constant, ast.JoinedStr))]
+    spans = [(text.lineno, text.end_lineno or 0) for text in texts]
+    return {line - first.lineno for start, end in spans for line in range(start + 1, end + 1)}
+
+
+def _dedented(text: str, margin: int, kept: set[int]) -> str:
+    lines = text.replace("\r\n", "\n").split("\n")
+    return "\n".join(
+        line if number == 0 or number in kept else line[min(margin, len(line) - len(line.lstrip())) :]
+        for number, line in enumerate(lines)
+    )
 
 
 def _parsed(text: str, node: ast.AST) -> ast.AST:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forge_envs.make_swe import image, store
-from forge_envs.make_swe.lab import LIMITS
+from forge_envs.make_swe.lab import END, LIMITS, written
 from forge_envs.sandbox import Sandbox, SandboxError, provider
 from forge_envs.worlds.swe.logs import as_file
 from forge_envs.worlds.swe.patch import parts
@@ -16,6 +16,7 @@ from forge_envs.worlds.swe.patch import parts
 LOG = 16_000_000
 """Characters of a log that are kept at each end."""
 GOOD = frozenset({"PASSED", "XFAIL"})
+SCRIPT = "/tmp/eval.sh"
 GOLD = ".forge-gold.json"
 SEARCH = f"""
 import json, os, sys
@@ -65,19 +66,21 @@ def prove(folder: Path, timeout: float = 600.0) -> str:
 
 
 def _proof(row: Mapping[str, Any], folder: Path, timeout: float) -> str:
+    from swebench.harness.utils import make_test_spec
+
     box = provider("docker").open(row["image"], limits=LIMITS)
     try:
         if copies := elsewhere(box, str(row["patch"])):
             return f"the fix can be imported from {copies[0]}, which is in the image"
-        commit = box.run("git rev-parse HEAD", timeout=timeout).output.strip()
-        before = _statuses(box, row, timeout)
-        box.write("/tmp/gold.patch", str(row["patch"]).encode())
-        applied = box.run("git apply --whitespace=nowarn /tmp/gold.patch", timeout=timeout)
-        after = _statuses(box, row, timeout)
+        spec = make_test_spec(dict(row))
+        first = written(SCRIPT, spec.eval_script) + "git rev-parse HEAD"
+        before, commit = _statuses(box, spec, timeout, first)
+        apply = "git apply --whitespace=nowarn /tmp/gold.patch && echo applied"
+        after, applied = _statuses(box, spec, timeout, written("/tmp/gold.patch", str(row["patch"])) + apply)
     finally:
         box.close()
-    if applied.code != 0:
-        return f"gold does not apply ({applied.code}): {applied.output[-300:]}"
+    if applied.split()[-1:] != ["applied"]:  # it may warn of file modes
+        return f"gold does not apply: {applied[-300:]}"
     if before is None or after is None:
         return "the evaluation script gives no results"
     found = {name: (before.get(name) in GOOD, after.get(name) in GOOD) for name in before | after}
@@ -103,21 +106,20 @@ def elsewhere(box: Sandbox, patch: str) -> list[str]:
         lines = part.data.decode("utf-8", "replace").split("\n")
         added = {line[1:].strip() for line in lines if line.startswith("+") and not line.startswith("+++ ")}
         gold["/".join(ending)] = sorted(added - {""})
-    box.write(GOLD, json.dumps(gold).encode())
-    done = box.run('python3 -c "$SEARCH"', env={"SEARCH": SEARCH}, timeout=300.0, tail=100_000)
+    command = written(GOLD, json.dumps(gold)) + 'python3 -c "$SEARCH"'
+    done = box.run(command, env={"SEARCH": SEARCH}, timeout=300.0, tail=100_000)
     if done.code != 0:
         raise SandboxError(f"a search in a fresh box failed: {done.output}", kind="fresh_box", retryable=True)
     return done.output.split("\n")[:-1]
 
 
-def _statuses(box: Sandbox, row: Mapping[str, Any], timeout: float) -> dict[str, str] | None:
-    """What swebench's own parser reads in a run of the evaluation script; None where it refuses to."""
+def _statuses(box: Sandbox, spec: Any, timeout: float, first: str) -> tuple[dict[str, str] | None, str]:
+    """What swebench's own parser reads in a run of the evaluation script, None where it refuses to; and what
+    the command said that ran before it."""
     from swebench.harness.grading import get_logs_eval
-    from swebench.harness.utils import make_test_spec
 
-    spec = make_test_spec(dict(row))
-    box.write("/tmp/eval.sh", spec.eval_script.encode())
-    ran = box.run("/bin/bash /tmp/eval.sh", timeout=timeout, head=LOG, tail=LOG)
-    with as_file(ran.output) as path:
+    ran = box.run(f"{first}\necho {END}\n/bin/bash {SCRIPT}", timeout=timeout, head=LOG, tail=LOG)
+    said, _, log = ran.output.partition(f"{END}\n")
+    with as_file(log) as path:
         statuses, valid = get_logs_eval(spec, path)
-    return dict(statuses) if valid and not ran.timed_out else None
+    return (dict(statuses) if valid and not ran.timed_out else None), said.strip()

@@ -195,7 +195,10 @@ def _assertion(example: Example, dice: random.Random) -> Shown:
         if isinstance(ast.parse(draft.value, mode="eval").body, ast.Compare)
         else draft.value
     )
-    text = f"{draft.before}\nassert {value} == {example.gold.written}\n".lstrip("\n")
+    wanted = f"{value} == {example.gold.written}"
+    if example.bug.kind == example.gold.kind == "bool":
+        wanted = value if example.gold.written == "True" else f"not {value}"
+    text = f"{draft.before}\nassert {wanted}\n".lstrip("\n")
     bug, gold = quoted(example.bug.written), quoted(example.gold.written)
     both = dice.choice(ASSERT_TOLD).format(bug=bug, gold=gold)
     claim = Claim(text, "script", ("", "AssertionError"), ("", ""))

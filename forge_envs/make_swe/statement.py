@@ -52,7 +52,10 @@ class Issue:
 
 
 def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issue:
-    """An issue of one example, and of others where they are short; the same seed gives the same text."""
+    """An issue of one example, and of others where they are short; the same seed gives the same text.
+
+    Its claims are the same whatever `about` says.
+    """
     dice = random.Random(seed)
     first, *rest = examples
     shown = show(first, dice)
@@ -61,7 +64,8 @@ def write_issue(about: About, examples: Sequence[Example], *, seed: str) -> Issu
     opening = dice.choice(OPENINGS).format(**words)
     version = dice.choice(VERSIONS).format(**words)
     closing = dice.choice(CLOSINGS)
-    quote = dice.choice(DOCUMENTED).format(**words) if about.doc and dice.random() < 0.5 else ""
+    quote, wanted = dice.choice(DOCUMENTED).format(**words), dice.random() < 0.5
+    quote = quote if about.doc and wanted else ""
     more = [
         show(e, dice) for e in rest[:2] if e.draft.script("").count("\n") <= SHORT and dice.random() < 0.6
     ]
@@ -101,12 +105,19 @@ def _short(error: str) -> str:
 
 
 def _title(example: Example, words: dict[str, str], dice: random.Random) -> str:
-    named = "(" in words["call"]  # a name alone tells a reader nothing
+    named = _telling(example)
     templates = [template for template in TITLES[example.kind] if named or "{call}" not in template]
     texts = [template.format(**words) for template in templates]
     fitting = [text for text in texts if len(text) <= LONGEST_TITLE and "\n" not in text]
     title = dice.choice(fitting) if fitting else f"Problem with {words['what']}"
     return title.replace("`", "") if dice.random() < 0.4 else title
+
+
+def _telling(example: Example) -> bool:
+    """Whether the expression tells a reader of a title something: a call of what the issue is about."""
+    node = ast.parse(example.draft.value or example.draft.last).body[0]
+    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    return called is not None and bool(what := subject(example)) and ast.unparse(called).endswith(what)
 
 
 def subject(example: Example) -> str:
@@ -118,7 +129,8 @@ def subject(example: Example) -> str:
         for n in ast.walk(script)
         if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
     }
-    if draft.callee and draft.callee not in own:
+    own |= {n.id for n in ast.walk(script) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    if draft.callee and draft.callee.partition(".")[0] not in own:
         return draft.callee
     tree = ast.parse(draft.value or draft.last)
     if name := _called(tree, own):
@@ -132,14 +144,14 @@ def subject(example: Example) -> str:
 
 
 def _called(tree: ast.AST, own: set[str]) -> str:
-    """The name of the outermost call, of none of these; its last part where it hangs on something made."""
+    """The name of the outermost call, of none of these; its last part where it hangs on one, or on a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             text = ast.unparse(node.func)
-            if re.fullmatch(r"[\w.]+", text):
-                if text not in own and text not in PLAIN:
-                    return text
-            elif isinstance(node.func, ast.Attribute):
+            plain = re.fullmatch(r"[\w.]+", text) and text.partition(".")[0] not in own
+            if plain and text not in PLAIN:
+                return text
+            if not plain and isinstance(node.func, ast.Attribute):
                 return node.func.attr
     return ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from forge_envs.make_swe.lab import Lab
@@ -34,9 +35,9 @@ def tell(
     """
     python = ""
 
-    def ask(scripts: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
+    def ask(scripts: Sequence[Mapping[str, str]], warm: bool = True) -> Mapping[str, Any]:
         nonlocal python
-        found = lab.witness(states, scripts)
+        found = lab.witness(states, scripts, warm=warm)
         python = found["python"]
         answers: Mapping[str, Any] = found["answers"]
         return answers
@@ -44,21 +45,29 @@ def tell(
     examples = reproduced(failures, places, files, ask)
     if not examples:
         return "no example reproduces"
-    doc = _doc(examples[0], ask)
-    issue = write_issue(About(package.name, package.version, python, doc), examples, seed=seed)
-    answers = ask([{"text": claim.code, "how": claim.how} for claim in issue.claims])
-    for number, claim in enumerate(issue.claims):
+    about = About(package.name, package.version, python)
+    claims = write_issue(about, examples, seed=seed).claims
+    asked = [{"text": claim.code, "how": claim.how} for claim in claims]
+    answers = ask([*asked, *_doc_script(examples[0])], warm=False)
+    for number, claim in enumerate(claims):
         if not claim.holds({key: value[number] for key, value in answers.items()}):
             return "the example as printed does not reproduce"
-    return issue
+    doc = _doc([told for value in answers.values() for told in value[len(claims) :]])
+    return write_issue(replace(about, doc=doc), examples, seed=seed)
 
 
-def _doc(example: Example, ask: Any) -> str:
-    """The first sentence of what an example calls; it is the same with and without the bug."""
+def _doc_script(example: Example) -> list[dict[str, str]]:
+    """A script that tells the documentation of what an example calls; none where that is not plain."""
     if not example.draft.callee or example.draft.depth:
-        return ""
-    text = f"{example.draft.before}\nimport inspect\n{SHOW}(inspect.getdoc({example.draft.callee}))\n"
-    told = {json.dumps(value[0] and value[0]["value"]) for value in ask([{"text": text}]).values()}
+        return []
+    return [
+        {"text": f"{example.draft.before}\nimport inspect\n{SHOW}(inspect.getdoc({example.draft.callee}))\n"}
+    ]
+
+
+def _doc(answers: Sequence[Any]) -> str:
+    """The first sentence of a documentation that is the same with and without the bug, else empty."""
+    told = {json.dumps(answer and answer["value"]) for answer in answers}
     value = json.loads(told.pop()) if len(told) == 1 else None
     if not value or value["type"] != "str":
         return ""

@@ -7,6 +7,7 @@ to tell a value.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import code
 import contextlib
@@ -23,7 +24,7 @@ import tempfile
 import time
 import traceback
 import types
-from typing import Any
+from typing import Any, NamedTuple
 
 SHOW = "__show__"
 NAME = "example.py"
@@ -48,32 +49,41 @@ def main(path: str) -> None:
     root = os.path.realpath(job["root"])
     found: dict[str, Any] = {"python": platform.python_version(), "answers": {}}
     for state, files in job["states"].items():
-        before: dict[str, bytes | None] = {}
+        before: dict[str, Held | None] = {}
         try:
             for name, text in files.items():
                 full = os.path.join(root, name)
-                before[full] = place(full, None if text is None else text.encode("latin-1"))
+                before[full] = place(full, None if text is None else Held(text.encode("latin-1")))
             for number, habits in enumerate(HABITS):
                 found["answers"][f"{state}{number}"] = state_of(path, habits)
         finally:
-            for full, data in before.items():
-                place(full, data)
+            for full, held in before.items():
+                place(full, held)
     with open(job["out"], "w", encoding="utf-8") as out:
         json.dump(found, out)
 
 
-def place(path: str, data: bytes | None) -> bytes | None:
+class Held(NamedTuple):
+    """What a file holds, and when it was written, in nanoseconds; now, where that is not said."""
+
+    data: bytes
+    written: int | None = None
+
+
+def place(path: str, held: Held | None) -> Held | None:
     """Write a file, or remove it for None; returns what it held, None if it was not there."""
     before = None
     if os.path.exists(path):
         with open(path, "rb") as file:
-            before = file.read()
-    if data is not None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
-    elif before is not None:
+            before = Held(file.read(), os.stat(path).st_mtime_ns)
+    if held is None:
         os.unlink(path)
+        return before
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(held.data)
+    if held.written is not None:
+        os.utime(path, ns=(held.written, held.written))
     return before
 
 
@@ -90,11 +100,29 @@ def scripts_of(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         job = json.load(file)
     sys.path[0] = ""
+    if job.get("warm"):
+        warm([script["text"] for script in job["scripts"]])
     answers = []
     for script in job["scripts"]:
         with tempfile.TemporaryDirectory(prefix="forge-script-") as folder:
             answers.append(fork(script, os.path.realpath(job["root"]), folder))
     json.dump(answers, sys.stdout)
+
+
+def warm(texts: list[str]) -> None:
+    """Import what scripts import, so that not each of them has to; what fails will fail in them."""
+    lines = {}
+    for text in texts:
+        with contextlib.suppress(SyntaxError):
+            top = [node for node in ast.parse(text).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+            lines.update(dict.fromkeys(map(ast.unparse, top)))
+    with tempfile.TemporaryDirectory(prefix="forge-script-") as folder, open(os.devnull, "w") as nowhere:
+        os.chdir(folder)
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            for line in lines:
+                with contextlib.suppress(BaseException):
+                    exec(line, {"__name__": "__main__"})
+        os.chdir("/")
 
 
 def fork(script: dict[str, str], root: str, folder: str) -> Any:

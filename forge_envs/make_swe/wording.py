@@ -35,7 +35,7 @@ TITLES = {
         "{what} raises {error} instead of {wanted}",
         "Wrong exception from {what}",
         "{call} should raise {wanted}, not {error}",
-        "{error} leaks out of {what} where {wanted} is documented behaviour",
+        "{error} leaks out of {what} where callers expect {wanted}",
     ),
 }
 OPENINGS = (

@@ -13,7 +13,7 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
-CORE += ["arguments", "schemas", "plugins", "task"]
+CORE += ["arguments", "schemas", "plugins", "task", "prose"]
 ENVS = {
     "errors": set(),
     "messages": set(),
@@ -29,6 +29,7 @@ ENVS = {
     "tools": {"errors", "messages", "schemas"},
     "spaces": {"errors", "messages", "grammars", "schemas", "tools"},
     "env": {"errors", "messages", "grammars", "tools", "spaces", "rewards", "arguments", "schemas", "task"},
+    "prose": {"env", "messages"},
     "__main__": {"cli"},
     "": {*CORE},
     "probe": {*CORE},

@@ -276,12 +276,17 @@ class Host:
         return [json.loads(line) for line in out.read_text().splitlines()]
 
     def witness(
-        self, states: Mapping[str, Mapping[str, bytes]], scripts: Sequence[Mapping[str, str]]
+        self,
+        states: Mapping[str, Mapping[str, bytes]],
+        scripts: Sequence[Mapping[str, str]],
+        *,
+        warm: bool = False,
     ) -> dict[str, Any]:
         self.asked += 1
         out = self.tmp / f"answers-{self.asked}"
         files = {state: {p: d.decode() for p, d in held.items()} for state, held in states.items()}
-        job = {"root": str(self.folder), "out": str(out), "states": files, "scripts": list(scripts)}
+        job = {"root": str(self.folder), "out": str(out), "states": files, "scripts": list(scripts),
+               "warm": warm}  # fmt: skip
         (self.tmp / "scripts.json").write_text(json.dumps(job))
         subprocess.run([sys.executable, witness.__file__, str(self.tmp / "scripts.json")], check=True,
                        env={**os.environ, "PYTHONPATH": str(self.folder)})  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from forge_envs.arguments import Seconds, known
-from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
+from forge_envs.env import AgentEnv, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.messages import Action, Message, Observation
+from forge_envs.messages import Message, Observation
+from forge_envs.prose import ProseEnv, ProseEpisode, say
 from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS, Limits
 from forge_envs.worlds.agentless import gold, trial, wording
@@ -39,7 +40,7 @@ Shown = Annotated[int, Field(ge=1_000, le=10_000_000)]
 
 
 @dataclass
-class AgentlessEpisode(Episode[SweTask]):
+class AgentlessEpisode(ProseEpisode[SweTask]):
     """Two answers. A box is opened to look, to edit and to judge, and closed at once: none is here."""
 
     located: bool = False
@@ -48,12 +49,10 @@ class AgentlessEpisode(Episode[SweTask]):
     """What the edits change; None where there were none that fit."""
     path: str = ""
     """The test file that they write."""
-    malformed: int = 0
-    """Answers that could not be used."""
     verdict: PatchVerdict | WrittenVerdict | None = None
 
 
-class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
+class AgentlessEnv(ProseEnv[SweTask, AgentlessEpisode]):
     """Kimi-Dev's BugFixer and TestWriter (arXiv 2509.23045): two questions and two answers, no tools.
 
     ## Action Space
@@ -176,20 +175,20 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
         state = self.playing
         if not text.strip():
             state.malformed += 1
-            return _say(wording.SILENT)
+            return say(wording.SILENT)
         if not state.located:
             paths = named_files(text, files_of(state.task, self.ground), self.files)
             if not paths:
                 state.malformed += 1
-                return _say(wording.nothing_named(self.files))
+                return say(wording.nothing_named(self.files))
             state.located = True
-            return _say(self._second(state.task, paths))
+            return say(self._second(state.task, paths))
         state.over = True
         try:
             state.path, state.patch = self._read(state.task, text)
         except UnusableAnswer as error:
             state.malformed += 1
-            return _say(wording.unusable(str(error)))
+            return say(wording.unusable(str(error)))
         return None
 
     def progress(self) -> float:
@@ -261,14 +260,6 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
 
     # -- parts of a turn -----------------------------------------------------------------------------------
 
-    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
-        """An answer that cannot be used costs what a malformed call does."""
-        before = self.playing.malformed
-        said, penalties = super()._answer(action)
-        if self.playing.malformed > before:
-            penalties = {**penalties, "malformed": PENALTIES["malformed"]}
-        return said, penalties
-
     def _playable(self, ids: Sequence[str]) -> tuple[str, ...]:
         return tuple(i for i in ids if self.role == FIXER or takes_tests(self.tasks.by_id[i]))
 
@@ -294,7 +285,3 @@ class AgentlessEnv(AgentEnv[SweTask, AgentlessEpisode]):
         patch = patch_of({p: texts[p] for p in changed if p in texts}, changed)
         assert {part.path for part in parts(patch)} == set(changed)
         return path, patch
-
-
-def _say(text: str) -> Observation:
-    return (Message(role="user", content=text),)

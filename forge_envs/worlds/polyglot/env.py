@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from forge_envs.arguments import Seconds, known
-from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
+from forge_envs.env import AgentEnv, GrammarName, MaxTurns, opening
 from forge_envs.errors import TaskError, one_of
-from forge_envs.messages import Action, Message, Observation
+from forge_envs.messages import Message, Observation
+from forge_envs.prose import ProseEnv, ProseEpisode, say
 from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS
 from forge_envs.sandbox.present import tell_missing
@@ -29,7 +30,7 @@ from forge_envs.worlds.polyglot.verdict import verdict
 
 
 @dataclass
-class PolyglotEpisode(Episode[Puzzle]):
+class PolyglotEpisode(ProseEpisode[Puzzle]):
     """One exercise being solved. A box is opened for a run of the tests and closed after it: none is here."""
 
     edited: dict[str, str] = field(default_factory=dict)
@@ -40,11 +41,9 @@ class PolyglotEpisode(Episode[Puzzle]):
     """Share of the tests that passed when they last ran."""
     reflections: int = 0
     """Answers of this try that could not be used."""
-    malformed: int = 0
-    """Answers of the episode that could not be used as they were."""
 
 
-class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
+class PolyglotEnv(ProseEnv[Puzzle, PolyglotEpisode]):
     """Programming exercises after the Aider polyglot benchmark, by its protocol: files are given, the agent
     answers with edits, hidden tests run, and where they fail the agent sees what they say and tries again.
 
@@ -159,7 +158,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
             state.reflections += 1
             left = self.reflections - state.reflections
             if left >= 0:
-                return _say(wording.malformed(answer.error, left))
+                return say(wording.malformed(answer.error, left))
         verdict = self._test()
         state.tries.append(verdict.passed)
         state.share, state.reflections = verdict.share, 0
@@ -167,7 +166,7 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
         if verdict.passed or not left:
             return None
         notes = answer.notes if answer.error is None else (f"Your answer cannot be used: {answer.error}.",)
-        return _say(wording.failed(verdict.output, self._files, notes, left))
+        return say(wording.failed(verdict.output, self._files, notes, left))
 
     def progress(self) -> float:
         """The share of the tests that passed when they last ran."""
@@ -209,14 +208,6 @@ class PolyglotEnv(AgentEnv[Puzzle, PolyglotEpisode]):
 
     # -- parts of a turn -----------------------------------------------------------------------------
 
-    def _answer(self, action: Action) -> tuple[Observation | None, dict[str, float]]:
-        """An answer that cannot be used costs what a malformed call does."""
-        before = self.playing.malformed
-        said, penalties = super()._answer(action)
-        if self.playing.malformed > before:
-            penalties = {**penalties, "malformed": PENALTIES["malformed"]}
-        return said, penalties
-
     @property
     def _files(self) -> Mapping[str, str]:
         return self.task.files(self.playing.edited)
@@ -238,7 +229,3 @@ def _tasks(source: str, language: str, level: int) -> Puzzles:
     if language not in ("all", "python"):
         raise ValueError(f"language={language!r}: contests are written in python")
     return Contests(level)
-
-
-def _say(text: str) -> Observation:
-    return (Message(role="user", content=text),)
