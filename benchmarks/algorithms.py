@@ -32,6 +32,8 @@ OUT = ROOT / "runs" / "algorithms"
 RESULTS = ROOT / "benchmarks" / "results" / "algorithms.json"
 THRESHOLD = 0.65
 EVERY = 10
+KEPT = ("pass@1", "low", "high")
+"""Of a judgement."""
 ALGORITHMS: dict[str, tuple[Path, tuple[str, ...]]] = {
     "grpo": (GRPO, ()),
     "rloo": (GRPO, ("algorithm.advantage=rloo",)),
@@ -96,8 +98,8 @@ def measure(name: str, seed: int, steps: int) -> dict[str, Any]:
         "algorithm": name,
         "seed": seed,
         "steps": steps,
-        "before": judged[0],
-        "after": judged[-1],
+        "before": {key: judged[0][key] for key in KEPT},
+        "after": {key: judged[-1][key] for key in KEPT},
         "sampled": sampled[max(sampled)],
         "curve": [(sampled[e["step"]] if e["step"] else 0, e["pass@1"]) for e in judged],
     }
