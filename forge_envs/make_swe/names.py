@@ -6,9 +6,12 @@ import ast
 import builtins
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from pathlib import PurePosixPath
 
 from forge_envs.make_swe.edits import Edit, Source, apply_edits
 
+TESTING = frozenset({"pytest", "conftest", "tests", "test"})
+"""Modules of tests, and what helps them."""
 BUILTIN = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 
@@ -166,14 +169,21 @@ class Module:
             raise CannotTell(f"nothing gives {name}")
         return stars
 
+    def _whole_name(self, node: ast.ImportFrom) -> str:
+        """The module that is imported from, for tests that lie within their package: `wheels` for `..`."""
+        if not node.level:
+            return node.module or ""
+        folders = [name for name in PurePosixPath(self.source.path).parts[:-1] if name not in ("src", "lib")]
+        base = folders[: len(folders) - node.level + 1]
+        whole = ".".join([*base, *([node.module] if node.module else [])])
+        if not base or not TESTING.isdisjoint(whole.split(".")):
+            raise CannotTell(f"it imports {whole or '.'}, which users of the package do not have")
+        return whole
+
     def _imports(self, node: ast.Import | ast.ImportFrom, names: set[str]) -> Iterator[str]:
-        module = getattr(node, "module", None) or ""
-        first = (module or node.names[0].name).partition(".")[0]
-        if (
-            getattr(node, "level", 0)
-            or first in self._near
-            or first in ("pytest", "conftest", "tests", "test")
-        ):
+        module = self._whole_name(node) if isinstance(node, ast.ImportFrom) else ""
+        first, *inner = (module or node.names[0].name).split(".")
+        if first in self._near or first in TESTING or not TESTING.isdisjoint(inner):
             raise CannotTell(f"it imports {module or first}, which users of the package do not have")
         for alias in node.names:
             given = alias.asname or alias.name.partition(".")[0]

@@ -71,6 +71,30 @@ def test_nobody_imports_what_a_package_keeps_to_itself():
     assert not plausible("x = 1")  # that shows what Python does
 
 
+def test_tests_within_their_package_import_it_by_its_name():
+    path, text = (
+        "src/wheels/tests/test_turn.py",
+        b"""from .. import turn
+from ..rim import rims
+from .help import helped
+
+def test_of_both():
+    assert turn(rims()) == 7
+
+def test_of_help():
+    assert turn(helped()) == 7
+""",
+    )
+    facts: dict[str, Any] = {"params": {}, "indices": {}, "fixtures": []}
+
+    def told(name: str, line: int) -> list[str]:
+        frames = {"frames": [[line + 1, name, {}]]}
+        return [d.script(SHOW) for d in drafts(f"{path}::{name}", facts | frames, (path, line), {path: text})]
+
+    assert told("test_of_both", 5)[0].startswith("from wheels import turn\nfrom wheels.rim import rims\n")
+    assert told("test_of_help", 8) == []
+
+
 def test_a_text_of_several_lines_stays_one():
     first = scripts("test_words", 19, 25)[0]
     assert (
