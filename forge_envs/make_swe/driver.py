@@ -159,12 +159,12 @@ def warm(job: dict[str, Any], root: str) -> None:
 
 def run_item(job: dict[str, Any], root: str, item: dict[str, Any]) -> dict[str, Any]:
     """One item: its files in place, the tests that may notice, then all tests if one did."""
-    before: dict[str, Held | None] = {}
+    before: dict[str, FileBefore | None] = {}
     began = time.monotonic()
     try:
         for path, text in item.get("files", {}).items():
             full = os.path.join(root, path)
-            before[full] = place(full, None if text is None else Held(text.encode("latin-1")))
+            before[full] = place(full, None if text is None else FileBefore(text.encode("latin-1")))
         result: dict[str, Any] = {}
         # most of the tests are as dear as all of them, and then all must run once more
         if item.get("select") and len(item["select"]) < MOST * item.get("of", float("inf")):
@@ -181,19 +181,19 @@ def run_item(job: dict[str, Any], root: str, item: dict[str, Any]) -> dict[str, 
             place(full, held)
 
 
-class Held(NamedTuple):
+class FileBefore(NamedTuple):
     """What a file holds, and when it was written, in nanoseconds; now, where that is not said."""
 
     data: bytes
     written: int | None = None
 
 
-def place(path: str, held: Held | None) -> Held | None:
+def place(path: str, held: FileBefore | None) -> FileBefore | None:
     """Write a file, or remove it for None; returns what it held, None if it was not there."""
     before = None
     if os.path.exists(path):
         with open(path, "rb") as file:
-            before = Held(file.read(), os.stat(path).st_mtime_ns)
+            before = FileBefore(file.read(), os.stat(path).st_mtime_ns)
     if held is None:
         os.unlink(path)
         return before

@@ -49,11 +49,11 @@ def main(path: str) -> None:
     root = os.path.realpath(job["root"])
     found: dict[str, Any] = {"python": platform.python_version(), "answers": {}}
     for state, files in job["states"].items():
-        before: dict[str, Held | None] = {}
+        before: dict[str, FileThen | None] = {}
         try:
             for name, text in files.items():
                 full = os.path.join(root, name)
-                before[full] = place(full, None if text is None else Held(text.encode("latin-1")))
+                before[full] = place(full, None if text is None else FileThen(text.encode("latin-1")))
             for number, habits in enumerate(HABITS):
                 found["answers"][f"{state}{number}"] = state_of(path, habits)
         finally:
@@ -63,19 +63,19 @@ def main(path: str) -> None:
         json.dump(found, out)
 
 
-class Held(NamedTuple):
+class FileThen(NamedTuple):
     """What a file holds, and when it was written, in nanoseconds; now, where that is not said."""
 
     data: bytes
     written: int | None = None
 
 
-def place(path: str, held: Held | None) -> Held | None:
+def place(path: str, held: FileThen | None) -> FileThen | None:
     """Write a file, or remove it for None; returns what it held, None if it was not there."""
     before = None
     if os.path.exists(path):
         with open(path, "rb") as file:
-            before = Held(file.read(), os.stat(path).st_mtime_ns)
+            before = FileThen(file.read(), os.stat(path).st_mtime_ns)
     if held is None:
         os.unlink(path)
         return before
