@@ -183,7 +183,8 @@ class Lab:
         runs += self.play(
             [{"key": "root"}], targets, options, user="root"
         )  # as the official harness runs them
-        if len({frozenset(run["tests"]) for run in runs}) > 1:  # names from a set, in another order each time
+        unsteady = len({frozenset(run["tests"]) for run in runs}) > 1  # names from a set, in its order
+        if unsteady:
             for _ in range(UNSTEADY):
                 runs += self.play([{"key": "again"}], targets, options)
         passed = set.intersection(*({n for n, s in run["tests"].items() if s == "passed"} for run in runs))
@@ -191,6 +192,13 @@ class Lab:
         names = Counter(token(nodeid) for nodeid in known)
         good = sorted(nodeid for nodeid in passed if names[token(nodeid)] == 1 and nodeid in first["places"])
         if len(good) < max(1, FEWEST * len(known)):
+            if unsteady:
+                fewest = len(set.intersection(*(set(run["tests"]) for run in runs)))
+                raise TestsFail(
+                    f"{self.package.label}: only {fewest} of its tests have the same names in all of "
+                    f"{len(runs)} runs, others are named by what changes (a set's order, chance): choose "
+                    "another package"
+                )
             raise TestsFail(self._why(first, len(passed), len(known)))
         reached: dict[str, list[str]] = {}
         for nodeid in good:

@@ -32,6 +32,8 @@ def needs(files: Mapping[str, bytes], project: Mapping[str, Any], installs: bool
     provided = {*head.get_all("Provides-Extra", []), *table.get("optional-dependencies", {})}
     extras = [extra for extra in EXTRAS if extra in provided]
     own = [line for line in declared if "extra ==" not in line] or table.get("dependencies", [])
+    if not declared:
+        own = [*own, *(line for line in _egg_info(files) if line not in own)]
     unknown = installs and "PKG-INFO" not in files and "dependencies" not in table
     wanted = [*own, *dict.fromkeys(_tests(files, project))]
     if extras:
@@ -39,6 +41,17 @@ def needs(files: Mapping[str, bytes], project: Mapping[str, Any], installs: bool
     elif unknown:
         wanted.append("/testbed")
     return wanted
+
+
+def _egg_info(files: Mapping[str, bytes]) -> Iterator[str]:
+    """What setuptools wrote beside metadata without requirements: a package's own, and its tests'."""
+    path = next((path for path in sorted(files) if path.endswith(".egg-info/requires.txt")), "")
+    extra, marker = "", ""
+    for line in files.get(path, b"").decode("utf-8", "replace").splitlines():
+        if line.startswith("["):
+            extra, _, marker = line.strip("[]").partition(":")
+        elif line and extra in ("", *EXTRAS):
+            yield f"{line}; {marker}" if marker else line
 
 
 def _tests(files: Mapping[str, bytes], project: Mapping[str, Any]) -> Iterator[str]:

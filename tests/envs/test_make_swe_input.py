@@ -48,6 +48,18 @@ def test_requirements_in_files_are_read():
     assert Package("a", "1", {**FILES, **files}).needs == ["c==1", "d"]
 
 
+def test_requirements_that_setuptools_wrote_are_read():
+    text = b"jsonpointer>=1.9\n\n[:python_version < '3.2']\nordered\n\n[docs]\nsphinx\n\n[test]\nhypothesis\n"
+    files = {**FILES, "a.egg-info/requires.txt": text, "PKG-INFO": b"Name: a\n"}
+    assert Package("a", "1", files).needs == [
+        "jsonpointer>=1.9",
+        "ordered; python_version < '3.2'",
+        "hypothesis",
+    ]
+    told = {**files, "PKG-INFO": b"Name: a\nRequires-Dist: b\n"}
+    assert Package("a", "1", told).needs == ["b"]
+
+
 def test_archives_have_times_that_wheels_can_hold():
     with tarfile.open(fileobj=io.BytesIO(Package("a", "1", FILES).archive)) as tar:
         assert {member.mtime for member in tar} == {
