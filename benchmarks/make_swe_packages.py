@@ -35,7 +35,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "parse==1.20.2": (),
     "jsonpatch==1.33": (),
     "toolz==1.0.0": (),
-    "natsort==8.4.0": (),
+    "natsort==8.4.0": ("hypothesis", "pytest-mock"),
     "itsdangerous==2.2.0": (),
     "humanize==4.12.1": (),
     "wsproto==1.2.0": (),

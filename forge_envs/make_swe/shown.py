@@ -195,7 +195,7 @@ def _assertion(example: Example, dice: random.Random) -> Shown:
         if isinstance(ast.parse(draft.value, mode="eval").body, ast.Compare)
         else draft.value
     )
-    wanted = f"{value} == {example.gold.written}"
+    wanted = f"{value} {'is' if example.gold.written == 'None' else '=='} {example.gold.written}"
     if example.bug.kind == example.gold.kind == "bool":
         wanted = value if example.gold.written == "True" else f"not {value}"
     text = f"{draft.before}\nassert {wanted}\n".lstrip("\n")

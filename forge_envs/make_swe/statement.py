@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import random
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -108,7 +109,7 @@ def _title(example: Example, words: dict[str, str], dice: random.Random) -> str:
     named = _telling(example)
     templates = [template for template in TITLES[example.kind] if named or "{call}" not in template]
     texts = [template.format(**words) for template in templates]
-    fitting = [text for text in texts if len(text) <= LONGEST_TITLE and "\n" not in text]
+    fitting = [t for t in texts if len(t) <= LONGEST_TITLE and "\n" not in t and t != example.bug.error]
     title = dice.choice(fitting) if fitting else f"Problem with {words['what']}"
     return title.replace("`", "") if dice.random() < 0.4 else title
 
@@ -130,23 +131,46 @@ def subject(example: Example) -> str:
         if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
     }
     own |= {n.id for n in ast.walk(script) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    if draft.callee and draft.callee.partition(".")[0] not in own:
+    python = _of_python(script)
+    if draft.callee and draft.callee.partition(".")[0] not in own | python:
         return draft.callee
     tree = ast.parse(draft.value or draft.last)
-    if name := _called(tree, own):
+    if name := _called(tree, own, python):
         return name
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     for node in reversed([*ast.walk(script)]):
         bound = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-        if isinstance(node, (ast.Assign, ast.With)) and bound & names and (name := _called(node, own)):
+        if (
+            isinstance(node, (ast.Assign, ast.With))
+            and bound & names
+            and (name := _called(node, own, python))
+        ):
             return name
-    return _called(script, own)
+    return _called(script, own, python)
 
 
-def _called(tree: ast.AST, own: set[str]) -> str:
-    """The name of the outermost call, of none of these; its last part where it hangs on one, or on a call."""
+def _of_python(script: ast.Module) -> set[str]:
+    """The names that a script has from Python's own library."""
+    found = set[str]()
+    for node in ast.walk(script):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                module = (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+                if module.partition(".")[0] in sys.stdlib_module_names:
+                    found.add(alias.asname or alias.name.partition(".")[0])
+    return found
+
+
+def _called(tree: ast.AST, own: set[str], python: set[str]) -> str:
+    """The name of the outermost call of nothing of Python's, nor of the script's own; its last part where it
+    hangs on something of the script, or on a call."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
+            root: ast.AST = node.func
+            while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
+                root = root.func if isinstance(root, ast.Call) else root.value
+            if isinstance(root, ast.Constant) or getattr(root, "id", "") in python:
+                continue
             text = ast.unparse(node.func)
             plain = re.fullmatch(r"[\w.]+", text) and text.partition(".")[0] not in own
             if plain and text not in PLAIN:

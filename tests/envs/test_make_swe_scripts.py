@@ -125,6 +125,7 @@ def example(before: str, value: str, callee: str = "") -> Example:
         ("import wheels\nf = lambda x: wheels.turn(x)", "f(1)", "f", "wheels.turn"),
         ("import wheels\nw = wheels.Wheel(1)", "w.turn(2)", "w.turn", "turn"),
         ("import wheels", "wheels.turn(2)", "wheels.turn", "wheels.turn"),
+        ("import re\nimport wheels\nx = re.match('a', 'a')", "''.join(wheels.turn(x))", "", "wheels.turn"),
     ],
 )
 def test_a_title_names_what_others_know(before, value, callee, about):
