@@ -7,30 +7,23 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from forge_envs.worlds.search.graph import MONTHS
 from forge_envs.worlds.search.question import ResearchQuestion
-from forge_envs.worlds.search.sentences import says_only
+from forge_envs.worlds.search.sentences import STRUCK, says_only
+from forge_envs.worlds.search.spelling import LETTERS, MONTH, MONTH_NUMBERS
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _ARTICLES = {"a", "an", "the"}
-_MONTHS = {month.lower(): at for at, month in enumerate(MONTHS, 1)}
-_MONTHS |= {month[:3]: at for month, at in _MONTHS.items()} | {"sept": 9}
-_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _DATES = (
     re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
-    re.compile(rf"(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[ .-]*(?:of )?(?P<w>{_MONTH})[ .,-]+(?P<y>\d{{4}})"),
-    re.compile(rf"(?P<w>{_MONTH})[ .-]*(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[ ,.-]+(?P<y>\d{{4}})"),
-    re.compile(rf"(?P<y>\d{{4}})[ ,-]+(?P<w>{_MONTH})[ .-]+(?P<d>\d{{1,2}})"),
+    re.compile(rf"(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[ .-]*(?:of )?(?P<w>{MONTH})[ .,-]+(?P<y>\d{{4}})"),
+    re.compile(rf"(?P<w>{MONTH})[ .-]*(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[ ,.-]+(?P<y>\d{{4}})"),
+    re.compile(rf"(?P<y>\d{{4}})[ ,-]+(?P<w>{MONTH})[ .-]+(?P<d>\d{{1,2}})"),
 )
 _WEEKDAY = re.compile(r"^(mon|tues?|wednes|thurs?|fri|satur|sun)(day)?,? ")
 _NUMBER = re.compile(r"[-+]?\d{1,3}(?:[ ,'_]\d{3})+(?:\.\d+)?|[-+]?\d{1,3}(?:\.\d{3}){2,}|[-+]?\d+(?:\.\d+)?")
 _TAIL = re.compile(r" (people|inhabitants|persons|residents)$")
 _LEAD = re.compile(r"^(the )?(final |exact |correct )?answer( is|:| is:)? +")
-_LETTERS = str.maketrans(
-    {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ŧ": "t"}
-)
-"""Letters that are spelled otherwise where a keyboard lacks them, and that no normal form takes apart."""
-_CHANGED = re.compile("~~|[❌✗✘🚫⛔$€£¥]")
+_CHANGED = re.compile(f"{STRUCK.pattern}|[$€£¥]")
 """Marks that strike an answer out, or say of what it is so much."""
 MOST_CHARACTERS = 300
 """A longer text is no answer to a question of this world."""
@@ -73,7 +66,7 @@ def same_form(text: str) -> str:
     >>> same_form("The Café of Ålby & Sons."), same_form("Port Azul or Lornwick")
     ('cafe of alby and sons', 'port azul or lornwick')
     """
-    plain = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
+    plain = unicodedata.normalize("NFKD", text.casefold().translate(LETTERS))
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     plain = _LEAD.sub("", " ".join(plain.split())).strip(" .!?\"'`*_“”‘’()[]")
     day = _day(plain)
@@ -95,7 +88,7 @@ def _day(plain: str) -> str:
         found = form.fullmatch(text)
         if found:
             parts = found.groupdict()
-            month = _MONTHS[parts["w"]] if "w" in parts else int(parts["m"])
+            month = MONTH_NUMBERS[parts["w"]] if "w" in parts else int(parts["m"])
             try:
                 return dt.date(int(parts["y"]), month, int(parts["d"])).isoformat()
             except ValueError:

@@ -62,17 +62,19 @@ def find_page(library: PageLibrary, address: str) -> WebPage:
     where the library fails.
     """
     asked = address.strip()[:_LONGEST_ADDRESS]
-    indexed = isinstance(library, FullTextIndex | MeaningIndex)
-    ways = [asked, asked.partition("#")[0], *(_bare(asked) if indexed else ())]
+    index = library if isinstance(library, FullTextIndex | MeaningIndex) else None
+    bare = _bare(asked) if index is not None else []
+    ways = [asked, asked.partition("#")[0], *bare]
     for one in dict.fromkeys(ways):
         if one and (page := library.page(one)) is not None:
             return page
     words = re.sub(r"[\W_]+", " ", ways[-1])
     near = [hit.address for hit in library.search(words, 20)] if words.strip() else []
-    if isinstance(library, FullTextIndex | MeaningIndex):
-        near = list(dict.fromkeys((*near, *library.neighbours(ways[-1]))))
-        alike = [one for one in near if _alike(one) in map(_alike, ways[2:])]
-        if len(alike) == 1 and (page := library.page(alike[0])) is not None:
+    if index is not None:
+        near = list(dict.fromkeys((*near, *index.neighbours(ways[-1]))))
+        meant = set(map(_alike, bare))
+        alike = [one for one in near if _alike(one) in meant]
+        if len(alike) == 1 and (page := index.page(alike[0])) is not None:
             return page
     near = difflib.get_close_matches(ways[-1], near, 3, 0.6)
     told = f"; near it are {', '.join(near)}" if near else ""

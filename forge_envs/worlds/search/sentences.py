@@ -64,7 +64,8 @@ _FAMILIES = tuple(
     )
 )
 """Words of which one may stand for the question's other."""
-_STRUCK = re.compile("~~|[❌✗✘🚫⛔]")
+STRUCK = re.compile("~~|[❌✗✘🚫⛔]")
+"""Marks that strike an answer out."""
 _PARTED = re.compile(r"[;/|±+]|\?(?=.*\w)")
 """Marks between guesses."""
 _LEAD = re.compile(
@@ -98,7 +99,7 @@ def says_only(question: ResearchQuestion, said: str) -> bool:
     >>> says_only(asked, "Ana Duarte or Ivo Lund")
     False
     """
-    if _STRUCK.search(said):
+    if STRUCK.search(said):
         return False
     plain = _TAIL.sub("", _LEAD.sub("", unwrapped(said)))
     if _PARTED.search(re.sub(r"(?<=\d)/(?=\d)", "-", plain)):

@@ -16,18 +16,20 @@ LETTERS = str.maketrans(
 """Letters that are spelled otherwise where a keyboard lacks them, and that no normal form takes apart."""
 GERMANIC = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
 """The same for languages that write two letters for one."""
-_MONTH_NUMBERS = {month.lower(): at for at, month in enumerate(MONTHS, 1)}
-_MONTH_NUMBERS |= {month[:3]: at for month, at in _MONTH_NUMBERS.items()} | {"sept": 9}
-_MONTH = "|".join(sorted(_MONTH_NUMBERS, key=len, reverse=True))
+MONTH_NUMBERS = {month.lower(): at for at, month in enumerate(MONTHS, 1)}
+MONTH_NUMBERS |= {month[:3]: at for month, at in MONTH_NUMBERS.items()} | {"sept": 9}
+"""Months by their names and usual short forms, in small letters."""
+MONTH = "|".join(sorted(MONTH_NUMBERS, key=len, reverse=True))
+"""A pattern of one of them."""
 _CLOCK = r"(?:t00:00(?::00(?:\.0+)?)?(?:z|\+00:00)?)?"
 _NTH = r"(?:st|nd|rd|th)?"
 _DAYS = tuple(
     re.compile(rf"(?<![\w,./-]){form}(?![\w/-]|[.,]\d)")
     for form in (
         rf"(?P<y>\d{{4}})([-/.])(?P<m>\d{{1,2}})\2(?P<d>\d{{1,2}}){_CLOCK}",
-        rf"(?P<d>\d{{1,2}}){_NTH}[ .-]*(?:day )?(?:of )?(?P<w>{_MONTH})[ .,-]+(?:of )?(?P<y>\d{{4}})",
-        rf"(?P<w>{_MONTH})[ .-]*(?:the )?(?P<d>\d{{1,2}}){_NTH}[ ,.-]+(?P<y>\d{{4}})",
-        rf"(?P<y>\d{{4}})[ ,-]+(?P<w>{_MONTH})[ .-]+(?P<d>\d{{1,2}})",
+        rf"(?P<d>\d{{1,2}}){_NTH}[ .-]*(?:day )?(?:of )?(?P<w>{MONTH})[ .,-]+(?:of )?(?P<y>\d{{4}})",
+        rf"(?P<w>{MONTH})[ .-]*(?:the )?(?P<d>\d{{1,2}}){_NTH}[ ,.-]+(?P<y>\d{{4}})",
+        rf"(?P<y>\d{{4}})[ ,-]+(?P<w>{MONTH})[ .-]+(?P<d>\d{{1,2}})",
     )
 )
 _ASIAN_DAY = re.compile(r"(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日")
@@ -178,7 +180,7 @@ def _numbered(found: re.Match[str]) -> str:
 
 def _day(found: re.Match[str]) -> str:
     parts = found.groupdict()
-    month = _MONTH_NUMBERS[parts["w"]] if "w" in parts else int(parts["m"])
+    month = MONTH_NUMBERS[parts["w"]] if "w" in parts else int(parts["m"])
     try:
         return f"#{dt.date(int(parts['y']), month, int(parts['d'])):%Y%m%d}"
     except ValueError:

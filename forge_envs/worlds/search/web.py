@@ -37,6 +37,7 @@ _DRAWN_BY = (
     "proof.py",
     "render.py",
     "riddle.py",
+    "spelling.py",
     "vague.py",
     "walk.py",
     "web.py",
