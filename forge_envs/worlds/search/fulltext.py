@@ -119,8 +119,7 @@ class FullTextIndex:
         Any text is a query: nothing in it is syntax. Raises ValueError for a limit outside 1..100, and
         MachineError when the file fails.
         """
-        if not 1 <= limit <= LARGEST_LIMIT:
-            raise ValueError(f"limit={limit}: a search gives 1 to {LARGEST_LIMIT} hits")
+        check_limit(limit)
         with self._failures():
             return self._known(words_in(query), limit)
 
@@ -146,8 +145,14 @@ class FullTextIndex:
             for row in self._db.execute("SELECT address, title, text, date FROM page ORDER BY id"):
                 yield WebPage(*row)
 
+    def address(self, number: int) -> str:
+        """The address of a page by its number, its place among `pages`."""
+        with self._failures():
+            row = self._db.execute("SELECT address FROM page WHERE id = ?", (number,)).fetchone()
+        return str(row[0])
+
     def hit(self, number: int, query: str) -> Hit:
-        """The page of a number, its place among `pages`, as a search for `query` would show it."""
+        """The page of a number as a search for `query` would show it."""
         with self._failures():
             address, title, text, date = self._row(number)
         return Hit(address, title, snippet(text, words_in(query)), date)
@@ -225,6 +230,12 @@ class FullTextIndex:
         sql = "SELECT address, title, text, date FROM page WHERE id = ?"
         row: tuple[str, str, str, str] = self._db.execute(sql, (id,)).fetchone()
         return row
+
+
+def check_limit(limit: int) -> None:
+    """Raises ValueError for a number of hits that no search gives."""
+    if not 1 <= limit <= LARGEST_LIMIT:
+        raise ValueError(f"limit={limit}: a search gives 1 to {LARGEST_LIMIT} hits")
 
 
 def _check_whole(path: Path) -> None:

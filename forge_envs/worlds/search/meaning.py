@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from forge_envs.worlds.search.building import locked
 from forge_envs.worlds.search.embedders import Embedder, Vectors, embedder_of
-from forge_envs.worlds.search.fulltext import LARGEST_LIMIT, FullTextIndex
+from forge_envs.worlds.search.fulltext import FullTextIndex, check_limit
 from forge_envs.worlds.search.page import Hit, WebPage
 from forge_envs.worlds.search.snippets import plain
 
@@ -73,8 +73,7 @@ class MeaningIndex:
 
     def search(self, query: str, limit: int = 10) -> Sequence[Hit]:
         """The best hits by words and meaning, best first. Raises ValueError and MachineError as the index."""
-        if not 1 <= limit <= LARGEST_LIMIT:
-            raise ValueError(f"limit={limit}: a search gives 1 to {LARGEST_LIMIT} hits")
+        check_limit(limit)
         return self._known(query, limit)
 
     def page(self, address: str) -> WebPage | None:
@@ -87,15 +86,14 @@ class MeaningIndex:
 
     def _search(self, query: str, limit: int) -> tuple[Hit, ...]:
         listed = max(_LISTED, limit)
-        worded = self.index.search(query, listed)
-        hits = {hit.address: hit for hit in worded}
-        worth = {hit.address: 1 / (RANKS + rank) for rank, hit in enumerate(worded, 1)}
-        for rank, number in enumerate(self._nearest(query, listed), 1):
-            hit = self.index.hit(number, query)
-            hits.setdefault(hit.address, hit)
-            worth[hit.address] = worth.get(hit.address, 0.0) + 1 / (RANKS + rank)
+        worded = {hit.address: hit for hit in self.index.search(query, listed)}
+        meant = {self.index.address(number): number for number in self._nearest(query, listed)}
+        worth: dict[str, float] = {}
+        for found in (worded, meant):
+            for rank, address in enumerate(found, 1):
+                worth[address] = worth.get(address, 0.0) + 1 / (RANKS + rank)
         best = sorted(worth, key=lambda address: (-worth[address], address))[:limit]
-        return tuple(hits[address] for address in best)
+        return tuple(worded.get(address) or self.index.hit(meant[address], query) for address in best)
 
     def _nearest(self, query: str, limit: int) -> list[int]:
         """Pages by their best passage, nearest first, none that is unlike; equals in the index's order."""
