@@ -66,13 +66,17 @@ class StepLoss:
         self.plain[IDLE.key] = self.weights[IDLE.key] = torch.zeros(1)
         self.linear: dict[Key, Linear] = {}
 
+    @property
+    def _then(self) -> Mapping[Key, Tensor] | None:
+        """Logprobs of whom the objective compares with: the reference, or the learner before the update; None
+        where that is the learner of now."""
+        held = self.policy.config.old_policy == "reference"
+        return self.known.reference if held else self.known.proximal
+
     def spread(self, live: Sequence[Sample], present: Mapping[Key, Tensor]) -> None:
         """Take the slopes of all tokens at once; `present` are their logprobs under the weights of now."""
-        config = self.policy.config
         current_N = torch.cat([present[s.key] for s in live]).requires_grad_()
-        then = self.known.proximal if self.known.proximal is not None else present
-        if config.old_policy == "reference":
-            then = self.known.reference
+        then = self._then if self._then is not None else present
         proximal_N = torch.cat([then[s.key] for s in live])
         loss_N, stats = self.policy(current_N, proximal_N, *_columns(live))
         weight_N = torch.cat([self.weights[s.key] for s in live])
@@ -120,8 +124,7 @@ class StepLoss:
     def _direct(self, chosen: Sequence[Sample], batch: Batch, current_N: Tensor) -> tuple[Tensor, Stats]:
         weight_N = torch.cat([self.weights[s.key] for s in chosen]).to(self.device)
         proximal_N = current_N.detach()
-        held = self.policy.config.old_policy == "reference"
-        if (then := self.known.reference if held else self.known.proximal) is not None:
+        if (then := self._then) is not None:
             proximal_N = torch.cat([then.get(s.key, s.behaviour_N) for s in chosen]).to(self.device)
         columns = [column_N.to(self.device) for column_N in _columns(chosen)]
         loss_N, stats = self.policy(current_N, proximal_N, *columns)
