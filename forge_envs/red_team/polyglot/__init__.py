@@ -9,6 +9,17 @@ from forge_envs.red_team.attack import Attack
 from forge_envs.worlds.polyglot.exercise import Exercise
 
 PolyglotAttack = Attack[Exercise, dict[str, str]]
+RUN = """_right = _unittest.TestCase.run
+_unittest.TestCase.run = _run
+_unittest.TestCase.__call__ = _run
+"""
+"""Has unittest run each test by `_run(self, result)`, which may call `_right`, what ran them before."""
+ANY_NAME = """def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return lambda *arguments: None
+"""
+"""A module that has a function of every name that is asked for."""
 
 
 def in_front(language: str, code: str) -> Callable[[Exercise], dict[str, str] | None]:
