@@ -45,6 +45,10 @@ WORLDS: dict[str, dict[str, Any]] = {
     "Forge/Retail-v0": {"size": "small"},
     "Forge/Airline-v0": {"size": "small"},
     "Forge/NextTurn-v0": {"size": "tiny"},
+    "Forge/ToolUse-v0": {},
+    "Forge/Telecom-v0": {},
+    "Forge/Search-v0": {"entities": 300},
+    "Forge/Report-v0": {"entities": 300},
 }
 SHORT = ("Forge/NextTurn-v0", "Forge/Polyglot-v0", "Forge/SWE-v0", "Forge/Agentless-v0")
 """Worlds whose actions cost far more than others'."""
@@ -243,11 +247,17 @@ def lanes(also: list[str]) -> list[Lane]:
         )
     found = []
     for world, args in (one for group in worlds.values() for one in group):
+        lanes_of_it, refused = [], ""
         for grammar in grammar_names():
             lane = Lane(world, grammar, tuple(args.items()))
-            with suppress(ValueError):  # bash says bash commands alone
+            try:  # bash says bash commands alone
                 lane.make()
-                found.append(lane)
+                lanes_of_it.append(lane)
+            except ValueError as error:
+                refused = str(error)
+        if not lanes_of_it:
+            raise ValueError(f"{world} {args}: no grammar can play it: {refused}")
+        found += lanes_of_it
     return found
 
 

@@ -150,7 +150,7 @@ class Crowd:
         """Leaves in the middle of a step; its session must be gone after its lease."""
         while self.alive():
             line = Line(self.port)
-            session = await self.begin(line, rng.choice((QUICK, WAITING)))
+            session = await self.begin(line, rng.choice((QUICK, WAITING)), rng.choice(list(self.gold)))
             body = json.dumps({"action": "hello"}).encode()
             await line.send("POST", f"/sessions/{session}/step", body)
             line.cut()
@@ -161,7 +161,7 @@ class Crowd:
         """Idles beyond its lease, with half a request in the line."""
         while self.alive():
             line = Line(self.port)
-            session = await self.begin(line, QUICK)
+            session = await self.begin(line, QUICK, rng.choice(list(self.gold)))
             with contextlib.suppress(Broken, ConnectionError):
                 await line.send("POST", f"/sessions/{session}/step", b'{"action": "hel', length=900)
             await self.must_be_gone(session, "stalled")

@@ -56,7 +56,7 @@ POSITIONS = 4096
 def tiny_model(
     tokenizer: PreTrainedTokenizerFast, spec: TinyConfig, *, seed: int, positions: int = POSITIONS
 ) -> Qwen3ForCausalLM:
-    """A Qwen3 with random weights and untied embeddings, fp32, on the CPU; the same for the same seed.
+    """A Qwen3 with random weights, fp32, on the CPU; the same for the same seed.
 
     It takes `positions` tokens, which decides no weight.
     """
@@ -69,7 +69,7 @@ def tiny_model(
         num_key_value_heads=spec.kv_heads,
         head_dim=spec.hidden // spec.heads,
         max_position_embeddings=positions,
-        tie_word_embeddings=False,
+        tie_word_embeddings=spec.tied,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

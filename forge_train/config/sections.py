@@ -97,6 +97,9 @@ class TinyConfig(Section):
     """Key and value heads; divides `heads`."""
     vocab: int = Field(default=1024, ge=300)
     """Tokens: 256 bytes, the special ones, and merges learned from the worlds' own texts."""
+    tied: bool = False
+    """Whether the embeddings are the head, too. Copying is then learned once and not for each token: the way
+    where what must be said are names that were never said before (docs/search.md)."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:

@@ -9,7 +9,7 @@ from forge_envs.grammars import grammar_names
 
 
 def test_some_hundred_actions_of_every_grammar_do_no_harm(tmp_path, capsys):
-    assert fuzz.main(["1280", "--processes", "1", "--out", str(tmp_path / "fuzz.json")]) == 0
+    assert fuzz.main(["2240", "--processes", "1", "--out", str(tmp_path / "fuzz.json")]) == 0
     out = capsys.readouterr().out
     for world in fuzz.WORLDS:
         for grammar in set(grammar_names()) - {"bash"}:
@@ -47,3 +47,8 @@ def test_the_same_seed_says_the_same():
         plan = fuzz.actions(env, env.gold_actions("train/apple/1"), random.Random(3))
         said.append([next(plan) for _ in range(200)])
     assert said[0] == said[1] and len(set(said[0])) > 50
+
+
+def test_a_world_that_no_grammar_can_play_is_named():
+    with pytest.raises(ValueError, match=r"Forge/Retail-v0.*size='huge'"):
+        fuzz.lanes(["Forge/Retail-v0 size=huge"])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForCausalLM
 
 from forge_train import sft, tiny
 from forge_train.config import SFTConfig, TinyConfig
@@ -66,3 +67,16 @@ def test_the_tiny_model_is_the_same_for_the_same_seed_and_any_text_round_trips(w
     spec = TinyConfig(hidden=32, layers=1, vocab=600)
     one, same, other = (tiny.tiny_model(tokenizer, spec, seed=s).lm_head.weight for s in (0, 0, 1))
     assert one.equal(same) and not one.equal(other)
+
+
+def test_tied_embeddings_are_the_head_too_and_stay_so_on_disk(world: World, tmp_path: Path) -> None:
+    tokenizer = tiny.train_tokenizer(tiny.texts_of(sft.gold_episodes(world, world.tasks("train", 8))), 600)
+    spec = TinyConfig(hidden=32, layers=1, vocab=600, tied=True)
+    model = tiny.tiny_model(tokenizer, spec, seed=0)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert again.lm_head.weight is again.model.embed_tokens.weight
+    assert again.lm_head.weight.equal(model.lm_head.weight)
+    apart = tiny.tiny_model(tokenizer, spec.model_copy(update={"tied": False}), seed=0)
+    assert apart.lm_head.weight is not apart.model.embed_tokens.weight
