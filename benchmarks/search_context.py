@@ -45,18 +45,20 @@ from forge_train.run import train
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "search_context"
 RESULTS = ROOT / "benchmarks" / "results" / "search_context.json"
-WHOLE, THIRD = 1344, 448
+WHOLE, THIRD = 2432, 448
 """Tokens of context."""
 ASK = "Note"
 RESUM = (
     "context.kind=resum", f"context.ask={ASK} all.", f"context.ask_again={ASK} all again.",
-    "context.trigger=0.65", "context.note=Notes: {text}", "context.last_call=Answer.",
-    "context.summary_tokens=56",
+    "context.trigger=0.45", "context.note=Notes: {text}", "context.last_call=Answer.",
+    "context.summary_tokens=80",
 )  # fmt: skip
-WEB = {"level": 1, "entities": 8000, "prompt": "compact", "results": 1, "snippets": False, "budget": 200}
-HIT = re.compile(r"^1\. .* \| (\S+) \| \S+$", re.MULTILINE)
-PART = re.compile(r"^Part (\d+) of (\d+)", re.MULTILINE)
-NOTES = re.compile(r"Notes: (\S+) (\d+) of (\d+), (.*?)(?:<\|im_end\|>|\n|$)")
+HITS, NOTHING = 2, "nothing"
+WEB = {"level": 1, "entities": 8000, "prompt": "compact", "results": HITS, "snippets": False, "budget": 200}
+HIT = re.compile(r"^\d+\. .* \| (\S+) \| \S+$", re.MULTILINE)
+READ = re.compile(r"^(?!\d+\. ).+ \| (\S+) \| [\d-]+\n(?:Part (\d+) of (\d+))?", re.MULTILINE)
+NOTES = re.compile(r"Notes: (.*?)(?:<\|im_end\|>|\n|$)")
+NOTED = re.compile(r"(\S+) (\d+) of (\d+)")
 
 
 def config_of(name: str, seed: int, context: int, *more: str) -> Config:
@@ -72,18 +74,18 @@ def config_of(name: str, seed: int, context: int, *more: str) -> Config:
 
 
 class PageReader:
-    """Who is imitated: told the question's goal, it reads the page that is listed to its end."""
+    """Who is imitated: told the question's goal, it reads the pages that are listed to their ends."""
 
     def __init__(self, env: SearchEnv, tasks: Sequence[str]) -> None:
         self._env = env
         self._goals: dict[str, tuple[ResearchQuestion, str]] = {}
         self.tasks: list[str] = []
-        """Those that can be answered so: the page that is listed states the fact."""
+        """Those that can be answered so: one of the pages that are listed states the fact."""
         for id in tasks:
             task = find_task(id)
             library = env.library(task)
-            ((page, goal),) = gold_reading(task.question, library, 1)
-            if [hit.address for hit in library.search(goal, 1)] == [page.address]:
+            ((page, goal),) = gold_reading(task.question, library, HITS)
+            if page.address in [hit.address for hit in library.search(goal, HITS)]:
                 self._goals[task.question.text] = task.question, goal
                 self.tasks.append(id)
 
@@ -91,19 +93,21 @@ class PageReader:
         """What it says after all that was `shown`."""
         question, goal = next(known for text, known in self._goals.items() if text in shown)
         write: Callable[..., str] = self._env.grammar.write
-        notes, hit, parts = NOTES.search(shown), HIT.search(shown), PART.findall(shown)
-        if notes is None and hit is None:
-            return write(calls=[ToolCall("search", {"query": goal})])
-        address = notes[1] if notes else hit[1] if hit else ""
-        whole = not parts and hit is not None and f"{address} |" in shown[hit.end() :]
-        read, count = parts[-1] if parts else notes.groups()[1:3] if notes else ("1" if whole else "0", "1")
-        flat = " ".join(plain(shown).split())
-        seen = any(_flat(s.quote) in flat for step in question.proof for s in step.statements)
-        found = question.answer if seen else notes[4] if notes else "nothing"
+        notes = NOTES.search(shown)
+        *noted, found = notes[1].split("; ") if notes else [NOTHING]
+        pages = {match[1]: (int(match[2]), int(match[3])) for match in map(NOTED.fullmatch, noted) if match}
+        pages |= {hit[1]: (0, 0) for hit in HIT.finditer(shown) if hit[1] not in pages}
+        pages |= {page[1]: (int(page[2] or 1), int(page[3] or 1)) for page in READ.finditer(shown)}
+        flat = _flat(shown)
+        if any(_flat(s.quote) in flat for step in question.proof for s in step.statements):
+            found = question.answer
         if f"{ASK} all" in shown:
-            return f"{address} {read} of {count}, {found}"
-        if int(read) < int(count):
-            return write(calls=[ToolCall("visit", {"page": address, "part": int(read) + 1})])
+            return "; ".join([*(f"{page} {read} of {count}" for page, (read, count) in pages.items()), found])
+        if not pages:
+            return write(calls=[ToolCall("search", {"query": goal})])
+        for page, (read, count) in pages.items():
+            if not count or read < count:
+                return write(calls=[ToolCall("visit", {"page": page, "part": read + 1})])
         return f"<answer>{found}</answer>"  # wrong where a fact is torn apart between parts: no lesson
 
 

@@ -1,12 +1,13 @@
-"""Level 1 of Forge/Search-v0 by a tiny model: it imitates, and is judged on a web whose names it never saw.
+"""Level 1 of Forge/Search-v0 by a tiny model: it imitates, and is judged on webs whose names it never saw.
 
-    python benchmarks/search_learning.py [--seeds 0 1 2] [--episodes 2000] [--entities 8000]
+    python benchmarks/search_learning.py [--seeds 0 1 2] [--webs 20] [--episodes 40000]
 
-A policy of random weights imitates gold episodes of the train web (search, visit, answer) and is judged on
-questions of the test web, which shares no name with it: what it can learn is to copy names out of questions
-and hits, and answers out of pages. Hits have no snippets, so that an episode fits a context of 1,024 tokens.
-Muon, for AdamW learns to copy several times slower (docs/search.md). 2,000 episodes take a core 90 seconds.
-Writes benchmarks/results/search_learning.json.
+A policy of random weights (0.7 million parameters) imitates gold episodes (search, visit, answer) of the
+train webs, each once, and is judged on questions of as many test webs, which share no name with them: what it
+can learn is to copy names out of questions and hits, and answers out of pages. Hits have no snippets, and of
+a page the passages that fit the goal best are shown, so that an episode takes some 450 tokens.
+Embeddings are tied and hidden matrices move by Muon: docs/search.md says what each is worth. A seed takes a
+core half an hour. Writes benchmarks/results/search_learning.json.
 """
 
 from __future__ import annotations
@@ -24,54 +25,57 @@ from forge_train.run import train
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "runs" / "search"
 RESULTS = ROOT / "benchmarks" / "results" / "search_learning.json"
+QUESTIONS = 200
+"""Held-out ones, of all webs together."""
 
 
 def config_of(seed: int, args: argparse.Namespace) -> Config:
     """The run of a seed."""
-    web = {
-        "level": 1,
-        "entities": args.entities,
-        "prompt": "compact",
-        "results": 2,
-        "snippets": False,
-        "budget": 800,
-        "max_turns": 6,
-    }
-    told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in web.items())
+    worlds = []
+    for web in range(args.webs):
+        world = {
+            "level": 1,
+            "entities": args.entities,
+            "seed": web,
+            "prompt": "compact",
+            "results": 2,
+            "snippets": False,
+            "budget": 200,
+            "max_turns": 6,
+        }
+        told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in world.items())
+        worlds.append(f'{{id="forge_envs:Forge/Search-v0", name="web{web}", tasks=2000, args={{{told}}}}}')
     return load(None, [
-        "worlds.0.id=forge_envs:Forge/Search-v0", f"worlds.0.args={{{told}}}", "worlds.0.tasks=2000",
-        f"run.out={OUT}/level1-{seed}", f"run.seed={seed}", "run.steps=0", "run.threads=1",
-        "run.checkpoint_every=0", f"model.tiny.hidden={args.hidden}", "model.tiny.layers=2",
-        "model.tiny.heads=4", "model.tiny.kv_heads=4", "model.tiny.vocab=768",
-        "optim.kind=muon",
-        f"sft.episodes={args.episodes}", f"sft.epochs={args.epochs}", "sft.batch=8", "sft.lr=6e-3",
+        f"worlds=[{', '.join(worlds)}]", f"run.out={OUT}/level1-{seed}", f"run.seed={seed}", "run.steps=0",
+        "run.threads=1", "run.checkpoint_every=0", "model.tiny.hidden=128",
+        f"model.tiny.layers={args.layers}", "model.tiny.heads=4", "model.tiny.kv_heads=4",
+        "model.tiny.vocab=768", f"model.tiny.tied={json.dumps(not args.untied)}", "optim.kind=muon",
+        f"sft.episodes={args.episodes}", "sft.epochs=1", "sft.batch=8", "sft.lr=6e-3",
         "sft.warmup=20", "sft.schedule=linear", "rollout.max_context=1024", "rollout.max_action=96",
         "optim.betas=[0.9, 0.98]", "optim.micro_tokens=2048",
-        "eval.tasks=200", "eval.repeats=1", "eval.k=[1]", "eval.greedy=true",
+        f"eval.tasks={QUESTIONS // args.webs}", "eval.repeats=1", "eval.k=[1]", "eval.greedy=true",
     ])  # fmt: skip
 
 
+def row_of(folder: Path, args: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """What the evaluations of a run say, all webs together."""
+    row: dict[str, Any] = {"seed": seed, "episodes": args.episodes, "webs": args.webs, "layers": args.layers}
+    for event in read_lines(folder / "events.jsonl"):
+        if event["event"] != "evaluation":
+            continue
+        stage = row.setdefault(event["stage"], {"questions": 0, "solved": 0, "solved at T = 0": 0})
+        stage["questions"] += event["counted"]
+        stage["solved"] += round(event["pass@1"] * event["counted"])
+        stage["solved at T = 0"] += round(event["greedy"]["pass@1"] * event["counted"])
+    return row
+
+
 def learned(seed: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Train a seed; what each of its evaluations says."""
+    """Train a seed; what its evaluations say."""
     began = time.process_time()
     config = config_of(seed, args)
     train(config)
-    events = read_lines(config.run.folder / "events.jsonl")
-    judged = [event for event in events if event["event"] == "evaluation"]
-    row = {
-        "seed": seed,
-        "episodes": args.episodes,
-        "epochs": args.epochs,
-        "cpu_seconds": round(time.process_time() - began),
-        "evaluations": [
-            {
-                key: event[key]
-                for key in ("stage", "pass@1", "low", "high", "greedy", "endings")
-                if key in event
-            }
-            for event in judged
-        ],
-    }
+    row = row_of(config.run.folder, args, seed) | {"cpu_seconds": round(time.process_time() - began)}
     print(json.dumps(row), flush=True)
     return row
 
@@ -79,10 +83,11 @@ def learned(seed: int, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--webs", type=int, default=20)
+    parser.add_argument("--episodes", type=int, default=40_000)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--untied", action="store_true")
     parser.add_argument("--entities", type=int, default=8000)
-    parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     rows = [learned(seed, args) for seed in args.seeds]

@@ -24,7 +24,7 @@ from forge_envs.worlds.search.words import plain_words, root
 CITATION = re.compile(r"<citation>([^<>]*)</citation>", re.IGNORECASE)
 _ID = re.compile(r"id_\d+")
 _MARK = re.compile(r"\ue000(\d+)\ue001")
-_END = re.compile(r"[.!?]+[\"')\]]*(?:\s*\ue000\d+\ue001)*(?=\s|$)|(?<=\ue001)[.!?]")
+_END = re.compile(r"(?<![.!?])[.!?]++[\"')\]]*(?:\s*\ue000\d+\ue001)*(?=\s|$)|(?<=\ue001)[.!?]")
 _PRONOUNS = frozenset("it its he his him she her they their them".split())  # noqa: SIM905
 _ENDED = frozenset(("until", "till", "former", "formerly"))
 _TABLE_RULE = re.compile(r"^[\s|:-]+$")
@@ -81,7 +81,7 @@ def sentences_of(text: str) -> list[CitedSentence]:
     found = []
     plain = _SHORT.sub(r"\1", LINK.sub(r"\1", plainly_cited(re.sub("[\ue000\ue001]", "", text))))
     for line in _rows(CITATION.sub(mark, plain).split("\n")):
-        line = re.sub(r"\*+|(?<!\w)_+|_+(?!\w)", "", _ITEM.sub("", line)).strip()
+        line = re.sub(r"\*+|(?<!\w)_+|(?<!_)_++(?!\w)", "", _ITEM.sub("", line)).strip()
         start = 0
         for end in [match.end() for match in _END.finditer(line)] + [len(line)]:
             piece = line[start:end].strip()

@@ -202,7 +202,7 @@ def claimed(relation: WebRelation, pattern: Sequence[str]) -> Iterator[tuple[str
         way = _TEMPLATE.findall(template.lower())
         for at in range(len(pattern) - len(way) + 1):
             slots = {"{s}": "", "{o}": ""}
-            for part, word in zip(way, pattern[at:], strict=False):
+            for part, word in zip(way, pattern[at : at + len(way)], strict=True):
                 if part in slots and (word[0] in "@#" or word[0].isdigit()):
                     slots[part] = word
                 elif part in slots or (part[0] != "{" and part != word):

@@ -11,7 +11,7 @@ from forge_envs.worlds.report.claims import CITATION
 DEEPEST = 4
 MOST_SECTIONS = 40
 LONGEST_TITLE = 200
-_HEADING = re.compile(r"^(#+)\s*(.*?)\s*$")
+_HEADING = re.compile(r"(#+)(.*)")
 FORM = "# Title, then ## Section <citation>id_1, id_2</citation>, one a line"
 
 

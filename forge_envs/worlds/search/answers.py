@@ -12,6 +12,7 @@ from forge_envs.worlds.search.sentences import STRUCK, says_only
 from forge_envs.worlds.search.spelling import LETTERS, MONTH, MONTH_NUMBERS
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
+_CLOSED = re.compile("</answer>", re.IGNORECASE)
 _ARTICLES = {"a", "an", "the"}
 _DATES = (
     re.compile(r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})"),
@@ -37,7 +38,8 @@ def answer_in(prose: str) -> str | None:
     >>> answer_in("<answer>Port Azul</answer> or <answer>Lornwick</answer>")
     ''
     """
-    found = [" ".join(text.split()) for text in _TAG.findall(prose)]
+    end = max((closed.end() for closed in _CLOSED.finditer(prose)), default=0)  # what opens behind it never ends
+    found = [" ".join(text.split()) for text in _TAG.findall(prose, 0, end)]
     said = [text for text in found if text.strip(" .…")]
     return None if not found else said[-1] if len({same_form(text) for text in said}) == 1 else ""
 

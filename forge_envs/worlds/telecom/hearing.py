@@ -110,7 +110,7 @@ SWITCHES = {
 }
 """Topics, the closer-fitting before the wider: a stretch of text is taken by the first that names it."""
 
-_CUT = re.compile(r"(?<=[.?!:;\n])\s+|\n+|,\s*|\s+(?:and|then|after that|afterwards|next)\b\s*")
+_CUT = re.compile(r"(?<=[.?!:;\n])\s+|\n+|,\s*|\s(?:and|then|after that|afterwards|next)\b\s*")
 _ING = r"(?:e|ing|ting|e them|e it)?\b"
 _DO = re.compile(
     rf"\b(?:turn|switch|toggl|flip|enabl|disabl|activat|deactivat|set|chang|reset|connect|disconnect|mak){_ING}"
