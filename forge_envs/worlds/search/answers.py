@@ -38,7 +38,8 @@ def answer_in(prose: str) -> str | None:
     >>> answer_in("<answer>Port Azul</answer> or <answer>Lornwick</answer>")
     ''
     """
-    end = max((closed.end() for closed in _CLOSED.finditer(prose)), default=0)  # what opens behind it never ends
+    # What opens behind the last end never closes, and would be looked through for each opening.
+    end = max((closed.end() for closed in _CLOSED.finditer(prose)), default=0)
     found = [" ".join(text.split()) for text in _TAG.findall(prose, 0, end)]
     said = [text for text in found if text.strip(" .…")]
     return None if not found else said[-1] if len({same_form(text) for text in said}) == 1 else ""
