@@ -81,7 +81,8 @@ def fresh(model: Any, prompt: Sequence[int], said: Completion) -> list[float]:
     return [logprobs[i - 1, sequence[i]].item() for i in range(len(prompt), len(sequence))]
 
 
-def assert_right(model: Any, prompt: Sequence[int], said: Completion, tolerance: float = 1e-5) -> None:
+def assert_right(model: Any, prompt: Sequence[int], said: Completion, tolerance: float = 2e-5) -> None:
+    """In single precision both sides round: each is up to 1.2e-5 from the same forward in double."""
     np.testing.assert_allclose(said.logprobs, fresh(model, prompt, said), rtol=0, atol=tolerance)
 
 
