@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from forge_train.engine import Completion, Engine, Sampling
+from forge_train.engines.attention import TOGETHER
 from forge_train.engines.decoder import WORTH_A_THREAD, Decoder
 from forge_train.engines.local import WORTH_WAITING, LocalEngine
 from forge_train.engines.pages import PAGE
@@ -139,6 +140,15 @@ def test_groups_of_conversations_over_several_turns() -> None:
 
     asyncio.run(everyone())
     assert engine.counters.copied > 9 * 140
+
+
+def test_more_rows_share_a_page_than_one_product_takes() -> None:
+    engine, opening = new(), tokens(2 * PAGE + 9)
+
+    async def story() -> None:
+        await asyncio.gather(*(talk(engine, opening, f"{m}", turns=1) for m in range(2 * TOGETHER + 3)))
+
+    asyncio.run(story())
 
 
 def test_requests_join_while_others_run() -> None:
