@@ -113,7 +113,8 @@ class ForgeLibrary(gym.Env[tuple[dict[str, Any], ...], str]):
         self.tools = [get_json_schema(TrlLibrary(self.library.load).look)]
 
     def task_ids(self, split: str, n: int) -> list[str]:
-        return [f"shelf {i}" for i in range(n)]
+        # Held-out shelves are others: a run that would be judged on what it trains on is refused.
+        return [f"shelf {i}" if split == "train" else f"{split} shelf {i}" for i in range(n)]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)

@@ -1,20 +1,16 @@
-"""Attention over pages, in plain torch: exact lengths, no padding, no gathering of what is in place.
+"""Attention over pages, in plain torch: exact lengths, no gathering of keys and values that are in place.
 
-Shapes: n rows with one new token each, h query heads = k kv heads x r, d head_dim, P = PAGE.
+Shapes: n rows with one new token each, h query heads = k kv heads x r, d head_dim, P = PAGE; X places, one
+for each query head and each page that it may read.
 
-Each page is attended to on its own, for the rows that hold it, and the partial results are put together
-per row, as in FlashAttention's online softmax (arXiv 2205.14135, Alg. 1): with m_p the largest score in
-page p, l_p = sum exp(s - m_p) and o_p = sum exp(s - m_p) v, the output is
-sum_p e^(m_p - m) o_p / sum_p e^(m_p - m) l_p. A page that several rows share is read once for all of them
-(Hydragen, arXiv 2402.05099, section 3.1).
-
-Queries come scaled by log2(e) / sqrt(d), and 2^x stands where the formulas have e^x: on a CPU it is twice
-as fast, and five times as fast far below zero.
+Keys and values are far larger than scores, d times for each query head, so it is scores that move: those
+of all pages are computed where the pages lie, put together row by row for one softmax, and its weights go
+back to the pages. A page that several rows share is read once for all of them (Hydragen,
+arXiv 2402.05099, section 3.1).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,125 +24,121 @@ Ints = npt.NDArray[np.int64]
 
 TOGETHER = 8
 """Rows that read a shared page in one matrix product."""
-MASKED = -1e30
-"""Finite, so that a page without any valid position gives no NaN."""
 
 
 @dataclass(slots=True)
 class Decode:
     """Which pages the rows with one new token attend to. Built once a step, used in every layer."""
 
-    pages: slice | torch.Tensor
-    """Pages read by one row each, in the order of `row`."""
-    row: torch.Tensor
+    blocks: list[tuple[slice | torch.Tensor, int]]
+    """Pages, and how many queries read each kv head of them in one product: r, or TOGETHER x r. Places stand
+    in this order, those of a block as [page, k, rows, r]."""
+    query: torch.Tensor
+    """[X] whose place it is, of the [n * k * r] queries."""
+    places: torch.Tensor
+    """[n * k * r * most pages] place of each page of each query; where it has no more pages, any."""
     mask: torch.Tensor
-    """[page, 1, 1, P]: MASKED where the row has no token (yet)."""
-    shared_pages: torch.Tensor | None
-    shared_rows: torch.Tensor
-    """[item * TOGETHER] rows of each shared page, filled up with row 0."""
-    part: torch.Tensor
-    """[n * most pages] index of each row's partial results, filled up with 0."""
-    absent: torch.Tensor
-    """[n, most pages, 1, 1]: MASKED where `part` is filled up."""
+    """[n, 1, 1, most pages * P]: 0, or -inf where the row has no token (yet)."""
+    weights: torch.Tensor
+    """[X] where among `places` each is; those that nobody reads say 0."""
+    parts: torch.Tensor
+    """`places` without those that there are not."""
+    first: torch.Tensor
+    """[n * k * r] where the parts of each query begin."""
 
 
-def plan_decode(table: Ints, lengths: Ints, device: torch.device) -> Decode:
-    """`table`: [n, *] page ids of the rows; `lengths`: [n] tokens to attend to, the new one included."""
+def plan_decode(table: Ints, lengths: Ints, heads: tuple[int, int], device: torch.device) -> Decode:
+    """`table`: [n, *] page ids of the rows; `lengths`: [n] tokens to attend to, the new one included.
+
+    `heads`: k and r.
+    """
+    k, r = heads
     held = -(-lengths // PAGE)
     table = table[:, : held.max()]
     valid = np.arange(table.shape[1]) < held[:, None]
     row, column = valid.nonzero()
     page = table[row, column]
     alone = np.bincount(page)[page] == 1
-    part = np.zeros(table.shape, dtype=np.int64)
+    # The place of each row's first query on each of its pages, and how far it is to the next kv head's.
+    place, stride = np.zeros(table.shape, dtype=np.int64), np.full(table.shape, r)
 
-    own, own_row = page[alone], row[alone]
-    fill = np.minimum(lengths[own_row] - column[alone] * PAGE, PAGE)
-    span = int(own.max(initial=0)) + 1
+    own = page[alone]
+    span = int(own.max(initial=-1)) + 1
     pages: slice | torch.Tensor
     if 2 * own.size >= span:  # mostly in use: cheaper to compute them all in place than to copy some
         pages = slice(0, span)
-        everyone, filled = np.zeros(span, dtype=np.int64), np.zeros(span, dtype=np.int64)
-        everyone[own], filled[own] = own_row, fill
-        part[own_row, column[alone]] = own
+        place[row[alone], column[alone]] = own * (k * r)
     else:
         pages, span = torch.from_numpy(own).to(device), own.size
-        everyone, filled = own_row, fill
-        part[own_row, column[alone]] = np.arange(span)
+        place[row[alone], column[alone]] = np.arange(span) * (k * r)
+    blocks = [(pages, r)] if span else []
+    size = span * k * r
+    shared, item, rank = _share(page[~alone])
+    if shared.size:
+        blocks.append((torch.from_numpy(shared).to(device), TOGETHER * r))
+        place[row[~alone], column[~alone]] = size + (item * k * TOGETHER + rank) * r
+        stride[row[~alone], column[~alone]] = TOGETHER * r
+        size += shared.size * k * TOGETHER * r
 
-    shared_pages, shared_rows = _plan_shared(page[~alone], row[~alone], column[~alone], span, part)
-    return Decode(
-        pages=pages,
-        row=torch.from_numpy(everyone).to(device),
-        mask=_masked(np.arange(PAGE) >= filled[:, None])[:, None, None].to(device),
-        shared_pages=None if shared_pages is None else torch.from_numpy(shared_pages).to(device),
-        shared_rows=torch.from_numpy(shared_rows.ravel()).to(device),
-        part=torch.from_numpy(part.ravel()).to(device),
-        absent=_masked(~valid)[..., None, None].to(device),
-    )
+    kv, head = np.arange(k)[:, None, None], np.arange(r)[:, None]
+    places = place[:, None, None] + stride[:, None, None] * kv + head
+    there = np.broadcast_to(valid[:, None, None], places.shape)
+    weights = np.zeros(size, dtype=np.int64)
+    weights[places[there]] = there.ravel().nonzero()[0]
+    seen = np.arange(table.shape[1] * PAGE) < lengths[:, None]
+    mask = np.where(seen, np.float32(0), np.float32("-inf"))[:, None, None]
+    counts = np.repeat(held, k * r)
+    arrays = weights // table.shape[1], places.ravel(), mask, weights, places[there], counts.cumsum() - counts
+    return Decode(blocks, *(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def _masked(where: npt.NDArray[np.bool_]) -> torch.Tensor:
-    return torch.from_numpy(np.where(where, np.float32(MASKED), np.float32(0)))
+def _share(page: Ints) -> tuple[Ints, Ints, Ints]:
+    """Put readers of pages into items of one page and up to TOGETHER readers.
 
-
-def _plan_shared(page: Ints, row: Ints, column: Ints, first: int, part: Ints) -> tuple[Ints | None, Ints]:
-    """Put (page, row) pairs into items of one page and up to TOGETHER rows; writes their index to `part`."""
+    Returns the page of each item, and of each reader its item and its rank in there.
+    """
     if not page.size:
-        return None, np.zeros((0, TOGETHER), dtype=np.int64)
+        return page, page, page
     order = page.argsort(kind="stable")
-    page, row, column = page[order], row[order], column[order]
-    ids, start, count = np.unique(page, return_index=True, return_counts=True)
-    rank = np.arange(page.size) - np.repeat(start, count)
+    ids, start, count = np.unique(page[order], return_index=True, return_counts=True)
+    number = np.empty_like(page)
+    number[order] = np.arange(page.size) - np.repeat(start, count)  # among the readers of its page
     items = -(-count // TOGETHER)
-    item = np.repeat(items.cumsum() - items, count) + rank // TOGETHER
-    rows = np.zeros((items.sum(), TOGETHER), dtype=np.int64)
-    rows[item, rank % TOGETHER] = row
-    part[row, column] = first + item * TOGETHER + rank % TOGETHER
-    return np.repeat(ids, items), rows
+    before = np.empty_like(page)
+    before[order] = np.repeat(items.cumsum() - items, count)
+    return np.repeat(ids, items), before + number // TOGETHER, number % TOGETHER
 
 
-def attend_decode(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, plan: Decode) -> torch.Tensor:
-    """q [n, k, r, d], scaled as above; keys, values [page, k, P, d] of one layer; returns [n, k * r * d]."""
+def attend_decode(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, plan: Decode, scale: float
+) -> torch.Tensor:
+    """q [n, k, r, d]; keys [page, k, d, P], values [page, k, P, d] of one layer; returns [n, k * r * d]."""
     n, k, r, d = q.shape
-    top, total, out = _partial(
-        q.index_select(0, plan.row), _at(keys, plan.pages), _at(values, plan.pages), plan.mask
-    )
-    if plan.shared_pages is not None:
-        items = plan.shared_pages.shape[0]
-        together = q.index_select(0, plan.shared_rows).view(items, TOGETHER, k, r, d)
-        together = together.transpose(1, 2).reshape(items, k, TOGETHER * r, d)
-        shared = _partial(together, _at(keys, plan.shared_pages), _at(values, plan.shared_pages), None)
-        by_row = [
-            x.view(items, k, TOGETHER, r, -1).transpose(1, 2).reshape(-1, k, r, x.shape[3]) for x in shared
-        ]
-        top, total, out = (torch.cat(pair) for pair in zip((top, total, out), by_row, strict=True))
-    size = (n, -1, k, r)
-    top = top.index_select(0, plan.part).view(size) + plan.absent
-    weight = top.sub_(top.amax(1, keepdim=True)).exp2_().unsqueeze(-1)
-    total = total.index_select(0, plan.part).view(*size, 1).mul_(weight).sum(1)
-    out = out.index_select(0, plan.part).view(*size, d).mul_(weight).sum(1)
-    return out.div_(total).to(q.dtype).view(n, k * r * d)
+    scores = _by_page(q.reshape(-1, d).index_select(0, plan.query), keys, plan)
+    scores = scores.index_select(0, plan.places).view(n, k, r, -1).float()
+    weights = torch.add(plan.mask, scores, alpha=scale).softmax(-1).to(values.dtype)
+    weights = weights.view(-1, PAGE).index_select(0, plan.weights)
+    out = _by_page(weights, values, plan).float()
+    # The sum of each query's parts, as many as it has.
+    out = F.embedding_bag(plan.parts, out, plan.first, mode="sum")
+    return out.to(q.dtype).view(n, k * r * d)
+
+
+def _by_page(x: torch.Tensor, cache: torch.Tensor, plan: Decode) -> torch.Tensor:
+    """x [X, a] times what lies at the page of each place; cache [page, k, a, b]; returns [X, b]."""
+    a, b = cache.shape[2:]
+    out = x.new_empty(len(x), b)
+    start = 0
+    for pages, queries in plan.blocks:
+        matrices = _at(cache, pages).view(-1, a, b)
+        here = slice(start, start + len(matrices) * queries)
+        torch.bmm(x[here].view(-1, queries, a), matrices, out=out[here].view(-1, queries, b))
+        start = here.stop
+    return out
 
 
 def _at(cache: torch.Tensor, pages: slice | torch.Tensor) -> torch.Tensor:
     return cache[pages] if isinstance(pages, slice) else cache.index_select(0, pages)
-
-
-def _partial(
-    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q [i, k, m, d] on pages [i, k, P, d]: largest score and sum [i, k, m, 1], unnormalised output."""
-    i, k, m, d = q.shape
-    flat = (i * k, PAGE, d)
-    scores = torch.bmm(q.view(i * k, m, d), keys.view(flat).transpose(1, 2)).view(i, k, m, PAGE).float()
-    if mask is not None:
-        scores += mask
-    top = scores.amax(-1, keepdim=True)
-    scores.sub_(top).exp2_()
-    total = scores.sum(-1, keepdim=True)
-    out = torch.bmm(scores.to(values.dtype).view(i * k, m, PAGE), values.view(flat))
-    return top, total, out.view(i, k, m, d).float()
 
 
 @dataclass(slots=True)
@@ -172,12 +164,14 @@ def plan_prefill(
     return Prefill(tokens, torch.from_numpy(pages).to(device), mask.repeat(repeat, 1))
 
 
-def attend_prefill(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, plan: Prefill) -> torch.Tensor:
-    """q [new, k, r, d], scaled; keys, values as in `attend_decode`; returns [new, k * r * d]."""
+def attend_prefill(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, plan: Prefill, scale: float
+) -> torch.Tensor:
+    """q [new, k, r, d]; keys, values as in `attend_decode`; returns [new, k * r * d]."""
     new, k, r, d = q.shape
     # The r heads of a kv head are so many more queries to it: no copy of keys for each.
     queries = q.permute(1, 2, 0, 3).reshape(1, k, r * new, d)
-    key = _at(keys, plan.pages).transpose(0, 1).reshape(1, k, -1, d)
+    key = _at(keys, plan.pages).permute(1, 0, 3, 2).reshape(1, k, -1, d)
     value = _at(values, plan.pages).transpose(0, 1).reshape(1, k, -1, d)
-    out = F.scaled_dot_product_attention(queries, key, value, attn_mask=plan.mask, scale=math.log(2))
+    out = F.scaled_dot_product_attention(queries, key, value, attn_mask=plan.mask, scale=scale)
     return out.view(k, r, new, d).permute(2, 0, 1, 3).reshape(new, k * r * d)

@@ -7,7 +7,6 @@ d head_dim, R rows that want logits.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ class Decoder:
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = attention.head_dim
-        self.scale: float = attention.scaling * math.log2(math.e)  # see `attention`
+        self.scale: float = attention.scaling
         self.vocab = self.embedding.shape[0]
         self.widest = max(p.numel() for p in self.layers[0].parameters())
         self.dtype, self.device = self.embedding.dtype, self.embedding.device
@@ -90,17 +89,14 @@ class Decoder:
         """Write the new tokens' keys and values into `pages`; returns logits [R, vocab]."""
         x = F.embedding(batch.tokens, self.embedding)
         cos, sin = self.cos.index_select(0, batch.positions), self.sin.index_select(0, batch.positions)
-        # Where each token's heads go when a layer's cache is seen as [page * k * P, d].
-        heads = torch.arange(self.kv_heads, device=self.device)
-        slots = (batch.pages[:, None] * self.kv_heads + heads) * PAGE + batch.positions[:, None] % PAGE
-        slots = slots.flatten()
+        slots = batch.pages, batch.positions % PAGE
         for index, layer in enumerate(self.layers):
             keys, values = pages.keys[index], pages.values[index]
             h = _rms_norm(x, layer.input_layernorm)
             q, k, v = self._project(h, layer.self_attn, cos, sin)
-            keys.view(-1, self.head_dim).index_copy_(0, slots, k)
-            values.view(-1, self.head_dim).index_copy_(0, slots, v)
-            h = _attend(q, keys, values, batch)
+            keys.permute(0, 3, 1, 2)[slots] = k
+            values.transpose(1, 2)[slots] = v
+            h = _attend(q, keys, values, batch, self.scale)
             x = x + _linear(h, layer.self_attn.o_proj)
             h = _rms_norm(x, layer.post_attention_layernorm)
             gate, up = _linear(h, layer.mlp.gate_proj), _linear(h, layer.mlp.up_proj)
@@ -110,18 +106,17 @@ class Decoder:
     def _project(
         self, h: torch.Tensor, attention: Any, cos: torch.Tensor, sin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries [T, k, r, d], scaled; keys and values [T * k, d]."""
+        """Queries [T, k, r, d]; keys and values [T, k, d]."""
         size = len(h)
         q = _linear(h, attention.q_proj).view(size, self.heads, self.head_dim)
         k = _linear(h, attention.k_proj).view(size, self.kv_heads, self.head_dim)
-        v = _linear(h, attention.v_proj)
+        v = _linear(h, attention.v_proj).view(size, self.kv_heads, self.head_dim)
         if hasattr(attention, "q_norm"):
             q, k = _rms_norm(q, attention.q_norm), _rms_norm(k, attention.k_norm)
         both = torch.cat([q, k], dim=1)
         both = torch.addcmul(both * cos, both.roll(self.head_dim // 2, -1), sin)
-        q, k = both[:, : self.heads] * self.scale, both[:, self.heads :]
-        flat = (size * self.kv_heads, self.head_dim)
-        return q.view(size, self.kv_heads, -1, self.head_dim), k.reshape(flat), v.view(flat)
+        q, k = both[:, : self.heads], both[:, self.heads :]
+        return q.reshape(size, self.kv_heads, -1, self.head_dim), k, v
 
 
 def check_supported(model: nn.Module) -> None:
@@ -147,12 +142,15 @@ def check_supported(model: nn.Module) -> None:
         )
 
 
-def _attend(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, batch: Ragged) -> torch.Tensor:
+def _attend(
+    q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, batch: Ragged, scale: float
+) -> torch.Tensor:
     """[T, h * d]: the rows that decode together, then those that prefill one by one."""
     parts = []
     if batch.decode is not None:
-        parts.append(attend_decode(q[: batch.singles], keys, values, batch.decode))
-    parts += [attend_prefill(q[prefill.tokens], keys, values, prefill) for prefill in batch.prefills]
+        parts.append(attend_decode(q[: batch.singles], keys, values, batch.decode, scale))
+    for prefill in batch.prefills:
+        parts.append(attend_prefill(q[prefill.tokens], keys, values, prefill, scale))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

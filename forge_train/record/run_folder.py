@@ -143,17 +143,25 @@ class RunFolder:
         self.close()
 
 
+Texts = dict[tuple[int, ...], str]
+"""What tokens were decoded to."""
+
+
 def rollout_record(
-    trajectory: Trajectory, advantages: Sequence[float], decode: Callable[[list[int]], str]
+    trajectory: Trajectory,
+    advantages: Sequence[float],
+    decode: Callable[[list[int]], str],
+    known: Texts | None = None,
 ) -> dict[str, Any]:
     """A trajectory as it is stored: with the advantage of each action and the text of each token.
 
-    Of advantages by token the mean over each action is kept.
+    Of advantages by token the mean over each action is kept. `known` as in `token_pieces`.
     """
+    known = {} if known is None else known
     return {
         **trajectory.as_dict(),
         "advantages": by_action(trajectory, advantages),
-        "pieces": [token_pieces(segment.tokens, decode) for segment in trajectory.segments],
+        "pieces": [token_pieces(segment.tokens, decode, known) for segment in trajectory.segments],
     }
 
 
@@ -163,21 +171,27 @@ def group_records(
     decode: Callable[[list[int]], str],
 ) -> list[dict[str, Any]]:
     """The records of groups, with the advantages of each member."""
+    known: Texts = {}
     return [
-        rollout_record(trajectory, advantages, decode)
+        rollout_record(trajectory, advantages, decode, known)
         for group, rows in zip(groups, credit, strict=True)
         for trajectory, advantages in zip(group, rows, strict=True)
     ]
 
 
-def token_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
+def token_pieces(
+    tokens: Sequence[int], decode: Callable[[list[int]], str], known: Texts | None = None
+) -> list[str]:
     """The text of each token. A character spread over several tokens is told at its last one.
+
+    `known`: what `decode` said before, added to here; whoever has several rows need not decode a token twice.
 
     >>> table = {1: b"a", 2: b"\\xc3", 3: b"\\xa9"}
     >>> token_pieces([1, 2, 3], lambda ids: b"".join(table[i] for i in ids).decode(errors="replace"))
     ['a', '', 'é']
     """
-    pieces, held, told, known = [], list[int](), 0, dict[tuple[int, ...], str]()
+    pieces, held, told = [], list[int](), 0
+    known = {} if known is None else known
     for token in tokens:
         held.append(token)
         key = tuple(held)

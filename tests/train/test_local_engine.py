@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from forge_train.engine import Completion, Engine, Sampling
+from forge_train.engines.attention import TOGETHER
 from forge_train.engines.decoder import WORTH_A_THREAD, Decoder
 from forge_train.engines.local import WORTH_WAITING, LocalEngine
 from forge_train.engines.pages import PAGE
@@ -81,7 +82,8 @@ def fresh(model: Any, prompt: Sequence[int], said: Completion) -> list[float]:
     return [logprobs[i - 1, sequence[i]].item() for i in range(len(prompt), len(sequence))]
 
 
-def assert_right(model: Any, prompt: Sequence[int], said: Completion, tolerance: float = 1e-5) -> None:
+def assert_right(model: Any, prompt: Sequence[int], said: Completion, tolerance: float = 2e-5) -> None:
+    """In single precision both sides round: each is up to 1.2e-5 from the same forward in double."""
     np.testing.assert_allclose(said.logprobs, fresh(model, prompt, said), rtol=0, atol=tolerance)
 
 
@@ -138,6 +140,15 @@ def test_groups_of_conversations_over_several_turns() -> None:
 
     asyncio.run(everyone())
     assert engine.counters.copied > 9 * 140
+
+
+def test_more_rows_share_a_page_than_one_product_takes() -> None:
+    engine, opening = new(), tokens(2 * PAGE + 9)
+
+    async def story() -> None:
+        await asyncio.gather(*(talk(engine, opening, f"{m}", turns=1) for m in range(2 * TOGETHER + 3)))
+
+    asyncio.run(story())
 
 
 def test_requests_join_while_others_run() -> None:
