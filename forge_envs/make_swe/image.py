@@ -77,9 +77,12 @@ def prepare(package: Package, folder: Path) -> dict[str, str]:
     images.build("swe")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "source.tar.gz").write_bytes(package.archive)
-    pins = folder / "requirements.txt"
-    if not pins.exists():
-        pins.write_text(_pins(package, folder) if package.needs else "")
+    pins, asked = folder / "requirements.txt", folder / "wanted.txt"
+    wanted = "".join(f"{line}\n" for line in package.needs)
+    if not pins.exists() or not asked.exists() or asked.read_text() != wanted:
+        pins.unlink(missing_ok=True)  # asking may fail: old answers must not pass for those to a new question
+        asked.write_text(wanted)
+        pins.write_text(_pins(package, folder) if wanted else "")
     tags = {}
     for user in ("forge", "root"):
         tags[user] = f"forge/made-{package.label}:{user}"
@@ -98,9 +101,7 @@ def _explained(package: Package, error: SandboxError) -> Exception:
 
 
 def _pins(package: Package, folder: Path) -> str:
-    """What pip chooses for the package and its tests, each with its version."""
-    wanted = "".join(f"{line}\n" for line in package.needs)
-    (folder / "wanted.txt").write_text(wanted)
+    """What pip chooses for what `wanted.txt` asks, each with its version."""
     before = installed(package).partition("COPY")[0]
     scm = " ".join(f"{name}={package.version}" for name in PRETENDED) + " "
     (folder / "Dockerfile").write_text(

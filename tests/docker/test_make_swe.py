@@ -270,3 +270,21 @@ def test_packages_of_every_build_tool_are_installed_by_it(tool, tmp_path, ground
         if "The index did not answer" in str(error):
             pytest.skip(f"no index to fetch {wanted} from")
         raise
+
+
+def test_pip_is_asked_again_when_the_needs_changed(tmp_path: Path) -> None:
+    """Also after an asking that failed: what an earlier question found is no answer to another."""
+    files = {"asks.py": b"def two():\n    return 2\n"}
+    plain = Package("asks", "1.0", files)
+    wanting = Package("asks", "1.0", files, extra=("./absent",))
+    try:
+        images.prepare(plain, tmp_path)
+        assert (tmp_path / "requirements.txt").read_text() == ""
+        for _ in range(2):
+            with pytest.raises(MakeError, match="absent"):
+                images.prepare(wanting, tmp_path)
+        images.prepare(plain, tmp_path)
+        assert (tmp_path / "requirements.txt").read_text() == ""
+    finally:
+        for user in ("forge", "root"):
+            images.remove(f"forge/made-{plain.label}:{user}")
