@@ -1,11 +1,11 @@
 """Level 1 of Forge/Search-v0 by a tiny model: it imitates, and is judged on webs whose names it never saw.
 
-    python benchmarks/search_learning.py [--seeds 0 1 2] [--webs 20] [--episodes 40000]
+    python benchmarks/search_learning.py [--seeds 0 1 2] [--webs 20] [--episodes 30000]
 
 A policy of random weights (0.7 million parameters) imitates gold episodes (search, visit, answer) of the
 train webs, each once, and is judged on questions of as many test webs, which share no name with them: what it
 can learn is to copy names out of questions and hits, and answers out of pages. Hits have no snippets, and of
-a page the passages that fit the goal best are shown, so that an episode takes some 450 tokens.
+a page the passages that fit the goal best are shown, so that an episode takes some 500 tokens.
 Embeddings are tied and hidden matrices move by Muon: docs/search.md says what each is worth. A seed takes a
 core half an hour. Writes benchmarks/results/search_learning.json.
 """
@@ -40,7 +40,7 @@ def config_of(seed: int, args: argparse.Namespace) -> Config:
             "prompt": "compact",
             "results": 2,
             "snippets": False,
-            "budget": 200,
+            "budget": 400,
             "max_turns": 6,
         }
         told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in world.items())
@@ -84,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--webs", type=int, default=20)
-    parser.add_argument("--episodes", type=int, default=40_000)
+    parser.add_argument("--episodes", type=int, default=30_000)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--untied", action="store_true")
     parser.add_argument("--entities", type=int, default=8000)

@@ -13,6 +13,7 @@ from forge_envs.testing import check_world
 from forge_envs.worlds.search import web as webs
 from forge_envs.worlds.search.env import NOBODY, SearchEnv
 from forge_envs.worlds.search.graph import NOW
+from forge_envs.worlds.search.snippets import flat
 from forge_envs.worlds.search.walk import LEVELS
 from forge_envs.worlds.search.web import WebAddress, cache_folder, library_of, questions_of
 from tests.endpoint import Endpoint
@@ -70,6 +71,17 @@ def test_gold_never_says_what_it_has_not_read():
         if env.task.question.kind in ("date", "number"):
             assert env.task.question.answer not in "".join(env.gold_actions(id)[:-1])
     assert told_before > 0.8 * 4 * 40
+
+
+def test_gold_reads_on_until_it_has_seen_what_it_says():
+    env = make(entities=1000, level=1, budget=200)
+    seen = 0
+    for id in env.task_ids(n=40):
+        env.reset(options={"task": id})
+        *reading, _ = env.gold_actions(id)
+        shown = " ".join(env.step(action)[0][0]["content"] for action in reading)
+        seen += flat(env.task.question.answer).casefold() in flat(shown).casefold()
+    assert seen >= 38  # a name may be torn apart between two parts, under two headings
 
 
 def test_gold_visits_what_its_search_listed():

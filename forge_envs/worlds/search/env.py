@@ -26,8 +26,8 @@ from forge_envs.worlds.search.meaning import meaning_index
 from forge_envs.worlds.search.naming import SPLITS
 from forge_envs.worlds.search.page import PageLibrary
 from forge_envs.worlds.search.question import ResearchQuestion
-from forge_envs.worlds.search.reading import BUDGET, LEAST_BUDGET, find_page, told_hits, told_page
-from forge_envs.worlds.search.snippets import LINK
+from forge_envs.worlds.search.reading import BUDGET, LEAST_BUDGET, find_page, reading_on, told_hits, told_page
+from forge_envs.worlds.search.snippets import flat
 from forge_envs.worlds.search.tasks import (
     MOST_ENTITIES,
     OwnTasks,
@@ -218,12 +218,12 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     def _note(self, address: str, text: str) -> None:
         """Remember which steps of the proof the agent has been shown."""
-        state, flat = self.playing, ""
+        state, shown = self.playing, ""
         for at, step in enumerate(state.task.question.proof):
             for statement in step.statements if at not in state.found else ():
                 if statement.page == address:
-                    flat = flat or _flat(text)
-                    if _flat(statement.quote) in flat:
+                    shown = shown or flat(text)
+                    if flat(statement.quote) in shown:
                         state.found.add(at)
                         break
 
@@ -272,6 +272,12 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         for page, goal in gold_reading(task.question, self.library(task), self.results):
             actions.append(write(calls=[ToolCall("search", {"query": goal})]))
             actions.append(write(calls=[ToolCall("visit", {"page": page.address, "goal": goal})]))
+            parts = set[int]()
+            for step in task.question.proof:
+                quotes = {flat(s.quote) for s in step.statements if s.page == page.address}
+                parts |= set(reading_on(page, quotes, goal, self.budget))
+            for part in sorted(parts):
+                actions.append(write(calls=[ToolCall("visit", {"page": page.address, "part": part})]))
         return [*actions, f"<answer>{task.question.answer}</answer>"]
 
     # -- tasks ---------------------------------------------------------------------------------------
@@ -321,11 +327,6 @@ def _own_pages(
 
 def _with_meanings(index: FullTextIndex, embedding: str) -> PageLibrary:
     return meaning_index(index, embedding) if embedding else index
-
-
-def _flat(text: str) -> str:
-    """A text on one line, without the addresses of links."""
-    return " ".join(LINK.sub(r"\1", text).split())
 
 
 def _said(answer: str) -> Message:

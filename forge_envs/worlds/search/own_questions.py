@@ -11,7 +11,7 @@ from typing import Any
 from forge_envs.errors import brief
 from forge_envs.worlds.search.page import PageLibrary
 from forge_envs.worlds.search.question import ProofStep, ResearchQuestion, Statement
-from forge_envs.worlds.search.snippets import LINK
+from forge_envs.worlds.search.snippets import flat
 
 FORM = (
     '{"question": "…", "answer": "…", "accepted": ["…"], "kind": "person", '
@@ -102,11 +102,11 @@ def proved(
     def gone(one: Statement) -> str:
         if one.page not in texts:
             page = library.page(one.page)
-            texts[one.page] = None if page is None else _flat(page.text)
+            texts[one.page] = None if page is None else flat(page.text)
         text = texts[one.page]
         if text is None:
             return f"page {one.page!r} is gone"
-        return "" if _flat(one.quote) in text else f"page {one.page!r} no longer says {brief(one.quote)}"
+        return "" if flat(one.quote) in text else f"page {one.page!r} no longer says {brief(one.quote)}"
 
     for question in questions:
         why, steps = "", []
@@ -124,12 +124,3 @@ def proved(
                 )
             )
     return kept, left_out
-
-
-def _flat(text: str) -> str:
-    """A text on one line, without the addresses of links.
-
-    >>> _flat("She founded [Port\\n Azul](a/b_(c)).")
-    'She founded Port Azul.'
-    """
-    return " ".join(LINK.sub(r"\1", text).split())

@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ from forge_envs.errors import ToolError, brief
 from forge_envs.worlds.search.fulltext import FullTextIndex
 from forge_envs.worlds.search.meaning import MeaningIndex
 from forge_envs.worlds.search.page import Hit, PageLibrary, WebPage
+from forge_envs.worlds.search.snippets import flat
 from forge_envs.worlds.search.words import LONGEST_QUERY, folded, plain_words, root, words_in
 
 BUDGET = 2400
@@ -138,6 +139,24 @@ def told_page(page: WebPage, goal: str, part: int = 0, budget: int = BUDGET) -> 
             f"The whole page has {len(parts)} parts: part=1 reads it from its beginning."
         )
     return f"{head}\n{more}\n{_joined(passages, shown, marked=not part)}"
+
+
+def reading_on(page: WebPage, quotes: Collection[str], goal: str, budget: int = BUDGET) -> list[int]:
+    """The parts of a page to read after what fits the goal best, for one of these quotes to be shown.
+
+    None where that shows one; else the part that has one, or the neighbours between which it is torn.
+    """
+    if not quotes or any(quote in flat(told_page(page, goal, 0, budget)) for quote in quotes):
+        return []
+    passages = passages_of(page.text.strip(), min(_LONGEST, budget // 3))
+    parts = _parts(passages, budget)
+    texts = [flat(" ".join(passages[number].text for number in part)) for part in parts]
+    for more in range(len(parts)):
+        for first in range(len(parts) - more):
+            told = " ".join(texts[first : first + more + 1])
+            if any(quote in told for quote in quotes):
+                return list(range(first + 1, first + more + 2))
+    return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ def plain(text: str) -> str:
     return _CUT.sub(r"\1\2", LINK.sub(r"\1", text)) if "[" in text or "](" in text else text
 
 
+def flat(text: str) -> str:
+    """A text on one line, without the addresses of links: as quotes are compared.
+
+    >>> flat("She founded [Port\\n Azul](a/b_(c)).")
+    'She founded Port Azul.'
+    """
+    return " ".join(LINK.sub(r"\1", text).split())
+
+
 def _densest(found: list[tuple[int, int]], width: int, words: int) -> int:
     """Where the window begins that holds most of the words; earlier words count more, earlier windows win."""
     best, most = 0, -1.0
