@@ -26,6 +26,15 @@ REQUIRED = inspect.Parameter.empty
 """The default of an argument that has none."""
 
 
+def spelt(value: object) -> str:
+    """A value in a list of those that are known: text as it is, and none of it as "", which can be seen.
+
+    >>> ", ".join(map(spelt, ("", "bank", 3)))
+    '"", bank, 3'
+    """
+    return str(value) if value != "" else '""'
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """One of `values`; or of what a function gives, where a registry may grow."""
@@ -41,7 +50,7 @@ class Known:
         """The value; ValueError unless it is one of them."""
         # 1 == 1.0 == True; what was said is looked for, not what is equal to it.
         if not any(type(value) is type(one) and value == one for one in self.values):
-            raise ValueError(f"known are {', '.join(map(str, self.values))}")
+            raise ValueError(f"known are {', '.join(map(spelt, self.values))}")
         return value
 
 
@@ -82,7 +91,7 @@ class WorldArgument:
             self._adapter.validate_python({"value": value})
         except ValidationError:
             told = f"{self.name}={brief(value)}: "
-            options = [str(one) for one in _options(self.kind)]
+            options = [spelt(one) for one in _options(self.kind)]
             if not options:
                 return f"{told}it must be {self.allowed}"
             near = get_close_matches(str(value), options, n=1) if isinstance(value, str) else []
@@ -192,7 +201,8 @@ _NAMES = {
 def _words(kind: Any) -> str:
     origin, parts = get_origin(kind), get_args(kind)
     if options := _options(kind):
-        return ", ".join(map(str, options[:-1])) + f" or {options[-1]}" if options[1:] else str(options[0])
+        told = [spelt(option) for option in options]
+        return ", ".join(told[:-1]) + f" or {told[-1]}" if told[1:] else told[0]
     if origin is Annotated:
         return _words(parts[0]) + _bounds(parts[1:])
     if origin in (Union, UnionType):

@@ -10,6 +10,7 @@ from typing import Any
 
 from forge_envs.env import AgentEnv
 from forge_envs.messages import Message, ToolCall
+from forge_envs.typed import whole
 
 COLOURS = {"system": "2", "user": "36", "tool": "33", "assistant": "32", "reward": "35"}
 HELP = """A line is an action: what you say. A call is a line like  >tool {"key": "value"}
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
     parser.add_argument("--task", help="task id; by default the seed picks one")
     parser.add_argument("--gold", action="store_true", help="watch the gold actions instead of acting")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0), default=0, help="of what the world draws (default 0)")
 
 
 def run(args: argparse.Namespace, env: AgentEnv[Any, Any]) -> int:

@@ -30,6 +30,7 @@ from forge_envs.red_team import command as red_team
 from forge_envs.registry import world_ids
 from forge_envs.serve import command as serve
 from forge_envs.testing import Promise, promises
+from forge_envs.typed import whole
 from forge_envs.worlds.tooluse import command as tooluse
 
 
@@ -77,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="prove that worlds keep the contract")
     check.add_argument("world", nargs="?", help="id of a world, e.g. Forge/Retail-v0")
     check.add_argument("--all", action="store_true", help="check every world, plugins included")
-    check.add_argument("--tasks", type=int, default=20, help="tasks of every split (default 20)")
-    check.add_argument("--seed", type=int, default=0)
+    check.add_argument("--tasks", type=whole(1), default=20, help="tasks of every split (default 20)")
+    check.add_argument("--seed", type=whole(0), default=0, help="of what is tried (default 0)")
     check.set_defaults(run=_check)
     play = commands.add_parser("play", help="play a world by hand, or pipe in one action per line")
     by_hand.add_arguments(play)
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     fidelity.add_argument("path", nargs="+", type=Path, help="JSON lines, or a folder of collect or eval")
     fidelity.add_argument("--world", default="", help="id of their world, where the file does not say")
     fidelity.add_argument("--user", default="", metavar="NAME", help="who played it, likewise")
-    fidelity.add_argument("--examples", type=int, default=3, help="of each fault (default 3)")
+    fidelity.add_argument("--examples", type=whole(0), default=3, help="of each fault (default 3)")
     fidelity.add_argument("--json", action="store_true", help="print everything as JSON")
     fidelity.set_defaults(run=_fidelity)
     serving = commands.add_parser("serve", help="worlds for other processes, languages and machines")
@@ -168,10 +169,10 @@ def _told(argument: WorldArgument) -> str:
 
 
 def _check(args: argparse.Namespace) -> int:
-    if args.all == bool(args.world):
+    if args.all and args.world:
+        raise Mistake(f"check {args.world} --all: name one world, or say --all, not both")
+    if not args.all and not args.world:
         raise Mistake("check what? Name one world, or say --all")
-    if args.tasks < 1:
-        raise Mistake(f"--tasks {args.tasks}: at least 1 task is needed")
     kwargs, broken, unchecked = _kwargs(args.arg), 0, 0
     if args.world:
         _need_own(args.world, kwargs)
@@ -194,10 +195,14 @@ def _check(args: argparse.Namespace) -> int:
             print(f"  {promise}", flush=True)
             broken += not promise.kept
     if broken:
-        print(f"forge-envs: {broken} broken promises", file=sys.stderr)
+        print(f"forge-envs: {_counted(broken, 'broken promise', 'broken promises')}", file=sys.stderr)
     if unchecked:
-        print(f"forge-envs: {unchecked} worlds were not checked", file=sys.stderr)
+        print(f"forge-envs: {_counted(unchecked, 'world was', 'worlds were')} not checked", file=sys.stderr)
     return 1 if broken or (unchecked and not args.all) else 0
+
+
+def _counted(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
 
 
 def _try_out(world: str, kwargs: dict[str, Any], seed: int) -> None:
@@ -321,8 +326,6 @@ def _need_own(world: str, kwargs: dict[str, Any]) -> None:
 
 
 def _fidelity(args: argparse.Namespace) -> int:
-    if args.examples < 0:
-        raise Mistake(f"--examples {args.examples}: 0 or more")
     episodes = (one for path in args.path for one in read_stored(path))
     about = {"world": args.world, "args": _kwargs(args.arg), "user": args.user}
     try:

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from forge_envs.arguments import check_arguments, known
-from forge_envs.errors import MachineError, TaskError, ToolError, brief
+from forge_envs.errors import MachineError, TaskError, ToolError, check_options, task_asked
 from forge_envs.grammars import Grammar, grammar_names, grammar_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
@@ -190,14 +190,10 @@ class AgentEnv(gym.Env[Observation, str], ABC, Generic[TaskT, EpisodeT]):
         Raises TaskError for an unknown id and MachineError when what the world runs on fails.
         """
         super().reset(seed=seed)
-        unknown = set(options or ()) - {"task"}
-        if unknown:
-            raise ValueError(f'options {sorted(unknown)} are unknown; reset takes options={{"task": id}}')
+        check_options(options)
         self.release()
         self.state = None  # if what follows fails, no episode is in play
-        task_id = (options or {}).get("task")
-        if not isinstance(task_id, str | None):
-            raise TaskError(f"task {brief(task_id)}: a task is asked for by its id, which is text")
+        task_id = task_asked(options)
         task = self.draw(self.np_random) if task_id is None else self.find(task_id)
         self._equip_for(task)
         state, opening = self.begin(task)

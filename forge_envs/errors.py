@@ -6,7 +6,7 @@ world's refusal. `MachineError` is a failure of what the world runs on. Anything
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from reprlib import Repr
 from typing import Any
@@ -80,3 +80,25 @@ def brief(value: object) -> str:
     ("'aaaaaaaaaaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaaaaaaaaaaa'", '<a number of 16610 bits>', '[[[...]]]')
     """
     return _brief.repr(value)
+
+
+def check_options(options: object) -> None:
+    """Raise ValueError for `options` of a `reset` that are no dict or hold more than a task."""
+    if not isinstance(options, Mapping | None):
+        raise ValueError(f'options {brief(options)}: reset takes a dict, options={{"task": id}}')
+    unknown = sorted(map(brief, set(options or ()) - {"task"}))
+    if unknown:
+        raise ValueError(f'options [{", ".join(unknown)}] are unknown; reset takes options={{"task": id}}')
+
+
+def task_asked(options: Mapping[str, Any] | None) -> str | None:
+    """The task that `options` of a `reset` ask for. Raises as `check_options`, and TaskError for no text.
+
+    >>> task_asked({"task": "train/0"}), task_asked({}), task_asked(None)
+    ('train/0', None, None)
+    """
+    check_options(options)
+    task = (options or {}).get("task")
+    if not isinstance(task, str | None):
+        raise TaskError(f"task {brief(task)}: a task is asked for by its id, which is text")
+    return task

@@ -103,7 +103,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
     ) -> None:
         if isinstance(world, AgentEnv) and args:
             raise ValueError(f"arguments {args} are for a world that is made by id, and {world} is made")
-        inner = world if isinstance(world, AgentEnv) else gym.make(world, **args).unwrapped
+        inner = world if isinstance(world, AgentEnv) else _made(world, args)
         if not isinstance(inner, AgentEnv) or isinstance(inner, NextTurn):
             raise ValueError(f"world={world!r}: NextTurn takes an AgentEnv with gold of several turns")
         if not inner.tools:
@@ -224,6 +224,16 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
         if action.calls or not action.prose:
             return False
         return self.prose == "any" or action.prose == task.prose
+
+
+def _made(world: str, args: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    """The world of an id, which is an argument here: a wrong one is named as every wrong argument is."""
+    try:
+        return gym.make(world, **args).unwrapped
+    except (gym.error.UnregisteredEnv, ModuleNotFoundError, NotImplementedError) as error:
+        raise ValueError(
+            f"world={world!r}: {error} Worlds are named as in forge_envs:Forge/Retail-v0"
+        ) from error
 
 
 def same_calls(ours: Sequence[ToolCall], theirs: Sequence[ToolCall], *, ordered: bool = True) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forge_envs.typed import whole
+
 FORMATS = ("harbor", "openenv")
 
 
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", action="append", default=[], metavar="ID", help="a task; may repeat")
     parser.add_argument("--split", help="the tasks of a split, by default of the world's own")
-    parser.add_argument("--n", type=int, metavar="N", help="only the first N of it")
+    parser.add_argument("--n", type=whole(1), metavar="N", help="only the first N of it")
     parser.add_argument("--org", default="forge", help="whose tasks they are, as Harbor names them")
     parser.add_argument("--force", action="store_true", help="replace folders that are there")
     parser.add_argument(
@@ -44,8 +46,6 @@ def run(args: argparse.Namespace, kwargs: Mapping[str, Any]) -> int:
 
     if args.task and (args.split is not None or args.n is not None):
         raise ValueError("--task names tasks, --split and --n count them: give one or the other")
-    if args.n is not None and args.n < 1:
-        raise ValueError(f"--n {args.n}: at least 1 task is needed")
     unproved = 0
     written = export(
         args.world,

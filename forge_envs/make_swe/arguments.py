@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from forge_envs.typed import folder_to_fill, seconds, whole
 
 PLAY = "play them with gym.make('Forge/SWE-v0', source='repo:{}')"
 
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "specs", nargs="*", metavar="SPEC", help="NAME==VERSION, an sdist, a checkout or folder"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the task repository")
+    parser.add_argument("--out", type=folder_to_fill, required=True, help="folder of the task repository")
     parser.add_argument(
         "--release-pair",
         action="append",
@@ -22,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="pairs",
         help="a task of the old release, judged by the new one's tests; may repeat",
     )
-    parser.add_argument("--tasks", type=int, default=20, help="tasks of each package (default 20)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=whole(1), default=20, help="tasks of each package (default 20)")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of which bugs are tried (default 0)")
     parser.add_argument("--kinds", nargs="+", default=[], metavar="KIND", help="kinds of bugs (default all)")
     parser.add_argument(
         "--severity",
@@ -39,8 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="packages that the tests need and nothing declares",
     )
     parser.add_argument("--split", default="test", help="the split they are written to (default test)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs that find unreliable tests (default 3)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for the tests (default 60)")
+    parser.add_argument(
+        "--repeats", type=whole(1), default=3, help="runs that find unreliable tests (default 3)"
+    )
+    parser.add_argument("--timeout", type=seconds, default=60.0, help="seconds for the tests (default 60)")
 
 
 def read_severity(text: str) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from forge_envs.errors import TaskError
 from forge_envs.red_team.attack import attacks_of
 from forge_envs.red_team.run import Outcome, attack_polyglot, attack_swe
+from forge_envs.typed import seconds
 from forge_envs.worlds.polyglot.env import PolyglotEnv
 from forge_envs.worlds.swe.env import SweEnv
 
@@ -25,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="say what the attacks are and try none")
     parser.add_argument(
-        "--timeout", type=float, default=120.0, help="seconds that the tests of an attack may take"
+        "--timeout",
+        type=seconds,
+        default=120.0,
+        help="seconds that the tests of an attack may take (default 120)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -36,8 +40,6 @@ def run(args: argparse.Namespace, env: Any) -> int:
     Raises ValueError for what cannot be used, MachineError.
     """
     kind = _kind(env)
-    if args.timeout <= 0:
-        raise ValueError(f"--timeout {args.timeout}: the tests need some time, in seconds")
     found = attacks_of(kind, args.attack)
     if args.list:
         for name, attack in found.items():

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from forge_envs.arguments import Seconds, check_arguments
 from forge_envs.env import StepResult
-from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError
+from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError, task_asked
 from forge_envs.grammars import grammar_of
 from forge_envs.messages import Observation
 from forge_envs.spaces import Messages, Utterance
@@ -87,12 +87,7 @@ class RemoteEnv(gym.Env[Observation, str]):
         Raises TaskError for an unknown id and MachineError when the server or its machine fails.
         """
         super().reset(seed=seed)
-        unknown = set(options or ()) - {"task"}
-        if unknown:
-            raise ValueError(f'options {sorted(unknown)} are unknown; reset takes options={{"task": id}}')
-        task = (options or {}).get("task")
-        if not isinstance(task, str | None):
-            raise TaskError(f"task {task!r}: a task is asked for by its id, which is text")
+        task = task_asked(options)
         self._leave()
         drawn = int(self.np_random.integers(1 << 63)) if seed is None else seed
         told = self._asked_well(

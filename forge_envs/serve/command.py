@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}",
             type=type(default),
             default=default,
-            help=f"{what} (default {default:g})",
+            help=f"{what} (default {default:.12g})",
         )
 
 

@@ -62,7 +62,9 @@ class World:
         try:
             first = self._make()
         except (gym.error.Error, ImportError, TypeError, ValueError) as error:
-            raise ValueError(f"cannot make world {id!r} with args {self.args!r}: {error}") from error
+            raise ValueError(
+                f"cannot make world {id!r} with args {self.args!r}: {_why(id, error)}"
+            ) from error
         self._free.append(first)
         self.quick: bool = first.unwrapped.metadata.get("quick") is True
         """Steps take microseconds and run on the event loop; other worlds step on threads."""
@@ -156,6 +158,13 @@ class World:
             return use(env.unwrapped)
         finally:
             self.release(env)
+
+
+def _why(id: str, error: Exception) -> str:
+    """What an error says; and where an id without its module is unknown, how one with it is written."""
+    if isinstance(error, gym.error.UnregisteredEnv) and ":" not in id:
+        return f"{error} Say which module registers it, as in forge_envs:Forge/Retail-v0"
+    return str(error)
 
 
 class WorldFailed(Exception):

@@ -61,8 +61,8 @@ def test_no_finding_is_status_0_also_where_arguments_are_given() -> None:
     [
         (["Nope-v0"], "never started"),
         (["planted:Planted/Sum-v0", "--checks", "nope"], "check 'nope' is unknown"),
-        (["planted:Planted/Sum-v0", "--timeout", "0"], "--timeout 0.0"),
-        (["planted:Planted/Sum-v0", "--sessions", "0"], "--sessions 0"),
+        (["planted:Planted/Sum-v0", "--timeout", "0"], "--timeout: '0'"),
+        (["planted:Planted/Sum-v0", "--sessions", "0"], "--sessions: '0'"),
         (["planted:Planted/Sum-v0", "--json", "/no/such/folder/file"], "there is no folder"),
         (["planted:Planted/Sum-v0", "--python", "/no/such/python"], "never started"),
         (["http://127.0.0.1:9", "--start", "30"], "never started"),
@@ -74,6 +74,30 @@ def test_bad_input_is_status_2_and_is_named(
 ) -> None:
     assert main(["audit", *typed]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["Nope-v0"], "`Nope` doesn't exist"),
+        (["Forge/Retail-v0", "--arg", "level=9"], "level=9: known are 0, 1"),
+        (["Forge/Retail-v0", "--arg", "lvl=2"], "lvl=2: did you mean level?"),
+        (["no_such_file.py:World"], "No such file"),
+    ],
+)
+def test_what_was_typed_wrongly_is_told_without_a_traceback(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", *typed]) == 2
+    err = capsys.readouterr().err
+    assert told in err and len(err.splitlines()) == 1
+
+
+def test_the_place_of_a_bug_of_the_target_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "wrapper.py").write_text("class World:\n    def __init__(self): self.x = {}['rules']\n")
+    assert main(["audit", f"{tmp_path}/wrapper.py:World"]) == 2
+    err = capsys.readouterr().err
+    assert "KeyError: 'rules'" in err and "line 2" in err
 
 
 def test_the_end_of_what_a_target_said_is_told_when_it_never_starts(

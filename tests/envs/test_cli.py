@@ -15,6 +15,16 @@ COUNTER = "tests.envs.worlds:Shop/Counter-v0"
 SELL = '>sell {"item": "apple", "count": 1}'
 
 
+SEEDED = (
+    ["check", COUNTER],
+    ["play", COUNTER],
+    ["audit", COUNTER],
+    ["make-swe", "a==1", "--out", "x"],
+    ["tooluse", "page"],
+)
+"""Every command with a seed."""
+
+
 def played(monkeypatch, capsys, lines: list[str], *args: str) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     code = main(["play", COUNTER, "--task", "train/apple/1", *args])
@@ -53,7 +63,7 @@ def test_check_goes_on_after_a_broken_promise_and_returns_1(capsys):
     out, err = capsys.readouterr()
     lines = out.splitlines()[1:]
     assert [line.split(":")[0].split("  ")[-1] for line in lines if "FAILED" in line] == ["gold"]
-    assert len(lines) == 21 and err == "forge-envs: 1 broken promises\n"
+    assert len(lines) == 21 and err == "forge-envs: 1 broken promise\n"
 
 
 @pytest.mark.parametrize(
@@ -64,12 +74,24 @@ def test_check_goes_on_after_a_broken_promise_and_returns_1(capsys):
         (["check", COUNTER, "--arg", "max_turns"], "'max_turns'.*key=value"),
         (["check", COUNTER, "--arg", "max_turns=1"], "max_turns=1"),
         (["check", COUNTER, "--arg", "colour=red"], "colour"),
-        (["check", COUNTER, "--tasks", "0"], "--tasks 0"),
+        (["check", COUNTER, "--tasks", "0"], "--tasks: '0': a whole number of at least 1"),
         (["check", COUNTER, "--tasks", "many"], "many"),
-        (["check", COUNTER, "--all"], "--all"),
+        (["check", COUNTER, "--all"], f"check {COUNTER} --all: .*not both"),
         (["check"], "--all"),
         (["play", COUNTER, "--task", "train/pear/1"], "train/pear/1.*train/apple/1"),
         (["play", "CartPole-v1"], "no AgentEnv"),
+        *(([*words, "--seed", "-1"], "--seed: '-1': a whole number of at least 0") for words in SEEDED),
+        (["red-team", "Forge/SWE-v0", "--timeout", "nan"], "--timeout: 'nan': a number of seconds"),
+        (["audit", "CartPole-v1", "--timeout", "soon"], "--timeout: 'soon': a number of seconds"),
+        (["tooluse", "report", "--domains", "0"], "--domains: '0': a whole number of at least 1"),
+        (["tooluse", "report", "--json", "/no/such/file"], "--json: '/no/such/file': there is no folder"),
+        (["tooluse", "report", "--json", "/"], "--json: '/': that is a folder; name a file"),
+        (["audit", "CartPole-v1", "--json", "/no/such/file"], "--json: .*there is no folder /no/such"),
+        (["make-swe", "a==1", "--out", __file__], "--out: .*test_cli.py is no folder; name another"),
+        (["make-swe", "a==1", "--out", f"{__file__}/below"], "--out: .*test_cli.py is no folder"),
+        (["play", "Forge/NextTurn-v0", "--arg", "world=Retail"], "world='Retail'.*as in forge_envs:Forge"),
+        (["play", "Forge/NextTurn-v0", "--arg", "world=no_module:A-v0"], "world='no_module:A-v0'"),
+        (["play", "Forge/ToolUse-v0", "--arg", "theme=nope"], "theme='nope': known are \"\", allotments"),
         (["dance"], "dance"),
         ([], "COMMAND"),
     ],
@@ -172,3 +194,15 @@ def test_a_reader_who_has_seen_enough_is_no_error():
         game.stdin.write("\n" * 20)
         game.stdin.close()
         assert (game.wait(60), game.stderr.read()) == (0, "")
+
+
+def test_defaults_are_told_as_they_are_typed(capsys):
+    assert main(["serve", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "(default 1048576)" in told and "(default 900)" in told
+    assert main(["audit", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert all(
+        f"--{name} N" in told for name in ("seed", "timeout", "start", "sessions", "episodes", "turns")
+    )
+    assert told.count("(default ") == 6

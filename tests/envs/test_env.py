@@ -63,9 +63,18 @@ def test_an_unknown_task_is_named_and_no_episode_is_left_in_play(task):
         env.step("hello")
 
 
-def test_an_unknown_option_is_named():
-    with pytest.raises(ValueError, match="level"):
-        Counter().reset(options={"level": 3})
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"level": 3}, "options ['level'] are unknown"),
+        ({"tsk": 1, 5: 1}, "options ['tsk', 5] are unknown"),
+        ("task", "options 'task': reset takes a dict"),
+        (["task"], "options ['task']: reset takes a dict"),
+    ],
+)
+def test_an_unknown_option_is_named(options, told):
+    with pytest.raises(ValueError, match=re.escape(told) + '.*options={"task": id}'):
+        Counter().reset(options=options)
 
 
 @pytest.mark.parametrize(

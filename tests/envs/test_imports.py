@@ -13,7 +13,7 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
-CORE += ["arguments", "schemas", "plugins", "task", "prose"]
+CORE += ["arguments", "schemas", "plugins", "task", "prose", "typed"]
 ENVS = {
     "errors": set(),
     "messages": set(),
@@ -24,6 +24,7 @@ ENVS = {
     "tables": set(),
     "arguments": {"errors"},
     "schemas": set(),
+    "typed": set(),
     "task": set(),
     "slips": set(),
     "tools": {"errors", "messages", "schemas"},
@@ -39,7 +40,7 @@ ENVS = {
     "people": {*CORE},
     "sandbox": {"errors", "testing", "probe"},
     "adopted": {*CORE},
-    "audit": {"messages", "probe"},
+    "audit": {"messages", "probe", "typed"},
     "serve": {*CORE, "adapters"},
     "by_hand": {*CORE},
     "new_world": set(),
@@ -58,8 +59,8 @@ ENVS = {
         "worlds.tooluse",
     },
     "worlds": {*CORE, "", "people", "tables", "sandbox", "slips"} - {"registry"},
-    "red_team": {"env", "errors", "worlds.swe", "worlds.polyglot"},
-    "make_swe": {"errors", "sandbox", "worlds.swe"},
+    "red_team": {"env", "errors", "typed", "worlds.swe", "worlds.polyglot"},
+    "make_swe": {"errors", "sandbox", "typed", "worlds.swe"},
     "adapters": {*CORE, "", "sandbox", "worlds.swe", "worlds.polyglot"},
 }
 """What each part of forge_envs may import; "" is the package itself. A part that is a folder may import

@@ -187,7 +187,7 @@ def test_pairs_are_written_one_way(pair, tmp_path):
     ("words", "said"),
     [
         ([], "make tasks of what"),
-        (["a==1", "--tasks", "0"], "tasks=0"),
+        (["a==1", "--tasks", "0"], "--tasks: '0'"),
         (["a==1", "--kinds", "nonsense"], "unknown kinds of bugs: nonsense"),
         (["./nothing here"], "no file or folder here"),
     ],

@@ -25,6 +25,7 @@ def test_a_world_is_named_by_its_id_without_the_module_and_knows_whether_it_is_q
     ("id", "args", "hint"),
     [
         ("Test/Nowhere-v0", {}, "Nowhere"),
+        ("Forge/Nope-v0", {}, "module registers it, as in forge_envs:Forge/Retail-v0"),
         ("no_such_module:Test/Echo-v0", {}, "no_such_module"),
         (ECHO, {"colour": 1}, "colour"),
     ],

@@ -165,6 +165,15 @@ def _below(pid: int) -> list[int]:
     return found
 
 
+def _typed_wrong(error: BaseException) -> bool:
+    """Whether the text of an error is enough for whoever typed the target: a name, an argument, an address.
+
+    Gymnasium's own errors and ValueErrors are refusals; what else is raised is in code, and its place helps.
+    """
+    refusals = ("ValueError", "ImportError", "FileNotFoundError", "URLError", "UnregisteredEnv")
+    return any(kind.__name__ in refusals for kind in type(error).__mro__)
+
+
 def main(kind: str, spec: str) -> None:
     """Open the target and answer until standard input ends. What the target prints goes to standard error."""
     _die_with_parent()
@@ -179,7 +188,7 @@ def main(kind: str, spec: str) -> None:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError):
             print("say --python PATH for an interpreter that has it, or install it", file=sys.stderr)
-        else:
+        elif not _typed_wrong(error):
             traceback.print_exc()
         first = {"raised": _told(error)}
     print(json.dumps(first), file=answers, flush=True)

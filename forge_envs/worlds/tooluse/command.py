@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
+
+from forge_envs.typed import file_to_write, whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what `forge-envs tooluse` can be told."""
     parser.add_argument("what", choices=("report", "page"), help="count a set, or show some of its domains")
     parser.add_argument("--size", choices=("full", "tiny"), default="full")
-    parser.add_argument("--domains", type=int, default=0, help="domains of each split (report 50, page 10)")
-    parser.add_argument("--tasks", type=int, default=20, help="tasks of each domain (20)")
+    parser.add_argument("--domains", type=whole(1), help="domains of each split (report 50, page 10)")
+    parser.add_argument("--tasks", type=whole(1), default=20, help="tasks of each domain (20)")
     parser.add_argument("--theme", default="", help="domains of this theme alone")
-    parser.add_argument("--seed", type=int, default=0, help="by which a page draws its domains")
+    parser.add_argument("--seed", type=whole(0), default=0, help="by which a page draws its domains")
     parser.add_argument("--no-play", action="store_true", help="do not play gold and silence")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts of the report there too")
+    parser.add_argument(
+        "--json", type=file_to_write, metavar="FILE", help="write the counts of the report there too"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,8 +29,6 @@ def run(args: argparse.Namespace) -> int:
     from forge_envs.worlds.tooluse.page import page
     from forge_envs.worlds.tooluse.report import leaks, study, told
 
-    if args.domains < 0 or args.tasks < 1:
-        raise ValueError(f"--domains {args.domains} --tasks {args.tasks}: there must be some of each")
     if args.what == "page":
         print(page(args.size, "test", args.domains or 10, args.seed))
         return 0
