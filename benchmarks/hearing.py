@@ -66,7 +66,9 @@ def measured(rows: list[dict[str, Any]]) -> Iterator[tuple[str, bool, bool, str]
             found, topics = understood(row, EARS[desk])
             yield row["act"], row["label"], found, f"{desk}, {row['request']}: {row['text']}"
             if row["act"] == "question" and row["label"]:
-                wanted = {TOPICS.get(topic, topic) for topic in row["topic"]}
+                wanted = {
+                    TOPICS.get(topic, topic) for topic in row.get("topic", ())
+                }  # "I need the following:"
                 for topic in sorted(wanted):
                     yield f"asks {topic}", True, topic in topics, f"{desk}: {row['text']} -> {sorted(topics)}"
 

@@ -202,6 +202,14 @@ def test_the_phrases_that_built_it_are_understood() -> None:
     assert len(missed) < 0.01 * len(rows), missed
 
 
+def test_every_form_of_row_in_every_file_of_phrases_can_be_measured() -> None:
+    hearing = importlib.import_module("benchmarks.hearing")
+    for path in sorted(PHRASES.parent.glob("*.jsonl")):
+        rows = map(json.loads, path.read_text("utf-8").splitlines())
+        forms = {(row["act"], row["label"], *sorted(row)): row for row in rows}
+        assert len([*hearing.measured([*forms.values()])]) >= len(forms), path.name
+
+
 @pytest.mark.parametrize(
     ("said", "same"),
     [
