@@ -13,7 +13,7 @@ PACKAGES = ("forge_envs", "forge_train")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 CORE = ["errors", "messages", "grammars", "tools", "spaces", "rewards", "env", "registry"]
-CORE += ["arguments", "schemas", "plugins", "task", "prose", "typed"]
+CORE += ["arguments", "schemas", "plugins", "task", "prose", "typed", "syntax"]
 ENVS = {
     "errors": set(),
     "messages": set(),
@@ -25,6 +25,7 @@ ENVS = {
     "arguments": {"errors"},
     "schemas": set(),
     "typed": set(),
+    "syntax": set(),
     "task": set(),
     "slips": set(),
     "tools": {"errors", "messages", "schemas"},

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from forge_envs.errors import TaskError
+from forge_envs.syntax import parse
 from forge_envs.worlds.agentless.edits import FileEdit, edits_between, is_plain
 from forge_envs.worlds.agentless.repository import files_of, texts_of
 from forge_envs.worlds.swe.patch import paths_of
@@ -65,7 +66,7 @@ def only_tests(text: str, wanted: set[str]) -> str:
     'import a\\n\\n\\ndef test_y():\\n    a.y()\\n'
     """
     lines = text.splitlines(keepends=True)
-    for first, last, blanks in reversed(_unwanted(ast.parse(text), "", wanted)):
+    for first, last, blanks in reversed(_unwanted(parse(text), "", wanted)):
         lines[first - 1 : last] = [f"{blanks}pass\n"] if blanks else []
     return "".join(lines)
 

@@ -18,7 +18,6 @@ paid; that is `guard=False`.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pathlib import PurePosixPath
 from shlex import quote
 
 from forge_envs.sandbox import SandboxError
+from forge_envs.syntax import parse
 from forge_envs.worlds.agentless.edits import UnusableAnswer
 from forge_envs.worlds.agentless.script import with_tests
 from forge_envs.worlds.swe.canaries import NO_CANARIES
@@ -95,7 +95,7 @@ def refuse_file(changed: Mapping[str, str], tree: Collection[str], task: SweTask
             f"{path} is no test file: its name must be like test_x.py, and the code stays as it is"
         )
     try:
-        ast.parse(text)
+        parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UnusableAnswer(f"{path} is no Python: {error}") from error
     if found := _FORBIDDEN.search(text):

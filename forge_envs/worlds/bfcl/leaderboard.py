@@ -14,6 +14,7 @@ from typing import Any
 from forge_envs.errors import TaskError, brief
 from forge_envs.messages import Message, ToolCall
 from forge_envs.schemas import Packed
+from forge_envs.syntax import parse_expression
 from forge_envs.tools import Tool, Toolbox
 from forge_envs.worlds.bfcl.accepted import gold_calls
 from forge_envs.worlds.bfcl.backends import BACKENDS_OF, Backend
@@ -309,7 +310,7 @@ def _offered(
 def _gold_call(text: str, systems: Sequence[type[Backend]]) -> ToolCall:
     """A call of the answer, which is Python text. Raises TaskError."""
     try:
-        call = ast.parse(text.strip(), mode="eval").body
+        call = parse_expression(text.strip())
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise ValueError("it is no call")
         name = call.func.id

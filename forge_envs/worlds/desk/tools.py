@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forge_envs.errors import ToolError
+from forge_envs.syntax import parse_expression
 from forge_envs.tables import Row, Table
 from forge_envs.tools import tool
 from forge_envs.worlds.desk.goals import Key
@@ -108,7 +109,7 @@ def arithmetic(expression: str) -> str:
     if len(expression) > 200 or not set(expression) <= set("0123456789+-*/(). "):
         raise ToolError("an expression is at most 200 digits, + - * / ( ) . and spaces")
     try:
-        value = _value(ast.parse(expression.strip(), mode="eval").body)
+        value = _value(parse_expression(expression.strip()))
         if not math.isfinite(value):
             raise OverflowError
     except (SyntaxError, ValueError, TypeError, ArithmeticError, KeyError, RecursionError, MemoryError):

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from forge_envs.slips import FunctionNode, Positions, Slip, TextEdit, slips
+from forge_envs.syntax import parse
 
 FAILING, PASSING = 3, 2
 """How many of each kind a file gets at most."""
@@ -97,7 +98,7 @@ def change(
     able: dict[bool, list[tuple[str, _Source, Slip]]] = {True: [], False: []}
     for path in sorted(files):
         try:
-            tree = ast.parse(files[path])
+            tree = parse(files[path])
         except (SyntaxError, ValueError, RecursionError):
             continue
         positions = Positions(files[path])
@@ -156,7 +157,7 @@ def _plant(
     """The file with canaries. Copies of `bad` tests fail in any case; none stands in the text `before`."""
     name = _Namer(source, rng)
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return _plain(path, source, cases, rng)
     positions = Positions(source)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from forge_envs.errors import MachineError, ToolError
+from forge_envs.syntax import parse_expression
 from forge_envs.tools import BadArguments, Tool, tools_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -116,7 +117,7 @@ def python_sum(expression: Any) -> str:
     """
     if not all(char in "0123456789+-*/(). " for char in expression) or len(expression) > _LONGEST_SUM:
         raise ToolError(f"an expression is at most {_LONGEST_SUM:,} digits, + - * / ( ) . and spaces")
-    return str(round(float(_value(ast.parse(expression.lstrip(" \t"), mode="eval").body)), 2))
+    return str(round(float(_value(parse_expression(expression.lstrip(" \t")))), 2))
 
 
 def _value(node: ast.expr) -> Any:

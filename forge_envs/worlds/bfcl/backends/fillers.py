@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_envs.errors import TaskError
+from forge_envs.syntax import parse
 
 PACKAGE = "bfcl_eval"
 FILE = Path("eval_checker/multi_turn_eval/func_source_code/long_context.py")
@@ -73,7 +74,7 @@ _READ: dict[tuple[str, int], Fillers] = {}
 
 def _literals(file: Path) -> dict[str, Any]:
     try:
-        body = ast.parse(file.read_text(encoding="utf-8")).body
+        body = parse(file.read_text(encoding="utf-8")).body
         found = {
             target.id: ast.literal_eval(node.value)
             for node in body

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from forge_envs.slips import FunctionNode, Positions, slips
+from forge_envs.syntax import parse
 from forge_envs.worlds.polyglot.languages.base import REPORT, Changed, Control, Language, Results
 from forge_envs.worlds.polyglot.languages.junit import read_junit
 
@@ -29,7 +30,7 @@ class Python(Language):
         for path, text in tests.items():
             if not path.endswith("_test.py"):
                 continue
-            for node in ast.parse(text).body:
+            for node in parse(text).body:
                 group = node.body if isinstance(node, ast.ClassDef) else [node]
                 kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
                 found.update(n.name for n in group if isinstance(n, kinds) and n.name.startswith("test"))
@@ -63,7 +64,7 @@ class Python(Language):
 
 def _tests(text: str) -> list[FunctionNode]:
     found: list[FunctionNode] = []
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         group = node.body if isinstance(node, ast.ClassDef) else [node]
         found += [n for n in group if isinstance(n, FunctionNode) and n.name.startswith("test")]
     return found
