@@ -10,13 +10,13 @@ import pytest
 
 from forge_envs.make_swe.diff import git_diff
 from forge_envs.worlds.swe.builtin import builtin_tasks, diff
-from forge_envs.worlds.swe.effects import BROKEN
+from forge_envs.worlds.swe.effects import BROKEN, UNTOLD, apply
 from forge_envs.worlds.swe.guard import Guard, decides
 from forge_envs.worlds.swe.judge import judge
 from forge_envs.worlds.swe.logs import as_file, contradiction
 from forge_envs.worlds.swe.patch import PatchError, parts, paths_of
 from forge_envs.worlds.swe.rows import load
-from forge_envs.worlds.swe.site import Ground
+from forge_envs.worlds.swe.site import Ground, Site, open_site
 from forge_envs.worlds.swe.task import END, START, SweTask
 from tests.envs.official import DATA
 
@@ -262,3 +262,30 @@ def test_real_logs_are_believed(path: Path) -> None:
     if START not in text:
         text = f"{START}\n{text}\n{END}\n"
     assert (contradiction(text) is not None) == (path.name in CUT)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (lambda output: output.replace("FORGE-EFFECTS ", "FORGE-EFFECTS find: no space left\n"), UNTOLD),
+        (lambda output: output[-8:], UNTOLD),  # a list that is longer than what comes back of it
+        (lambda output: output, 0),
+    ],
+    ids=["complaint", "cut", "whole"],
+)
+def test_a_box_that_does_not_say_what_was_written_has_not_applied_a_patch(monkeypatch, said, told):
+    found = task()
+    site = open_site(found, Ground("process"), judged=True)
+    run = Site.run
+    monkeypatch.setattr(
+        Site,
+        "run",
+        lambda self, *args, **kwargs: dataclasses.replace(
+            done := run(self, *args, **kwargs), output=said(done.output)
+        ),
+    )
+    try:
+        applied = apply(site, found.patch.encode())
+    finally:
+        site.close()
+    assert applied.ran.code == told and bool(applied.files) is (told == 0)

@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from forge_envs.sandbox import Result
@@ -26,6 +26,8 @@ LEFT_BEHIND = (".orig", ".rej")
 ROOTS = (".", "src", "lib")
 """Folders that Python often looks into, whatever `sys.path` says in a plain shell."""
 _MARK = "FORGE-EFFECTS "
+UNTOLD = 255
+"""The exit code of a box that did not say what a patch wrote, so that nothing is taken for nothing."""
 BROKEN = "["
 """Stands for settings that cannot be read."""
 
@@ -74,11 +76,15 @@ def apply(site: Site, patch: bytes) -> Applied:
     path, first = site.lay("patch.diff", patch)
     ran = site.run(first + _APPLY, timeout=APPLYING, env={"PATCH": path}, tail=10_000_000)
     _, marked, told = ran.output.rpartition(f"\n{_MARK}")
-    if not marked:
-        return Applied(ran, frozenset(), frozenset())
     files, _, leaving = told.strip().partition("\n")
-    names = frozenset(entry[2:] for entry in _entries(files))
-    return Applied(ran, names, frozenset(entry.removeprefix("./") for entry in _entries(leaving)))
+    try:
+        names = frozenset(entry[2:] for entry in _entries(files))
+        out = frozenset(entry.removeprefix("./") for entry in _entries(leaving))
+    except ValueError:  # the box complains between its words: its disk is full, say
+        marked = ""
+    if not marked:
+        return Applied(replace(ran, code=ran.code or UNTOLD), frozenset(), frozenset())
+    return Applied(ran, names, out)
 
 
 def restore(site: Site, settings: Mapping[str, str]) -> list[str]:
@@ -103,7 +109,7 @@ def text_of(site: Site, path: str) -> str:
 
 
 def _entries(told: str) -> list[str]:
-    text = base64.b64decode(told.strip()).decode("utf-8", "surrogateescape")
+    text = base64.b64decode(told.strip(), validate=True).decode("utf-8", "surrogateescape")
     return [entry for entry in text.split("\0") if entry]
 
 

@@ -103,7 +103,10 @@ class Stage:
         said, marked, data = ran.output.rpartition(f"\n{PREPARED}")
         if ran.code != 0 or not marked:
             raise unwell(f"the tests of {self.task.id} could not be laid out: {(said or data)[-500:]}")
-        found = _unpacked(base64.b64decode(data))
+        try:
+            found = _unpacked(base64.b64decode(data, validate=True))
+        except ValueError as error:
+            raise unwell(f"the tests of {self.task.id} did not come out whole: {data[-300:]!r}") from error
         self._before = frozenset(found.pop("listed", b"").decode("utf-8", "replace").split("\n"))
         return found
 
