@@ -1,4 +1,4 @@
-"""A world on another machine as an env of this one: `gymnasium.make("Forge/Remote-v0", url=...)`."""
+"""A world on another machine as an env of this one: `gymnasium.make("forge_envs:Forge/Remote-v0", …)`."""
 
 from __future__ import annotations
 

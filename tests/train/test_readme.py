@@ -72,6 +72,18 @@ def test_every_command_that_a_page_or_an_example_names_is_there() -> None:
     assert [one for one in named if one[2] not in known[one[1]]] == []
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.stem
+)
+def test_a_world_of_a_page_can_be_made_as_it_is_typed(page: Path) -> None:
+    typed = "".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    for make in re.finditer(r"\b(gym|gymnasium)\.make\(\s*[\"']([^\"']*)", typed):
+        assert re.search(
+            rf"^import gymnasium{' as gym' if make[1] == 'gym' else ''}\b", typed[: make.start()], re.M
+        )
+        assert ":" in make[2] or "import forge_envs" in typed[: make.start()], f"{make[2]}: which module?"
+
+
 def test_every_command_and_every_file_of_the_page_is_there() -> None:
     known = subprocess.run(
         [sys.executable, "-m", "forge_train.cli", "--help"],
