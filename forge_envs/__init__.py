@@ -1,4 +1,4 @@
-"""Multi-turn worlds for language agents, as Gymnasium environments: `gymnasium.make("Forge/Retail-v0")`."""
+"""Multi-turn worlds for language agents: `gymnasium.make("forge_envs:Forge/Retail-v0")`."""
 
 from __future__ import annotations
 

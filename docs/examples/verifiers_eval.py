@@ -1,6 +1,6 @@
 """An episode by verifiers' own machinery: `python verifiers_eval.py BASE_URL MODEL` (uv on the PATH).
 
-BASE_URL is any OpenAI-compatible server, as `vllm serve` or `forge-train endpoint`. For the command line and
+BASE_URL is any OpenAI-compatible server, as `vllm serve` or `forge-train serve`. For the command line and
 for prime-rl, write a package: `python -m forge_envs.adapters.verifiers Forge/Retail-v0`.
 """
 

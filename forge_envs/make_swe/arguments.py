@@ -6,7 +6,7 @@ import argparse
 
 from forge_envs.typed import folder_to_fill, seconds, whole
 
-PLAY = "play them with gym.make('Forge/SWE-v0', source='repo:{}')"
+PLAY = "play them with gym.make('forge_envs:Forge/SWE-v0', source='repo:{}')"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

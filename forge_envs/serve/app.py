@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from forge_envs.adapters.session import Session
 from forge_envs.serve import forms, openenv, socket
-from forge_envs.serve.faults import Fault, written
+from forge_envs.serve.faults import Fault, fields_told, written
 from forge_envs.serve.guard import Gate
 from forge_envs.serve.limits import ServeLimits
 from forge_envs.serve.metrics import Metrics
@@ -140,8 +140,7 @@ def _add_errors(app: FastAPI, metrics: Metrics) -> None:
     async def on_form(_: Request, error: RequestValidationError) -> Response:
         told = error.errors()
         malformed = any(one["type"] in ("json_invalid", "model_attributes_type") for one in told)
-        text = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in told[:5])
-        return await refuse(Fault("malformed" if malformed else "argument", text[:500]))
+        return await refuse(Fault("malformed" if malformed else "argument", fields_told(told, skip=1)))
 
     @app.exception_handler(HTTPException)
     async def on_http(_: Request, error: HTTPException) -> Response:

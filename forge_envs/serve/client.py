@@ -1,4 +1,4 @@
-"""A world on another machine as an env of this one: `gymnasium.make("Forge/Remote-v0", url=...)`."""
+"""A world on another machine as an env of this one: `gymnasium.make("forge_envs:Forge/Remote-v0", …)`."""
 
 from __future__ import annotations
 
@@ -198,6 +198,8 @@ class Line:
             text = f"{self.url}: status {response.status_code}, and no answer of forge-envs serve"
             retryable = response.status_code >= 500
             raise MachineError(text, kind="rubbish", stage="server", retryable=retryable) from None
+        if kind == "token":
+            text = f"{text}: give it as token=, or set the variable FORGE_TOKEN"
         if kind == "unknown" and stage == "reset":
             raise TaskError(error["message"])
         if kind in USERS_FAULTS or kind == "unknown":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forge_envs.errors import MachineError
+from forge_envs.errors import MachineError, brief
 
 STATUS = {
     "machine": 502,
@@ -56,6 +56,21 @@ class Fault(Exception):
     def body(self) -> bytes:
         """The same, as it is sent."""
         return json.dumps(self.as_dict()).encode()
+
+
+def fields_told(found: Sequence[Mapping[str, Any]], skip: int = 0) -> str:
+    """What pydantic found in a form, field by field, with the values; `skip` leaves out how it came.
+
+    >>> fields_told([{"type": "int", "loc": ("body", "n"), "msg": "it must be 1 or more", "input": -1}], 1)
+    'n=-1: it must be 1 or more'
+    """
+    told = []
+    for one in found[:5]:
+        name = ".".join(map(str, one["loc"][skip:]))
+        if one["type"] not in ("missing", "json_invalid", "model_attributes_type"):
+            name += f"={brief(one['input'])}"
+        told.append(f"{name}: {one['msg']}")
+    return "; ".join(told)[:500]
 
 
 def written(told: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import BaseModel, ValidationError
 
 from forge_envs.serve import forms
-from forge_envs.serve.faults import Fault, written
+from forge_envs.serve.faults import Fault, fields_told, written
 from forge_envs.serve.sessions import Sessions
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -122,8 +122,7 @@ def filled(form: type[Any], message: Mapping[str, Any]) -> Any:
     try:
         return form.model_validate(message)
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
-        raise Fault("argument", told[:500]) from None
+        raise Fault("argument", fields_told(error.errors())) from None
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import re
 from collections import Counter
 
 import gymnasium as gym
@@ -92,6 +93,13 @@ def test_prompts_tell_every_tool_and_every_rule():
             else office(tasks_of(address, 1)[0]).run(domain.tool("rules"), {})
         )
         assert all(law.text in told for law in domain.laws)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_no_policy_has_two_articles_before_a_noun(split):
+    for theme in themes_of(split):
+        [address] = addresses("full", split, 1, theme)
+        assert re.findall(r"\b(?:an?|the) (?:an?|the) .{20}", policy_of(domain_of(address))) == []
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_what_it_does_not_know_is_an_error_of_the_caller() -> None:
 def test_it_shows_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     with house(token="a-long-secret") as server:
         assert remote(server, token="a-long-secret").task_ids("train", 1)
-        with pytest.raises(ValueError, match="token"):
+        with pytest.raises(ValueError, match=r"Bearer TOKEN.*token=.*FORGE_TOKEN"):
             remote(server, token="another-secret")
         monkeypatch.setenv("FORGE_TOKEN", "a-long-secret")
         env = remote(server)

@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from forge_envs.adapters import Session
+from forge_envs.errors import brief
 from forge_envs.probe import HOSTILE
 from forge_envs.serve.worker import Worker
 from tests.serve.house import RETAIL, SLOW, TASK, closed, door, house
@@ -99,6 +100,9 @@ def test_bad_requests_are_told() -> None:
         ]
         for body, expected in bad:
             assert kind(server.ask("POST", "/sessions", body)) == expected, body
+        for field, value in (("seed", -1), ("seed", "x" * 5000), ("task", 7), ("wrld", 1)):
+            told = server.ask("POST", "/sessions", {**begin, field: value})[1]["error"]["message"]
+            assert told.startswith(f"{field}={brief(value)}: ") and len(told) < 200
         session = server.begin()
         for body in ({}, {"action": 1}, {"action": None}, {"action": "x", "turn": 0}, {"actoin": "x"}):
             assert kind(server.ask("POST", f"/sessions/{session}/step", body)) == (422, "argument"), body

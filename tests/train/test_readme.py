@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from forge_envs import cli as envs_cli
 from forge_train import cli
 from forge_train.config import load
 
@@ -22,6 +24,7 @@ for _, block in BLOCKS:
         line, _, printed = part.partition("\n")
         COMMANDS[line.partition("  #")[0].strip()] = printed
 
+NAMED = re.compile(r"(?:`|^\$ |^)(forge-(?:train|envs)) ([a-z][\w-]*)", re.MULTILINE)
 QUICK = [
     "forge-envs list",
     "forge-train config warmup",
@@ -54,6 +57,31 @@ def test_the_ten_lines_print_what_stands_under_them(capsys: pytest.CaptureFixtur
     at = next(i for i, (kind, _) in enumerate(BLOCKS) if kind == "python")
     exec(BLOCKS[at][1], {})
     holds(capsys.readouterr().out, BLOCKS[at + 1][1])
+
+
+def test_every_command_that_a_page_or_an_example_names_is_there() -> None:
+    known = {
+        name: next(act.choices for act in parser._actions if isinstance(act, argparse._SubParsersAction))
+        for name, parser in (("forge-train", cli._parser()), ("forge-envs", envs_cli._parser()))
+    }
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.py")]
+    named = [
+        (path.name, name, command) for path in pages for name, command in NAMED.findall(path.read_text())
+    ]
+    assert len(named) > 100
+    assert [one for one in named if one[2] not in known[one[1]]] == []
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda page: page.stem
+)
+def test_a_world_of_a_page_can_be_made_as_it_is_typed(page: Path) -> None:
+    typed = "".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+    for make in re.finditer(r"\b(gym|gymnasium)\.make\(\s*[\"']([^\"']*)", typed):
+        assert re.search(
+            rf"^import gymnasium{' as gym' if make[1] == 'gym' else ''}\b", typed[: make.start()], re.M
+        )
+        assert ":" in make[2] or "import forge_envs" in typed[: make.start()], f"{make[2]}: which module?"
 
 
 def test_every_command_and_every_file_of_the_page_is_there() -> None:

@@ -211,7 +211,7 @@ def _check_source(name: str, source: object) -> None:
     """ValueError unless tasks are generated; whoever asks for published ones is told where they are."""
     kind, colon, path = source.partition(":") if isinstance(source, str) else ("", "", "")
     if colon and kind in ("tau1", "tau2"):
-        world = f"Forge/{kind.capitalize()}-v0"
+        world = f"forge_envs:Forge/{kind.capitalize()}-v0"
         raise ValueError(
             f"source={source!r}: published tasks are a world of their own: "
             f"gymnasium.make({world!r}, domain={name!r}, path={path!r})"

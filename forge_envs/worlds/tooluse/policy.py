@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import re
 
 from forge_envs.worlds.desk.customer import listing
 from forge_envs.worlds.tooluse.domain import Column, Deed, ToolDomain, ToolSpec
 from forge_envs.worlds.tooluse.spelling import MONTHS
 from forge_envs.worlds.tooluse.words import capital, spoken, with_articles
+
+_ARTICLE = re.compile(r" (?:the|an?)$")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -73,7 +76,7 @@ def _data(domain: ToolDomain) -> list[str]:
                 ]
             )
             lines.append(
-                f"- A {kind.noun} is {kind.link.removesuffix(' the')} a {thing} and belongs to a "
+                f"- A {kind.noun} is {_ARTICLE.sub('', kind.link)} a {thing} and belongs to a "
                 f"{domain.person.noun}. It has {fields}. Its status is {states}."
             )
     return lines
