@@ -173,7 +173,7 @@ class WorldConfig(Section):
 
 WORKER_ATTEMPTS = 3
 """How often a group may be played, or a worker in Ray started, when workers die of it."""
-WORKER_START_S = 120.0
+WORKER_START_S = 300.0
 """Seconds a worker may take to start: a process, imports, worlds, a tokenizer."""
 WORKER_GRACE_S = 60.0
 """Seconds a worker may take to answer a short call, or to hand in a group after its deadline."""
