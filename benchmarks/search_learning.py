@@ -40,7 +40,7 @@ def config_of(seed: int, args: argparse.Namespace) -> Config:
             "prompt": "compact",
             "results": 2,
             "snippets": False,
-            "budget": 400,
+            "budget": args.budget,
             "max_turns": 6,
         }
         told = ", ".join(f"{key} = {json.dumps(value)}" for key, value in world.items())
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--webs", type=int, default=20)
     parser.add_argument("--episodes", type=int, default=30_000)
+    parser.add_argument("--budget", type=int, default=400, help="characters of a page that a visit shows")
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--untied", action="store_true")
     parser.add_argument("--entities", type=int, default=8000)
