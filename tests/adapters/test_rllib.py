@@ -16,7 +16,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
-from forge_envs.adapters.rllib import register_creator
+from forge_envs.adapters.rllib import TextWorld, register_creator
 from tests.adapters.gold import ARGS, EXAMPLES, TASK, WORLD, Failing, Open, gold, played
 
 GOLD = gold()
@@ -82,6 +82,14 @@ def test_a_machine_that_fails_is_no_return(runner_of: Any, monkeypatch: pytest.M
     found = [episode.get_return() for episode in runner.sample(num_episodes=3)]
     assert found == pytest.approx([played(GOLD)["reward"]] * 3) and failing.asked > 3
     runner.stop()
+
+
+def test_an_option_that_is_unknown_is_named_and_not_dropped() -> None:
+    env = TextWorld(WORLD, ARGS)
+    with pytest.raises(ValueError, match=r"options \['tsk'\] are unknown"):
+        env.reset(options={"tsk": TASK})
+    assert env.reset(options={"task": TASK})[1]["task"] == TASK
+    env.close()
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
