@@ -53,7 +53,7 @@ def outcome(env: TauEnv, *actions: str, id: str = "a") -> float:
 def test_a_desk_says_where_published_tasks_are(desk: str, domain: str, kind: str) -> None:
     with pytest.raises(ValueError) as told:
         gym.make(f"Forge/{desk}-v0", source=f"{kind}:/some/where")
-    new = f"'Forge/{kind.capitalize()}-v0', domain='{domain}', path='/some/where'"
+    new = f"'forge_envs:Forge/{kind.capitalize()}-v0', domain='{domain}', path='/some/where'"
     assert f"source='{kind}:/some/where'" in str(told.value) and new in str(told.value)
 
 
