@@ -272,11 +272,11 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
         for page, goal in gold_reading(task.question, self.library(task), self.results):
             actions.append(write(calls=[ToolCall("search", {"query": goal})]))
             actions.append(write(calls=[ToolCall("visit", {"page": page.address, "goal": goal})]))
-            parts = set[int]()
-            for step in task.question.proof:
-                quotes = {flat(s.quote) for s in step.statements if s.page == page.address}
-                parts |= set(reading_on(page, quotes, goal, self.budget))
-            for part in sorted(parts):
+            wanted = [
+                {flat(statement.quote) for statement in step.statements if statement.page == page.address}
+                for step in task.question.proof
+            ]
+            for part in reading_on(page, wanted, goal, self.budget):
                 actions.append(write(calls=[ToolCall("visit", {"page": page.address, "part": part})]))
         return [*actions, f"<answer>{task.question.answer}</answer>"]
 

@@ -9,8 +9,10 @@ said, and `part` reads the page on from its beginning.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -123,8 +125,7 @@ def told_page(page: WebPage, goal: str, part: int = 0, budget: int = BUDGET) -> 
         if part > 1:
             raise ToolError(f"part={part}: {page.address} is shown whole; leave part out")
         return f"{head}\n{text}" if text else f"{head}\nThe page is empty."
-    passages = passages_of(text, min(_LONGEST, budget // 3))
-    parts = _parts(passages, budget)
+    passages, parts = _taken_apart(text, budget)
     if not 0 <= part <= len(parts):
         raise ToolError(f"part={part}: {page.address} has the parts 1 to {len(parts)}")
     if part:
@@ -141,22 +142,34 @@ def told_page(page: WebPage, goal: str, part: int = 0, budget: int = BUDGET) -> 
     return f"{head}\n{more}\n{_joined(passages, shown, marked=not part)}"
 
 
-def reading_on(page: WebPage, quotes: Collection[str], goal: str, budget: int = BUDGET) -> list[int]:
-    """The parts of a page to read after what fits the goal best, for one of these quotes to be shown.
+def reading_on(
+    page: WebPage, wanted: Sequence[Collection[str]], goal: str, budget: int = BUDGET
+) -> list[int]:
+    """The parts of a page to read after what fits the goal best, for a quote of each of `wanted` to be shown.
 
-    None where that shows one; else the part that has one, or the neighbours between which it is torn.
+    Where none was shown it is the part that has one, or the neighbours between which one is torn.
     """
-    if not quotes or any(quote in flat(told_page(page, goal, 0, budget)) for quote in quotes):
+    shown = flat(told_page(page, goal, 0, budget))
+    missing = [quotes for quotes in wanted if not any(quote in shown for quote in quotes)]
+    if not any(missing):
         return []
-    passages = passages_of(page.text.strip(), min(_LONGEST, budget // 3))
-    parts = _parts(passages, budget)
+    passages, parts = _taken_apart(page.text.strip(), budget)
     texts = [flat(" ".join(passages[number].text for number in part)) for part in parts]
-    for more in range(len(parts)):
-        for first in range(len(parts) - more):
-            told = " ".join(texts[first : first + more + 1])
-            if any(quote in told for quote in quotes):
-                return list(range(first + 1, first + more + 2))
-    return []
+    whole, starts = " ".join(texts), [*itertools.accumulate((len(text) + 1 for text in texts), initial=0)]
+    reading = set[int]()
+    for quotes in missing:
+        hits = (hit.span() for quote in quotes for hit in re.finditer(re.escape(quote), whole))
+        spans = [(bisect_right(starts, start), bisect_right(starts, end - 1)) for start, end in hits]
+        if spans:
+            first, last = min(spans, key=lambda span: (span[1] - span[0], span[0]))
+            reading |= {*range(first, last + 1)}
+    return sorted(reading)
+
+
+def _taken_apart(text: str, budget: int) -> tuple[list[Passage], list[list[int]]]:
+    """The passages of a page that is longer than `budget`, and the numbers of those in each part of it."""
+    passages = passages_of(text, min(_LONGEST, budget // 3))
+    return passages, _parts(passages, budget)
 
 
 @dataclass(frozen=True, slots=True)
