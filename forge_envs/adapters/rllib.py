@@ -35,7 +35,7 @@ from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.written import as_text, chat_messages
-from forge_envs.errors import task_asked
+from forge_envs.errors import check_options, task_asked
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz "
 
@@ -117,6 +117,7 @@ class TextWorld(gym.Env[str, str]):
     ) -> tuple[str, dict[str, Any]]:
         """Begin an episode; `options={"task": id}` picks its task. Raises MachineError, ValueError."""
         super().reset(seed=seed)
+        check_options(options)
         task = task_asked(options)
         if task is None and self._tasks is not None:
             task = self._tasks[int(self.np_random.integers(len(self._tasks)))]

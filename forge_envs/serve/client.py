@@ -15,7 +15,7 @@ from pydantic import Field
 
 from forge_envs.arguments import Seconds, check_arguments
 from forge_envs.env import StepResult
-from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError, task_asked
+from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError, check_options, task_asked
 from forge_envs.grammars import grammar_of
 from forge_envs.messages import Observation
 from forge_envs.spaces import Messages, Utterance
@@ -87,6 +87,7 @@ class RemoteEnv(gym.Env[Observation, str]):
         Raises TaskError for an unknown id and MachineError when the server or its machine fails.
         """
         super().reset(seed=seed)
+        check_options(options)
         task = task_asked(options)
         self._leave()
         drawn = int(self.np_random.integers(1 << 63)) if seed is None else seed
