@@ -143,25 +143,17 @@ class RunFolder:
         self.close()
 
 
-Texts = dict[tuple[int, ...], str]
-"""What tokens were decoded to."""
-
-
 def rollout_record(
-    trajectory: Trajectory,
-    advantages: Sequence[float],
-    decode: Callable[[list[int]], str],
-    known: Texts | None = None,
+    trajectory: Trajectory, advantages: Sequence[float], decode: Callable[[list[int]], str]
 ) -> dict[str, Any]:
     """A trajectory as it is stored: with the advantage of each action and the text of each token.
 
-    Of advantages by token the mean over each action is kept. `known` as in `token_pieces`.
+    Of advantages by token the mean over each action is kept.
     """
-    known = {} if known is None else known
     return {
         **trajectory.as_dict(),
         "advantages": by_action(trajectory, advantages),
-        "pieces": [token_pieces(segment.tokens, decode, known) for segment in trajectory.segments],
+        "pieces": [token_pieces(segment.tokens, decode) for segment in trajectory.segments],
     }
 
 
@@ -171,33 +163,26 @@ def group_records(
     decode: Callable[[list[int]], str],
 ) -> list[dict[str, Any]]:
     """The records of groups, with the advantages of each member."""
-    known: Texts = {}
+    decode = _remembering(decode)  # members of a step say much the same
     return [
-        rollout_record(trajectory, advantages, decode, known)
+        rollout_record(trajectory, advantages, decode)
         for group, rows in zip(groups, credit, strict=True)
         for trajectory, advantages in zip(group, rows, strict=True)
     ]
 
 
-def token_pieces(
-    tokens: Sequence[int], decode: Callable[[list[int]], str], known: Texts | None = None
-) -> list[str]:
+def token_pieces(tokens: Sequence[int], decode: Callable[[list[int]], str]) -> list[str]:
     """The text of each token. A character spread over several tokens is told at its last one.
-
-    `known`: what `decode` said before, added to here; whoever has several rows need not decode a token twice.
 
     >>> table = {1: b"a", 2: b"\\xc3", 3: b"\\xa9"}
     >>> token_pieces([1, 2, 3], lambda ids: b"".join(table[i] for i in ids).decode(errors="replace"))
     ['a', '', 'é']
     """
+    decode = _remembering(decode)
     pieces, held, told = [], list[int](), 0
-    known = {} if known is None else known
     for token in tokens:
         held.append(token)
-        key = tuple(held)
-        if key not in known:
-            known[key] = decode(held)
-        text = known[key]
+        text = decode(held)
         # A torn character decodes to U+FFFD until its last byte is there. Bytes that never become one
         # end after 64 tokens.
         clean = text.rstrip("\ufffd") if len(held) < 64 else text
@@ -206,8 +191,20 @@ def token_pieces(
         if clean == text:
             held, told = [], 0
     if held:
-        pieces[-1] += known[tuple(held)][told:]
+        pieces[-1] += decode(held)[told:]
     return pieces
+
+
+def _remembering(decode: Callable[[list[int]], str]) -> Callable[[list[int]], str]:
+    known: dict[tuple[int, ...], str] = {}
+
+    def remembered(tokens: list[int]) -> str:
+        key = tuple(tokens)
+        if key not in known:
+            known[key] = decode(tokens)
+        return known[key]
+
+    return remembered
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
