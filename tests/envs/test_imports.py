@@ -247,6 +247,23 @@ def test_one_name_is_one_class():
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
+CARRIED = {
+    "worlds/agentless/disguise.py": set(),
+    "worlds/swe/edit.py": set(),
+    "worlds/swe/watch.py": {"pytest"},
+    "make_swe/driver.py": {"pytest"},
+    "make_swe/witness.py": set(),
+    "sandbox/supervise.py": set(),
+}
+"""Files that run where Forge is not, and what else is there."""
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_is_carried_into_a_box_stands_alone(name):
+    needed = {one.partition(".")[0] for one in imports(ROOT / "forge_envs" / name)}
+    assert needed - sys.stdlib_module_names == CARRIED[name]
+
+
 def test_a_file_holds_one_idea_and_a_function_fits_a_screen():
     assert broken(too_long) == {}, "split it by concept"
 

@@ -8,8 +8,6 @@ file a last line that is a comment. A file that cannot be read as Python gets no
 import ast
 import sys
 
-from forge_envs.syntax import parse
-
 ADDED = "_unused = None"
 ASKED = {"locals", "vars", "eval", "exec", "dir", "globals"}
 """A function that says one of these may see a name more, and is left as it is."""
@@ -25,7 +23,7 @@ def disguised(source: str) -> str:
     # as above
     """
     try:
-        tree = parse(source)
+        tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return source
     lines = source.splitlines(True)
