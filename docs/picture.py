@@ -3,6 +3,7 @@
 python docs/picture.py runs/demo        # wants chromium: apt-get install chromium
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,13 @@ SIZE = "1040,900"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="a run's folder, e.g. runs/demo")
+    args = parser.parse_args()
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None or len(sys.argv) != 2:
-        sys.exit("python docs/picture.py RUN, with chromium installed (apt-get install chromium)")
-    report = write_report(Path(sys.argv[1])).resolve()
+    if browser is None:
+        sys.exit("no chromium is installed: apt-get install chromium")
+    report = write_report(args.run).resolve()
     picture = Path(__file__).with_name("report.png")
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(

@@ -145,6 +145,7 @@ def _list(args: argparse.Namespace) -> int:
         rest = ["and the arguments of that world"] if others else []
         for line in [*map(_told, arguments.values()), *rest]:
             print(textwrap.fill(line, 100, initial_indent="    ", subsequent_indent="        "))
+    print("\nAny of them on another machine: Forge/Remote-v0, url=..., world=... (forge-envs serve)")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import partial
+from numbers import Integral
 from reprlib import Repr
 from typing import Any
 
@@ -89,6 +90,12 @@ def check_options(options: object) -> None:
     unknown = sorted(map(brief, set(options or ()) - {"task"}))
     if unknown:
         raise ValueError(f'options [{", ".join(unknown)}] are unknown; reset takes options={{"task": id}}')
+
+
+def check_count(n: object) -> None:
+    """Raise ValueError for the `n` of a `task_ids` that is no number of tasks."""
+    if n is not None and not (isinstance(n, Integral) and int(n) >= 0):
+        raise ValueError(f"n={brief(n)}: a whole number of tasks is needed; None asks for as many as usual")
 
 
 def task_asked(options: Mapping[str, Any] | None) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import PENALTIES, AgentEnv, Episode, Task
-from forge_envs.errors import MachineError, TaskError
+from forge_envs.errors import MachineError, TaskError, check_count
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
 from forge_envs.tools import BadArguments, Toolbox
@@ -126,6 +126,7 @@ class NextTurn(AgentEnv[NextTurnTask, NextTurnEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` turns of a split's gold, task after task; by default those of all its tasks."""
+        check_count(n)
         return list(itertools.islice(self._ids(split, n), n))
 
     def _ids(self, split: str | None, n: int | None) -> Iterator[str]:

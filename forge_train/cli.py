@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_envs.typed import count, whole
 from forge_train import commands as more
 from forge_train import interrupt
 from forge_train.refusals import refusal, told
@@ -241,16 +242,16 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("--world", help="world id; by default that of the run the model belongs to")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
     judge.add_argument("--split", default="test")
-    judge.add_argument("--tasks", type=int, default=100)
-    judge.add_argument("--repeats", type=int, default=4, help="episodes of each task")
+    judge.add_argument("--tasks", type=count, default=100)
+    judge.add_argument("--repeats", type=count, default=4, help="episodes of each task")
     judge.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
     judge.add_argument("--seed", type=int, default=0)
-    judge.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
+    judge.add_argument("--max-context", type=count, help="tokens of one episode; the run's, else the model's")
     judge.add_argument(
-        "--max-action", type=int, help="tokens of one action; the run's, else 256 (2048 with --engine)"
+        "--max-action", type=count, help="tokens of one action; the run's, else 256 (2048 with --engine)"
     )
     judge.add_argument("--device", default="cpu")
-    judge.add_argument("--in-flight", type=int, default=32, help="episodes at once, with --engine")
+    judge.add_argument("--in-flight", type=count, default=32, help="episodes at once, with --engine")
     judge.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode, with --engine")
     judge.add_argument("--blind", action="store_true", help=BLIND)
     judge.add_argument("--out", type=Path, help="new folder for report and episodes, with --engine")
@@ -275,12 +276,14 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="What follows -- goes to vLLM, e.g. -- --tensor-parallel-size 2.",
     )
     server.add_argument("model", help="a run folder, a checkpoint, any model folder, or a hub name")
-    server.add_argument("--count", type=int, default=1, help="servers, each with a copy of the model")
+    server.add_argument("--count", type=count, default=1, help="servers, each with a copy of the model")
     server.add_argument("--gpus", nargs="+", default=[], help="those of each server, e.g. 0,1 2,3")
     server.add_argument("--host", default="127.0.0.1", help="of this machine; another for a trusted network")
     server.add_argument("--port", type=int, default=8000, help="of the first; the others follow")
     server.add_argument("--python", default=".venv-vllm/bin/python", help="of vLLM's environment (make vllm)")
-    server.add_argument("--max-context", type=int, help="tokens of one episode; by default the model's limit")
+    server.add_argument(
+        "--max-context", type=count, help="tokens of one episode; by default the model's limit"
+    )
     server.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     server.add_argument("--name", help="what requests call it; by default the folder's name")
     server.add_argument(
@@ -298,17 +301,21 @@ def _add_collect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     gather.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
     gather.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
     gather.add_argument("--split", default="train")
-    gather.add_argument("--tasks", type=int, default=1000)
-    gather.add_argument("--repeats", type=int, default=1, help="plays of each task")
-    gather.add_argument("--keep", type=int, default=1, help="plays of each task that are kept, at most")
+    gather.add_argument("--tasks", type=count, default=1000)
+    gather.add_argument("--repeats", type=count, default=1, help="plays of each task")
+    gather.add_argument("--keep", type=count, default=1, help="plays of each task that are kept, at most")
     gather.add_argument("--filter", action="append", help=FILTERS)
     gather.add_argument("--temperature", type=float, default=1.0)
     gather.add_argument("--seed", type=int, default=0)
-    gather.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    gather.add_argument("--in-flight", type=count, default=32, help="episodes at once")
     gather.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
-    gather.add_argument("--max-context", type=int, help="tokens of one episode; the run's, else the model's")
-    gather.add_argument("--max-action", type=int, help="of one action; the run's, else 256 (1024 of openai:)")
-    gather.add_argument("--top-logprobs", type=int, default=0, metavar="K", help=CONFIDENCE)
+    gather.add_argument(
+        "--max-context", type=count, help="tokens of one episode; the run's, else the model's"
+    )
+    gather.add_argument(
+        "--max-action", type=count, help="of one action; the run's, else 256 (1024 of openai:)"
+    )
+    gather.add_argument("--top-logprobs", type=whole(0), default=0, metavar="K", help=CONFIDENCE)
     gather.add_argument("--device", default="cpu")
     gather.add_argument("--blind", action="store_true", help=BLIND)
     gather.add_argument("--parquet", action="store_true", help="write episodes.parquet too")

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from forge_envs.typed import count
 from forge_train.merging import command as merging
 from forge_train.recipes import command as recipe
 from forge_train.recipes import data_command as data
@@ -51,7 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     judge.add_argument("path", type=Path, help="a run folder, or a file: step-N.jsonl.gz, plays.jsonl")
     judge.add_argument("--world", help="world id, module:Name-v0, where the file does not tell it")
     judge.add_argument("--arg", action="append", default=[], metavar="key=value", help="a world's argument")
-    judge.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    judge.add_argument("--in-flight", type=count, default=32, help="episodes at once")
     judge.add_argument("--deadline", type=float, default=600.0, help="seconds of one episode")
     judge.add_argument("--json", action="store_true", help="print every verdict as JSON")
     judge.set_defaults(command=rejudge)
@@ -62,11 +63,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     hard.add_argument("config", type=Path, help="a TOML file")
     hard.add_argument("set", nargs="*", metavar="key=value", help="overrides")
     hard.add_argument("--by", help="gold, openai:MODEL@URL, a model or a run; by default the config's run")
-    hard.add_argument("--samples", type=int, default=8, help="plays of each task")
-    hard.add_argument("--tasks", type=int, help="of each world; by default all it trains on")
+    hard.add_argument("--samples", type=count, default=8, help="plays of each task")
+    hard.add_argument("--tasks", type=count, help="of each world; by default all it trains on")
     hard.add_argument("--unsolved", action="store_true", help="only tasks that no play in --out solved")
     hard.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
-    hard.add_argument("--in-flight", type=int, default=32, help="episodes at once")
+    hard.add_argument("--in-flight", type=count, default=32, help="episodes at once")
     hard.add_argument("--deadline", type=float, default=1800.0, help="seconds of one episode")
     hard.add_argument("--device", default="cpu")
     hard.set_defaults(command=difficulty)

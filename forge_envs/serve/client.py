@@ -14,7 +14,7 @@ import gymnasium as gym
 from pydantic import Field
 
 from forge_envs.arguments import Seconds, check_arguments
-from forge_envs.env import StepResult
+from forge_envs.env import PENALTIES, StepResult
 from forge_envs.errors import MachineError, NotGiven, NotInstalled, TaskError, check_options, task_asked
 from forge_envs.grammars import grammar_of
 from forge_envs.messages import Observation
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """How often what is safe to ask again is asked when a connection breaks."""
-USERS_FAULTS = ("malformed", "forbidden", "argument", "large", "token", "turn")
+USERS_FAULTS = ("malformed", "forbidden", "argument", "token", "turn")
 """Kinds of refusal that asking differently would help, and asking again would not."""
+
+
+class TooLarge(ValueError):
+    """What was asked is larger than the server takes (`--max-bytes`)."""
 
 
 class RemoteEnv(gym.Env[Observation, str]):
@@ -125,9 +129,11 @@ class RemoteEnv(gym.Env[Observation, str]):
         try:
             told = self._line.ask("POST", path, {"action": action, "turn": self._turn}, safe=True)
         except (MachineError, ValueError) as error:
-            if not isinstance(error, MachineError):  # too long for the server, say: no answer, and no score
-                error = MachineError(str(error), kind="refused", stage="server", retryable=False)
             self._leave()
+            if isinstance(error, TooLarge):  # the agent's doing, by which it leaves no episode unscored
+                return self._malformed()
+            if not isinstance(error, MachineError):
+                error = MachineError(str(error), kind="refused", stage="server", retryable=False)
             failed = {"task": self._task, "turn": self._turn, "error": error.as_dict()}
             return (), 0.0, False, True, failed
         messages = tuple(told["messages"])
@@ -135,6 +141,13 @@ class RemoteEnv(gym.Env[Observation, str]):
         if told["terminated"] or told["truncated"]:
             self._session = ""  # the server has closed its world
         return messages, float(told["reward"]), told["terminated"], told["truncated"], told["info"]
+
+    def _malformed(self) -> StepResult:
+        """The end of an episode by an action that no world could be told of: outcome 0, as where `strict`."""
+        parts = {"malformed": -PENALTIES["malformed"]}
+        told = {"task": self._task, "turn": self._turn, "turn_reward": parts["malformed"], "parts": parts}
+        weight = float(self.args.get("turn_weight", 0.0))
+        return (), weight * parts["malformed"], True, False, {**told, "outcome": 0.0}
 
     def _asked_well(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._line.ask("POST", path, body, safe=True)
@@ -203,6 +216,8 @@ class Line:
             text = f"{text}: give it as token=, or set the variable FORGE_TOKEN"
         if kind == "unknown" and stage == "reset":
             raise TaskError(error["message"])
+        if kind == "large":
+            raise TooLarge(text)
         if kind in USERS_FAULTS or kind == "unknown":
             raise ValueError(text)
         if kind == "bug":

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from forge_envs.typed import count, whole
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make it known."""
@@ -20,7 +22,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     kinds = one.add_subparsers(required=True, metavar="recipe")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--out", type=Path, required=True, help="folder; the same command continues it")
-    common.add_argument("--longest", type=int, help="drop samples of more characters")
+    common.add_argument("--longest", type=count, help="drop samples of more characters")
     common.add_argument("--seed", type=int, default=0)
     by = argparse.ArgumentParser(add_help=False)
     by.add_argument("--by", metavar="openai:MODEL@URL", help="a model writes; by default nobody does")
@@ -30,9 +32,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fas.add_argument(
         "pages", type=Path, help="JSON lines with address, title, text; or a folder of .md and .txt"
     )
-    fas.add_argument("--questions", type=int, default=4, help="of each entity, at most")
-    fas.add_argument("--distractors", type=int, default=4, help="facts beside those that an answer takes")
-    fas.add_argument("--entities", type=int, help="the first ones alone")
+    fas.add_argument("--questions", type=count, default=4, help="of each entity, at most")
+    fas.add_argument("--distractors", type=whole(0), default=4, help="facts beside those of an answer")
+    fas.add_argument("--entities", type=count, help="the first ones alone")
     fas.add_argument("--unjudged", action="store_true", help="keep reasoning that the model does not support")
     fas.set_defaults(command=_fas)
 
@@ -40,16 +42,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "has", parents=[common, by], help="of stored plays: choices among actions, a verdict"
     )
     has.add_argument("plays", type=Path, help="the folder of a collection, or its plays.jsonl")
-    has.add_argument("--options", type=int, default=3, help="other actions of a choice")
-    has.add_argument("--steps", type=int, default=4, help="choices of an episode, at most")
+    has.add_argument("--options", type=count, default=3, help="other actions of a choice")
+    has.add_argument("--steps", type=count, default=4, help="choices of an episode, at most")
     has.set_defaults(command=_has)
 
     rounds = kinds.add_parser("rounds", parents=[common], help="of plays in rounds: the accepted runs")
     rounds.add_argument(
         "plays", type=Path, nargs="+", help="folders of collections, those of later rounds last"
     )
-    rounds.add_argument("--most", type=int, default=1, help="runs of a task")
-    rounds.add_argument("--least", type=int, default=2, help="rounds that a run must have")
+    rounds.add_argument("--most", type=count, default=1, help="runs of a task")
+    rounds.add_argument("--least", type=count, default=2, help="rounds that a run must have")
     rounds.set_defaults(command=_rounds)
 
     fuse = kinds.add_parser(
@@ -63,7 +65,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     mix = kinds.add_parser("mix", help="of several files: shares, in stages of length")
     mix.add_argument("sources", nargs="+", metavar="FILE=SHARE", help="episodes and their share by length")
     mix.add_argument("--out", type=Path, required=True, help="folder")
-    mix.add_argument("--stages", type=int, nargs="+", required=True, help="the longest sample of each stage")
+    mix.add_argument("--stages", type=count, nargs="+", required=True, help="longest sample of each stage")
     mix.add_argument("--again", type=float, default=0.0, help="share of short samples in later stages")
     mix.add_argument("--tokens", metavar="MODEL", help="count tokens of this model, not characters")
     mix.add_argument("--seed", type=int, default=0)

@@ -50,6 +50,11 @@ def test_all_tasks_load_and_those_without_a_verdict_say_why() -> None:
         env.reset(options={"task": "update_task_with_user_tools"})
 
 
+def test_without_a_split_to_train_on_the_first_there_is_is_played() -> None:
+    assert Tau2Env(domain="mock", path=str(DATA / "tau2")).split == "base"
+    assert Tau2Env(domain="retail", path=str(DATA / "tau2")).split == "train"
+
+
 def test_gold_wins_and_leaves_the_official_database() -> None:
     env, oracle = make(), load("oracle.json")
     for id in JUDGED:

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 import forge_envs
@@ -93,6 +94,17 @@ def test_every_world_can_be_made_by_gymnasium(world):
         env = gym.make(env_id, **NEEDED.get(world, {}))
         assert isinstance(env.unwrapped, AgentEnv) and env.unwrapped.spec.id == world
         env.close()
+
+
+@pytest.mark.parametrize("world", forge_envs.world_ids())
+def test_a_count_of_tasks_that_is_none_is_refused(world):
+    # [:-1] would give all but the last, range(-1) none: neither is what was asked for.
+    env = gym.make(world, **NEEDED.get(world, {})).unwrapped
+    for wrong in (-1, 1.5, "3"):
+        with pytest.raises(ValueError, match=r"n=.*a whole number of tasks"):
+            env.task_ids(n=wrong)
+    assert len(env.task_ids(n=np.int64(0))) == 0
+    env.close()
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

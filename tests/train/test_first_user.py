@@ -374,3 +374,22 @@ def test_the_table_of_stages_fits(width: int, tmp_path: Path) -> None:
     assert "stage" in told and "success" in told and "…" not in told
     assert "untrained" in told and max(map(len, told.splitlines())) <= width
     assert write_report(folder).is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["collect", "gold", "--world", ECHO, "--out", "o", "--tasks", "-2"],
+        ["eval", "m", "--repeats", "0"],
+        ["serve", "m", "--count", "0"],
+        ["data", "mix", "a=1", "--out", "o", "--stages", "-5"],
+        ["difficulty", "c", "--samples", "none"],
+    ],
+)
+def test_a_count_that_is_none_is_refused_while_the_line_is_read(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert f"{words[-2]}: '{words[-1]}': a whole number of at least 1 is needed" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from forge_envs.arguments import Seconds, known
 from forge_envs.env import AgentEnv, GrammarName, MaxTurns, opening
-from forge_envs.errors import TaskError, one_of
+from forge_envs.errors import TaskError, check_count, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.prose import ProseEnv, ProseEpisode, say
 from forge_envs.rewards import Score
@@ -227,6 +227,7 @@ class AgentlessEnv(ProseEnv[SweTask, AgentlessEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in the order of their source."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.splits)
         return list(self._ids[split][:n])

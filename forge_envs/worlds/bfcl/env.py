@@ -9,7 +9,7 @@ import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import PENALTIES, AgentEnv, Episode, GrammarName, MaxTurns, opening
-from forge_envs.errors import TaskError, one_of
+from forge_envs.errors import TaskError, check_count, one_of
 from forge_envs.grammars import MOST_CALLS
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.rewards import Score
@@ -246,6 +246,7 @@ class BfclEnv(AgentEnv[BfclTask, BfclEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in the order of the files."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, ("base", "train", "test"))
         # Next to each other in pairs: some copies of the data have only every second entry.

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from forge_envs.arguments import Seconds, known
 from forge_envs.env import AgentEnv, GrammarName, MaxTurns, opening
-from forge_envs.errors import TaskError, one_of
+from forge_envs.errors import TaskError, check_count, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.prose import ProseEnv, ProseEpisode, say
 from forge_envs.rewards import Score
@@ -195,6 +195,7 @@ class PolyglotEnv(ProseEnv[Puzzle, PolyglotEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """See AgentEnv."""
+        check_count(n)
         one_of("split", split, (None, *SPLITS))
         return self.tasks.ids(split, n)
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, opening
-from forge_envs.errors import TaskError, ToolError, brief, one_of
+from forge_envs.errors import TaskError, ToolError, brief, check_count, one_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.rewards import Score
@@ -155,6 +155,7 @@ class ReportEnv(AgentEnv[ReportTask, ReportEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split; where levels are mixed, one of each in turn."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.splits)
         web = WebAddress(split, self._web.entities, self._web.seed)

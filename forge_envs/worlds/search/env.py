@@ -10,7 +10,7 @@ from pydantic import Field
 
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
-from forge_envs.errors import one_of
+from forge_envs.errors import check_count, one_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.people.judges import Verdict, judge_of
 from forge_envs.rewards import Score
@@ -284,6 +284,7 @@ class SearchEnv(AgentEnv[SearchTask, SearchEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` questions of a split."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.splits)
         if self._own is not None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from forge_envs.arguments import Seconds, known
 from forge_envs.env import AgentEnv, Episode, MaxTurns, opening
-from forge_envs.errors import NotInstalled, ToolError, one_of
+from forge_envs.errors import NotInstalled, ToolError, check_count, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.rewards import Score
 from forge_envs.sandbox import PROVIDERS, Limits, Result
@@ -216,6 +216,7 @@ class SweEnv(AgentEnv[SweTask, SweEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in the order of their source."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.splits)
         return list(self.tasks.splits[split][:n])

@@ -10,7 +10,7 @@ import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, StepResult, opening
-from forge_envs.errors import TaskError, one_of
+from forge_envs.errors import TaskError, check_count, one_of
 from forge_envs.messages import Action, Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.judges import Verdict, judge_of
@@ -77,7 +77,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         *,
         domain: str = "retail",
         path: str = "",
-        split: str = "train",
+        split: str | None = None,
         user: str = "scripted",
         judge: str = "",
         gaps: Annotated[str, known(("skip", "play"))] = "skip",
@@ -100,6 +100,8 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
         )
         self.tools = dict(tools)
         self._schemas = Packed(self.schemas)
+        if split is None:
+            split = "train" if "train" in self.benchmark.splits else next(iter(self.benchmark.splits))
         one_of("split", split, self.benchmark.splits)
         self._chat, self._judge = chat_of(user), judge_of(judge)
         if self._chat is not None or self._judge is not None:
@@ -242,6 +244,7 @@ class TauEnv(AgentEnv[TauTask, TauEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` tasks of a split, in its file's order; those with a gap only if they are played."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.benchmark.splits)
         ids = self.benchmark.splits[split]

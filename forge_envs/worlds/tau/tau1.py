@@ -46,7 +46,8 @@ class Tau1Env(TauEnv):
     - `domain`: "retail" or "airline".
     - `path`: the folder with the benchmark's own files, e.g. a clone. Its tasks are Python: export them as
       `tasks_<split>.json`, a list of {"instruction", "actions": [{"name", "kwargs"}], "outputs"}.
-    - `split`: one that the files name, e.g. "train", "test", "dev".
+    - `split`: one that the files name, e.g. "train", "test", "dev";
+      by default "train", or the first where there is none.
     - `user`: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves; a
       model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our
       own, and then gold proves only that the database can be reached.

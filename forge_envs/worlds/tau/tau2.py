@@ -61,7 +61,8 @@ class Tau2Env(TauEnv):
 
     - `domain`: "retail", "airline", "telecom" or "mock".
     - `path`: the folder with the benchmark's own files, e.g. a clone.
-    - `split`: one that the files name, e.g. "train", "test", "base".
+    - `split`: one that the files name, e.g. "train", "test", "base";
+      by default "train", or the first where there is none.
     - `user`: who plays the customer; "scripted" says all at once, agrees to everything and soon leaves, and
       in telecom does on their phone what they are asked to and tells what came of it; a
       model as "openai:MODEL@URL" (`forge_envs.people.chat`) plays them as written, by a prompt of our

@@ -11,7 +11,7 @@ import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
-from forge_envs.errors import one_of
+from forge_envs.errors import check_count, one_of
 from forge_envs.messages import Message, Observation, ToolCall
 from forge_envs.people.chat import chat_of
 from forge_envs.people.hands import Hands
@@ -207,6 +207,7 @@ class TelecomEnv(AgentEnv[PhoneTask, PhoneEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` (1,000) tasks of a split, in this world's level."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, SPLITS)
         count = 1000 if n is None else n

@@ -9,7 +9,7 @@ import numpy as np
 
 from forge_envs.arguments import known
 from forge_envs.env import AgentEnv, Episode, GrammarName, MaxTurns, opening
-from forge_envs.errors import NotGiven, TaskError, one_of
+from forge_envs.errors import NotGiven, TaskError, check_count, one_of
 from forge_envs.messages import Message, Observation
 from forge_envs.people.chat import chat_of
 from forge_envs.people.users import ModelUser, User
@@ -119,6 +119,7 @@ class FolderWorld(AgentEnv[FolderTask, EpisodeT], Generic[EpisodeT]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` (1,000) tasks of a split in this world's level, its domains in turns."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, self.splits)
         names = self._domains[split]

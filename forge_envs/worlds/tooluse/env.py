@@ -11,7 +11,7 @@ from pydantic import Field
 
 from forge_envs.arguments import known
 from forge_envs.env import GrammarName, MaxTurns
-from forge_envs.errors import one_of
+from forge_envs.errors import check_count, one_of
 from forge_envs.tools import Toolbox
 from forge_envs.worlds.desk.env import DeskEnv, DeskEpisode
 from forge_envs.worlds.desk.tasks import SPLITS
@@ -150,6 +150,7 @@ class ToolUseEnv(DeskEnv[ToolUseTask, ToolUseEpisode]):
 
     def task_ids(self, split: str | None = None, n: int | None = None) -> list[str]:
         """The first `n` (1,000) tasks of a split, domain by domain in turn."""
+        check_count(n)
         split = self.split if split is None else split
         one_of("split", split, SPLITS)
         count = 1000 if n is None else n
