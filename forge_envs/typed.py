@@ -30,10 +30,6 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
-count = whole(1)
-"""Reads how many of something there are to be."""
-
-
 def seconds(text: str) -> float:
     """A time limit.
 

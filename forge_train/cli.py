@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_envs.typed import count, whole
 from forge_train import commands as more
 from forge_train import interrupt
 from forge_train.refusals import refusal, told
+from forge_train.typed import count, whole
 
 FILTERS = "ending, validity, state, calls, format or unrefused; may repeat; by default the first four"
 BLIND = "go on although the endpoint does not show the model its tools (openai:)"

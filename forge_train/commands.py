@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from forge_envs.typed import count
 from forge_train.merging import command as merging
 from forge_train.recipes import command as recipe
 from forge_train.recipes import data_command as data
 from forge_train.selection import command as selection
+from forge_train.typed import count
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

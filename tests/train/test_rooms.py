@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "forge_train"
 
 FLOORS = [
-    {"engine", "trajectory", "seeds", "config", "clock", "refusals", "interrupt"},
+    {"engine", "trajectory", "seeds", "config", "clock", "refusals", "interrupt", "typed"},
     {"record"},
     {"learn"},
     {"saving", "reference_keeper"},
