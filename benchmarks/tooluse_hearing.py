@@ -42,14 +42,15 @@ def heard(row: dict[str, Any]) -> Iterator[tuple[str, bool]]:
         yield "lost", True
         return
     customer, goal = found
-    act, ear = row["act"], customer.ear
+    act, ear, goal_at = row["act"], customer.ear, customer.at
     said = ear.listen(row["text"])
     if act in ("done", "not_done"):
-        yield act, ear.finished(goal.kind, said) == (act == "done")
+        customer.reply(row["text"])
+        yield act, (customer.heard.get(goal_at) == "done") == (act == "done")
         later = at(row, agreed=True)
         assert later is not None
         later[0].reply(row["text"])
-        yield f"{act} after yes", (later[0].heard.get(customer.at) == "done") == (act == "done")
+        yield f"{act} after yes", (later[0].heard.get(goal_at) == "done") == (act == "done")
     elif act in ("refused", "not_refused"):
         yield act, ear.refuses(goal.kind, said) == (act == "refused")
     else:

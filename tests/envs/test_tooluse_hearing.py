@@ -12,6 +12,7 @@ from forge_envs.worlds.tooluse.customer import Visitor
 from forge_envs.worlds.tooluse.domain import ToolDomain
 from forge_envs.worlds.tooluse.domains import addresses, domain_of
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
+from forge_envs.worlds.tooluse.numerals import in_digits
 from forge_envs.worlds.tooluse.spelling import DateStyle, IdStyle, find_dates, say_date
 from forge_envs.worlds.tooluse.tasks import find_task, task_name
 from forge_envs.worlds.tooluse.theme import parse_theme, theme
@@ -86,6 +87,7 @@ DONE = [
     "Good news: your {noun} was {past}.",
     "Your {noun} has been successfully {past}. Can I help with anything else today?",
     "Okay, {past} it for you.",
+    "{it} is {past} now. Was there something else?",
 ]
 
 
@@ -102,6 +104,7 @@ NOT_DONE = [
     "Once {it} has been {past} I will tell you.",
     "I have not {past} {it} yet.",
     "Do you want to {verb} {it}?",
+    "To confirm:\n- {it}\n- New status: {past}\n\nIs that right?",
 ]
 
 
@@ -221,6 +224,67 @@ def test_dates_are_heard_however_they_are_written():
         assert style.read(style.write(day)) == day
         assert say_date(day) == "28 February"
         assert style.read("2026-02-30") is None and style.read("") is None
+
+
+def test_a_changed_value_that_is_told_as_a_fact_is_a_report_and_in_a_plan_is_none():
+    told = planned = seen = 0
+    for domain in domains():
+        found = first(domain, 3, "set")
+        if found is None or len(found[1].wanted) != 1:
+            continue
+        task, goal = found
+        ((column, value),) = goal.wanted.values()
+        new = say(domain, column, value)
+        now = f"The {column.said} of your {it(task, goal)} is {new} now."
+        plan = f"Here is what I am going to do:\n- {it(task, goal)}\n- new {column.said}: {new}"
+        for line in (now, plan):
+            customer = Visitor(task)
+            customer.reply(line)
+            told += line is now and customer.heard.get(0) == "done"
+            planned += line is plan and customer.heard.get(0) == "done"
+        seen += 1
+    assert seen >= 10 and told >= 0.95 * seen and planned == 0, (told, planned, seen)
+
+
+def test_the_number_of_a_record_is_told_whatever_its_noun_is_made_of():
+    seen = 0
+    for domain in domains():
+        for n in range(12):
+            task = find_task(task_name(domain.address, 1, n))
+            goal = task.goals[0]
+            if not isinstance(goal, Errand) or not goal.subject or not goal.knows_subject:
+                continue
+            noun = task.kind(goal).noun
+            for line in (f"What's the number of the {noun}?", f"What is the {noun} number, please?"):
+                assert goal.subject in str(Visitor(task).reply(line)), (domain.address, line)
+            seen += len(noun.replace("-", " ").split()) > 1
+    assert seen >= 10
+
+
+def test_numbers_are_heard_as_they_are_written_out():
+    assert numbers("you have been with us for nineteen years") == {"19"}
+    assert numbers("it is meant to last two hours and six minutes") == {"126"}
+    assert numbers("there's one bundle of wood with it, and one of them is wet") == {"1"}
+    assert numbers("a limit of $1,971") == numbers("one thousand nine hundred and seventy-one") == {"1971"}
+    assert phrases(("each quarter", "yearly"), "you are billed quarterly") == {"quarterly"}
+    assert in_digits("you owe us two hundred thirteen dollars and twenty cents") == "you owe us $213.20"
+
+
+def test_what_is_denied_is_not_told():
+    for domain in domains():
+        for n in range(12):
+            task = find_task(task_name(domain.address, 1, n))
+            goal = task.goals[0]
+            kind = task.kind(goal)
+            column = kind.by_key.get(goal.fact.partition(".")[2]) if goal.fact else None
+            if column is None or column.spec.kind != "choice":
+                continue
+            other = next(one for one in column.values if one != goal.truth)
+            customer = Visitor(task)
+            customer.reply(f"Not {other}: it is {goal.truth}.")
+            assert customer.told == 1, (domain.address, goal.truth, other)
+            return
+    raise AssertionError("no task asks for a choice")
 
 
 def test_numbers_and_phrases_are_whole():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,9 +12,10 @@ from forge_envs.worlds.desk.customer import Customer, Find, Listener
 from forge_envs.worlds.desk.goals import Goal
 from forge_envs.worlds.desk.hearing import Ear, Heard, Question
 from forge_envs.worlds.tooluse.domain import RowKind, ToolDomain
+from forge_envs.worlds.tooluse.ear import PENDING, asks_nothing
 from forge_envs.worlds.tooluse.goals import Errand, ToolUseTask
 from forge_envs.worlds.tooluse.hearing import ear_of
-from forge_envs.worlds.tooluse.values import EMAIL, PHONE, find, find_state, heard_as, phrases, without
+from forge_envs.worlds.tooluse.values import EMAIL, PHONE, find, find_state, heard_as, phrases, plain, without
 
 _LATER = frozenset(
     [
@@ -56,6 +58,28 @@ _LATER = frozenset(
     ]
 )
 """Words of what has not been done yet, or could not be."""
+_CHANGED = frozenset(("ALREADY", "new", "instead"))
+"""Roles and words of what is other than it was."""
+_DONE = frozenset(("SVC.ed", "DONE", "ALREADY", "again"))
+"""Roles and words of what is as it was wanted, where nothing but that is wanted."""
+_PERFECT = re.compile(
+    r"(?:\b(?:i|we)(?:'ve| have)|\b(?:has|have) been)(?: (?:now|just|already|been|gone ahead and))* "
+    r"(\w+ed|\w\w+[wr]n|set|put|let|cut|given|taken|spoken|written|frozen)\b"
+)
+_PREPARED = frozenset(
+    [
+        *("asked", "been", "called", "checked", "confirmed", "found", "happened", "heard", "identified"),
+        *("listed", "located", "logged", "looked", "lost", "mentioned", "needed", "noted", "noticed"),
+        *("opened", "pulled", "queued", "read", "received", "requested", "searched", "seen", "selected"),
+        *("started", "tried", "understood", "used", "verified"),
+    ]
+)
+"""What is done on the way to it, or to be kind."""
+_DENIED = re.compile(
+    r"(?:\bnot|n't|\bno longer|\binstead of|\brather than)(?: (?:be|been|being|yet|the|an?))* "
+)
+"""What a value is denied with that follows it."""
+_NUMBERED = re.compile(r"[-_#]")
 _WHO = frozenset(("email", "name", "phone", "identity"))
 _NEWER = frozenset(("new", "instead", "change", "update", "should", "want", "like", "become", "replace"))
 
@@ -80,14 +104,22 @@ class Visitor(Customer):
         names = [goal.subject.lstrip("#"), task.customer_id.lstrip("#"), task.name]
         if kind.role == "record":
             names.append(task.label(kind, task.row(goal)[kind.about]))
-        text = without(claims, names)
-        return find_state(kind, text) if key == "state" else find(kind.by_key[key], text)
+        text = without(claims, [*names, _NUMBERED.split(names[0])[-1]])
+        stated = find_state(kind, text) if key == "state" else find(kind.by_key[key], text)
+        if len(stated) < 2:
+            return stated
+        # "Not folded: on hangers" tells one; what is called the status is it, whatever else is said.
+        text = _DENIED.sub(r"\g<0>x", text)
+        _, status, after = text.rpartition("status")
+        text = after if key == "state" and status else text
+        return (find_state(kind, text) if key == "state" else find(kind.by_key[key], text)) or stated
 
     # -- what they tell ------------------------------------------------------------------------------
 
     def _tell(self, goal: Goal, question: Question) -> Iterator[str]:
         task, details = self.task, goal.details
-        topics = list(question.topics)
+        right = {topic for topic, wanted, said in self._said(goal, self.listed) if said == {wanted}}
+        topics = [topic for topic in question.topics if topic not in right]  # what was listed is not missing
         if "email" in topics and "name" in topics:
             topics.remove("name" if task.email else "email")
         for topic in topics:
@@ -121,9 +153,27 @@ class Visitor(Customer):
         return self._settle("done") if answer == "" and self._carried_out(goal, heard) else answer
 
     def _carried_out(self, goal: Goal, heard: Heard) -> bool:
-        """Whether a plain statement about what they agreed to was made: "Your new slot is the evening." """
-        stated = self.agreed and bool(heard.claims) and not (heard.questions or heard.confirm)
-        return stated and _LATER.isdisjoint(heard.words) and self._lists(goal, heard)
+        """Whether what they want was told as a fact: "Your new slot is Monday"; after a yes, any of it."""
+        if goal.call is None or not asks_nothing(heard):
+            return False
+        for text, marks in heard.statements:
+            if not PENDING.isdisjoint(marks):
+                break  # what follows may be a list of what will be done
+            if not _CHANGED.isdisjoint(marks):
+                found = self._said(goal, text)
+                if found and all([wanted in said for _, wanted, said in found]):
+                    return True
+        if not self.agreed or not heard.claims:
+            return False
+        if any([PENDING.isdisjoint(marks) and _perfect(text) for text, marks in heard.statements]):
+            return not self.ear.names_another(goal.kind, heard.stems)
+        if not _LATER.isdisjoint(heard.words):
+            return False
+        found = self._said(goal, heard.text)
+        if found:
+            return any([wanted in said for _, wanted, said in found])
+        done = any([not _DONE.isdisjoint(marks) for _, marks in heard.statements])
+        return done and self._lists(goal, heard)
 
     def _confirm(self, goal: Goal, heard: Heard) -> str | None:
         answer = Customer._confirm(self, goal, heard)
@@ -156,19 +206,18 @@ class Visitor(Customer):
         """Topic by topic: what is wanted, and all of its kind that a text names."""
         assert isinstance(goal, Errand)
         domain, found = self.task.domain, []
-        bare = without(text, [goal.subject.lstrip("#"), self.task.customer_id.lstrip("#")])
+        names = [goal.subject.lstrip("#"), self.task.customer_id.lstrip("#")]
+        bare = without(text, [*names, _NUMBERED.split(names[0])[-1]])
         for topic, (column, value) in goal.wanted.items():
             found.append((topic, heard_as(domain, column, value), find(column, bare)))
         if goal.thing:
             kind = domain.kinds[self.task.kind(goal).thing]
             rows = self.task.held[kind.table].rows
             wanted = rows[goal.thing][kind.label].lower()
-            found.append(
-                (f"thing:{kind.key}", wanted.replace("-", " "), phrases(_labels(domain, kind), text))
-            )
+            found.append((f"thing:{kind.key}", plain(wanted), phrases(_labels(domain, kind), text)))
         act = self.task.act(goal)
         if goal.reason and act is not None:
-            found.append(("reason", goal.reason.lower().replace("-", " "), phrases(act.reasons, text)))
+            found.append(("reason", plain(goal.reason.lower()), phrases(act.reasons, text)))
         return found
 
     def _mind(self, goal: Goal, call: ToolCall, heard: Heard) -> str | None:
@@ -184,6 +233,11 @@ class Visitor(Customer):
             if said and wanted not in said:
                 return f"No. {goal.details[topic]}"
         return None
+
+
+def _perfect(text: str) -> bool:
+    """Whether something was done, whatever the verb: "I've reactivated it", "has been written"."""
+    return any([found[1] not in _PREPARED for found in _PERFECT.finditer(text)])
 
 
 @functools.lru_cache(maxsize=4096)

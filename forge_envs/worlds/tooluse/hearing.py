@@ -1,17 +1,17 @@
-"""What customers of a domain understand: the desks' ear, with the domain's nouns, verbs and fields."""
+"""The words of a domain: its nouns, verbs and fields, as an ear understands them."""
 
 from __future__ import annotations
 
 import functools
-import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 
-from forge_envs.worlds.desk.hearing import VERBS, Ear, Heard
+from forge_envs.worlds.desk.hearing import VERBS, Ear
 from forge_envs.worlds.desk.hearing.topics import Topics
 from forge_envs.worlds.desk.hearing.words import Word, lexicon
 from forge_envs.worlds.tooluse.domain import Column, Deed, RowKind, ToolDomain
+from forge_envs.worlds.tooluse.ear import DomainEar
 from forge_envs.worlds.tooluse.theme import Called, Theme, ThemeAction, ThemeField, theme
 from forge_envs.worlds.tooluse.words import forms, plural
 
@@ -105,92 +105,6 @@ _KEPT = frozenset(
 )
 """Classes of words that mean the same at every desk."""
 _SHARED = "share disclose disclosed reveal confidential private friend other another"
-_SEARCHING = frozenset(
-    [
-        "find",
-        "see",
-        "locate",
-        "tell",
-        "read",
-        "make",
-        "pull",
-        "open",
-        "guess",
-        "know",
-        "say",
-        "spot",
-        "pick",
-        "hear",
-        "identify",
-        "verify",
-        "match",
-        "recognise",
-        "recognize",
-        "place",
-        "catch",
-        "look",
-        "go",
-        "have",
-        "hold",
-        "wait",
-        "hurt",
-        "blame",
-        "believe",
-        "imagine",
-        "handle",
-        "seem",
-        "think",
-        "help",
-        "access",
-        "confirm",
-        "get",
-        "promise",
-        "mind",
-        "thank",
-        "worry",
-        "reach",
-        "bring",
-        "load",
-        "answer",
-        "understand",
-        "remember",
-        "wish",
-        "be",
-        "undone",
-    ]
-)
-"""What somebody who cannot do it has not refused: they search, ask back, or are only being kind."""
-_NEEDED = re.compile(
-    r"\b(?:without|before|until|unless) (?:you |your |i (?:know|have|find)|that |knowing|more)"
-    r"|\byet which\b|\btaken back\b"
-)
-_CANNOT = re.compile(
-    r"\b(?!you )(?:\w+ can|(?:i|we) (?:will|may|must)) not "
-    r"(?:be |be able to |just |simply |currently |actually |quite )*(\w+)"
-    r"|(?:\bis|\bare|'s) not (?:possible|allowed|permitted|offered|available|refunded)\b"
-    r"|\bhave to (?:refuse|decline|turn (?:it|this|that|you) down)\b"
-)
-
-
-class DomainEar(Ear):
-    """The desks' ear, for whom "I can't ..." is a no whatever the verb: a domain has more than they know."""
-
-    def refuses(self, kind: str, heard: Heard) -> bool:
-        """A clear no to a request of this kind; not finding an account is none."""
-        return Ear.refuses(self, kind, heard) or (not heard.confirm and _cannot(heard.claims))
-
-
-@functools.lru_cache(maxsize=1024)
-def _cannot(claims: str) -> bool:
-    """Whether something stated says that something else than looking it up cannot be done."""
-    if not any([no in claims for no in ("n't", "not", "refuse", "decline", "turn")]):
-        return False
-    full = claims.replace("can't", "can not").replace("cannot", "can not").replace("won't", "will not")
-    full = re.sub(r"\b(?:am|are|is|'m|'re|'s) not able to\b", " can not", full.replace("n't", " not"))
-    for sentence in re.split(r"(?<=[.!?;])\s+", full):
-        if not _NEEDED.search(sentence) and any([m[1] not in _SEARCHING for m in _CANNOT.finditer(sentence)]):
-            return True
-    return False
 
 
 @functools.lru_cache(maxsize=1024)
@@ -200,7 +114,7 @@ def ear_of(domain: ToolDomain) -> Ear:
     for kind in sorted(domain.kinds.values(), key=lambda kind: kind.role == "record"):
         for noun in (kind.noun, kind.plural):  # two kinds of a theme may share a noun: here it is this one's
             head, stem = noun.split()[-1], "customer" if kind.role == "person" else f"n:{kind.key}"
-            words.pop(head, None)
+            words.pop(head.replace("-", " "), None)
             _teach(words, head, stem, "OBJ")
     stems = {key: _verbs(act, words) for key, act in domain.acts.items()}
     named = {key: _fields(act, words) for key, act in domain.acts.items()}
@@ -226,7 +140,9 @@ def ear_of(domain: ToolDomain) -> Ear:
         did[key] = stems[key] | _GENERIC | (VERBS - others)
     topics = Topics(_topics(domain, words), "other")
     lists = [{key: " ".join(found) for key, found in table.items()} for table in (names, marks, alone, did)]
-    return DomainEar(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
+    ear = DomainEar(topics, lists[0], lists[1], lists[2], lists[3], words=words, remembered=256)
+    ear.done = {key: frozenset([f"{stem}.ed" for stem in stems[key] - _GENERIC]) for key in domain.acts}
+    return ear
 
 
 @functools.cache
@@ -282,6 +198,7 @@ def _forms(action: ThemeAction) -> Iterator[tuple[str, str]]:
 
 
 def _teach(found: dict[str, Word], said: str, stem: str, role: str) -> None:
+    said = said.replace("-", " ") if said.count("-") == 1 else said  # "sign-up" is heard in two words
     old = lexicon().get(said)
     if old is not None and (old.role in _KEPT or (old.role.startswith("SVC") and role.startswith("SVC"))):
         return  # it is understood better as it is
@@ -339,7 +256,8 @@ def _topics(domain: ToolDomain, words: Mapping[str, Word]) -> dict[str, Sequence
     for kind in domain.kinds.values():
         noun = f"n:{kind.key}"
         if kind.role == "record":
-            first = "|".join(_firsts(domain, kind))  # "equipment loan" is a loan
+            firsts = [words[first].said if first in words else first for first in _firsts(domain, kind)]
+            first = "|".join(firsts)  # "equipment loan" is a loan
             which = f"({first})? {noun}" if first else noun
             found[f"record:{kind.key}"] = [
                 f"which (of)? (your|these|those|the)? {which}",

@@ -9,28 +9,14 @@ from typing import Any
 
 from forge_envs.worlds.desk.goals import amounts
 from forge_envs.worlds.tooluse.domain import Column, RowKind, ToolDomain
+from forge_envs.worlds.tooluse.numerals import in_digits
 from forge_envs.worlds.tooluse.spelling import find_dates, say_date
 from forge_envs.worlds.tooluse.words import spoken
 
-_WORDS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0"}
-_NUMBER = re.compile(
-    r"(?<![\w#$€.,:/-])\d{1,4}(?![\w/-]|[.,:]\d)|\b(?:" + "|".join([*_WORDS[2:], _WORDS[0], *_TIMES]) + r")\b"
-)
+_TIMES = {"never": "0", "once": "1", "twice": "2", "none": "0", "nothing": "0", "single": "1"}
+_NUMBER = re.compile(rf"(?<![\w#$€.,:/-])\d{{1,4}}(?![\w/-]|[.,:]\d)|\b(?:{'|'.join(_TIMES)})\b")
+_SUM = re.compile(r"[$€](\d+)(?:\.00)?(?![\d.,]*\d)")
+_OFTEN = re.compile(r"\b(?:an?|per|each|every) (day|week|month|quarter|year)\b")
 _SHORTEST = 5
 """A synonym of a state must have so many letters to be heard where the domain says another one."""
 EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -56,7 +42,7 @@ def heard_as(domain: ToolDomain, column: Column, value: Any) -> str:
         return domain.said_date(value).strftime("%m-%d")
     if kind == "money":
         return f"{value:.2f}"
-    return _plain(str(value).lower()) if kind in ("choice", "text") else str(value).lower()
+    return plain(str(value).lower()) if kind in ("choice", "text") else str(value).lower()
 
 
 def find(column: Column, text: str) -> set[str]:
@@ -65,7 +51,7 @@ def find(column: Column, text: str) -> set[str]:
     if kind == "date":
         return find_dates(text)
     if kind == "money":
-        return amounts(text)
+        return amounts(in_digits(text))
     if kind == "count":
         return numbers(text)
     if kind == "email":
@@ -83,10 +69,9 @@ def numbers(text: str) -> set[str]:
     >>> sorted(numbers("renewed twice, place 3 of twelve; loan l-4821 for $20, due 2026-06-03"))
     ['12', '2', '3']
     """
-    found = set()
-    for word in _NUMBER.findall(text):
-        found.add(_TIMES.get(word) or (str(int(word)) if word.isdigit() else str(_WORDS.index(word))))
-    return found
+    text = in_digits(text)
+    found = {_TIMES.get(word) or str(int(word)) for word in _NUMBER.findall(text)}
+    return found or {str(int(whole)) for whole in _SUM.findall(text)}  # "a limit of $768": no other number
 
 
 def find_state(kind: RowKind, text: str) -> set[str]:
@@ -108,7 +93,7 @@ def phrases(options: Sequence[str], text: str) -> set[str]:
 
     A space, a hyphen and an underscore are one; what is part of a longer phrase is not found.
     """
-    text, found = _plain(text), set()
+    text, found = plain(text), set()
     for option in _longest_first(tuple(options)):
         at = text.find(option)
         while at >= 0:
@@ -122,11 +107,13 @@ def phrases(options: Sequence[str], text: str) -> set[str]:
 
 @functools.lru_cache(maxsize=8192)
 def _longest_first(options: tuple[str, ...]) -> list[str]:
-    return sorted({_plain(spoken(option).lower()) for option in options}, key=lambda one: (-len(one), one))
+    return sorted({plain(spoken(option).lower()) for option in options}, key=lambda one: (-len(one), one))
 
 
-def _plain(text: str) -> str:
-    return text.replace("_", " ").replace("-", " ")
+def plain(text: str) -> str:
+    """A lower-case text in which a space, hyphen and underscore are one, as are "a week" and "weekly"."""
+    text = text.replace("_", " ").replace("-", " ")
+    return _OFTEN.sub(lambda found: "daily" if found[1] == "day" else f"{found[1]}ly", text)
 
 
 @functools.lru_cache(maxsize=256)

@@ -40,6 +40,8 @@ class Heard:
     """And the words that these are forms of."""
     claims: str = ""
     """What was stated: all but questions and what wants a yes."""
+    statements: list[tuple[str, frozenset[str]]] = field(default_factory=list)
+    """Each sentence of it; its words' roles, and what they are forms of, as which ("v:close.ed")."""
     refusals: list[frozenset[str]] = field(default_factory=list)
     """The stems of each sentence that says no to a request."""
     reports: list[frozenset[str]] = field(default_factory=list)
@@ -124,6 +126,8 @@ class Ear:
                 asking.append(n)
             if not wants and sentence.mark != "?":
                 claims.append(sentence.text)
+                marks = frozenset([mark for word in sentence.words for mark in (word.stem, word.role)])
+                heard.statements.append((sentence.text, marks))
         asked = self.topics.asked(said, asking)
         heard.questions = [Question(said[n].text, tuple(topics)) for n, topics in asked.items()]
         heard.claims = " ".join(claims)
