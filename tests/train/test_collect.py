@@ -168,10 +168,12 @@ def test_a_folder_of_other_plays_is_refused(tmp_path: Path, capsys: pytest.Captu
         (["--seed", "1"], "seed=0, not 1"),
         (["--arg", "turns=2"], "args={}, not {'turns': 2}"),
         (["--filter", "taste"], "the filters are ending, validity, state, calls, format, unrefused"),
-        (["--keep", "0"], "keep=0"),
     ):
         assert cli.main([*command, *more]) == 2
         assert told in capsys.readouterr().err
+    world = World(ECHO, {})
+    with pytest.raises(ValueError, match="keep=0"):
+        gather(Speaker(world.gold), tmp_path, world=world, tasks=2, keep=0)
     assert (tmp_path / "episodes.jsonl").read_bytes() == before
 
 

@@ -380,6 +380,7 @@ def test_the_table_of_stages_fits(width: int, tmp_path: Path) -> None:
     "words",
     [
         ["collect", "gold", "--world", ECHO, "--out", "o", "--tasks", "-2"],
+        ["collect", "gold", "--world", ECHO, "--out", "o", "--keep", "0"],
         ["eval", "m", "--repeats", "0"],
         ["serve", "m", "--count", "0"],
         ["data", "mix", "a=1", "--out", "o", "--stages", "-5"],
