@@ -12,6 +12,7 @@ from forge_envs.worlds.report.outline import read_outline
 from forge_envs.worlds.search.answers import answer_in
 from forge_envs.worlds.search.relations import relations
 from forge_envs.worlds.telecom.hearing import errands
+from forge_envs.worlds.tooluse.numerals import in_digits
 
 LONG = 200_000
 
@@ -27,8 +28,21 @@ LONG = 200_000
         lambda: answer_in("<answer>" * (LONG // 8)),
         lambda: answer_in("<ANSWER>" * (LONG // 8) + "a</answer>" + "<answer>" * (LONG // 8)),
         lambda: errands(f"Please check{' ' * LONG}whether a VPN is connected."),
+        lambda: in_digits("9" * LONG),
+        lambda: in_digits("two hundred and " * (LONG // 16)),
     ],
-    ids=["outline", "dots", "marks", "underscores", "words", "answers", "more answers", "blanks"],
+    ids=[
+        "outline",
+        "dots",
+        "marks",
+        "underscores",
+        "words",
+        "answers",
+        "more answers",
+        "blanks",
+        "digits",
+        "numerals",
+    ],
 )
 def test_long_prose_is_read_in_linear_time(read):
     begun = time.thread_time()

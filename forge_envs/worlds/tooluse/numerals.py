@@ -19,7 +19,7 @@ _ALONE = re.compile(
     r"\bone\b(?! (?:of|more|that|which|who|you|i|we|is|was|has|for|by|at|with|and)\b)(?= ?[a-z])"
 )
 _TIME = re.compile(r"\b(\d{1,3}|an?) hours?(?: and|,)? (\d{1,2}|a) minutes?\b")
-_COINS = re.compile(r"(\d+) dollars?(?: and|,)? (\d{1,2}) cents?\b")
+_COINS = re.compile(r"(?<!\d)(\d{1,9}) dollars?(?: and|,)? (\d{1,2}) cents?\b")
 
 
 def in_digits(text: str) -> str:
