@@ -45,6 +45,8 @@ def openings(
 
 
 def _known(session: Session, tasks: Sequence[str] | None, split: str, n: int | None) -> list[str]:
+    if isinstance(tasks, str):
+        raise TaskError(f"tasks={tasks!r}: a list of ids is needed, as [{tasks!r}]")
     found = session.env.task_ids(split, n) if tasks is None else list(tasks)
     if not found:
         raise TaskError(f"no tasks of {session.world}: tasks={tasks!r}, split={split!r}, n={n}")

@@ -128,6 +128,10 @@ class TextWorld(gym.Env[str, str]):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Say the action; `info` is flat, as vector envs want it. Raises MachineError."""
         session = self.session
+        if isinstance(action, np.ndarray) and action.ndim == 0:
+            action = action.item()
+        if not isinstance(action, str):
+            raise ValueError(f"action {action!r}: a text is needed; without one, say ''")
         turn = session.act(str(action))
         info = {"task": session.task, "turn_reward": turn.turn_reward}
         info |= {f"part_{name}": value for name, value in turn.parts.items()}
@@ -143,9 +147,9 @@ class TextWorld(gym.Env[str, str]):
 def creator(context: Mapping[str, Any]) -> Any:
     """What RLlib's `register_env` wants: an env from `env_config`, or a vector of `num_envs` of them.
 
-    Raises ValueError for a key that is none of `world`, `args` and `tasks`.
+    Raises ValueError for a key that is none of `world`, `args` and `tasks`, and a `num_envs` below 1.
     """
-    asked = dict(context)
+    asked = dict(context or {})
     n = asked.pop("num_envs", None)
     unknown = set(asked) - {"world", "args", "tasks"}
     if unknown or "world" not in asked:
@@ -154,6 +158,8 @@ def creator(context: Mapping[str, Any]) -> Any:
     make = partial(TextWorld, **asked)
     if n is None:
         return make()
+    if type(n) is not int or n < 1:
+        raise ValueError(f"num_envs={n!r}: at least 1 is needed")
     return gym.vector.SyncVectorEnv([make] * n)
 
 

@@ -41,7 +41,7 @@ from typing import Any, Literal
 
 from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
-from forge_envs.adapters.session import EPISODE_OVER, Session
+from forge_envs.adapters.session import EPISODE_OVER, Session, arguments
 from forge_envs.adapters.trl_text import MARK, Seeds, TextRollout, episode_returns, tell
 from forge_envs.adapters.typed import SAY, typed_method
 from forge_envs.adapters.written import chat_messages, split_tools
@@ -75,7 +75,7 @@ class ForgeSpec:
         need("trl", TESTED, INSTALL)
         if door not in ("tools", "text"):
             raise ValueError(f"door={door!r}: it is 'tools' or 'text'")
-        self.world, self.args, self.seed, self.door = world, json.dumps(dict(args or {})), seed, door
+        self.world, self.args, self.seed, self.door = world, json.dumps(arguments(args)), seed, door
         self.tasks = asked_tasks(world, args, tasks, split, n)
         self.environment_factory = EnvironmentFactory(world, self.args, seed) if door == "tools" else None
         """Makes an environment as TRL wants it; picklable. None behind the door "text"."""
