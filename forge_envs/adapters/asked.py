@@ -55,6 +55,18 @@ def _known(session: Session, tasks: Sequence[str] | None, split: str, n: int | N
     return found
 
 
+def at_least_one(**counts: int) -> None:
+    """Raise ValueError, with its name, for a count below 1: a batch or a group of none trains nothing.
+
+    >>> at_least_one(group_size=0)
+    Traceback (most recent call last):
+    ValueError: group_size=0: at least 1 is needed
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name}={count!r}: at least 1 is needed")
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Arguments of a world as somebody types them. Raises ArgumentTypeError."""
     try:

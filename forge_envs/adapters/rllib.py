@@ -31,7 +31,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from forge_envs.adapters.asked import asked_tasks
+from forge_envs.adapters.asked import asked_tasks, at_least_one
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.written import as_text, chat_messages
@@ -158,8 +158,7 @@ def creator(context: Mapping[str, Any]) -> Any:
     make = partial(TextWorld, **asked)
     if n is None:
         return make()
-    if type(n) is not int or n < 1:
-        raise ValueError(f"num_envs={n!r}: at least 1 is needed")
+    at_least_one(num_envs=n)
     return gym.vector.SyncVectorEnv([make] * n)
 
 

@@ -15,8 +15,8 @@ of a batch step side by side. The two are different protocols, so their scores a
 the first, calls of one message are turns of their own, and a message without a call ends the episode.
 
 Worlds of containers belong behind "text" or into AsyncGRPOTrainer: in GRPOTrainer the tools of a batch run
-one rollout after the other. AsyncGRPOTrainer takes `environment_factory` and `train_dataset`; its rewards
-come from the environment itself.
+one rollout after the other. AsyncGRPOTrainer takes `environment_factory`, `train_dataset` and `reward_funcs`;
+its rewards come from the environment itself, and there are no metrics. It has no place for the text door.
 
 ## What it cannot carry
 
