@@ -48,7 +48,7 @@ def register_world(
     asked = {"world": world, "args": arguments(args), "tasks": None if tasks is None else list(tasks)}
     known = registration.ENV_REGISTRY.get(env_id)
     if known is None:
-        GemWorld(**asked).close()
+        GemWorld(world, args, tasks).close()
         registration.register(env_id, ENTRY, **asked)
     elif (known.entry_point, known.kwargs) != (ENTRY, asked):
         raise ValueError(

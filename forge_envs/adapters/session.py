@@ -60,7 +60,10 @@ class Session:
         is no world of ours.
         """
         given = arguments(args)
-        made = gym.make(world, **given)
+        try:
+            made = gym.make(world, **given)
+        except gym.error.UnregisteredEnv as error:
+            raise type(error)(f"{error} The worlds: forge-envs list") from None
         env = made.unwrapped
         if not isinstance(env, AgentEnv):
             made.close()

@@ -117,6 +117,8 @@ class ForgeMix:
     """Several specs in one run, by name, all behind the same door: `ForgeMix(retail=..., airline=...)`."""
 
     def __init__(self, **specs: ForgeSpec) -> None:
+        if not specs or not all(isinstance(spec, ForgeSpec) for spec in specs.values()):
+            raise ValueError(f"a mix of {specs}: give at least one ForgeSpec, by a name of yours")
         doors = {spec.door for spec in specs.values()}
         if len(doors) != 1:
             raise ValueError(f"a mix goes through one door, not {sorted(doors)}: say door=... alike in all")

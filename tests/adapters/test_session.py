@@ -176,7 +176,7 @@ def test_a_session_that_nobody_closes_closes_its_world(monkeypatch: pytest.Monke
 
 
 def test_bad_input_is_told() -> None:
-    with pytest.raises(gym.error.Error):
+    with pytest.raises(gym.error.NameNotFound, match=r"`Nothing` doesn't exist .* forge-envs list"):
         Session("Forge/Nothing-v0")
     with pytest.raises(TypeError, match="is no AgentEnv"):
         Session("CartPole-v1")
