@@ -11,14 +11,13 @@ from typing import Any
 from forge_envs.errors import NotInstalled
 from forge_envs.registry import world_ids
 from forge_envs.serve.limits import ServeLimits, check_exposure
-from forge_envs.typed import port
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     limits = ServeLimits()
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=port, default=8123, help="0 takes a free one (default 8123)")
+    parser.add_argument("--port", type=int, default=8123, help="0 takes a free one (default 8123)")
     parser.add_argument(
         "--token",
         help="what clients must send; better the variable FORGE_TOKEN, which no list of processes shows",
