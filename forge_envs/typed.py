@@ -30,6 +30,18 @@ def whole(least: int) -> Callable[[str], int]:
     return read
 
 
+def port(text: str) -> int:
+    """Where a server listens.
+
+    >>> port("8000")
+    8000
+    """
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value <= 65535:
+        raise ArgumentTypeError(f"{text!r}: a port is a number from 0 to 65535")
+    return value
+
+
 def seconds(text: str) -> float:
     """A time limit.
 

@@ -35,6 +35,6 @@ async def rollouts(agent: GymnasiumAgent, found: list) -> list:
 
 
 if __name__ == "__main__":
-    agent = agent_of(int(sys.argv[1]), int(sys.argv[2]))
+    agent = agent_of(*map(int, sys.argv[1:])) if len(sys.argv) == 3 else sys.exit(__doc__)
     for run in asyncio.run(rollouts(agent, rows("Forge/Retail-v0", n=4))):
         print(run if isinstance(run, Exception) else (run.reward, run.info["forge"]["outcome"]))

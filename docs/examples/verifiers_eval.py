@@ -29,4 +29,4 @@ async def main(base_url, model):
                     print(episode.ok, trace.reward, trace.metrics, trace.num_turns, "turns")
 
 
-asyncio.run(main(*sys.argv[1:]))
+asyncio.run(main(*sys.argv[1:])) if len(sys.argv) == 3 else sys.exit(__doc__)

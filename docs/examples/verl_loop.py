@@ -37,4 +37,4 @@ async def main(name):
     print(f"reward {out.reward_score}: {sum(out.response_mask)} of {len(out.response_ids)} tokens sampled")
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)

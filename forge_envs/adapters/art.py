@@ -33,6 +33,7 @@ from forge_envs.adapters.session import Session
 from forge_envs.adapters.spoken import action_of, results_of
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import chat_messages, split_tools
+from forge_envs.errors import MachineError
 
 need("openpipe-art", (0, 5), "openpipe-art==0.5.18")
 
@@ -83,6 +84,9 @@ async def _answer(client: Any, model: str, trajectory: art.Trajectory, sampling:
     if trajectory.tools:
         given["tools"] = trajectory.tools
     answer = await client.chat.completions.create(model=model, messages=trajectory.messages(), **given)
+    if not answer.choices:
+        text = f"the server of {model!r} answered without a choice"
+        raise MachineError(text, kind="rubbish", stage="policy", retryable=True)
     return answer.choices[0]
 
 

@@ -45,12 +45,26 @@ def openings(
 
 
 def _known(session: Session, tasks: Sequence[str] | None, split: str, n: int | None) -> list[str]:
+    if isinstance(tasks, str):
+        raise TaskError(f"tasks={tasks!r}: a list of ids is needed, as [{tasks!r}]")
     found = session.env.task_ids(split, n) if tasks is None else list(tasks)
     if not found:
         raise TaskError(f"no tasks of {session.world}: tasks={tasks!r}, split={split!r}, n={n}")
     for task in found if tasks is not None else ():
         session.env.find(task)
     return found
+
+
+def at_least_one(**counts: int) -> None:
+    """Raise ValueError, with its name, for a count below 1: a batch or a group of none trains nothing.
+
+    >>> at_least_one(group_size=0)
+    Traceback (most recent call last):
+    ValueError: group_size=0: at least 1 is needed
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name}={count!r}: at least 1 is needed")
 
 
 def json_object(text: str) -> dict[str, Any]:

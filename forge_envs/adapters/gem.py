@@ -21,7 +21,7 @@ import numpy as np
 
 from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
-from forge_envs.adapters.session import Session
+from forge_envs.adapters.session import Session, arguments
 from forge_envs.adapters.written import as_text, chat_messages
 
 need("gem-llm", (0, 1), "gem-llm==0.1.0")
@@ -41,12 +41,14 @@ def register_world(
 ) -> str:
     """Make a world known to GEM in this process, and return its id there, `forge:Retail-v0` by default.
 
-    Twice is fine. ValueError if the id stands for something else.
+    Twice is fine. Raises ValueError if the id stands for something else, and what making the world raises:
+    GEM would make it later, and keep the wrong words under their id until then.
     """
     env_id = env_id or f"forge:{world.rpartition('/')[2]}"
-    asked = {"world": world, "args": dict(args or {}), "tasks": None if tasks is None else list(tasks)}
+    asked = {"world": world, "args": arguments(args), "tasks": None if tasks is None else list(tasks)}
     known = registration.ENV_REGISTRY.get(env_id)
     if known is None:
+        GemWorld(world, args, tasks).close()
         registration.register(env_id, ENTRY, **asked)
     elif (known.entry_point, known.kwargs) != (ENTRY, asked):
         raise ValueError(

@@ -31,7 +31,7 @@ from typing import Any
 
 from forge_envs.adapters.asked import asked_tasks, episode_seed
 from forge_envs.adapters.library import need
-from forge_envs.adapters.session import Session
+from forge_envs.adapters.session import Session, arguments
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import as_text, chat_messages
 from forge_envs.errors import MachineError
@@ -71,7 +71,7 @@ def forge_world(
     """
     if pass_k is not None and not 1 <= pass_k <= epochs:
         raise ValueError(f"pass_k={pass_k} of epochs={epochs}: it asks for 1 to as many tries as there are")
-    given = dict(args or {})
+    given = arguments(args)
     samples = [
         Sample(id=one, input=f"{world} {one}", metadata={"world": world, "args": given, "seed": seed})
         for one in asked_tasks(world, given, tasks, split, n)

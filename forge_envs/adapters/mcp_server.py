@@ -45,6 +45,7 @@ from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import split_tools
 from forge_envs.errors import MachineError, NotInstalled, TaskError
 from forge_envs.messages import Observation
+from forge_envs.typed import port
 
 NEW = find_spec("mcp_types") is not None
 """Whether the SDK is 2.x, which has its types apart."""
@@ -335,7 +336,7 @@ def main() -> None:
     parser.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
     parser.add_argument("--args", type=json_object, default={}, help="its arguments, as JSON")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=port, default=8000)
     parser.add_argument("--name", action="append", default=[], help="a host:port by which it may be called")
     parser.add_argument("--token", help="asked of /episodes; needed beyond this machine")
     asked = parser.parse_args()

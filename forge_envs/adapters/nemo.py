@@ -32,13 +32,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_envs.adapters.asked import episode_seed, openings
+from forge_envs.adapters.asked import episode_seed, json_object, openings
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.spoken import action_of, results_of
 from forge_envs.adapters.waiting import aside
 from forge_envs.adapters.written import as_text, split_tools
 from forge_envs.errors import MachineError, TaskError
+from forge_envs.typed import port, whole
 
 need("nemo-gym", (0, 7), "nemo-gym>=0.7,<0.8")
 
@@ -260,12 +261,12 @@ def main() -> None:
     """Serve a world to NeMo-Gym, or write rows of it."""
     parser = argparse.ArgumentParser("forge_envs.adapters.nemo", description=main.__doc__)
     parser.add_argument("world", help="id of a world, e.g. Forge/Retail-v0")
-    parser.add_argument("--args", type=json.loads, default={}, help="its arguments, as JSON")
+    parser.add_argument("--args", type=json_object, default={}, help="its arguments, as JSON")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--port", type=port, default=8000)
     parser.add_argument("--rows", type=Path, help="write rows to this file of JSON lines, and end")
     parser.add_argument("--split", default="train", help="whose tasks the rows are")
-    parser.add_argument("--n", type=int, default=512, help="how many rows")
+    parser.add_argument("--n", type=whole(1), default=512, help="how many rows")
     parser.add_argument("--agent", default="forge_agent", help="name of the agent in NeMo's configuration")
     asked = parser.parse_args()
     if asked.rows:

@@ -24,6 +24,7 @@ from forge_envs.adapters import openenv_wire as wire
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.env import AgentEnv
+from forge_envs.errors import TaskError
 
 need("openenv", (0, 10), "openenv>=0.10,<0.11")
 
@@ -132,7 +133,9 @@ class OpenEnvWorld(Environment[ForgeAction, ForgeObservation, ForgeState]):  # t
     def get_task_range(
         self, split: str, start: int | None = None, stop: int | None = None
     ) -> list[dict[str, Any]]:
-        """Tasks from `start` up to, but not including, `stop`."""
+        """Tasks from `start` up to, but not including, `stop`. Raises TaskError for one below 0."""
+        if min(start or 0, stop or 0) < 0:
+            raise TaskError(f"start={start}, stop={stop}: a split's tasks are counted from 0")
         first, last = start or 0, min(wire.MOST_TASKS if stop is None else stop, wire.MOST_TASKS)
         ids = self._env.task_ids(split, max(1, last))
         return [{"id": id, "index": index} for index, id in enumerate(ids)][first:last]
@@ -165,7 +168,9 @@ def create_server(world: str, args: Mapping[str, Any] | None = None, *, max_conc
     """OpenEnv's app for a world: an ASGI application, with as many episodes at once as you say.
 
     OpenEnv's session_timeout is left alone: it closes environments under connections that still live.
+    Raises what making the world raises, which otherwise every client would be told.
     """
+    Session(world, args).close()
     # A partial: OpenEnv would call a function once more, to look at what it makes.
     factory = partial(OpenEnvWorld, world, dict(args or {}))
     return create_app(

@@ -52,9 +52,13 @@ def chosen_task(env: AgentEnv[Any, Any], task: object, split: object, index: obj
     if task is not None or (split is None and index is None):
         if not isinstance(task, str | None):
             raise TaskError(f"task={task!r}: a task is asked for by its id, which is text")
+        if split is not None or index is not None:
+            raise TaskError(f"task={task!r} with split={split!r}, index={index!r}: ask by one of the two")
         return task
     if split is not None and not isinstance(split, str):
         raise TaskError(f"split={split!r}: known are {', '.join(env.splits)}")
+    if index is None:
+        raise TaskError(f"split={split!r} without an index: say which of its tasks, counted from 0")
     if type(index) is not int or not 0 <= index < 1_000_000:
         raise TaskError(f"index={index!r}: a split's tasks are counted from 0")
     try:

@@ -31,7 +31,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from forge_envs.adapters.asked import asked_tasks
+from forge_envs.adapters.asked import asked_tasks, at_least_one
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import Session
 from forge_envs.adapters.written import as_text, chat_messages
@@ -128,6 +128,10 @@ class TextWorld(gym.Env[str, str]):
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Say the action; `info` is flat, as vector envs want it. Raises MachineError."""
         session = self.session
+        if isinstance(action, np.ndarray) and action.ndim == 0:
+            action = action.item()
+        if not isinstance(action, str):
+            raise ValueError(f"action {action!r}: a text is needed; without one, say ''")
         turn = session.act(str(action))
         info = {"task": session.task, "turn_reward": turn.turn_reward}
         info |= {f"part_{name}": value for name, value in turn.parts.items()}
@@ -143,9 +147,9 @@ class TextWorld(gym.Env[str, str]):
 def creator(context: Mapping[str, Any]) -> Any:
     """What RLlib's `register_env` wants: an env from `env_config`, or a vector of `num_envs` of them.
 
-    Raises ValueError for a key that is none of `world`, `args` and `tasks`.
+    Raises ValueError for a key that is none of `world`, `args` and `tasks`, and a `num_envs` below 1.
     """
-    asked = dict(context)
+    asked = dict(context or {})
     n = asked.pop("num_envs", None)
     unknown = set(asked) - {"world", "args", "tasks"}
     if unknown or "world" not in asked:
@@ -154,6 +158,7 @@ def creator(context: Mapping[str, Any]) -> Any:
     make = partial(TextWorld, **asked)
     if n is None:
         return make()
+    at_least_one(num_envs=n)
     return gym.vector.SyncVectorEnv([make] * n)
 
 

@@ -54,13 +54,21 @@ class Session:
     """
 
     def __init__(self, world: str, args: Mapping[str, Any] | None = None) -> None:
-        """Make the world. Raises what `gymnasium.make` raises, and TypeError for what is no world of ours."""
-        made = gym.make(world, **(args or {}))
+        """Make the world.
+
+        Raises what `gymnasium.make` raises, ValueError for `args` that are no mapping, and TypeError for what
+        is no world of ours.
+        """
+        given = arguments(args)
+        try:
+            made = gym.make(world, **given)
+        except gym.error.UnregisteredEnv as error:
+            raise type(error)(f"{error} The worlds: forge-envs list") from None
         env = made.unwrapped
         if not isinstance(env, AgentEnv):
             made.close()
             raise TypeError(f"world {world!r} is no AgentEnv but {type(env).__name__}: it has no sessions")
-        self.world, self.args = world, dict(args or {})
+        self.world, self.args = world, given
         self.env: AgentEnv[Any, Any] = env
         self._close = weakref.finalize(self, made.close)
         self._forget()
@@ -97,10 +105,12 @@ class Session:
     def act(self, action: str) -> Turn:
         """Say one action, written in the world's grammar. After the end it changes nothing.
 
-        Raises MachineError when the machine fails, and again at every later action of this episode.
+        Raises MachineError when the machine fails, and again at every later action of this episode; and
+        ResetNeeded where none has begun: a reward of 0 would hide that.
         """
         if self.over:
             self._failed()
+            self._must_have_begun()
             return Turn((Message(role="user", content=EPISODE_OVER),), 0.0, 0.0, {}, True)
         return self._took(self.env.step(action))
 
@@ -126,11 +136,12 @@ class Session:
     def finish(self) -> float:
         """Grade the episode where it stands, as the turn limit would, unless it is over; the outcome.
 
-        Raises MachineError for an episode that a machine failed: it has no outcome.
+        Raises MachineError for an episode that a machine failed: it has no outcome. ResetNeeded without one.
         """
         if not self.over:
             self._took(self.env.truncate())
         self._failed()
+        self._must_have_begun()
         assert self.outcome is not None
         return self.outcome
 
@@ -196,10 +207,25 @@ class Session:
             self.outcome = info["outcome"]
         return turn
 
+    def _must_have_begun(self) -> None:
+        if not self._begun:
+            raise gym.error.ResetNeeded(f"no episode of {self.world} has begun here: begin (reset) one first")
+
     def _failed(self) -> None:
         if self.error is not None:
             told = dict(self.error)
             raise MachineError(told.pop("message"), **told)
+
+
+def arguments(args: object) -> dict[str, Any]:
+    """The arguments of a world as a caller gave them. Raises ValueError for what is no mapping.
+
+    >>> arguments(None), arguments({"size": "small"})
+    ({}, {'size': 'small'})
+    """
+    if not isinstance(args, Mapping | None):
+        raise ValueError(f'args={args!r}: a dict of the world\'s arguments is needed, as {{"size": "small"}}')
+    return dict(args or {})
 
 
 def said(messages: Observation) -> str:

@@ -112,7 +112,7 @@ class ForgeTextEnv(BaseTextEnv):  # type: ignore[misc]
     def step(self, action: str) -> dict[str, Any]:
         """Say the model's text. Raises MachineError, unless failures are to be marked."""
         session = self.session
-        if session.over and session.error is None:
+        if session.outcome is not None:
             return _answer([{"role": "user", "content": EPISODE_OVER}], 0.0, True, {})
         try:
             turn = session.act(action)

@@ -31,7 +31,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from forge_envs.adapters.asked import asked_tasks, episode_seed
+from forge_envs.adapters.asked import asked_tasks, at_least_one, episode_seed
 from forge_envs.adapters.library import need
 from forge_envs.adapters.session import EPISODE_OVER, Session
 from forge_envs.adapters.spoken import action_of
@@ -70,7 +70,7 @@ class ForgeMessageEnv(MessageEnv):  # type: ignore[misc]
     async def step(self, message: dict[str, Any]) -> MessageStepResult:
         """Say what the renderer read. Raises MachineError."""
         session = self.session
-        if session.over and session.error is None:
+        if session.outcome is not None:
             return MessageStepResult(0.0, True, [*self._history, {"role": "user", "content": EPISODE_OVER}])
         turn = await aside(session, session.act, said(session.env.grammar, message))
         self._history += [message, *_answers(message, turn.messages)]
@@ -140,6 +140,7 @@ class ForgeGroupBuilder(EnvGroupBuilder):  # type: ignore[misc]
         seed: int = 0,
         limits: Mapping[str, Any] | None = None,
     ) -> None:
+        at_least_one(group_size=group_size)
         self.world, self.args, self.task, self.renderer = world, dict(args), task, renderer
         self.group_size, self.seed = group_size, seed
         self.limits = {"failed_parse_reward": 0.0, "context_overflow_reward": 0.0, **(limits or {})}
@@ -180,6 +181,7 @@ class ForgeDataset(RLDataset):  # type: ignore[misc]
     """Batches of groups, one group a task; every batch has builders of its own."""
 
     def __init__(self, tasks: Sequence[str], batch_size: int, seed: int = 0, **group: Any) -> None:
+        at_least_one(batch_size=batch_size)
         self.tasks, self.batch_size, self.seed, self.group = list(tasks), batch_size, seed, group
 
     def get_batch(self, index: int) -> Sequence[EnvGroupBuilder]:
@@ -214,7 +216,11 @@ class ForgeDatasetBuilder(RLDatasetBuilder):  # type: ignore[misc]
     """Further arguments of `EnvFromMessageEnv`, such as `max_trajectory_tokens`."""
 
     async def __call__(self) -> tuple[ForgeDataset, ForgeDataset | None]:
-        """The two datasets. Raises what `Session` raises, and TaskError for a split without tasks."""
+        """The two datasets.
+
+        Raises ValueError for a size below 1, what `Session` raises, and TaskError for a split without tasks.
+        """
+        at_least_one(batch_size=self.batch_size, group_size=self.group_size)
         renderer = get_renderer(
             self.renderer_name, get_tokenizer(self.model_name), model_name=self.model_name
         )

@@ -15,8 +15,8 @@ of a batch step side by side. The two are different protocols, so their scores a
 the first, calls of one message are turns of their own, and a message without a call ends the episode.
 
 Worlds of containers belong behind "text" or into AsyncGRPOTrainer: in GRPOTrainer the tools of a batch run
-one rollout after the other. AsyncGRPOTrainer takes `environment_factory` and `train_dataset`; its rewards
-come from the environment itself.
+one rollout after the other. AsyncGRPOTrainer takes `environment_factory`, `train_dataset` and `reward_funcs`;
+its rewards come from the environment itself, and there are no metrics. It has no place for the text door.
 
 ## What it cannot carry
 
@@ -41,7 +41,7 @@ from typing import Any, Literal
 
 from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
-from forge_envs.adapters.session import EPISODE_OVER, Session
+from forge_envs.adapters.session import EPISODE_OVER, Session, arguments
 from forge_envs.adapters.trl_text import MARK, Seeds, TextRollout, episode_returns, tell
 from forge_envs.adapters.typed import SAY, typed_method
 from forge_envs.adapters.written import chat_messages, split_tools
@@ -75,7 +75,7 @@ class ForgeSpec:
         need("trl", TESTED, INSTALL)
         if door not in ("tools", "text"):
             raise ValueError(f"door={door!r}: it is 'tools' or 'text'")
-        self.world, self.args, self.seed, self.door = world, json.dumps(dict(args or {})), seed, door
+        self.world, self.args, self.seed, self.door = world, json.dumps(arguments(args)), seed, door
         self.tasks = asked_tasks(world, args, tasks, split, n)
         self.environment_factory = EnvironmentFactory(world, self.args, seed) if door == "tools" else None
         """Makes an environment as TRL wants it; picklable. None behind the door "text"."""
@@ -117,6 +117,8 @@ class ForgeMix:
     """Several specs in one run, by name, all behind the same door: `ForgeMix(retail=..., airline=...)`."""
 
     def __init__(self, **specs: ForgeSpec) -> None:
+        if not specs or not all(isinstance(spec, ForgeSpec) for spec in specs.values()):
+            raise ValueError(f"a mix of {specs}: give at least one ForgeSpec, by a name of yours")
         doors = {spec.door for spec in specs.values()}
         if len(doors) != 1:
             raise ValueError(f"a mix goes through one door, not {sorted(doors)}: say door=... alike in all")

@@ -99,7 +99,8 @@ class TextRollout:
         return exact
 
     def _begun(self, prompt: list[dict[str, Any]], codec: Codec) -> Rollout:
-        mark = prompt[0].get(MARK)
+        first = prompt[0] if prompt else None  # a plain text has letters
+        mark = first.get(MARK) if isinstance(first, dict) else None
         if mark is None:
             raise ValueError(
                 f"a prompt without the key {MARK!r}: train on the train_dataset of the same spec"

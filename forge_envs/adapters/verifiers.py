@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -188,7 +189,13 @@ def write_package(
     name = name or _name(world)
     if not name.isidentifier() or name != name.lower():
         raise ValueError(f"{name!r} is no name of a module in lower case, by which verifiers looks for it")
+    if name in sys.stdlib_module_names:
+        raise ValueError(
+            f"{name!r} is a module of Python's own, which the package would hide: take another name"
+        )
     folder = place / name
+    if folder.exists():
+        raise FileExistsError(f"{folder} is there already: remove it, or take another name or folder")
     folder.mkdir(parents=True)
     (folder / f"{name}.py").write_text(MODULE.format(world=world, args=dict(args or {})), "utf-8")
     (folder / "pyproject.toml").write_text(PROJECT.format(name=name), "utf-8")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forge_envs.audit.child import Child, Died, Hung, Raised
-from forge_envs.audit.target import Target, shown
+from forge_envs.audit.target import Target, folded, shown
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,15 @@ class Act:
     line: str | None = None
 
     def __str__(self) -> str:
-        return shown(self.say if self.say is not None else self.line if self.line is not None else self.act)
+        return shown(self._said)
+
+    @property
+    def _said(self) -> Any:
+        return self.say if self.say is not None else self.line if self.line is not None else self.act
+
+    def python(self) -> str:
+        """The action as Python, whole: one that is cut shows nothing again."""
+        return folded(self._said) if isinstance(self._said, str) else repr(self._said)
 
 
 @dataclass(frozen=True)
@@ -112,21 +120,20 @@ def total(turns: Sequence[Reply]) -> float:
     return sum(turn.number for turn in turns)
 
 
-def lines(target: Target, session: Sitting, last: int = 6) -> str:
-    """Python that plays what the session played, as far as it fits."""
+def lines(target: Target, session: Sitting, opening: bool = False) -> str:
+    """Python that plays what the session played, or its opening alone."""
     seed, task = session.began
     text = target.opening_lines()
     if target.kind == "reasoning-gym":
         entry = f"data[{task if task is not None else seed}]"
-        said = [str(turn.action) for turn in session.turns if turn.action is not None]
+        said = [turn.action.python() for turn in session.turns if turn.action is not None]
         return "\n".join([*text, f"print(data.score_answer({said[-1] if said else None}, {entry}))"])
     if target.kind == "textarena":
         text.append(f"env.reset(num_players=1, seed={seed}); print(env.get_observation())")
     else:
         options = "" if task is None else f', options={{"task": {task!r}}}'
         text.append(f"print(env.reset(seed={seed}{options}))")
-    actions = [turn.action for turn in session.turns if turn.action is not None]
-    if len(actions) > last > 0:
-        text.append(f"# … {len(actions) - last} actions before")
-    text += [f"print(env.step({action}))" for action in actions[len(actions) - min(last, len(actions)) :]]
+    if not opening:
+        actions = [turn.action for turn in session.turns if turn.action is not None]
+        text += [f"print(env.step({action.python()}))" for action in actions]
     return "\n".join(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from forge_envs.audit.child import NotStarted, Parent
 KINDS = ("gymnasium", "openenv", "harbor", "verifiers", "gem", "textarena", "reasoning-gym", "file")
 START = 120.0
 """Seconds in which a target must have been loaded."""
+FOLDED = 300
+"""Characters above which a text is folded."""
+RUN = re.compile(r"(.{1,19}?)\1{30,}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,26 @@ def shown(value: Any, most: int = 300) -> str:
     >>> shown("ab" * 1000)
     "'ab' * 1000"
     """
-    if isinstance(value, str) and len(value) > most:
-        for width in range(1, 20):
-            if value == value[:width] * (len(value) // width):
-                return f"{value[:width]!r} * {len(value) // width}"
+    if isinstance(value, str) and (len(value) <= most or len(folded(value)) <= most):
+        return folded(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return repr(text) if isinstance(value, str) and len(text) <= most else _cut(text, value, most)
+    return _cut(text, value, most)
+
+
+def folded(text: str) -> str:
+    """A text as Python, whole, its long runs of the same folded.
+
+    >>> folded("<a>" + "b" * 30_000 + "!")
+    "'<a>' + 'b' * 30000 + '!'"
+    """
+    if len(text) <= FOLDED:
+        return repr(text)
+    parts, at = [], 0
+    for run in RUN.finditer(text):
+        parts += [repr(text[at : run.start()])] if run.start() > at else []
+        parts.append(f"{run[1]!r} * {len(run[0]) // len(run[1])}")
+        at = run.end()
+    return " + ".join([*parts, repr(text[at:])] if at < len(text) else parts)
 
 
 def _cut(text: str, value: Any, most: int) -> str:

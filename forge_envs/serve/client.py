@@ -197,6 +197,8 @@ class Line:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 if not safe or attempt == ATTEMPTS or isinstance(error, httpx2.InvalidURL):
                     text = f"{self.url}: {type(error).__name__}: {error}"
+                    if isinstance(error, httpx2.ConnectError):
+                        text += "; is forge-envs serve running there?"
                     raise MachineError(text, kind="lost", stage="server", retryable=True) from None
         raise AssertionError("every attempt returns or raises")
 

@@ -81,9 +81,10 @@ class OpenEnvTalk:
         known = {key: data[key] for key in ("seed", "task", "args") if data.get(key) is not None}
         form = filled(forms.Begin, {"world": self.world, **known})
         split, index = data.get("split"), data.get("index")
-        if form.task is None and (split is not None or index is not None):
+        if split is not None or index is not None:
+            task = form.task
             form.task = await self.sessions.look(
-                form.world, form.args, lambda session: _task(session.env, split, index)
+                form.world, form.args, lambda session: _task(session.env, task, split, index)
             )
         lease, messages, info = await self.sessions.begin(form.world, form.args, form.task, form.seed)
         self.lease, self.episode = lease, str(data.get("episode_id") or lease.id)
@@ -150,8 +151,8 @@ def _add_world(app: FastAPI, sessions: Sessions, root: str, id: str) -> None:
             return Response('{"status": "healthy"}', media_type="application/json")
 
 
-def _task(env: Any, split: object, index: object) -> str | None:
+def _task(env: Any, task: object, split: object, index: object) -> str | None:
     try:
-        return wire.chosen_task(env, None, split, index)
+        return wire.chosen_task(env, task, split, index)
     except TaskError as error:
         raise Fault("argument", str(error)) from error

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_train.typed import count, whole
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Make it known."""
@@ -19,17 +21,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     one.add_argument("plays", type=Path, help="the folder of a collection, or its plays.jsonl")
     one.add_argument("--by", nargs="+", metavar="NAME", help="selectors; by default all that the plays allow")
-    one.add_argument("--n", type=int, nargs="+", help="of how many plays; by default 1, 2, 4, 8, ...")
-    one.add_argument("--window", type=int, default=2048, help="tokens of a sliding window of confidence")
-    one.add_argument("--tail", type=int, default=2048, help="last tokens of a play that count for tail")
+    one.add_argument("--n", type=count, nargs="+", help="of how many plays; by default 1, 2, 4, 8, ...")
+    one.add_argument("--window", type=count, default=2048, help="tokens of a sliding window of confidence")
+    one.add_argument("--tail", type=count, default=2048, help="last tokens of a play that count for tail")
     one.add_argument("--finished", action="store_true", help="prefer plays that ended by themselves")
-    one.add_argument("--draws", type=int, default=64, help="subsets of a task's plays that are tried")
+    one.add_argument("--draws", type=count, default=64, help="subsets of a task's plays that are tried")
     one.add_argument("--tests", type=Path, help="plays of a tester: run what it wrote on what these wrote")
-    one.add_argument("--in-flight", type=int, default=1, help="tasks whose tests run at once, with --tests")
+    one.add_argument("--in-flight", type=count, default=1, help="tasks whose tests run at once, with --tests")
     one.add_argument("--judge", metavar="openai:MODEL@URL", help="a model that compares plays, too")
-    one.add_argument("--judge-group", type=int, default=2, help="plays that it compares at once")
+    one.add_argument("--judge-group", type=whole(2), default=2, help="plays that it compares at once")
     one.add_argument("--synthesis", metavar="openai:MODEL@URL", help="a model that answers from all plays")
-    one.add_argument("--last", type=int, default=3, help="last messages of a play that it reads")
+    one.add_argument("--last", type=count, default=3, help="last messages of a play that it reads")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--out", type=Path, help="write what --by's one selector hands in, of all plays")
     one.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -46,8 +48,6 @@ def select(args: argparse.Namespace) -> int:
 
     if args.out is not None and len(args.by or ()) != 1:
         raise ValueError("--out writes what one selector hands in: name one with --by")
-    if args.draws < 1:
-        raise ValueError(f"--draws {args.draws}: try at least one subset")
     groups, verdicts = read_plays(args.plays)
     if args.tests is not None:
         groups = _tested(args, groups)

@@ -145,6 +145,17 @@ def test_bad_input_is_told() -> None:
     assert not client.asked
 
 
+def test_an_answer_without_a_choice_is_a_failed_machine() -> None:
+    class Mute(Client):
+        async def create(self, **asked: Any) -> ChatCompletion:
+            about = {"id": "0", "object": "chat.completion", "created": 0, "model": "m"}
+            return ChatCompletion.model_validate({**about, "choices": []})
+
+    found = group(Mute([]))
+    assert not found.trajectories and len(found.exceptions) == 3
+    assert "server of 'm' answered without a choice" in found.exceptions[0].message
+
+
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "art_group.py"))
     assert capsys.readouterr().out.count("1.1 1.0") == 4

@@ -6,6 +6,7 @@ import random
 import runpy
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -131,6 +132,13 @@ def test_bad_input_is_told() -> None:
         GemWorld(WORLD, tasks=["nowhere"])
     with pytest.raises(Exception, match="Nothing"):
         gem.make(register_world("Forge/Nothing-v0"))
+
+
+def test_a_world_that_cannot_be_made_is_not_registered() -> None:
+    for world, args in (("Forge/Retial-v0", {}), (WORLD, {"max_trns": 3})):
+        with pytest.raises(ValueError if args else gym.error.Error, match=r"Retail|Retial|max_turns"):
+            register_world(world, args, env_id="forge:Mistyped-v0")
+    assert register_world(WORLD, env_id="forge:Mistyped-v0") == "forge:Mistyped-v0"  # corrected, under its id
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:

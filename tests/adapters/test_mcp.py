@@ -221,6 +221,16 @@ def test_it_is_not_opened_to_other_machines_without_a_token(
     assert "give a --token" in capsys.readouterr().err
 
 
+def test_a_port_that_is_none_is_refused_while_the_line_is_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in ("-1", "65536", "http"):
+        monkeypatch.setattr(sys, "argv", ["mcp_server", WORLD, "--port", wrong])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"'{wrong}': a port is a number from 0 to 65535" in capsys.readouterr().err
+
+
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "mcp_agent.py"))
     assert '"outcome":1.0' in capsys.readouterr().out

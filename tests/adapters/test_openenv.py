@@ -23,6 +23,7 @@ from forge_envs.adapters.openenv import ForgeAction, ForgeClient, OpenEnvWorld, 
 from forge_envs.adapters.openenv_package import write_package
 from forge_envs.errors import TaskError
 from forge_envs.serve.server import listen
+from tests.adapters.gold import EXAMPLES
 from tests.serve.house import RETAIL, SLOW, closed, door, house, until
 
 
@@ -159,7 +160,20 @@ def test_tasks_as_openenv_counts_them() -> None:
         env.close()
 
 
+def test_what_is_asked_twice_or_below_zero_is_refused() -> None:
+    world = OpenEnvWorld(RETAIL)
+    with pytest.raises(TaskError, match="ask by one of the two"):
+        world.reset(task="retail/small/train/2/1", split="train", index=0)
+    with pytest.raises(TaskError, match="split='train' without an index"):
+        world.reset(split="train")
+    with pytest.raises(TaskError, match="start=-3, stop=-1"):
+        world.get_task_range("train", -3, -1)
+    world.close()
+
+
 def test_what_is_bad_is_told_before_anybody_plays(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="sizes"):
+        create_server(RETAIL, {"sizes": "small"})
     with pytest.raises(ValueError, match="sizes"):
         OpenEnvWorld(RETAIL, {"sizes": "small"})
     (tmp_path / "mine").touch()
@@ -182,3 +196,10 @@ def test_openenv_validates_the_running_server() -> None:
     with theirs() as url:
         told = subprocess.run([*openenv, url], capture_output=True, text=True)
         assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_the_example_runs_as_a_script() -> None:
+    # As a script its own folder comes first among the paths: no example may have its library's name.
+    line = [sys.executable, str(EXAMPLES / "openenv_server.py")]
+    told = subprocess.run(line, capture_output=True, text=True)
+    assert told.returncode == 0 and told.stdout.startswith("outcome 1.0"), told.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import json
 import warnings
@@ -12,9 +13,11 @@ import pytest
 
 from forge_envs import MachineError, Observation
 from forge_envs.adapters import EPISODE_OVER, Session, as_text, chat_messages, split_tools
+from forge_envs.adapters.asked import asked_tasks
 from forge_envs.adapters.library import need
 from forge_envs.errors import NotInstalled, TaskError
 from forge_envs.grammars import grammar_of
+from tests.adapters.gold import EXAMPLES
 
 WORLD = "Forge/Retail-v0"
 TASK = "retail/small/train/2/1"
@@ -173,14 +176,17 @@ def test_a_session_that_nobody_closes_closes_its_world(monkeypatch: pytest.Monke
 
 
 def test_bad_input_is_told() -> None:
-    with pytest.raises(gym.error.Error):
+    with pytest.raises(gym.error.NameNotFound, match=r"`Nothing` doesn't exist .* forge-envs list"):
         Session("Forge/Nothing-v0")
     with pytest.raises(TypeError, match="is no AgentEnv"):
         Session("CartPole-v1")
     with pytest.raises(ValueError, match="max_trns"):
         Session(WORLD, {"max_trns": 3})
     with Session(WORLD) as session:
-        assert session.over and session.act("before the beginning").over
+        assert session.over
+        for early in (lambda: session.act("before the beginning"), session.finish):
+            with pytest.raises(gym.error.ResetNeeded, match="begin"):  # its 0 would pass for a score
+                early()
         with pytest.raises(TaskError, match="nowhere"):
             session.begin("nowhere")
         assert session.over
@@ -209,3 +215,21 @@ def test_a_library_that_is_missing_or_of_another_time_is_named() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         need("gymnasium", installed, "gymnasium")
+
+
+def test_no_example_hides_the_library_that_it_uses() -> None:
+    # Run as a script, an example's folder is the first place that Python looks for a module.
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    for path in EXAMPLES.glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        asked = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        nodes = ast.walk(ast.parse(path.read_text()))
+        asked += [name.name for node in nodes if isinstance(node, ast.Import) for name in node.names]
+        assert {one.partition(".")[0] for one in asked} & names <= {"tiny_random"}, path
+
+
+def test_what_is_no_mapping_and_no_list_is_named() -> None:
+    with pytest.raises(ValueError, match="args='size=small': a dict"):
+        Session(WORLD, "size=small")  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"tasks='retail.*': a list of ids is needed"):
+        asked_tasks(WORLD, {}, TASK)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 pytest.importorskip("skyrl_gym")
@@ -155,6 +156,13 @@ def test_a_failed_episode_is_masked_and_others_are_not() -> None:
         first, last = Output([5], [1], [0.5]), Output([6], [1], [0.5], env_metrics=metrics)
         Generator()._post_process_agent_loop_output(Steps([first, last]), {}, None)
         assert first.loss_mask == last.loss_mask == mask[:1] and first.stop_reason == reason
+
+
+def test_an_env_that_has_not_begun_gives_no_reward() -> None:
+    env = made()
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step("too early")
+    env.close()
 
 
 def test_bad_input_is_told() -> None:

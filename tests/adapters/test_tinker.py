@@ -22,7 +22,7 @@ from tinker_cookbook.rl.rollouts import do_group_rollout
 from tinker_cookbook.tokenizer_utils import register_tokenizer
 
 from forge_envs import MachineError, TaskError
-from forge_envs.adapters.tinker import ForgeDatasetBuilder, ForgeGroupBuilder
+from forge_envs.adapters.tinker import ForgeDatasetBuilder, ForgeGroupBuilder, ForgeMessageEnv
 from forge_envs.worlds.retail.env import RetailEnv
 from tests.adapters.gold import ARGS, EXAMPLES, TASK, WORLD, Failing, Open, gold, played
 from tests.train.tokens import tokenizer
@@ -161,6 +161,21 @@ def test_a_dataset_has_every_task_once_and_its_groups_pickle() -> None:
     assert result.get_total_rewards() == [played(gold(sent.task), sent.task)["reward"]] * 3
     with pytest.raises(IndexError):
         train.get_batch(3)
+
+
+def test_sizes_of_none_are_refused_before_anything_is_loaded() -> None:
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"group_size={wrong}: at least 1"):
+            group(size=wrong)
+        for sizes in ({"batch_size": wrong}, {"group_size": wrong}):
+            with pytest.raises(ValueError, match=f"_size={wrong}: at least 1"):
+                asyncio.run(builder_of(**sizes, model_name="no/such-tokenizer")())
+
+
+def test_an_env_that_has_not_begun_gives_no_reward() -> None:
+    env = ForgeMessageEnv(WORLD, ARGS, TASK, 0, renderer("qwen3_instruct"))
+    with pytest.raises(gym.error.ResetNeeded):
+        asyncio.run(env.step({"role": "assistant", "content": "too early"}))
 
 
 def test_bad_input_is_told() -> None:

@@ -231,7 +231,11 @@ def test_bad_input() -> None:
         ForgeSpec(COUNTER, door="window")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one door"):
         ForgeMix(a=ForgeSpec(COUNTER, n=1), b=ForgeSpec(COUNTER, n=1, door="text"))
+    for mixed in ({}, {"a": COUNTER}):
+        with pytest.raises(ValueError, match="at least one ForgeSpec"):
+            ForgeMix(**mixed)
     rollout = ForgeSpec(COUNTER, n=1, door="text").rollout_func
     assert rollout is not None
-    with pytest.raises(ValueError, match="train_dataset of the same spec"):
-        rollout._begun([{"role": "user", "content": "Hi"}], None)  # type: ignore[arg-type]
+    for prompt in ([{"role": "user", "content": "Hi"}], "Hi", []):
+        with pytest.raises(ValueError, match="train_dataset of the same spec"):
+            rollout._begun(prompt, None)  # type: ignore[arg-type]

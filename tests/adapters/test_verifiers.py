@@ -155,8 +155,10 @@ def test_validate_finds_gold_good_and_silence_bad(package: Path, tmp_path: Path)
 
 def test_a_package_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert write_package("Forge/Retail-v0", tmp_path).name == "forge_retail"
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="is there already: remove it, or take another"):
         write_package("Forge/Retail-v0", tmp_path)
+    with pytest.raises(ValueError, match="'json' is a module of Python's own"):
+        write_package(WORLD, tmp_path, name="json")
     with pytest.raises(ValueError, match="Forge-Retail"):
         write_package(WORLD, tmp_path, name="Forge-Retail")
     with pytest.raises(ValueError, match="max_trns"):

@@ -98,3 +98,18 @@ def test_bad_input_is_told() -> None:
         creator({**ASKED, "tasks": ["nowhere"]})
     with pytest.raises(gym.error.Error):
         creator({"world": "Forge/Nothing-v0"})
+
+
+def test_an_action_that_is_no_text_and_a_vector_of_none_are_refused() -> None:
+    env = creator(ASKED)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step("too early")
+    env.reset()
+    for wrong in (None, 3, b"bytes"):
+        with pytest.raises(ValueError, match="a text is needed"):
+            env.step(wrong)
+    assert env.step(np.array("", dtype=object))[1:4] == (0.0, False, False)
+    env.close()
+    for n in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=r"num_envs=.*at least 1"):
+            creator({**ASKED, "num_envs": n})

@@ -267,6 +267,15 @@ class AnswerInInfo(Sum):
 
 
 @plant("semantic.no_solution_leakage")
+class WideAnswerInInfo(AnswerInInfo):
+    """Takes long texts, as most worlds of text do: what is drawn from its space fills a screen."""
+
+    def __init__(self, healthy: bool = False) -> None:
+        super().__init__(healthy)
+        self.action_space = gym.spaces.Text(4000)
+
+
+@plant("semantic.no_solution_leakage")
 class HiddenTests(Known):
     def step(self, action: str) -> Any:
         *rest, info = super().step(action)

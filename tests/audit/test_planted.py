@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,8 @@ def test_a_planted_defect_is_found_and_its_healthy_twin_is_clean(name: str) -> N
     assert [result.check for result in sick.findings] == [check], sick.results
     finding = sick.findings[0].finding
     assert finding is not None and finding.claim and finding.seen and "planted:" in finding.again
+    ast.parse(finding.again)  # whole, to be typed again: what was cut would be no Python
+    assert "…" not in finding.again
     twin = audit(target_of(f"planted:Planted/{name}-v0", {"healthy": True}), BUDGET, [check])
     assert twin.findings == []
 
@@ -39,3 +44,13 @@ def test_a_healthy_environment_has_no_finding(name: str) -> None:
     found = audit(target_of(f"planted:Planted/{name}-v0", {"healthy": True}), BUDGET)
     assert found.findings == []
     assert len(found.results) == len(CHECKS)
+
+
+def test_evidence_of_a_leak_shows_that_it_wins() -> None:
+    check = "semantic.no_solution_leakage"
+    (found,) = audit(target_of("planted:Planted/WideAnswerInInfo-v0", {}), BUDGET, [check]).findings
+    assert found.finding is not None and found.finding.certainty == "fact"
+    said = found.finding.seen.rpartition("saying '")[2].partition("'")[0]
+    told = subprocess.run([sys.executable, "-c", found.finding.again], capture_output=True, text=True)
+    assert f"print(env.step('{said}'))" in found.finding.again and ", 1.0, True, False" in told.stdout, told
+    assert max(map(len, found.finding.again.splitlines())) < 500

@@ -134,6 +134,7 @@ def test_what_is_lost_is_a_machine_failure() -> None:
         env.reset(options={"task": "t"})
     *_, truncated, info = env.step("x")  # the server is gone
     assert truncated and (info["error"]["kind"], info["error"]["retryable"]) == ("lost", True)
+    assert "is forge-envs serve running there?" in info["error"]["message"]
     with pytest.raises(MachineError, match="Connect"):
         env.reset()
     env.close()

@@ -385,6 +385,9 @@ def test_the_table_of_stages_fits(width: int, tmp_path: Path) -> None:
         ["serve", "m", "--count", "0"],
         ["data", "mix", "a=1", "--out", "o", "--stages", "-5"],
         ["difficulty", "c", "--samples", "none"],
+        ["select", "c", "--n", "0"],
+        ["select", "c", "--window", "-1"],
+        ["select", "c", "--in-flight", "0"],
     ],
 )
 def test_a_count_that_is_none_is_refused_while_the_line_is_read(

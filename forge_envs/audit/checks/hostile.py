@@ -102,7 +102,7 @@ def _say_some(bench: Rig, session: Sitting, texts: list[str], said: list[Said]) 
         turn = session.step(Act(say=texts.pop(0)))
         again = _shortest(bench, session) if turn.fault else ""
         if isinstance(turn.reward, dict):
-            again = lines(bench.target, session, bench.budget.turns)
+            again = lines(bench.target, session)
         said.append(Said(turn, again))
         if turn.fault or turn.over:
             break
@@ -118,7 +118,7 @@ def _shortest(bench: Rig, session: Sitting) -> str:
             again.reset(*session.began)
             if again.step(last.action).fault == last.fault:
                 return lines(bench.target, again)
-    return lines(bench.target, session, bench.budget.turns)
+    return lines(bench.target, session)
 
 
 def hostile_text(bench: Rig) -> Defect | Skipped | None:

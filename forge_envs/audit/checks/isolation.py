@@ -62,7 +62,7 @@ def _beside(bench: Rig, child: Child, alone: Sitting, other: Sitting) -> Defect 
 
 
 def _leak(bench: Rig, session: Sitting, alone: list[Reply], at: int, when: str, before: str) -> Defect:
-    again = lines(bench.target, session, bench.budget.turns)
+    again = lines(bench.target, session)
     return Defect(
         "fact",
         f"{when}, turn {at} of an episode is not what it is alone",

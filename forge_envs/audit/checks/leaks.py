@@ -36,14 +36,16 @@ def no_solution_leakage(bench: Rig) -> Defect | Skipped | None:
             gold = bench.gold(place)
             session.reset(*place)
             if gold is None:
-                turns = session.play(bench.wander(session)[:4])
-                found = _named(bench, place, turns)
+                found = _named(bench, place, session.turns)  # what the opening shows needs no action
+                found = found or _named(bench, place, session.play(bench.wander(session)[:4]))
             else:
                 silent = [Act(say="")] * 4 if bench.about["talks"] else []
                 turns = session.play(silent)
                 found = _shown(turns, [str(act.say) for act in gold])
             if found is not None:
-                return Defect(*found, lines(bench.target, session))
+                certainty, claim, seen, won = found
+                again = lines(bench.target, session)
+                return Defect(certainty, claim, seen, f"{again}\n# and again\n{won}" if won else again)
     return None
 
 
@@ -52,24 +54,24 @@ def _open(turns: list[Reply]) -> Iterator[Reply]:
     return (turn for turn in turns if not turn.over and not turn.fault)
 
 
-def _shown(turns: list[Reply], gold: list[str]) -> tuple[Any, str, str] | None:
+def _shown(turns: list[Reply], gold: list[str]) -> tuple[Any, str, str, str] | None:
     secrets = [_squash(text) for text in gold if len(_squash(text)) >= 1]
     for turn in _open(turns):
         for path, value in _leaves(turn.info):
             told = _squash(str(value))
             if told in secrets and (len(told) >= 4 or SECRET.match(_last(path))):
-                return "fact", "info holds the solution", f"info{path} is {shown(value)}"
+                return "fact", "info holds the solution", f"info{path} is {shown(value)}", ""
         everything = _squash(turn.text)
         said = _squash(turn.action.say or "") if turn.action is not None else ""
         for secret in secrets:
             if len(secret) >= LONG and secret in everything and secret not in said:
                 where = "the opening" if turn.action is None else f"the answer to {turn.action}"
-                return "fact", "an observation shows the solution", f"{where} contains {shown(secret)}"
+                return "fact", "an observation shows the solution", f"{where} contains {shown(secret)}", ""
     return None
 
 
-def _named(bench: Rig, place: Place, turns: list[Reply]) -> tuple[Any, str, str] | None:
-    """Values under names that solutions have; a fact where saying one wins."""
+def _named(bench: Rig, place: Place, turns: list[Reply]) -> tuple[Any, str, str, str] | None:
+    """Values under names that solutions have; a fact where saying one wins, with lines that say it."""
     for turn in _open(turns):
         for where, holder in (("info", turn.info), ("observation", turn.observation)):
             for path, value in _leaves(holder):
@@ -77,20 +79,20 @@ def _named(bench: Rig, place: Place, turns: list[Reply]) -> tuple[Any, str, str]
                     continue
                 seen = f"{where}{path} is {shown(value)}"
                 if bench.about["talks"] and (won := _wins(bench, place, str(value))):
-                    return "fact", f"{where} holds the solution", f"{seen}; saying {won}"
-                return "suspicion", f"{where} holds what is named like a solution", seen
+                    return "fact", f"{where} holds the solution", f"{seen}; saying {won[0]}", won[1]
+                return "suspicion", f"{where} holds what is named like a solution", seen, ""
     return None
 
 
-def _wins(bench: Rig, place: Place, value: str) -> str | None:
+def _wins(bench: Rig, place: Place, value: str) -> tuple[str, str] | None:
     with bench.session() as session:
         for form in FORMS:
             session.reset(*place)
-            turns = session.play([Act(say=form.format(value))])
-            session.reset(*place)
             rubbish = session.play([Act(say=form.format("xq"))])
+            session.reset(*place)
+            turns = session.play([Act(say=form.format(value))])
             if turns[-1].over and total(turns) > max(0.0, total(rubbish)):
-                return f"{shown(form.format(value))} earns {total(turns):g}"
+                return f"{shown(form.format(value))} earns {total(turns):g}", lines(bench.target, session)
     return None
 
 

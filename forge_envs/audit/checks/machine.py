@@ -129,7 +129,7 @@ def observation_schema(bench: Rig) -> Defect | Skipped | None:
             if turn.fits is False:
                 after = "reset" if turn.action is None else f"step({turn.action})"
                 seen = f"after {after}: {json.dumps(turn.observation)[:300]}"
-                again = lines(bench.target, one, bench.budget.turns) + "\nprint(env.observation_space)"
+                again = lines(bench.target, one) + "\nprint(env.observation_space)"
                 return Defect("fact", "an observation lies outside the declared space", seen, again)
     return None if declared else Skipped("no space is declared")
 

@@ -88,7 +88,7 @@ def floor_gap(bench: Rig) -> Defect | Skipped | None:
             returns = [_played(bench, session, place, agent) for place in bench.places]
             usual = statistics.median(returns)  # one lucky episode is no floor
             told = ", ".join(f"{value:g}" for value in returns)
-            again = lines(bench.target, session, 3)
+            again = lines(bench.target, session)
             if best is not None and best > 0 and usual >= NEAR * best:
                 of = f"as much as the best known return, {best:g}"
                 return Defect("fact", f"{name} earns {of}", f"returns {told}", again)

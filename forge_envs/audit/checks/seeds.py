@@ -20,7 +20,7 @@ def seed_control(bench: Rig) -> Defect | Skipped | None:
                 "fact",
                 f"reset(seed={one.began[0]}) begins different episodes in two processes",
                 parted(one.turns[0], two.turns[0]),
-                "# in two processes\n" + lines(bench.target, one, 0),
+                "# in two processes\n" + lines(bench.target, one, opening=True),
             )
     return None
 
@@ -38,7 +38,7 @@ def episode_determinism(bench: Rig) -> Defect | Skipped | None:
                 "fact",
                 f"the same seed and the same actions part at turn {at}",
                 parted_at(one.turns, two.turns, at),
-                "# in two processes\n" + lines(bench.target, one, bench.budget.turns),
+                "# in two processes\n" + lines(bench.target, one),
             )
     return None
 
@@ -58,12 +58,12 @@ def group_opening(bench: Rig) -> Defect | Skipped | None:
                 if first.observation != mine.observation or first.fault != mine.fault:
                     what = f"seed {seed}" if task is None else f"task {task!r}"
                     how = "open at once" if task is None else f"seeds {seed} and {seed + i}"
-                    again = lines(bench.target, sessions[0], 0) + "\n# in another session\n"
+                    again = lines(bench.target, sessions[0], opening=True) + "\n# in another session\n"
                     return Defect(
                         "fact",
                         f"two members of a group ({what}; {how}) have different openings",
                         parted(first, mine),
-                        again + lines(bench.target, session, 0),
+                        again + lines(bench.target, session, opening=True),
                     )
     return None
 

@@ -1,4 +1,4 @@
-"""Gold on a world behind OpenEnv's own server: python docs/examples/openenv.py"""
+"""Gold on a world behind OpenEnv's own server: python docs/examples/openenv_server.py"""
 
 import threading
 import time
