@@ -36,6 +36,7 @@ CLAIMS = re.compile(r"assert|check|verif|expect|compar|equal|same|must|should|re
 what comes of another one is the solution's affair."""
 OTHERS = ("BufferError", "FloatingPointError", "ReferenceError", "EOFError")
 """Exceptions that hardly a test waits for."""
+_WORD = re.compile(r"(?<![\\$A-Za-z0-9])[A-Za-z0-9]+")
 LITERAL, WRAPPED, TURNED, CALLED, ADDED = range(5)
 """Kinds of slips, the strongest first."""
 
@@ -248,7 +249,8 @@ def other_value(value: object, rng: random.Random) -> str | None:
     if isinstance(value, bool):
         return str(not value)
     if isinstance(value, int):
-        return repr(value + rng.randint(1, 9))
+        by = rng.randint(1, 9)  # not always more, which would tell; but no value of another sign
+        return repr(value - by if rng.random() < 0.5 and (value > by or value < 0) else value + by)
     if isinstance(value, float):
         made = value + rng.randint(1, 9) * max(1.0, abs(value))
         return repr(made) if made == made and abs(made) != float("inf") else None
@@ -259,14 +261,32 @@ def other_value(value: object, rng: random.Random) -> str | None:
 
 def _other_text(value: str | bytes, rng: random.Random) -> str:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    places = [at for at, letter in enumerate(text) if letter.isascii() and letter.isalnum()]
-    if not text:
-        text = "x"
-    elif places:
-        at = rng.choice(places)
-        kind = "0123456789" if text[at].isdigit() else "abcdefghijklmnopqrstuvwxyz"
-        new = rng.choice([letter for letter in kind if letter != text[at].lower()])
-        text = text[:at] + new + text[at + 1 :]
-    else:
-        text += rng.choice("abcdefghij")
+    text = other_text(text, rng) or (text + rng.choice("abcdefghij") if text else "x")
     return repr(text.encode("latin-1") if isinstance(value, bytes) else text)
+
+
+def other_text(text: str, rng: random.Random) -> str:
+    """Another text of the same words or letters, where it has two: one takes the place of another, or both
+    change places. A strange letter would tell what was changed to whoever compares a result with what it is
+    made of. "" where no letter may change: what a backslash or a $ stands before may not.
+
+    >>> other_text("/srv/logs", random.Random(0)), other_text("A", random.Random(0))
+    ('/srv/lsgo', 'J')
+    """
+    words = [found.span() for found in _WORD.finditer(text)]
+    letters = [(at, at + 1) for begin, end in words for at in range(begin, end)]
+    if not letters:
+        return ""
+    for pieces in (words, letters) if rng.random() < 0.5 else (letters,):
+        begin, end = rng.choice(pieces)
+        others = [(b, e) for b, e in pieces if text[b:e].lower() != text[begin:end].lower()]
+        if others:
+            (b, e), both = rng.choice(others), rng.random() < 0.5
+            edits = [(begin, end, text[b:e]), (b, e, text[begin:end] if both else text[b:e])]
+            for start, stop, new in sorted(edits, reverse=True):
+                text = text[:start] + new + text[stop:]
+            return text
+    at = rng.choice(letters)[0]
+    kind = "0123456789" if text[at].isdigit() else "abcdefghijklmnopqrstuvwxyz"
+    new = rng.choice([letter for letter in kind if letter != text[at].lower()])
+    return text[:at] + (new.upper() if text[at].isupper() else new) + text[at + 1 :]

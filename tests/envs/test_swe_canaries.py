@@ -146,6 +146,18 @@ def test_another_value_is_another(value: object, seed: int) -> None:
         assert made != value and type(made) is type(value)
 
 
+@given(text=st.text("abcXYZ019 /:", min_size=1), seed=st.integers(0, 99))
+def test_a_changed_text_is_made_of_its_own_letters(text: str, seed: int) -> None:
+    made = ast.literal_eval(other_value(text, random.Random(seed)) or "")
+    if len({letter for letter in text.lower() if letter.isalnum()}) > 1:
+        assert set(made) <= set(text), "a strange letter tells what was changed"
+
+
+def test_a_changed_number_may_be_less_as_well_as_more() -> None:
+    made = [int(other_value(40, random.Random(seed)) or "") for seed in range(99)]
+    assert min(made) < 40 < max(made)
+
+
 # -- believing ----------------------------------------------------------------------------------------------
 
 TASK = next(task for task in builtin_tasks() if task.id == "forge__ledger-2")

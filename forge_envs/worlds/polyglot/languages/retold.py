@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from forge_envs.slips import CLAIMS
+from forge_envs.slips import CLAIMS, other_text
 from forge_envs.worlds.polyglot.languages.base import Changed, Control
 
 _TOKENS = re.compile(
@@ -207,24 +207,19 @@ def _changed(text: str, mask: str, start: int, end: int, rng: random.Random) -> 
 
 
 def other_literal(word: str, rng: random.Random) -> str:
-    """Another value: a truth turned round, one digit or letter changed, never to a larger number of a kind.
+    """Another value: a truth turned round, one digit changed, never to a larger number of a kind, or
+    another text.
 
     >>> other_literal("true", random.Random(0)), other_literal("0", random.Random(0)), other_literal("", None)
     ('false', '1', 'x')
     """
     if word in ("true", "false"):
         return "false" if word == "true" else "true"
-    places = [at for at, letter in enumerate(word) if letter.isascii() and letter.isalnum()]
-    places = [at for at in places if at == 0 or word[at - 1] not in "\\$"]
-    if not places:
-        return word + "x"
-    if re.fullmatch(r"[\d_.]+", word):
-        at = places[-1]
+    if re.fullmatch(r"[\d_.]*\d[\d_.]*", word):
+        at = max(place for place, letter in enumerate(word) if letter.isdecimal())
         digit = int(word[at])
         return word[:at] + str(digit - 1 if digit else 1) + word[at + 1 :]
-    at = rng.choice(places)
-    kind = "0123456789" if word[at].isdigit() else "abcdefghijklmnopqrstuvwxyz"
-    return word[:at] + rng.choice([one for one in kind if one != word[at].lower()]) + word[at + 1 :]
+    return other_text(word, rng) or word + "x"
 
 
 def turned(text: str, mask: str, turns: Sequence[tuple[str, str]]) -> list[str]:
