@@ -1,6 +1,6 @@
 """How much does playing thousands of episodes slow an update that is computed beside it in the same process?
 
-    python benchmarks/playing_beside.py [--episodes 2048] [--latency 1.0] [--rounds 5] [--hidden 128 512]
+    python benchmarks/playing_beside.py [--episodes 2048] [--latency 1.0] [--hidden 128 512] [--ray]
 
 The learner updates in a thread, with one thread of torch, as `Trainer.beside` does; the loop plays episodes
 all the while, each action taking `latency` seconds in an engine that costs nothing, and every one that ends
@@ -8,6 +8,8 @@ is replaced by another. Rounds alternate between the update alone and with the e
 is of wall seconds within a round, so two cores must be free: one computes, one plays. What is left above 1 is
 the interpreter's lock. The processor seconds that the loop takes of a wall second are told too. On a GPU the
 thread waits for the device without the lock, and models are larger: a small model here is the worst case.
+With --ray the same episodes are played by one actor of Ray, as rollout.workers = "ray" does it: what is left
+then is the cost of handing groups over, and what two cores share.
 Writes benchmarks/results/playing_beside.json.
 """
 
@@ -18,7 +20,9 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +31,53 @@ from in_flight import POLICY, Waits
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from tree_packing import VOCAB, Load, made
 
-from forge_train.config import LossConfig, OptimConfig
+from forge_train.config import LossConfig, OptimConfig, WorldConfig
 from forge_train.engine import Sampling
 from forge_train.learn.kernels import in_thread
 from forge_train.learn.learner import Learner
-from forge_train.play.episode import TokenPlayer, play
+from forge_train.play.curriculum import Draw
+from forge_train.play.episode import TokenPlayer
+from forge_train.play.local_runner import LocalRunner
+from forge_train.play.ray_runner import RayRunner, Recipe
 from forge_train.play.renderer import ChatML
 from forge_train.play.world_pool import World
-from forge_train.seeds import derive_seed
 from forge_train.tiny import train_tokenizer
+from forge_train.trainer import Runner
 
+SHOP = WorldConfig(id="in_flight:Bench/Shop-v0", name="shop", args={"max_turns": 4})
+GROUP = 8
+RESULTS = Path(__file__).parent / "results" / "playing_beside.json"
 CALL = '<tool_call>\n{"name": "tool_3", "arguments": {"order": "#W1234567"}}\n</tool_call>'
+
+
+async def waiting(latency: float) -> TokenPlayer:
+    """A player whose engine costs nothing and takes `latency` seconds an action."""
+    renderer = ChatML(train_tokenizer([POLICY], 512))
+    return TokenPlayer(Waits(renderer.encode_action(CALL), latency), renderer, Sampling())
+
+
+@asynccontextmanager
+async def runner_of(ray: bool, episodes: int, latency: float) -> AsyncIterator[Runner]:
+    """Who plays: this loop, or an actor of Ray."""
+    recipe = Recipe((SHOP,), partial(waiting, latency), seed=0, group_size=GROUP, deadline=600)
+    if not ray:
+        world = World(SHOP.id, SHOP.args, SHOP.label)
+        yield LocalRunner(
+            {SHOP.label: world},
+            await recipe.player(),
+            seed=0,
+            group_size=GROUP,
+            deadline=600,
+            in_flight=episodes,
+        )
+        world.close()
+        return
+    runner = RayRunner(recipe, 1, in_flight=episodes)
+    await runner.start()
+    try:
+        yield runner
+    finally:
+        await runner.close()
 
 
 def learner_of(hidden: int) -> Learner:
@@ -48,13 +88,13 @@ def learner_of(hidden: int) -> Learner:
 
 
 class Crowd:
-    """So many episodes at once, for as long as it is open."""
+    """So many groups at once, for as long as it is open."""
 
-    def __init__(self, world: World, player: TokenPlayer, episodes: int) -> None:
-        self.world, self.player, self.episodes, self.played = world, player, episodes, 0
+    def __init__(self, runner: Runner, groups: int) -> None:
+        self.runner, self.groups, self.played = runner, groups, 0
 
     async def __aenter__(self) -> Crowd:
-        self.tasks = [asyncio.create_task(self._on(i)) for i in range(self.episodes)]
+        self.tasks = [asyncio.create_task(self._on()) for _ in range(self.groups)]
         return self
 
     async def __aexit__(self, *_: Any) -> None:
@@ -62,12 +102,10 @@ class Crowd:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _on(self, i: int) -> None:
-        [task] = self.world.tasks("train", 1)
+    async def _on(self) -> None:
         while True:
-            number = derive_seed(i, str(self.played))
-            await play(self.world, self.player, task, seed=number, group=str(i), deadline=600)
             self.played += 1
+            await self.runner(Draw(self.played, SHOP.label, "train/0", 0))
 
 
 async def timed(update: Callable[[], Any]) -> tuple[float, float]:
@@ -77,9 +115,7 @@ async def timed(update: Callable[[], Any]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.thread_time() - own
 
 
-async def measure(
-    hidden: int, load: Load, crowd: Callable[[], Crowd], rounds: int, settle: float
-) -> dict[str, Any]:
+async def measure(hidden: int, load: Load, args: argparse.Namespace) -> dict[str, Any]:
     learner = learner_of(hidden)
 
     def update() -> None:
@@ -87,14 +123,15 @@ async def measure(
 
     await in_thread(update)
     ratios, busy, seconds = [], [], []
-    for _ in range(rounds):
-        alone, _ = await timed(update)
-        async with crowd():
-            await asyncio.sleep(settle)  # until they are spread over a second
-            beside, own = await timed(update)
-        ratios.append(beside / alone)
-        busy.append(own / beside)
-        seconds.append(alone)
+    async with runner_of(args.ray, args.episodes, args.latency) as runner:
+        for _ in range(args.rounds):
+            alone, _ = await timed(update)
+            async with Crowd(runner, args.episodes // GROUP):
+                await asyncio.sleep(2 * args.latency)  # until they are spread over a second
+                beside, own = await timed(update)
+            ratios.append(beside / alone)
+            busy.append(own / beside)
+            seconds.append(alone)
     return {
         "hidden": hidden,
         "update_s": round(statistics.median(seconds), 3),
@@ -110,20 +147,19 @@ def main() -> None:
     parser.add_argument("--latency", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--ray", action="store_true", help="episodes are played in a process of their own")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    world = World("in_flight:Bench/Shop-v0", {"max_turns": 4})
-    renderer = ChatML(train_tokenizer([POLICY], 512))
-    player = TokenPlayer(Waits(renderer.encode_action(CALL), args.latency), renderer, Sampling())
     rows = []
     for hidden in args.hidden:
-        crowd = lambda: Crowd(world, player, args.episodes)  # noqa: E731
-        load = made(4, 200)
-        rows.append(asyncio.run(measure(hidden, load, crowd, args.rounds, 2 * args.latency)))
+        rows.append(asyncio.run(measure(hidden, made(4, 200), args)) | {"ray": args.ray})
         print(f"{args.episodes} episodes in flight, {args.latency:g} s an action: {rows[-1]}", flush=True)
-    told = {"episodes": args.episodes, "latency_s": args.latency, "rows": rows}
-    out = Path(__file__).parent / "results" / "playing_beside.json"
-    out.write_text(json.dumps(told, indent=1) + "\n")
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    others = [
+        row for row in kept if (row["hidden"], row["ray"]) not in {(r["hidden"], r["ray"]) for r in rows}
+    ]
+    told = {"episodes": args.episodes, "latency_s": args.latency, "rows": others + rows}
+    RESULTS.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":
