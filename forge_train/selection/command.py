@@ -83,8 +83,6 @@ def _tested(args: argparse.Namespace, groups: Any) -> Any:
     from forge_train.selection.candidates import plays_file, read_plays
     from forge_train.show.live import Progress
 
-    if args.in_flight < 1:
-        raise ValueError(f"--in-flight {args.in_flight}: run at least one task at once")
     folder = plays_file(args.plays).parent
     fixing, fixer = self_play.world_of(args.plays)
     testing, tester = self_play.world_of(args.tests)
